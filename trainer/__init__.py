@@ -1,0 +1,1 @@
+"""The reference training process: a small but real VLA training that vlamon watches."""
