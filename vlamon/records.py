@@ -1,0 +1,360 @@
+"""The few record types that everything in vlamon passes around.
+
+A source (socket, log file, journal) parses bytes into these once, at the edge; store, analysis and
+views only ever see these. The module imports nothing heavy: `vlamon status` reads records too, so
+NumPy appears in annotations alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Kind = Literal["trained", "watched"]
+Severity = Literal["info", "warn", "error"]
+RunState = Literal["training", "paused", "rolling_back", "checkpointing", "stopped", "ended"]
+Phase = Literal["", "data", "forward", "backward", "step", "checkpoint"]
+LinkState = Literal["waiting", "connecting", "live", "reconnecting", "ended", "failed"]
+
+EVENT_KINDS = (
+    "warn",
+    "explode",
+    "recovered",
+    "checkpoint",
+    "rollback",
+    "autopsy",
+    "control",
+    "paused",
+    "resumed",
+    "note",
+    "trainer_error",
+    "end",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSpec:
+    """What a run says about one of its metrics; the catalogue knows the rest."""
+
+    name: str
+    """Name as logged, such as `closs` or `l1_loss_action_5`."""
+    kind: Kind = "watched"
+    """`trained` terms enter the weighted total, `watched` ones do not."""
+    weight: float | None = None
+    """Weight in the total at the start of the run; None for a watched metric."""
+    unit: str = ""
+    """Unit to print behind a value, empty for a pure number."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """Who sends: the first thing a source yields, and again after each restart of the trainer."""
+
+    run_id: str
+    """Stable over restarts of the same run directory."""
+    name: str
+    """What a person calls the run."""
+    boot: str = ""
+    """Differs for every start of the trainer process; empty for a log file."""
+    host: str = ""
+    """Host name of the training process."""
+    pid: int = 0
+    """Process id of the training process, 0 where unknown."""
+    user: str = ""
+    """Owner of the training process."""
+    started: float = 0.0
+    """Start of this boot, seconds since the epoch; 0 where unknown."""
+    argv: tuple[str, ...] = ()
+    """Command line of the training process."""
+    world_size: int = 1
+    """Number of ranks."""
+    rank: int = 0
+    """Rank that sends."""
+    devices: tuple[str, ...] = ()
+    """Names of the accelerators in use."""
+    metrics: tuple[MetricSpec, ...] = ()
+    """Metrics announced so far."""
+    total_steps: int | None = None
+    """Planned number of steps, where known."""
+    steps_per_epoch: int | None = None
+    """Batches in an epoch, where known."""
+    control: bool = False
+    """Whether orders are served at a step boundary."""
+    source: str = ""
+    """Path or socket that this came from, filled in by the reading side."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsAnnounced:
+    """Metrics seen for the first time after the run's start; comes before their first row."""
+
+    metrics: tuple[MetricSpec, ...]
+    """The new ones only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One metric over the rows of a block: values as logged, and which cells were logged at all."""
+
+    values: NDArray[np.float64]
+    """One value a row; NaN and inf are values that the training logged."""
+    present: NDArray[np.bool_] | None = None
+    """False where the row did not log this metric; None when every row did."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchBlock:
+    """Consecutive batches of one attempt, columnar."""
+
+    seq: int
+    """Sequence number of the first row within the boot; rows count up by one."""
+    attempt: int
+    """0 until the first rollback or restart, then one more each time."""
+    step: NDArray[np.int64]
+    """Global step of each row."""
+    epoch: NDArray[np.float64]
+    """Epoch of each row; fractional where the trainer logs it so, NaN where unknown."""
+    time: NDArray[np.float64]
+    """Seconds since the epoch of each row; NaN where a log has none."""
+    columns: Mapping[str, Column]
+    """Metric name to its column."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Weights in force from the first row on; empty when unchanged since the block before."""
+
+    @property
+    def rows(self) -> int:
+        """Number of batches in the block."""
+        return len(self.step)
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRow:
+    """Averages over an epoch or an evaluation, as `log_train.txt` and `log_eval_*.txt` hold them."""
+
+    epoch: float
+    """Epoch that ended."""
+    split: str
+    """`train`, `val_ind`, `val_ood` or whatever the run calls it."""
+    metrics: Mapping[str, float]
+    """Values by name, without the `train_` or `val_` prefix."""
+    attempt: int = 0
+    """Attempt that it belongs to."""
+    step: int | None = None
+    """Step at the epoch's end, where known."""
+    time: float | None = None
+    """When it was written, where known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """What a running-average log says about the batches between two of its lines."""
+
+    epoch: int
+    """Epoch of the line."""
+    first: int | None
+    """First iteration covered, inclusive; None where a resume leaves it unknown."""
+    last: int
+    """Last iteration covered, inclusive."""
+    metrics: Mapping[str, float]
+    """Recovered mean over first..last, for the meters that allow it."""
+    bound: Mapping[str, float]
+    """Largest possible error of each recovered mean."""
+    printed: Mapping[str, tuple[float, ...]]
+    """The numbers on the line, as printed."""
+    step: int | None = None
+    """Global step of `last`, where the log allows to know it."""
+    time: float | None = None
+    """Time stamp of the line, seconds since the epoch."""
+    attempt: int = 0
+    """Attempt that it belongs to."""
+    not_inverted: tuple[str, ...] = ()
+    """Meters whose interval mean cannot be recovered (not updated at every iteration)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One accelerator at one moment; None where the driver would not say."""
+
+    index: int
+    uuid: str
+    name: str
+    util: float | None
+    """Busy share of the last sample period, percent."""
+    memory_used: int | None
+    """Bytes."""
+    memory_total: int | None
+    """Bytes."""
+    temperature: float | None
+    """Degrees Celsius."""
+    power: float | None
+    """Watts."""
+    power_limit: float | None
+    """Watts."""
+    clock_sm: int | None
+    """MHz."""
+    clock_memory: int | None
+    """MHz."""
+    throttle: tuple[str, ...] = ()
+    """Reasons for which clocks are held back, such as `power cap`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The training process (and its children) at one moment."""
+
+    pid: int
+    cpu: float | None
+    """Percent of one core."""
+    rss: int | None
+    """Bytes."""
+    threads: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class GpuSample:
+    """Accelerators and process, sampled once a second."""
+
+    time: float
+    """Seconds since the epoch."""
+    devices: tuple[Device, ...]
+    """Empty on a machine without a driver."""
+    process: Process | None = None
+    """None where the process is not known (a log of a run that is over)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to the run and that nobody may miss."""
+
+    id: str
+    """Unique within the run; an order given because of an event carries it."""
+    kind: str
+    """One of EVENT_KINDS; unknown kinds are shown as they are."""
+    step: int
+    """Step at which it happened."""
+    attempt: int
+    """Attempt during which it happened."""
+    time: float
+    """Seconds since the epoch."""
+    severity: Severity = "info"
+    """How loud to be."""
+    text: str = ""
+    """One line for a person."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """Details by name; for an explosion `metric`, `value`, `z`, `ratio` and `samples`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A state that the trainer can go back to."""
+
+    step: int
+    """Step at which it was taken."""
+    where: str
+    """`ring` or the path of a durable checkpoint."""
+    trusted: bool
+    """Whether the detectors stayed quiet for long enough after it."""
+    time: float = 0.0
+    """When it was taken, seconds since the epoch."""
+    closs: float | None = None
+    """closs at that step, for the dialog."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the trainer is doing right now."""
+
+    state: RunState
+    """Training, paused, and so on."""
+    step: int
+    """Last finished step."""
+    phase: Phase = ""
+    """Part of the step that runs now, where the trainer says so."""
+    epoch: float | None = None
+    """Epoch of that step."""
+    steps_per_second: float | None = None
+    """Recent speed."""
+    eta: float | None = None
+    """Seconds left, where the number of steps is known."""
+    snapshots: tuple[Snapshot, ...] = ()
+    """States that a rollback can reach, newest last."""
+    budget: int | None = None
+    """Automatic rollbacks that are left."""
+    guard: str = ""
+    """`auto`, `ask`, `watch`, `off`; empty without a guard."""
+    deadline: float | None = None
+    """In ask mode: when the guard acts by itself, seconds since the epoch."""
+    time: float = 0.0
+    """Seconds since the epoch."""
+    attempt: int = 0
+    """Current attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a command, after it was executed or refused."""
+
+    id: str
+    """Id of the command."""
+    ok: bool
+    """Whether it was done."""
+    result: Mapping[str, Any] = field(default_factory=dict)
+    """What was done: `step`, `seconds`, `path` …"""
+    error: str = ""
+    """Why it was refused, one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """An order to the training process."""
+
+    id: str
+    """Unique; the same id is executed once."""
+    name: str
+    """checkpoint, rollback, pause, resume, stop, set or note."""
+    args: Mapping[str, Any] = field(default_factory=dict)
+    """`to`, `name`, `value`, `text`, `event` …"""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Rows that this reader lost because it was too slow or a journal was torn."""
+
+    rows: int
+    """How many."""
+    first_step: int | None
+    """Step of the first lost row, where known."""
+    last_step: int | None
+    """Step of the last lost row, where known."""
+    reason: str = ""
+    """Why, one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The state of the source itself; made by the reading side, never sent."""
+
+    state: LinkState
+    """Whether records can be expected."""
+    text: str = ""
+    """One sentence for the status line."""
+
+
+Record = (
+    RunInfo
+    | MetricsAnnounced
+    | BatchBlock
+    | EpochRow
+    | Interval
+    | GpuSample
+    | Event
+    | Status
+    | Reply
+    | Gap
+    | Link
+)
