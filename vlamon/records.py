@@ -134,7 +134,7 @@ class BatchBlock:
 
 @dataclass(frozen=True, slots=True)
 class EpochRow:
-    """Averages over an epoch or an evaluation, as `log_train.txt` and `log_eval_*.txt` hold them."""
+    """Averages over an epoch or an evaluation: a line of `log_train.txt` or `log_eval_*.txt`."""
 
     epoch: float
     """Epoch that ended."""
