@@ -1,0 +1,79 @@
+"""Rows of text with roles instead of colours: what every panel is made of before it is painted.
+
+A panel builds plain tuples; the widget compares them with what is on screen and repaints only the
+rows that differ. Themes, 16 colours and NO_COLOR are then one table away, and a test reads a panel
+without a terminal.
+"""
+
+from __future__ import annotations
+
+from rich.cells import cell_len, set_cell_size
+
+Span = tuple[str, str]
+"""Text and the role that colours it; a role may carry attributes, as in `closs bold`."""
+
+Row = tuple[Span, ...]
+"""One line of a panel, left to right."""
+
+
+def clean(text: str) -> str:
+    """Give `text` without control characters: names and notes come from elsewhere, and an escape
+    sequence in one must never reach the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else "·" for char in text)
+
+
+def cells(row: Row) -> int:
+    """Give the number of terminal columns that a row takes."""
+    return sum(cell_len(text) for text, _ in row)
+
+
+def crop(row: Row, width: int) -> Row:
+    """Cut a row to at most `width` columns; never in the middle of a wide character."""
+    kept: list[Span] = []
+    left = width
+    for text, role in row:
+        size = cell_len(text)
+        if size <= left:
+            kept.append((text, role))
+            left -= size
+            continue
+        if left > 0:
+            kept.append((set_cell_size(text, left), role))
+        break
+    return tuple(kept)
+
+
+def fit(row: Row, width: int, fill: str = " ", role: str = "") -> Row:
+    """Cut or fill a row to exactly `width` columns."""
+    size = cells(row)
+    if size > width:
+        row, size = crop(row, width), width
+    if size < width:
+        row = (*row, (fill * (width - size), role))
+    return row
+
+
+def spread(left: Row, right: Row, width: int, fill: str = " ", role: str = "") -> Row:
+    """Put `left` and `right` at the two ends of `width` columns; the right end gives way first."""
+    room = width - cells(left)
+    if room <= 0:
+        return crop(left, width)
+    right = crop(right, room)
+    gap = room - cells(right)
+    return (*left, (fill * gap, role), *right) if gap else (*left, *right)
+
+
+def shorten(text: str, width: int, mark: str = "…") -> str:
+    """Cut text to `width` columns with a mark that something is missing."""
+    if cell_len(text) <= width:
+        return text
+    if width <= len(mark):
+        return set_cell_size(text, max(0, width))
+    return set_cell_size(text, width - len(mark)).rstrip() + mark
+
+
+def text_of(row: Row) -> str:
+    """Give a row's characters alone."""
+    return "".join(text for text, _ in row)

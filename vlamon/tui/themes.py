@@ -1,0 +1,279 @@
+"""Themes: one TOML file each, a colour a role, checked before anything is painted with it.
+
+Shipped ones lie in `themes/`; a user's own in `$XDG_CONFIG_HOME/vlamon/themes` add to them or take
+their place by name, and may name only the colours that they change. A wrong file never stops the
+dashboard: what is wrong is a list of sentences, the rest is used.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vlamon.tui.colour import contrast, rgb
+
+if TYPE_CHECKING:
+    from rich.style import Style
+    from textual.theme import Theme as TextualTheme
+
+BACKGROUNDS = ("background", "panel", "selection")
+"""Roles that others are written on: the screen, dialogs, the chosen row."""
+
+ROLES = (
+    "foreground",
+    "border",
+    "title",
+    "muted",
+    "accent",
+    "key",
+    "closs",
+    "loss_ct",
+    "z_loss",
+    "l1",
+    "gpu",
+    "series_1",
+    "series_2",
+    "series_3",
+    "series_4",
+    "series_5",
+    "series_6",
+    "ok",
+    "warn",
+    "explode",
+    "note",
+    "guess",
+    "checkpoint",
+    "rollback",
+    "abandoned",
+    "cursor",
+)
+"""Roles that are written; docs/dashboard.md says where each is used."""
+
+READABLE = 4.5
+"""Least contrast of a role against the screen and dialogs (WCAG AA)."""
+
+SERIES = tuple(f"series_{number}" for number in range(1, 7))
+SIXTEEN = "sixteen"
+DARK = "dusk"
+LIGHT = "paper"
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """A complete set of colours by role."""
+
+    name: str
+    """What the user calls it."""
+    title: str
+    """One line for the picker."""
+    dark: bool
+    """Whether the background is dark."""
+    colours: Mapping[str, str]
+    """Every role and background to `#rrggbb` or `ansi_<name>`."""
+
+    @property
+    def ansi(self) -> bool:
+        """Whether it is made of the terminal's own sixteen colours."""
+        return all(colour.startswith("ansi_") for colour in self.colours.values())
+
+
+@dataclass(frozen=True, slots=True)
+class ThemeSet:
+    """Every theme that can be chosen, and what was wrong with the files that were read."""
+
+    themes: Mapping[str, Theme]
+    """By name, shipped ones first."""
+    complaints: tuple[str, ...]
+    """One sentence a wrong colour or file, naming file and key."""
+
+
+def role_of_metric(name: str, position: int = 0) -> str:
+    """Give the role that draws a metric; `position` tells several lines of one chart apart."""
+    if name in ("closs", "loss_ct", "z_loss"):
+        return name
+    if position == 0 and name.startswith("l1"):
+        return "l1"
+    return SERIES[position % len(SERIES)]
+
+
+def shipped_directory() -> Path:
+    """Give the directory of the shipped themes, in a wheel or in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "themes"
+    return inside if inside.is_dir() else package.parent / "themes"
+
+
+def user_directory(environ: Mapping[str, str] | None = None) -> Path:
+    """Give the user's own theme directory, whether it exists or not."""
+    environ = os.environ if environ is None else environ
+    base = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", "~"), ".config")
+    return Path(base).expanduser() / "vlamon" / "themes"
+
+
+def load_themes(shipped: Path | None = None, user: Path | None = None) -> ThemeSet:
+    """Read all themes: the shipped ones, then the user's over them."""
+    themes: dict[str, Theme] = {}
+    complaints: list[str] = []
+    for directory in (shipped or shipped_directory(), user or user_directory()):
+        for path in sorted(directory.glob("*.toml")) if directory.is_dir() else ():
+            theme, found = read_theme(path, themes)
+            complaints += found
+            if theme is not None:
+                themes[theme.name] = theme
+    return ThemeSet(themes, tuple(complaints))
+
+
+def read_theme(path: Path, known: Mapping[str, Theme]) -> tuple[Theme | None, list[str]]:
+    """Read one file; colours that it lacks or gets wrong come from a known theme like it."""
+    where = path.name
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+        return None, [f"{where}: not read: {problem}"]
+    complaints: list[str] = []
+    name = document.get("name", path.stem)
+    if not isinstance(name, str) or not name.isprintable() or not name:
+        return None, [f"{where}: name must be a text of one line"]
+    dark = document.get("dark", True)
+    if not isinstance(dark, bool):
+        complaints.append(f"{where}: dark must be true or false; taken as true")
+        dark = True
+    own, found = _checked_colours(where, document.get("colours", {}))
+    complaints += found
+    base = _base(known, dark, sixteen=_all_ansi(own))
+    missing = [role for role in (*BACKGROUNDS, *ROLES) if role not in own and role not in base]
+    if missing:
+        return None, [*complaints, f"{where}: no colour for {', '.join(missing)}"]
+    theme = Theme(name, str(document.get("title", "")) or where, dark, {**base, **own})
+    return theme, complaints + [f"{where}: {text}" for text in hard_to_read(theme)]
+
+
+def hard_to_read(theme: Theme) -> list[str]:
+    """Name every role whose contrast against the screen or a dialog is too small."""
+    found = []
+    for role in ROLES:
+        for ground in ("background", "panel"):
+            ink, paper = rgb(theme.colours[role]), rgb(theme.colours[ground])
+            if ink is None or paper is None:
+                continue
+            ratio = contrast(ink, paper)
+            if ratio < READABLE:
+                found.append(
+                    f"colours.{role} is hard to read on {ground}: "
+                    f"contrast {ratio:.1f}, at least {READABLE} is wanted"
+                )
+    return found
+
+
+def _all_ansi(colours: Mapping[str, str]) -> bool:
+    return bool(colours) and all(colour.startswith("ansi_") for colour in colours.values())
+
+
+def _base(known: Mapping[str, Theme], dark: bool, sixteen: bool) -> Mapping[str, str]:
+    """Give the colours that a partial theme starts from: the shipped one of its kind."""
+    base = known.get(SIXTEEN if sixteen else DARK if dark else LIGHT)
+    return base.colours if base else {}
+
+
+def _checked_colours(where: str, table: Any) -> tuple[dict[str, str], list[str]]:
+    if not isinstance(table, dict):
+        return {}, [f"{where}: colours must be a table of role = colour"]
+    good: dict[str, str] = {}
+    complaints = []
+    for role, colour in table.items():
+        if role not in ROLES and role not in BACKGROUNDS:
+            complaints.append(f"{where}: colours.{role} is no role that the dashboard has")
+        elif not isinstance(colour, str) or rgb(colour) is None:
+            complaints.append(
+                f"{where}: colours.{role} = {colour!r} is no colour; "
+                "write #rrggbb or ansi_<name>, such as ansi_bright_red"
+            )
+        else:
+            good[role] = colour
+    return good, complaints
+
+
+class Palette:
+    """A theme ready to paint with: a role's text to a Rich style, made once each."""
+
+    def __init__(self, theme: Theme, colourless: bool = False) -> None:
+        self.theme = theme
+        self.colourless = colourless
+        self.style = lru_cache(maxsize=512)(self._style)
+
+    def _style(self, role: str) -> Style:
+        """Give the style of `role`, of `role attribute …`, or of `role on ground`.
+
+        Attributes are `bold`, `underline`, `reverse`; `chosen` marks the selected row in a way that
+        is seen without colours too.
+        """
+        from rich.style import Style
+
+        words = role.split()
+        ground = "background"
+        if "on" in words:
+            at = words.index("on")
+            ground = words[at + 1]
+            words = words[:at] + words[at + 2 :]
+        attributes = set(words[1:]) | ({words[0]} - {*ROLES, ""} if words else set())
+        name = words[0] if words and words[0] in ROLES else "foreground"
+        reverse = "reverse" in attributes
+        if "chosen" in attributes:
+            if self.theme.ansi or self.colourless:
+                reverse = True
+            else:
+                name, ground = "foreground", "selection"
+        loud = name in ("explode", "warn") and (self.theme.ansi or self.colourless)
+        return Style(
+            color=_rich_colour(self.theme.colours[name]),
+            bgcolor=_rich_colour(self.theme.colours[ground]),
+            bold="bold" in attributes or loud or None,
+            underline="underline" in attributes or None,
+            reverse=reverse or None,
+        )
+
+
+def _rich_colour(colour: str) -> str:
+    return colour[5:] if colour.startswith("ansi_") else colour
+
+
+def textual_theme(theme: Theme) -> TextualTheme:
+    """Map a theme to one of Textual's, for dialogs, inputs and the palette."""
+    from textual.theme import Theme as TextualTheme
+
+    colours = theme.colours
+    return TextualTheme(
+        name=f"vlamon-{theme.name}",
+        primary=colours["accent"],
+        secondary=colours["closs"],
+        warning=colours["warn"],
+        error=colours["explode"],
+        success=colours["ok"],
+        accent=colours["accent"],
+        foreground=colours["foreground"],
+        background=colours["background"],
+        surface=colours["panel"],
+        panel=colours["panel"],
+        dark=theme.dark,
+        ansi=theme.ansi,
+        variables={f"vl-{role}": colour for role, colour in colours.items()},
+    )
+
+
+def sixteen_colours(environ: Mapping[str, str]) -> bool:
+    """Say whether a terminal promises no more than sixteen colours (OpenSSH forwards only TERM)."""
+    if environ.get("COLORTERM", "").strip().lower() in ("truecolor", "24bit"):
+        return False
+    term = environ.get("TERM", "").strip().lower()
+    modern = ("256color", "kitty", "ghostty", "alacritty", "wezterm", "direct")
+    return not any(word in term for word in modern)
+
+
+def no_colours(environ: Mapping[str, str]) -> bool:
+    """Say whether the user asked for no colours at all (no-color.org: set and not empty)."""
+    return bool(environ.get("NO_COLOR"))
