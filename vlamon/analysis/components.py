@@ -1,0 +1,175 @@
+"""The detectors of all loss components by name, and what their verdicts mean together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vlamon.analysis.detector import SpikeDetector, SpikeRules, Verdict
+
+GRAD_NORM = "grad_norm"
+MINOR_SHARE = 0.01
+"""A component below this share of the weighted total may warn and never explodes."""
+OK = Verdict("ok", math.nan, math.nan)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one batch is, over all components."""
+
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    """Verdict of every component that this batch had."""
+    metric: str = ""
+    """The component that decided; empty when all are ok."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst verdict of all."""
+        return self.verdicts.get(self.metric, OK)
+
+    @property
+    def level(self) -> str:
+        """`ok`, `warn` or `explode`."""
+        return self.verdict.level
+
+
+class ComponentDetectors:
+    """One `SpikeDetector` a loss component.
+
+    Without `names` it watches the terms that have a weight, or, where no weights are known, every
+    metric that is a loss by its name; `grad_norm` always. `grad_norm` alone never explodes while it
+    is finite, but when it agrees with a component that warns as high as two batches running would
+    need, that batch is enough.
+    """
+
+    def __init__(
+        self,
+        names: Iterable[str] | None = None,
+        rules: SpikeRules | None = None,
+        rules_by_name: Mapping[str, SpikeRules] | None = None,
+    ) -> None:
+        self.names = None if names is None else frozenset(names)
+        self.rules = rules or SpikeRules()
+        self.rules_by_name = dict(rules_by_name or {})
+        self.detectors: dict[str, SpikeDetector] = {}
+        self._levels: dict[str, float] = {}
+        """Smoothed weighted size of every trained component, for its share of the total."""
+
+    @property
+    def latency(self) -> int:
+        """Batches for which a divergence may stay unseen."""
+        return max(
+            (detector.latency for detector in self.detectors.values()),
+            default=SpikeDetector(self.rules).latency,
+        )
+
+    def watches(self, name: str, weights: Mapping[str, float] | None = None) -> bool:
+        """Whether a metric of this name is judged."""
+        if name == GRAD_NORM:
+            return True
+        if self.names is not None:
+            return name in self.names
+        if weights:
+            return name in weights
+        return is_loss(name)
+
+    def observe(
+        self, values: Mapping[str, float | None], weights: Mapping[str, float] | None = None
+    ) -> Judgement:
+        """Judge one batch. `weights` tell which terms are trained, and how much each counts."""
+        verdicts: dict[str, Verdict] = {}
+        for name, value in values.items():
+            detector = self.detectors.get(name)
+            if detector is None:
+                if value is None or not self.watches(name, weights):
+                    continue
+                detector = SpikeDetector(self.rules_by_name.get(name, self.rules))
+                self.detectors[name] = detector
+            verdicts[name] = detector.observe(value)
+        if all(verdict.level == "ok" for verdict in verdicts.values()):
+            if weights:
+                self._weigh(values, weights)
+            return Judgement(verdicts)
+        return self._together(verdicts, values, weights)
+
+    def band(self, name: str) -> tuple[float, float, float] | None:
+        """Median and the values that warn and explode, for a chart."""
+        detector = self.detectors.get(name)
+        return detector.band() if detector else None
+
+    def reset(self, names: Iterable[str] | None = None) -> None:
+        """Forget the baselines of these components, or of all."""
+        for name in list(self.detectors) if names is None else names:
+            if name in self.detectors:
+                self.detectors[name].reset()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a bit-exact resume needs, as plain JSON values."""
+        return {
+            "detectors": {name: d.state_dict() for name, d in self.detectors.items()},
+            "levels": dict(self._levels),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        self.detectors = {}
+        for name, inner in state["detectors"].items():
+            detector = SpikeDetector(self.rules_by_name.get(name, self.rules))
+            detector.load_state_dict(inner)
+            self.detectors[name] = detector
+        self._levels = {name: float(level) for name, level in state["levels"].items()}
+
+    def _weigh(self, values: Mapping[str, float | None], weights: Mapping[str, float]) -> None:
+        levels = self._levels
+        for name, weight in weights.items():
+            value = values.get(name)
+            if value is not None:
+                size = abs(weight * value)
+                levels[name] = size if name not in levels else 0.95 * levels[name] + 0.05 * size
+
+    def _minor(self, name: str, value: float | None, weights: Mapping[str, float] | None) -> bool:
+        """Whether a component is too small a part of the total to send the training back."""
+        if not weights or name not in weights or value is None or not math.isfinite(value):
+            return False
+        total = sum(self._levels.values()) - self._levels.get(name, 0.0)
+        size = abs(weights[name] * value)
+        return size < MINOR_SHARE * (total + size)
+
+    def _together(
+        self,
+        verdicts: dict[str, Verdict],
+        values: Mapping[str, float | None],
+        weights: Mapping[str, float] | None,
+    ) -> Judgement:
+        norm = verdicts.get(GRAD_NORM, OK)
+        for name, verdict in verdicts.items():
+            if name == GRAD_NORM:
+                if verdict.level == "explode" and math.isfinite(verdict.ratio):
+                    verdicts[name] = verdict._replace(level="warn")
+            elif verdict.level == "explode" and self._minor(name, values.get(name), weights):
+                verdicts[name] = verdict._replace(
+                    level="warn", reason=f"{verdict.reason} (below 1 % of the total)"
+                )
+            elif verdict.level == "warn" and norm.level != "ok":
+                rules = self.detectors[name].rules
+                high = verdict.ratio > rules.pair_ratio and verdict.z > rules.pair_z
+                if high and not self._minor(name, values.get(name), weights):
+                    verdicts[name] = verdict._replace(
+                        level="explode", reason=f"{verdict.reason}, and grad_norm agrees"
+                    )
+        return Judgement(verdicts, max(verdicts, key=lambda name: _rank(verdicts[name])))
+
+
+def _rank(verdict: Verdict) -> tuple[int, float]:
+    z = verdict.z if verdict.z == verdict.z else 0.0
+    return ("ok", "warn", "explode").index(verdict.level), z
+
+
+def is_loss(name: str) -> bool:
+    """Whether a metric of unknown kind is a loss by its name: high is bad, and it is trained."""
+    if name.startswith(("acc", "val_", "l1_", "lr", "time", "data", "sample")):
+        return False
+    last = name.rsplit("/", 1)[-1]
+    return last in {"closs", "total", "nll", "ce", "mse"} or "loss" in last
