@@ -1,0 +1,46 @@
+"""The total is Σ weight · loss over what the batch has."""
+
+import pytest
+import torch
+
+from tests.trainer.rows import mixed_batch
+from trainer.model.config import SIZES
+from trainer.model.vla import VLA
+from trainer.objectives import ObjectiveError, Objectives
+
+
+@pytest.fixture(scope="module")
+def model() -> VLA:
+    torch.manual_seed(0)
+    return VLA(SIZES["micro"])
+
+
+def test_the_total_follows_the_formula(model: VLA) -> None:
+    losses = Objectives()(model(mixed_batch()))
+    by_hand = losses.values["closs"] + 10 * losses.values["loss_ct"]
+    by_hand = by_hand + 1e-5 * losses.values["z_loss"]
+    torch.testing.assert_close(losses.total, by_hand)
+
+
+def test_a_batch_without_actions_has_no_loss_ct(model: VLA) -> None:
+    losses = Objectives()(model(mixed_batch(policy=0, world=2)))
+    assert set(losses.values) == {"closs", "z_loss"}
+
+
+def test_z_loss_is_absent_at_weight_zero(model: VLA) -> None:
+    losses = Objectives({"z_loss": 0.0})(model(mixed_batch()))
+    assert "z_loss" not in losses.values
+    assert "z_loss" not in losses.weights
+
+
+def test_a_weight_can_be_set_by_either_name() -> None:
+    objectives = Objectives()
+    assert objectives.set("loss_ct_weight", "5") == 10.0
+    objectives.set("loss_ct", 4)
+    assert objectives.weights["loss_ct"] == 4.0
+
+
+@pytest.mark.parametrize(("name", "value"), [("los_ct_weight", 5), ("loss_ct_weight", "nan")])
+def test_a_wrong_name_or_value_is_refused_with_a_sentence(name: str, value: object) -> None:
+    with pytest.raises(ObjectiveError, match=r"no weight is called|must be a finite number"):
+        Objectives().set(name, value)

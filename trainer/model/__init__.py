@@ -1,0 +1,1 @@
+"""The model: tokens, Chameleon decoder, ActionHead, the whole VLA, the energy model."""

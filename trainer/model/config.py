@@ -1,0 +1,74 @@
+"""Widths of the model, and the four sizes that the presets name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ActionHeadConfig:
+    """Widths of the head that regresses continuous actions."""
+
+    horizon: int = 5
+    """Actions predicted at once."""
+    width: int
+    """Model width inside the head; the reference takes a quarter of the decoder's."""
+    layers: int = 2
+    """Transformer encoder layers."""
+    heads: int = 4
+    """Attention heads."""
+    ffn: int
+    """Width of the encoder's feed-forward layers."""
+    blocks: int = 2
+    """Residual blocks of the MLP behind the encoder."""
+    dropout: float = 0.1
+    """Dropout of the encoder layers."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """Widths of the decoder and its head."""
+
+    vocab: int
+    """Vocabulary; 16640 keeps every image, action and state id and ~600 ids for text."""
+    hidden: int
+    """Width of the residual stream."""
+    layers: int
+    """Decoder layers."""
+    heads: int
+    """Attention heads."""
+    ffn: int
+    """Width of the SwiGLU layers."""
+    head: ActionHeadConfig
+    """The ActionHead."""
+    kv_heads: int | None = None
+    """Key and value heads; None for as many as `heads`."""
+    dropout: float = 0.0
+    """Residual dropout after attention and MLP; the reference run takes 0.08."""
+    rope_theta: float = 10000.0
+    """Base of the rotary embedding."""
+    norm_eps: float = 1e-5
+    """Epsilon of RMSNorm."""
+    init_std: float = 0.02
+    """Standard deviation of the initial weights."""
+    image_weight: float = 0.04
+    """Weight of image codes in closs, whose mean is divided by the summed weights."""
+
+
+def _head(width: int, ffn: int, **more: int) -> ActionHeadConfig:
+    return ActionHeadConfig(width=width, ffn=ffn, **more)
+
+
+SIZES: dict[str, ModelConfig] = {
+    "micro": ModelConfig(
+        vocab=16640, hidden=32, layers=2, heads=2, ffn=64, head=_head(32, 64, heads=2)
+    ),
+    "tiny": ModelConfig(vocab=16640, hidden=128, layers=2, heads=4, ffn=344, head=_head(128, 512)),
+    "small": ModelConfig(
+        vocab=65536, hidden=512, layers=8, heads=8, ffn=1376, head=_head(128, 512)
+    ),
+    "7b": ModelConfig(
+        vocab=65536, hidden=4096, layers=32, heads=32, ffn=11008, head=_head(1024, 4096)
+    ),
+}
+"""Model sizes by preset; every width can be overridden with `dataclasses.replace`."""

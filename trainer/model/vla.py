@@ -1,0 +1,148 @@
+"""The whole model: decoder, token head, ActionHead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from trainer.batch import Batch
+from trainer.model import tokens
+from trainer.model.action_head import ActionHead
+from trainer.model.chameleon import ChameleonModel, Decoded, action_mask
+from trainer.model.config import ModelConfig
+from trainer.model.label_projection import TokenStatistics, project_labels
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Everything that a loss or a metric may look at."""
+
+    batch: Batch
+    """What went in."""
+    hidden: Tensor
+    """[B, T, D] after the final norm."""
+    tokens: TokenStatistics
+    """Logit statistics at the label-valid positions."""
+    actions: Tensor | None
+    """[P, horizon, 7] of the ActionHead for the policy rows; None without such rows."""
+    decoded: Decoded
+    """Layers (if asked for) and the last MLP."""
+    image_weight: float
+    """Weight of image codes in closs."""
+    head_rng: Tensor | None = None
+    """State of the random numbers before the heads' dropout, kept where the pull is measured."""
+
+
+class VLA(nn.Module):
+    """Chameleon decoder with a token head and an ActionHead; names as in Hugging Face's."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = ChameleonModel(config)
+        self.lm_head = nn.Linear(config.hidden, config.vocab, bias=False)
+        self.action_head = ActionHead(config.hidden, config.head)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Normal weights for decoder and learned action tokens; torch's own for the head."""
+        std = self.config.init_std
+        for module in (*self.model.modules(), self.lm_head):
+            if isinstance(module, nn.Linear | nn.Embedding):
+                module.weight.normal_(0.0, std)
+        self.action_head.action_tokens.normal_(0.0, std)
+
+    def forward(self, batch: Batch, *, keep_layers: bool = False, trace: bool = False) -> Outputs:
+        """One pass over a batch; `trace` keeps what `objectives.pull` needs to redo the heads."""
+        layout = batch.layout
+        mask = None
+        if layout.masks_actions:
+            mask = action_mask(layout.action_block, layout.after_images)
+        decoded = self.model(batch.input_ids, mask, keep_layers)
+        return self.heads(batch, decoded, decoded.hidden, trace=trace)
+
+    def heads(
+        self,
+        batch: Batch,
+        decoded: Decoded,
+        hidden: Tensor,
+        *,
+        trace: bool = False,
+        frozen: bool = False,
+    ) -> Outputs:
+        """Both heads on the trunk's hidden states; `frozen` asks no gradient for the token head."""
+        rng = _rng_state(hidden.device) if trace else None
+        weight = self.lm_head.weight.detach() if frozen else self.lm_head.weight
+        at_labels = hidden.flatten(0, 1)[batch.layout.label_at]
+        return Outputs(
+            batch=batch,
+            hidden=hidden,
+            tokens=project_labels(at_labels, weight, batch.layout.targets),
+            actions=self._actions(batch, hidden),
+            decoded=decoded,
+            image_weight=self.config.image_weight,
+            head_rng=rng,
+        )
+
+    def _actions(self, batch: Batch, hidden: Tensor) -> Tensor | None:
+        layout = batch.layout
+        if not layout.longest_prefix:
+            return None
+        prefix = hidden[layout.policy_rows, : layout.longest_prefix]
+        actions: Tensor = self.action_head(prefix, layout.prefix_length)
+        return actions
+
+    @torch.no_grad()
+    def act_head(self, batch: Batch) -> Tensor:
+        """[B, horizon, 7] normalised actions for prompts: rows that end before the first action."""
+        hidden = self.model(batch.input_ids, self._mask(batch.input_ids)).hidden
+        actions: Tensor = self.action_head(hidden, batch.lengths)
+        return actions
+
+    @torch.no_grad()
+    def act_tokens(self, batch: Batch, actions: int | None = None) -> Tensor:
+        """[B, actions, 7] normalised actions for the same prompts, written greedily token by token.
+
+        Only the 256 bins compete where a bin belongs: the block structure is given, so that a young
+        model's stray tokens cost accuracy and not the whole rollout.
+        """
+        count = actions or self.config.head.horizon
+        rows = torch.arange(batch.rows, device=batch.input_ids.device)
+        room = count * tokens.ACTION_BLOCK
+        ids = torch.nn.functional.pad(batch.input_ids, (0, room), value=tokens.PAD)
+        at = batch.lengths.clone()
+        bins = slice(tokens.ACTION_BIN_FIRST, tokens.ACTION_BIN_FIRST + tokens.BINS)
+        weight = self.lm_head.weight[bins]
+        written = torch.empty(batch.rows, count, tokens.ACTION_DIMS, dtype=ids.dtype).to(ids.device)
+        for index in range(count):
+            ids[rows, at] = tokens.ACTION_BEGIN
+            for dim in range(tokens.ACTION_DIMS):
+                end = int(at.max()) + 1
+                hidden = self.model(ids[:, :end], self._mask(ids[:, :end])).hidden
+                best = (hidden[rows, at] @ weight.t()).argmax(dim=-1) + tokens.ACTION_BIN_FIRST
+                at = at + 1
+                ids[rows, at] = best
+                written[:, index, dim] = best
+            ids[rows, at + 1] = tokens.ACTION_END
+            at = at + 2
+        return tokens.decode_action_ids(written)
+
+    def _mask(self, input_ids: Tensor) -> Tensor:
+        """The training mask for rows that are still being written."""
+        begins = input_ids == tokens.ACTION_BEGIN
+        ended = (input_ids == tokens.ACTION_END).cumsum(1) - (input_ids == tokens.ACTION_END).int()
+        number = begins.cumsum(1)
+        inside = (number > ended) & (number > 0)
+        images = (input_ids == tokens.IMAGE_END).flip(1).cumsum(1).flip(1)
+        block = torch.where(inside, number, 0)
+        first_of_block = images == 0
+        return action_mask(block, first_of_block & inside)
+
+
+def _rng_state(device: torch.device) -> Tensor:
+    if device.type == "cuda":
+        return torch.cuda.get_rng_state(device)
+    return torch.get_rng_state()
