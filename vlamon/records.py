@@ -177,6 +177,60 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
+class EpochBlock:
+    """Consecutive epoch lines of one split, columnar: a log may hold a million of them."""
+
+    split: str
+    """`train`, `val_ind` … as in EpochRow."""
+    epoch: NDArray[np.float64]
+    """Epoch of each line."""
+    columns: Mapping[str, Column]
+    """Metric name, without the `train_` or `val_` prefix, to its column."""
+    attempt: int = 0
+    """Attempt that all of them belong to."""
+    step: NDArray[np.int64] | None = None
+    """Step at each epoch's end, where known."""
+    time: NDArray[np.float64] | None = None
+    """When each line was written, where known."""
+
+    @property
+    def rows(self) -> int:
+        """Number of lines in the block."""
+        return len(self.epoch)
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalBlock:
+    """Consecutive lines of a running-average log, columnar; what Interval is for one line."""
+
+    epoch: NDArray[np.int64]
+    """Epoch of each line."""
+    first: NDArray[np.int64]
+    """First iteration covered, inclusive; -1 where a resume leaves it unknown."""
+    last: NDArray[np.int64]
+    """Last iteration covered, inclusive."""
+    metrics: Mapping[str, Column]
+    """Recovered means; not present where a line allows none."""
+    bound: Mapping[str, Column]
+    """Largest possible error of each recovered mean."""
+    printed: Mapping[str, tuple[Column, ...]]
+    """The numbers on the lines, as printed: one column a number."""
+    step: NDArray[np.int64] | None = None
+    """Global step of each `last`, where the log allows to know it."""
+    time: NDArray[np.float64] | None = None
+    """Time stamp of each line, seconds since the epoch; NaN where unknown."""
+    attempt: int = 0
+    """Attempt that all of them belong to."""
+    not_inverted: tuple[str, ...] = ()
+    """Meters whose interval mean cannot be recovered (not updated at every iteration)."""
+
+    @property
+    def rows(self) -> int:
+        """Number of lines in the block."""
+        return len(self.last)
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
     """One accelerator at one moment; None where the driver would not say."""
 
@@ -350,7 +404,9 @@ Record = (
     | MetricsAnnounced
     | BatchBlock
     | EpochRow
+    | EpochBlock
     | Interval
+    | IntervalBlock
     | GpuSample
     | Event
     | Status

@@ -1,0 +1,106 @@
+"""Log formats: one small module each, found by looking at a file's first lines.
+
+A new format is a module here with a `FORMAT` and a row in `MODULES`; nothing else changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Protocol
+
+from vlamon.records import Record
+
+HEAD_BYTES = 1 << 16
+"""How much of a file's beginning a format may look at."""
+
+MODULES = ("reference_epoch",)
+"""Modules of this package that hold a `FORMAT`; at equal scores the earlier one wins."""
+
+
+class FormatError(Exception):
+    """No format fits; the message is the sentence that the user reads."""
+
+
+@dataclass(slots=True)
+class UnknownLines:
+    """Lines that a parser could not use: counted, and the first few kept to be shown."""
+
+    count: int = 0
+    """How many so far."""
+    samples: list[tuple[int, str]] = field(default_factory=list)
+    """Line number, counted from 1, and text of the first few."""
+    keep: int = 20
+    """How many samples are kept."""
+
+    def add(self, line_number: int, line: bytes) -> None:
+        """Count a line; the first `keep` are kept, cut at 200 characters."""
+        self.count += 1
+        if len(self.samples) < self.keep:
+            self.samples.append((line_number, line[:200].decode("utf-8", "replace").rstrip()))
+
+
+class LogParser(Protocol):
+    """Turns lines into records: no I/O, no clock, one instance a file."""
+
+    unknown: UnknownLines
+
+    def feed(self, data: bytes) -> list[Record]:
+        """Records of these whole lines; only a file's last line may lack its newline."""
+
+    def finish(self) -> list[Record]:
+        """Records that waited for a line which will not come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What the sniffing entry knows of a log format."""
+
+    name: str
+    """Value of `--format`."""
+    title: str
+    """What writes it, in a few words."""
+    example: str
+    """One line of it, shown where no format fits."""
+    recognises: Callable[[bytes, str], int]
+    """Score 0..100 for a file's head (whole lines, at most HEAD_BYTES) and its path."""
+    open: Callable[[str], LogParser]
+    """A parser for the file of this path (the split may be in its name)."""
+
+
+def all_formats() -> tuple[Format, ...]:
+    """Every known format, in order of preference."""
+    return tuple(import_module(f"{__name__}.{name}").FORMAT for name in MODULES)
+
+
+def format_named(name: str) -> Format:
+    """The format that `--format name` means."""
+    formats = all_formats()
+    for known in formats:
+        if known.name == name:
+            return known
+    names = ", ".join(known.name for known in formats)
+    raise FormatError(f"no log format is called {name!r}; known are {names}.")
+
+
+def sniff(head: bytes, path: str = "") -> Format | None:
+    """The format that fits a file's head best, None while nothing in it is known."""
+    best: Format | None = None
+    best_score = 0
+    for known in all_formats():
+        score = known.recognises(head, path)
+        if score > best_score:
+            best, best_score = known, score
+    return best
+
+
+def unrecognised(head: bytes, path: str) -> FormatError:
+    """The sentence for a file in which no line is known: what was expected, what is there."""
+    first = next((line for line in head.splitlines() if line.strip()), b"")
+    shown = first[:120].decode("utf-8", "replace")
+    titles = "; ".join(f"{known.name} ({known.title})" for known in all_formats())
+    return FormatError(
+        f"{path}:1: no line is in a format that vlamon knows. First line: {shown!r}. "
+        f"Expected one of: {titles}. Force one with --format NAME."
+    )

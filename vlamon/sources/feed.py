@@ -1,0 +1,98 @@
+"""The thread between a source and the screen: reads records, applies them, tells the view."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from vlamon.records import Command, Link, Record
+from vlamon.sources import Source, SourceError
+from vlamon.store import RunStore
+
+WAIT = 0.25
+"""Seconds that a read may wait: how long `close` can take with a source that cannot be woken."""
+
+
+class Feed:
+    """Owns a run's store and the thread that fills it.
+
+    `lock` is held while records are applied; a view holds it while it draws from `store`.
+    `on_change` is called on the feed's thread after each batch of records, without the lock.
+    """
+
+    def __init__(self, source: Source, *, store: RunStore | None = None) -> None:
+        self.source = source
+        self.store = RunStore() if store is None else store
+        self.lock = threading.RLock()
+        self.on_change: Callable[[], None] | None = None
+        self.on_records: Callable[[Sequence[Record]], None] | None = None
+        self._closing = threading.Event()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="vlamon-feed", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    @property
+    def finished(self) -> bool:
+        """True when everything was read and nothing more can come."""
+        return self._done.is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until everything was read; False where that did not happen in time."""
+        return self._done.wait(timeout)
+
+    def send(self, name: str, **args: Any) -> str:
+        """Order something; returns the id that the `Reply` in `store.replies` will carry.
+
+        Raises SourceError with a sentence where nobody serves orders.
+        """
+        command = Command(id=uuid.uuid4().hex, name=name, args=args)
+        self.source.send(command)
+        return command.id
+
+    def close(self) -> None:
+        """Stop reading and release the source; safe to call twice."""
+        if not self._closing.is_set():
+            self._closing.set()
+            self.source.close()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(timeout=2.0)
+
+    def _run(self) -> None:
+        try:
+            while not self._closing.is_set():
+                records = self.source.read(WAIT)
+                self._take(records)
+                if not records and self.source.finished:
+                    break
+        except SourceError as error:
+            if not self._closing.is_set():
+                self._take([Link("failed", str(error))])
+        except Exception as error:
+            # A bug in a source must end as a sentence on the screen, never as a dead thread
+            # behind a screen that looks alive.
+            if not self._closing.is_set():
+                self._take([Link("failed", f"{type(error).__name__} while reading: {error}")])
+        finally:
+            self._done.set()
+            self._changed()
+
+    def _take(self, records: Sequence[Record]) -> None:
+        if not records:
+            return
+        # Long histories are applied in pieces, so that a frame never waits for all of them.
+        for start in range(0, len(records), 16):
+            with self.lock:
+                for record in records[start : start + 16]:
+                    self.store.apply(record)
+        if self.on_records is not None:
+            self.on_records(records)
+        self._changed()
+
+    def _changed(self) -> None:
+        if self.on_change is not None:
+            self.on_change()
