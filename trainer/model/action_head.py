@@ -42,6 +42,61 @@ class MLPResNet(nn.Module):
         return out
 
 
+class SelfAttention(nn.Module):
+    """Bidirectional attention; parameters named as in `nn.MultiheadAttention`."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(self, x: Tensor, mask: Tensor, queries: int) -> Tensor:
+        """The first `queries` positions of x look at all that `mask` [P, 1, 1, S] allows."""
+        rows, length, width = x.shape
+        q_weight, kv_weight = self.in_proj_weight[:width], self.in_proj_weight[width:]
+        q_bias, kv_bias = self.in_proj_bias[:width], self.in_proj_bias[width:]
+        q = F.linear(x[:, :queries], q_weight, q_bias).view(rows, queries, self.heads, -1)
+        k, v = F.linear(x, kv_weight, kv_bias).view(rows, length, 2, self.heads, -1).unbind(2)
+        mixed = F.scaled_dot_product_attention(
+            q.transpose(1, 2),
+            k.transpose(1, 2),
+            v.transpose(1, 2),
+            attn_mask=mask,
+            dropout_p=self.dropout if self.training else 0.0,
+        )
+        out: Tensor = self.out_proj(mixed.transpose(1, 2).reshape(rows, queries, width))
+        return out
+
+
+class EncoderLayer(nn.Module):
+    """`nn.TransformerEncoderLayer` (post-norm, ReLU), for the first positions only if asked.
+
+    Torch's own would compute every prefix position in the last layer, although only the action
+    tokens are read from it.
+    """
+
+    def __init__(self, width: int, heads: int, ffn: int, dropout: float) -> None:
+        super().__init__()
+        self.self_attn = SelfAttention(width, heads, dropout)
+        self.linear1 = nn.Linear(width, ffn)
+        self.linear2 = nn.Linear(ffn, width)
+        self.norm1 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor, queries: int | None = None) -> Tensor:
+        """The first `queries` positions (all by default) after attention and feed-forward."""
+        kept = x.shape[1] if queries is None else queries
+        x = self.norm1(x[:, :kept] + self.dropout(self.self_attn(x, mask, kept)))
+        fed = self.linear2(self.dropout(F.relu(self.linear1(x))))
+        out: Tensor = self.norm2(x + self.dropout(fed))
+        return out
+
+
 class ActionHead(nn.Module):
     """Learned action tokens read the prefix through a small bidirectional encoder."""
 
@@ -51,35 +106,27 @@ class ActionHead(nn.Module):
         self.action_tokens = nn.Parameter(torch.empty(config.horizon * ACTION_DIMS, hidden))
         self.project = nn.Linear(hidden, config.width)
         self.encoder = nn.ModuleList(
-            nn.TransformerEncoderLayer(
-                config.width,
-                config.heads,
-                config.ffn,
-                config.dropout,
-                batch_first=True,
-            )
+            EncoderLayer(config.width, config.heads, config.ffn, config.dropout)
             for _ in range(config.layers)
         )
         self.resnet = MLPResNet(config)
+        nn.init.normal_(self.action_tokens, std=0.02)
 
     def forward(self, prefix: Tensor, lengths: Tensor) -> Tensor:
         """[P, horizon, 7] from prefixes [P, L, hidden]; positions from `lengths` on are padding.
 
         The action tokens come first and the ragged prefixes after them: the encoder has no
-        positions, so the order is free, and nothing but the padding mask depends on the raggedness.
+        positions, so the order is free, and nothing but the mask depends on the raggedness.
         """
         rows = prefix.shape[0]
         queries = self.action_tokens.expand(rows, -1, -1).to(prefix.dtype)
         x = self.project(torch.cat((queries, prefix), dim=1))
-        position = torch.arange(x.shape[1], device=x.device) - queries.shape[1]
-        padding = position.unsqueeze(0) >= lengths.unsqueeze(1)
-        for layer in self.encoder:
-            x = layer(x, src_key_padding_mask=padding)
-        states = x[:, : queries.shape[1]]
-        return self.predict(states)
-
-    def predict(self, states: Tensor) -> Tensor:
-        """[P, horizon, 7] from the encoded action tokens [P, horizon · 7, width]."""
-        rows = states.shape[0]
+        count = queries.shape[1]
+        position = torch.arange(x.shape[1], device=x.device) - count
+        mask = (position.unsqueeze(0) < lengths.unsqueeze(1))[:, None, None, :]
+        *earlier, last = self.encoder
+        for layer in earlier:
+            x = layer(x, mask)
+        states = last(x, mask, count)
         actions: Tensor = self.resnet(states.reshape(rows, self.config.horizon, -1))
         return actions

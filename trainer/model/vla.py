@@ -48,12 +48,11 @@ class VLA(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Normal weights for decoder and learned action tokens; torch's own for the head."""
+        """Normal weights for the decoder; the ActionHead keeps torch's usual ones."""
         std = self.config.init_std
         for module in (*self.model.modules(), self.lm_head):
             if isinstance(module, nn.Linear | nn.Embedding):
                 module.weight.normal_(0.0, std)
-        self.action_head.action_tokens.normal_(0.0, std)
 
     def forward(self, batch: Batch, *, keep_layers: bool = False, trace: bool = False) -> Outputs:
         """One pass over a batch; `trace` keeps what `objectives.pull` needs to redo the heads."""

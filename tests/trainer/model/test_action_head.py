@@ -1,0 +1,51 @@
+"""The ActionHead reads each row's own prefix and nothing else."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from trainer.model.action_head import ActionHead, EncoderLayer
+from trainer.model.config import SIZES, ActionHeadConfig
+
+
+def test_the_reference_head_has_39_million_parameters_at_horizon_5() -> None:
+    config = SIZES["7b"]
+    with torch.device("meta"):
+        head = ActionHead(config.hidden, config.head)
+    total = sum(parameter.numel() for parameter in head.parameters())
+    assert round(total / 1e6, 1) == 39.0
+
+
+def test_ragged_prefixes_are_not_attended_to() -> None:
+    torch.manual_seed(0)
+    head = ActionHead(24, ActionHeadConfig(width=16, ffn=32, horizon=3)).eval()
+    prefix = torch.randn(2, 10, 24)
+    lengths = torch.tensor([10, 4])
+    spoiled = prefix.clone()
+    spoiled[1, 4:] = 1e4
+    with torch.no_grad():
+        torch.testing.assert_close(head(spoiled, lengths), head(prefix, lengths))
+        torch.testing.assert_close(
+            head(prefix, lengths)[1:], head(prefix[1:, :4], lengths[1:]), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_horizon_and_widths_are_free() -> None:
+    for horizon in (1, 10, 20):
+        head = ActionHead(8, ActionHeadConfig(width=8, ffn=16, heads=2, horizon=horizon))
+        assert head(torch.randn(2, 5, 8), torch.tensor([5, 3])).shape == (2, horizon, 7)
+
+
+def test_the_encoder_layer_is_torch_s_transformer_encoder_layer() -> None:
+    torch.manual_seed(0)
+    theirs = nn.TransformerEncoderLayer(16, 4, 32, 0.0, batch_first=True)
+    ours = EncoderLayer(16, 4, 32, 0.0)
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(2, 9, 16)
+    padding = torch.arange(9) >= torch.tensor([[9], [5]])
+    expected = theirs(x, src_key_padding_mask=padding)
+    mask = ~padding[:, None, None, :]
+    torch.testing.assert_close(ours(x, mask)[0], expected[0], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ours(x, mask)[1, :5], expected[1, :5], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ours(x, mask, 3)[1], expected[1, :3], rtol=1e-5, atol=1e-5)
