@@ -1,0 +1,144 @@
+"""A training's state as one list of tensors and a skeleton of plain values that refers to them.
+
+The ring copies the list and keeps the skeleton; a durable checkpoint writes the list as raw bytes
+and the skeleton as JSON. Nothing is ever pickled, so a checkpoint can hold no code.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+
+class UnknownValue(TypeError):
+    """A state holds something that a checkpoint cannot hold; the message says where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """Stands in the skeleton for a tensor."""
+
+    index: int
+
+
+def split(tree: Any) -> tuple[Any, list[torch.Tensor]]:
+    """The tree with every tensor replaced by a `Ref`, and the tensors. Containers are new ones."""
+    tensors: list[torch.Tensor] = []
+    return _split(tree, tensors), tensors
+
+
+def join(skeleton: Any, tensors: Sequence[torch.Tensor]) -> Any:
+    """The tree again, holding these tensors themselves (no copies)."""
+    return _map(skeleton, lambda leaf: tensors[leaf.index] if isinstance(leaf, Ref) else leaf)
+
+
+def local(tensor: torch.Tensor) -> torch.Tensor:
+    """What this rank holds of a tensor: the shard of a DTensor, else the tensor itself."""
+    to_local = getattr(tensor, "to_local", None)
+    return tensor if to_local is None else to_local()
+
+
+def _split(tree: Any, tensors: list[torch.Tensor]) -> Any:
+    if isinstance(tree, torch.Tensor):
+        tensors.append(local(tree.detach()))
+        return Ref(len(tensors) - 1)
+    if isinstance(tree, Mapping):
+        return {key: _split(value, tensors) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_split(value, tensors) for value in tree]
+    if isinstance(tree, tuple):
+        return tree if _plain(tree) else tuple(_split(value, tensors) for value in tree)
+    if isinstance(tree, np.ndarray):
+        return tree.copy()
+    return tree
+
+
+def _plain(items: tuple[Any, ...]) -> bool:
+    return all(item is None or isinstance(item, bool | int | float | str) for item in items)
+
+
+def _map(tree: Any, change: Callable[[Any], Any]) -> Any:
+    if isinstance(tree, dict):
+        return {key: _map(value, change) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_map(value, change) for value in tree]
+    if isinstance(tree, tuple):
+        return tree if _plain(tree) else tuple(_map(value, change) for value in tree)
+    return change(tree)
+
+
+def to_json(tree: Any, where: str = "state") -> Any:
+    """The skeleton as JSON values; what JSON lacks becomes an object with one `$` key."""
+    if tree is None or isinstance(tree, bool | int | float | str):
+        return tree.item() if isinstance(tree, np.generic) else tree
+    if isinstance(tree, Ref):
+        return {"$tensor": tree.index}
+    if isinstance(tree, list):
+        return [to_json(value, f"{where}[{i}]") for i, value in enumerate(tree)]
+    if isinstance(tree, tuple):
+        return {"$tuple": [to_json(value, f"{where}[{i}]") for i, value in enumerate(tree)]}
+    if isinstance(tree, dict):
+        if all(isinstance(key, str) and not key.startswith("$") for key in tree):
+            return {key: to_json(value, f"{where}.{key}") for key, value in tree.items()}
+        pairs = [
+            [to_json(key, where), to_json(value, f"{where}[{key!r}]")]
+            for key, value in tree.items()
+        ]
+        return {"$map": pairs}
+    if isinstance(tree, set | frozenset):
+        return {"$set": [to_json(value, where) for value in sorted(tree, key=repr)]}
+    if isinstance(tree, bytes):
+        return {"$bytes": base64.b64encode(tree).decode()}
+    if isinstance(tree, np.ndarray) and tree.dtype.kind in "biufc":
+        data = base64.b64encode(np.ascontiguousarray(tree).tobytes()).decode()
+        return {"$ndarray": [tree.dtype.str, list(tree.shape), data]}
+    if isinstance(tree, np.generic):
+        return tree.item()
+    if isinstance(tree, torch.dtype):
+        return {"$dtype": str(tree).removeprefix("torch.")}
+    if isinstance(tree, torch.device):
+        return {"$device": str(tree)}
+    raise UnknownValue(
+        f"{where} is a {type(tree).__name__}, which a checkpoint cannot hold: "
+        "give its numbers, strings, lists or tensors instead"
+    )
+
+
+def from_json(data: Any) -> Any:
+    """The inverse of `to_json`."""
+    if isinstance(data, list):
+        return [from_json(value) for value in data]
+    if not isinstance(data, dict):
+        return data
+    if len(data) == 1:
+        key, value = next(iter(data.items()))
+        if key.startswith("$"):
+            return _special(key, value)
+    return {key: from_json(value) for key, value in data.items()}
+
+
+def _special(key: str, value: Any) -> Any:
+    match key:
+        case "$tensor":
+            return Ref(value)
+        case "$tuple":
+            return tuple(from_json(item) for item in value)
+        case "$map":
+            return {from_json(k): from_json(v) for k, v in value}
+        case "$set":
+            return {from_json(item) for item in value}
+        case "$bytes":
+            return base64.b64decode(value)
+        case "$ndarray":
+            dtype, shape, data = value
+            return np.frombuffer(base64.b64decode(data), dtype).reshape(shape).copy()
+        case "$dtype":
+            return getattr(torch, value)
+        case "$device":
+            return torch.device(value)
+    raise UnknownValue(f"{key} is no kind of value that this version knows")
