@@ -1,0 +1,337 @@
+"""The chart's rasteriser: envelopes in, cells out. No terminal, no store, no clock.
+
+One dot column is one bin and shows everything between the bin's least and greatest value, so that
+a single bad batch among a million is a lit dot in the right place. What cannot be a dot has a mark
+of its own: a value outside the y range an arrow, NaN and infinity a sign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlamon.tui.braille import DOTS_HIGH, DOTS_WIDE, glyph_table, patterns
+from vlamon.tui.scale import Scale
+
+FINITE: Final = 1
+NAN: Final = 2
+POS_INF: Final = 4
+NEG_INF: Final = 8
+
+
+class Envelope(Protocol):
+    """What a range query of the store gives; see docs/architecture.md."""
+
+    @property
+    def low(self) -> NDArray[np.float32]: ...
+    @property
+    def high(self) -> NDArray[np.float32]: ...
+    @property
+    def last(self) -> NDArray[np.float32]: ...
+    @property
+    def count(self) -> NDArray[np.int64]: ...
+    @property
+    def flags(self) -> NDArray[np.uint8]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bins:
+    """One number of each kind a dot column; an envelope that is filled piece by piece."""
+
+    low: NDArray[np.float32]
+    """Least finite value, NaN where the bin has none."""
+    high: NDArray[np.float32]
+    """Greatest finite value."""
+    last: NDArray[np.float32]
+    """Last finite value."""
+    count: NDArray[np.int64]
+    """Rows in the bin."""
+    flags: NDArray[np.uint8]
+    """FINITE, NAN, POS_INF and NEG_INF."""
+
+    @classmethod
+    def empty(cls, columns: int) -> Bins:
+        """Give bins that hold nothing yet."""
+        low, high, last = (np.full(columns, np.nan, dtype=np.float32) for _ in range(3))
+        return cls(
+            low, high, last, np.zeros(columns, dtype=np.int64), np.zeros(columns, dtype=np.uint8)
+        )
+
+    def clear(self, first: int, end: int) -> None:
+        """Empty the bins first..end-1."""
+        for values in (self.low, self.high, self.last):
+            values[first:end] = np.nan
+        self.count[first:end] = 0
+        self.flags[first:end] = 0
+
+    def merge(self, first: int, part: Envelope) -> None:
+        """Add an envelope's bins from bin `first` on; what comes later is the later value."""
+        at = slice(first, first + len(part.low))
+        np.fmin(self.low[at], part.low, out=self.low[at])
+        np.fmax(self.high[at], part.high, out=self.high[at])
+        np.copyto(self.last[at], part.last, where=~np.isnan(part.last))
+        self.count[at] += part.count
+        self.flags[at] |= part.flags
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One series as it is drawn."""
+
+    bins: Envelope
+    """Its envelope, one bin a dot column."""
+    role: str
+    """Role that colours it."""
+    joined: bool = True
+    """Whether neighbouring bins and bins across empty ones are connected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """A horizontal line behind the curves."""
+
+    value: float
+    """Where it lies."""
+    role: str
+    """Role that colours it."""
+    label: str = ""
+    """Text that stands in the line, where there is room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """Characters for what is no dot."""
+
+    above: str = "↑"
+    """The bin has a value above the range."""
+    below: str = "↓"
+    """The bin has a value below the range."""
+    nan: str = "✕"
+    """The bin has NaN."""
+    infinite: str = "∞"
+    """The bin has an infinity."""
+    guide: str = "┈"
+    """A horizontal line."""
+    cursor: str = "│"
+    """The cursor where no dot is lit."""
+    ascii_only: bool = False
+    """Whether dots become ASCII characters."""
+
+
+UNICODE = Signs()
+ASCII = Signs("^", "v", "x", "i", ".", "|", ascii_only=True)
+
+MARKED: Final = 0x80
+"""Bit of a role number: the cell is in the cursor's column."""
+
+
+@dataclass(slots=True)
+class Cells:
+    """A grid of characters and what colours them."""
+
+    glyphs: NDArray[np.uint32]
+    """Code points, rows × columns."""
+    roles: NDArray[np.uint8]
+    """Index into `palette`; MARKED is added in the cursor's column."""
+    palette: tuple[str, ...]
+    """Role names; the first one is the empty role of a blank cell."""
+
+    def text(self, row: int) -> str:
+        """Give a row's characters."""
+        return self.glyphs[row].astype("<u4").tobytes().decode("utf-32-le")
+
+    def role(self, row: int, column: int) -> str:
+        """Give a cell's role name."""
+        return self.palette[self.roles[row, column] & ~MARKED & 0xFF]
+
+
+def spans(bins: Envelope, scale: Scale, dots: int, joined: bool = True) -> NDArray[np.intp]:
+    """Give the dots first..end-1 that each column lights, as two rows `[first, end]`.
+
+    A bin lights its whole range. Neighbours whose ranges do not touch are connected half way each,
+    and empty columns between two bins by a straight line; a bin of NaN alone breaks the line.
+    """
+    filled = ~np.isnan(bins.high)
+    top = np.where(filled, scale.dots(bins.high, dots), 0)
+    end = np.where(filled, scale.dots(bins.low, dots) + 1, 0)
+    where = np.flatnonzero(filled)
+    if not joined or len(where) < 2:
+        return np.stack((top, end))
+    broken = (~filled) & (bins.flags != 0)
+    if len(where) < len(filled):
+        _bridge(top, end, where, broken, scale.dots(bins.last, dots))
+    drawn_top, drawn_end = top.copy(), end.copy()
+    lit = end > top
+    pair = lit[1:] & lit[:-1]
+    falls = np.where(pair, top[1:] - end[:-1], 0)
+    rises = np.where(pair, top[:-1] - end[1:], 0)
+    falling, rising = np.maximum(falls, 0), np.maximum(rises, 0)
+    drawn_end[:-1] += falling // 2
+    drawn_top[1:] -= falling - falling // 2
+    drawn_top[:-1] -= rising // 2
+    drawn_end[1:] += rising - rising // 2
+    return np.stack((np.minimum(drawn_top, top), np.maximum(drawn_end, end)))
+
+
+def _bridge(
+    top: NDArray[np.intp],
+    end: NDArray[np.intp],
+    where: NDArray[np.intp],
+    broken: NDArray[np.bool_],
+    last: NDArray[np.intp],
+) -> None:
+    """Draw straight lines over the empty columns between bins that hold values."""
+    inside = np.arange(where[0], where[-1] + 1)
+    inside = inside[end[inside] <= top[inside]]
+    if not len(inside):
+        return
+    if broken.any():
+        stops = np.cumsum(broken)
+        nearest = np.searchsorted(where, inside)
+        inside = inside[stops[where[nearest - 1]] == stops[where[nearest]]]
+    middle = np.rint(np.interp(inside, where, last[where])).astype(np.intp)
+    top[inside], end[inside] = middle, middle + 1
+
+
+def smoothed(last: NDArray[np.float32], half_life: float) -> NDArray[np.float32]:
+    """Give the exponential moving average of a series with gaps, `half_life` in bins.
+
+    Each bin weighs in with its last value: a plain sample of the series, where the middle between
+    least and greatest value would be drawn up by every spike.
+    """
+    keep = 0.5 ** (1.0 / half_life)
+    out = np.full(len(last), np.nan, dtype=np.float32)
+    total = weight = 0.0
+    for n, value in enumerate(last.tolist()):
+        if value == value:
+            total, weight = total * keep + value * (1 - keep), weight * keep + (1 - keep)
+            out[n] = total / weight
+    return out
+
+
+def line(values: NDArray[np.float32]) -> Bins:
+    """Give bins that draw a line through one value a column."""
+    flags = np.where(np.isnan(values), 0, FINITE).astype(np.uint8)
+    return Bins(values, values, values, flags.astype(np.int64), flags)
+
+
+def rasterise(
+    curves: Sequence[Curve],
+    scale: Scale,
+    columns: int,
+    rows: int,
+    *,
+    guides: Sequence[Guide] = (),
+    cursor: int | None = None,
+    signs: Signs = UNICODE,
+) -> Cells:
+    """Draw curves, the first one lowest, into `rows` × `columns // 2` cells.
+
+    Cost depends on the number of cells and curves alone. `cursor` is a dot column.
+    """
+    width = columns // DOTS_WIDE
+    palette = _palette(curves, guides)
+    cells = Cells(
+        np.full((rows, width), ord(" "), dtype=np.uint32),
+        np.zeros((rows, width), dtype=np.uint8),
+        palette,
+    )
+    lit = np.zeros((rows, width), dtype=np.uint8)
+    for curve in curves:
+        first, end = spans(curve.bins, scale, rows * DOTS_HIGH, curve.joined)
+        found = patterns(first, end, rows)
+        lit |= found
+        cells.roles[found != 0] = palette.index(curve.role)
+    table = glyph_table(signs.ascii_only)
+    cells.glyphs[:] = table[lit]
+    dark = lit == 0
+    for guide in guides:
+        _draw_guide(cells, guide, scale, dark, signs)
+    for curve in curves:
+        _mark_outside(cells, curve.bins, scale, signs)
+        _mark_missing(cells, curve, scale, dark, signs)
+    if cursor is not None and 0 <= cursor < columns:
+        column = cursor // DOTS_WIDE
+        cells.glyphs[dark[:, column] & (cells.glyphs[:, column] == ord(" ")), column] = ord(
+            signs.cursor
+        )
+        cells.roles[:, column] |= MARKED
+    return cells
+
+
+def _palette(curves: Sequence[Curve], guides: Sequence[Guide]) -> tuple[str, ...]:
+    roles = dict.fromkeys(("", "clip", "nan", "cursor"))
+    roles.update(dict.fromkeys(guide.role for guide in guides))
+    roles.update(dict.fromkeys(curve.role for curve in curves))
+    return tuple(roles)
+
+
+def _cells_with(columns: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Give the cells that one of these dot columns belongs to."""
+    return np.flatnonzero(columns[::2] | columns[1::2])
+
+
+def _put(cells: Cells, row: int, columns: NDArray[np.intp], sign: str, role: str) -> None:
+    cells.glyphs[row, columns] = ord(sign)
+    cells.roles[row, columns] = cells.palette.index(role)
+
+
+def _draw_guide(
+    cells: Cells, guide: Guide, scale: Scale, dark: NDArray[np.bool_], signs: Signs
+) -> None:
+    """Draw a guide through the cells of its row that no curve lights; its label where it fits."""
+    row = scale.row(guide.value, len(cells.glyphs))
+    if row is None:
+        return
+    free = np.flatnonzero(dark[row])
+    _put(cells, row, free, signs.guide, guide.role)
+    text = f" {guide.label} "
+    if not guide.label or len(text) > len(free):
+        return
+    runs = np.convolve(dark[row], np.ones(len(text), dtype=np.intp), mode="valid")
+    starts = np.flatnonzero(runs == len(text))
+    if len(starts):
+        wanted = int(0.6 * dark.shape[1])
+        start = int(starts[np.argmin(np.abs(starts - wanted))])
+        cells.glyphs[row, start : start + len(text)] = [ord(char) for char in text]
+
+
+def _mark_outside(cells: Cells, bins: Envelope, scale: Scale, signs: Signs) -> None:
+    with np.errstate(invalid="ignore"):
+        above = (bins.high > scale.high) | ((bins.flags & POS_INF) != 0)
+        below = (bins.low < scale.low) | ((bins.flags & NEG_INF) != 0)
+    if below.any():
+        _put(cells, -1, _cells_with(below), signs.below, "clip")
+    if above.any():
+        _put(cells, 0, _cells_with(above), signs.above, "clip")
+    infinite = (bins.flags & POS_INF) != 0
+    if infinite.any():
+        _put(cells, 0, _cells_with(infinite), signs.infinite, "nan")
+    infinite = (bins.flags & NEG_INF) != 0
+    if infinite.any():
+        _put(cells, -1, _cells_with(infinite), signs.infinite, "nan")
+
+
+def _mark_missing(
+    cells: Cells, curve: Curve, scale: Scale, dark: NDArray[np.bool_], signs: Signs
+) -> None:
+    """Put the NaN sign at the height of the value before it, or above what is lit there."""
+    bins = curve.bins
+    where = _cells_with((bins.flags & NAN) != 0)
+    if not len(where):
+        return
+    rows = len(cells.glyphs)
+    known = np.flatnonzero(~np.isnan(bins.last))
+    for cell in where.tolist():
+        before = np.searchsorted(known, cell * DOTS_WIDE + 1, side="right") - 1
+        value = float(bins.last[known[max(before, 0)]]) if len(known) else None
+        row = scale.row(value, rows) if value is not None else None
+        row = rows // 2 if row is None else row
+        free = np.flatnonzero(dark[:, cell])
+        if len(free):
+            row = int(free[np.argmin(np.abs(free - row))])
+        _put(cells, row, np.array([cell]), signs.nan, "nan")

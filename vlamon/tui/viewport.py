@@ -1,0 +1,233 @@
+"""What part of a run the charts show: zoom, pan, hold, follow and cursor, one model for all.
+
+Bins are powers of two in the units of the axis, counted from its origin, and a window starts where
+a cell starts. So a bin that is full never changes again, and a point stays in its dot column until
+the zoom itself changes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlamon.tui.braille import DOTS_WIDE
+from vlamon.tui.ticks import Axis
+
+FINEST: dict[Axis, int] = {"step": -5, "epoch": -20, "since": -10, "time": -10}
+"""Smallest bin of each axis, as a power of two: a few rows still fill a chart."""
+COARSEST = 50
+"""Largest bin, as a power of two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The part of the axis that has data."""
+
+    first: float
+    last: float
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What one chart shows: dot columns of one bin each."""
+
+    first: int
+    """Number of the first bin, counted from the axis's origin; even, so that cells stay whole."""
+    exponent: int
+    """A bin is two to this power wide."""
+    columns: int
+    """Dot columns; even."""
+
+    @property
+    def bin(self) -> float:
+        """Width of a bin in units of the axis."""
+        return math.ldexp(1.0, self.exponent)
+
+    @property
+    def start(self) -> float:
+        """Left edge."""
+        return self.first * self.bin
+
+    @property
+    def end(self) -> float:
+        """Right edge."""
+        return (self.first + self.columns) * self.bin
+
+    def edges(self) -> NDArray[np.float64]:
+        """Give the columns + 1 edges of the bins."""
+        return np.arange(self.first, self.first + self.columns + 1, dtype=np.float64) * self.bin
+
+    def column(self, x: float) -> int | None:
+        """Give the dot column of a position, None where the window does not show it."""
+        if not math.isfinite(x):
+            return None
+        column = math.floor(x / self.bin) - self.first
+        return column if 0 <= column < self.columns else None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The whole state of a viewport."""
+
+    axis: Axis = "step"
+    """What x means."""
+    exponent: int | None = None
+    """Bin as a power of two; None fits the whole run."""
+    left: float | None = None
+    """Left edge of a held window; None follows the newest data."""
+    cursor: float | None = None
+    """Position of the cursor on the axis."""
+    fitted: bool = False
+    """Whether a held window showed the whole run and does so again when it is let go."""
+
+
+def window(view: View, extent: Extent, columns: int) -> Window:
+    """Resolve a view for a chart of `columns` dot columns over the data's extent."""
+    columns = max(DOTS_WIDE, columns - columns % DOTS_WIDE)
+    exponent = view.exponent
+    if exponent is None:
+        exponent = _whole(view.axis, extent, columns)
+        if view.left is None:
+            return Window(_aligned(extent.first, exponent), exponent, columns)
+    if view.left is not None:
+        return Window(_aligned(view.left, exponent), exponent, columns)
+    return Window(_following(extent, exponent, columns), exponent, columns)
+
+
+def _aligned(x: float, exponent: int) -> int:
+    return math.floor(math.ldexp(x, -exponent) / DOTS_WIDE) * DOTS_WIDE
+
+
+def _whole(axis: Axis, extent: Extent, columns: int) -> int:
+    """Give the smallest bin with which all data fits."""
+    exponent = FINEST[axis]
+    span = extent.last - extent.first
+    if span > 0:
+        exponent = max(exponent, math.floor(math.log2(span / columns)) - 1)
+    while exponent < COARSEST:
+        last = math.floor(math.ldexp(extent.last, -exponent))
+        if last - _aligned(extent.first, exponent) < columns:
+            break
+        exponent += 1
+    return exponent
+
+
+def _following(extent: Extent, exponent: int, columns: int) -> int:
+    """Give the first bin of a window that holds the newest data.
+
+    The window moves on by a quarter of its width at a time: in between a new point changes one
+    column instead of every cell of the chart.
+    """
+    first = _aligned(extent.first, exponent)
+    last = math.floor(math.ldexp(extent.last, -exponent))
+    page = max(DOTS_WIDE, columns // 4 - columns // 4 % DOTS_WIDE)
+    over = last + 1 - columns - first
+    return first if over <= 0 else first + math.ceil(over / page) * page
+
+
+class Viewport:
+    """The one viewport of a screen; `version` grows with every change."""
+
+    def __init__(self, view: View | None = None) -> None:
+        self.view = view or View()
+        self.version = 0
+
+    def _set(self, view: View) -> None:
+        if view != self.view:
+            self.view = view
+            self.version += 1
+
+    @property
+    def held(self) -> bool:
+        """Whether the window stays where it is while data comes in."""
+        return self.view.left is not None
+
+    def show_all(self) -> None:
+        """Show the whole run and keep it fitted."""
+        self._set(replace(self.view, exponent=None, left=None, fitted=False))
+
+    def follow(self) -> None:
+        """Let the window go with the newest data, at the zoom it had before it was held."""
+        exponent = None if self.view.fitted else self.view.exponent
+        self._set(replace(self.view, exponent=exponent, left=None, fitted=False))
+
+    def hold(self, shown: Window) -> None:
+        """Pin the window that is shown."""
+        fitted = self.view.exponent is None
+        self._set(replace(self.view, exponent=shown.exponent, left=shown.start, fitted=fitted))
+
+    def toggle_hold(self, shown: Window) -> None:
+        """Pin the window, or let it go again."""
+        if self.held:
+            self.follow()
+        else:
+            self.hold(shown)
+
+    def zoom(self, shown: Window, extent: Extent, by: int, about: float | None = None) -> None:
+        """Make bins `by` powers of two wider (positive: zoom out) and keep `about` in its place.
+
+        Without `about` the cursor stays in place, or the newest data while following.
+        """
+        exponent = min(COARSEST, max(FINEST[self.view.axis], shown.exponent + by))
+        if exponent == shown.exponent:
+            return
+        if by > 0 and exponent >= _whole(self.view.axis, extent, shown.columns):
+            self.show_all()
+            return
+        pivot = about
+        if pivot is None and self.view.cursor is not None:
+            pivot = self.view.cursor if shown.column(self.view.cursor) is not None else None
+        if pivot is None and not self.held:
+            self._set(replace(self.view, exponent=exponent, fitted=False))
+            return
+        if pivot is None:
+            pivot = (shown.start + shown.end) / 2
+        share = (pivot - shown.start) / (shown.end - shown.start)
+        left = pivot - share * shown.columns * math.ldexp(1.0, exponent)
+        self._place(left, exponent, extent, shown.columns)
+
+    def pan(self, shown: Window, extent: Extent, cells: int) -> None:
+        """Move the window by cells; past the newest data it follows again."""
+        left = shown.start + cells * DOTS_WIDE * shown.bin
+        self._place(left, shown.exponent, extent, shown.columns)
+
+    def pan_share(self, shown: Window, extent: Extent, share: float) -> None:
+        """Move the window by a share of its width."""
+        cells = round(share * shown.columns / DOTS_WIDE)
+        self.pan(shown, extent, cells or (1 if share > 0 else -1))
+
+    def to_start(self, shown: Window, extent: Extent) -> None:
+        """Hold the window at the beginning of the run."""
+        self._place(extent.first, shown.exponent, extent, shown.columns)
+
+    def reveal(self, x: float, shown: Window, extent: Extent) -> None:
+        """Move the window so far that it shows `x`, in its middle if it was outside."""
+        if shown.column(x) is None:
+            left = x - shown.columns * shown.bin / 2
+            self._place(left, shown.exponent, extent, shown.columns)
+
+    def set_axis(self, axis: Axis, cursor: float | None = None) -> None:
+        """Choose what x means; the zoom starts again from the whole run."""
+        if axis != self.view.axis:
+            self._set(View(axis=axis, cursor=cursor))
+
+    def set_cursor(self, x: float | None) -> None:
+        """Put the cursor somewhere, or take it away."""
+        self._set(replace(self.view, cursor=x))
+
+    def _place(self, left: float, exponent: int, extent: Extent, columns: int) -> None:
+        """Hold the window at `left`, inside the data; at its end follow instead."""
+        width = math.ldexp(1.0, exponent) * columns
+        follow = replace(self.view, exponent=exponent, left=None, fitted=False)
+        newest = window(follow, extent, columns).start
+        if left >= newest:
+            self._set(follow)
+            return
+        left = max(left, _aligned(extent.first, exponent) * math.ldexp(1.0, exponent))
+        if left + width > extent.last and left >= newest:
+            self._set(follow)
+            return
+        self._set(replace(follow, left=_aligned(left, exponent) * math.ldexp(1.0, exponent)))
