@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -66,6 +67,7 @@ def _ascii(pattern: int) -> str:
     return "." if last == DOTS_HIGH - 1 else "-"
 
 
+@lru_cache(maxsize=2)
 def glyph_table(ascii_only: bool) -> NDArray[np.uint32]:
     """Give the code point of each of the 256 patterns; the dark one is a space in both sets."""
     if ascii_only:

@@ -125,6 +125,10 @@ class Signs:
 UNICODE = Signs()
 ASCII = Signs("^", "v", "x", "i", ".", "|", ascii_only=True)
 
+CLIPPED: Final = "warn"
+"""Role of an arrow that stands for values out of range."""
+MISSING: Final = "explode"
+"""Role of the signs for NaN and infinity."""
 MARKED: Final = 0x80
 """Bit of a role number: the cell is in the cursor's column."""
 
@@ -256,15 +260,15 @@ def rasterise(
         _mark_missing(cells, curve, scale, dark, signs)
     if cursor is not None and 0 <= cursor < columns:
         column = cursor // DOTS_WIDE
-        cells.glyphs[dark[:, column] & (cells.glyphs[:, column] == ord(" ")), column] = ord(
-            signs.cursor
-        )
+        free = dark[:, column] & (cells.glyphs[:, column] == ord(" "))
+        cells.glyphs[free, column] = ord(signs.cursor)
+        cells.roles[free, column] = palette.index("cursor")
         cells.roles[:, column] |= MARKED
     return cells
 
 
 def _palette(curves: Sequence[Curve], guides: Sequence[Guide]) -> tuple[str, ...]:
-    roles = dict.fromkeys(("", "clip", "nan", "cursor"))
+    roles = dict.fromkeys(("", CLIPPED, MISSING, "cursor"))
     roles.update(dict.fromkeys(guide.role for guide in guides))
     roles.update(dict.fromkeys(curve.role for curve in curves))
     return tuple(roles)
@@ -305,15 +309,15 @@ def _mark_outside(cells: Cells, bins: Envelope, scale: Scale, signs: Signs) -> N
         above = (bins.high > scale.high) | ((bins.flags & POS_INF) != 0)
         below = (bins.low < scale.low) | ((bins.flags & NEG_INF) != 0)
     if below.any():
-        _put(cells, -1, _cells_with(below), signs.below, "clip")
+        _put(cells, -1, _cells_with(below), signs.below, CLIPPED)
     if above.any():
-        _put(cells, 0, _cells_with(above), signs.above, "clip")
+        _put(cells, 0, _cells_with(above), signs.above, CLIPPED)
     infinite = (bins.flags & POS_INF) != 0
     if infinite.any():
-        _put(cells, 0, _cells_with(infinite), signs.infinite, "nan")
+        _put(cells, 0, _cells_with(infinite), signs.infinite, MISSING)
     infinite = (bins.flags & NEG_INF) != 0
     if infinite.any():
-        _put(cells, -1, _cells_with(infinite), signs.infinite, "nan")
+        _put(cells, -1, _cells_with(infinite), signs.infinite, MISSING)
 
 
 def _mark_missing(
@@ -334,4 +338,4 @@ def _mark_missing(
         free = np.flatnonzero(dark[:, cell])
         if len(free):
             row = int(free[np.argmin(np.abs(free - row))])
-        _put(cells, row, np.array([cell]), signs.nan, "nan")
+        _put(cells, row, np.array([cell]), signs.nan, MISSING)

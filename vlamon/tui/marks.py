@@ -1,0 +1,57 @@
+"""Marks on the time line under a chart: explosions, checkpoints, rollbacks, NaN; the loudest wins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How one kind of event looks on a time line."""
+
+    glyph: str
+    """Its character."""
+    plain: str
+    """Its character where there is ASCII alone."""
+    role: str
+    """Role that colours it."""
+
+
+MARKS: tuple[Mark, ...] = (
+    Mark("·", ",", "muted"),
+    Mark("◆", "#", "checkpoint"),
+    Mark("△", "'", "warn"),
+    Mark("✎", "?", "note"),
+    Mark("∞", "i", "explode"),
+    Mark("✕", "x", "explode"),
+    Mark("▲", "^", "explode"),
+    Mark("↶", "<", "rollback"),
+)
+"""From the quietest to the loudest: where several fall into one cell, the last of them is shown."""
+
+QUIETEST_OVER_LABELS = 2
+"""Rank from which on a mark pushes a tick label aside instead of giving way to it."""
+INFINITE, NAN = 4, 5
+
+RANKS: Mapping[str, int] = {
+    "checkpoint": 1,
+    "warn": 2,
+    "note": 3,
+    "autopsy": 3,
+    "explode": 6,
+    "trainer_error": 6,
+    "rollback": 7,
+}
+"""Rank of each event kind in MARKS; kinds that are not here leave no mark."""
+
+
+def loudest(cells: NDArray[np.intp], ranks: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
+    """Give the rank of the loudest mark of each cell plus one, 0 where there is none."""
+    found = np.zeros(width, dtype=np.uint8)
+    inside = (cells >= 0) & (cells < width)
+    np.maximum.at(found, cells[inside], ranks[inside] + np.uint8(1))
+    return found

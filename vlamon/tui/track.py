@@ -1,0 +1,200 @@
+"""From the store to dot columns: one metric's bins, kept while the run grows.
+
+Finished bins never change, so a frame asks the store for the bins since the last one only. After a
+rollback the store holds two branches: the one the run is on, and the abandoned end of the attempt
+before, which stays on screen but is drawn apart.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlamon.tui.marks import RANKS
+from vlamon.tui.raster import Bins
+from vlamon.tui.ticks import Axis
+from vlamon.tui.viewport import Extent, Window
+
+if TYPE_CHECKING:
+    from vlamon.store import RunStore
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of the axis on which one attempt is the run, or was until it was abandoned."""
+
+    attempt: int
+    low: float
+    high: float
+    live: bool
+
+
+def store_axis(axis: Axis) -> str:
+    """Give the store's name of an axis."""
+    return "time" if axis == "since" else axis
+
+
+def axis_values(store: RunStore, axis: Axis) -> NDArray[np.float64] | NDArray[np.int64]:
+    """Give every row's position on an axis."""
+    if axis == "step":
+        return store.steps()
+    return store.epochs_of_rows() if axis == "epoch" else store.times()
+
+
+def origin(store: RunStore, axis: Axis) -> float:
+    """Give what the store's axis says where the chart's says zero."""
+    if axis != "since" or not store.rows:
+        return 0.0
+    first = float(store.times()[0])
+    return first if math.isfinite(first) else 0.0
+
+
+def extent(store: RunStore, axis: Axis) -> Extent:
+    """Give the part of the axis that has rows."""
+    if not store.rows:
+        return Extent(0.0, 0.0)
+    values = axis_values(store, axis)
+    ends = [0, store.rows - 1]
+    for attempt in store.attempts:
+        if attempt.end_row > attempt.first_row:
+            ends += [attempt.first_row, attempt.end_row - 1]
+    found = [float(values[row]) for row in ends]
+    finite = [value for value in found if math.isfinite(value)] or [0.0]
+    shift = origin(store, axis)
+    return Extent(min(finite) - shift, max(finite) - shift)
+
+
+def pieces(store: RunStore, axis: Axis) -> list[Piece]:
+    """Cut the axis into what each attempt contributed to the run, and what was abandoned."""
+    attempts = [one for one in store.attempts if one.end_row > one.first_row]
+    if len(attempts) < 2:
+        return []
+    steps, values = store.steps(), axis_values(store, axis)
+    found = []
+    cut = math.inf
+    for number in range(len(attempts) - 1, -1, -1):
+        one = attempts[number]
+        own = steps[one.first_row : one.end_row]
+        first = float(values[one.first_row])
+        row = one.first_row + int(np.searchsorted(own, cut))
+        at = float(values[row]) if row < one.end_row else math.inf
+        if at > first:
+            found.append(Piece(one.number, first, at, live=True))
+        if row < one.end_row:
+            found.append(Piece(one.number, max(first, at), math.inf, live=False))
+        cut = min(cut, float(one.first_step))
+    return found[::-1]
+
+
+class Track:
+    """One metric's bins in a window: `live` for the run, `abandoned` for what was rolled back."""
+
+    def __init__(self, metric: str) -> None:
+        self.metric = metric
+        self.live = Bins.empty(0)
+        self.abandoned: Bins | None = None
+        self.queried = 0
+        """Bins asked of the store so far; tests hold it against the columns drawn."""
+        self._window: Window | None = None
+        self._key: tuple[object, ...] = ()
+        self._newest = -math.inf
+
+    def update(
+        self, store: RunStore, axis: Axis, shown: Window, parts: Sequence[Piece]
+    ) -> tuple[int, int] | None:
+        """Bring the bins up to date; gives the range of columns that may differ, None for none."""
+        key = (axis, len(store.attempts), origin(store, axis))
+        newest = self._position(store, axis)
+        if shown != self._window or key != self._key or newest < self._newest:
+            self.live, self.abandoned = Bins.empty(shown.columns), None
+            self._query(store, axis, shown, 0, parts)
+            changed: tuple[int, int] | None = (0, shown.columns)
+        else:
+            first = shown.column(self._newest)
+            if first is None:
+                first = 0 if self._newest < shown.start else shown.columns
+            changed = (first, shown.columns) if first < shown.columns else None
+            if changed:
+                self.live.clear(first, shown.columns)
+                self._query(store, axis, shown, first, parts)
+        self._window, self._key, self._newest = shown, key, newest
+        return changed
+
+    def _position(self, store: RunStore, axis: Axis) -> float:
+        if not store.rows:
+            return -math.inf
+        value = float(axis_values(store, axis)[store.rows - 1]) - origin(store, axis)
+        return value if math.isfinite(value) else -math.inf
+
+    def _query(
+        self, store: RunStore, axis: Axis, shown: Window, first: int, parts: Sequence[Piece]
+    ) -> None:
+        if self.metric not in store.metrics or not store.rows:
+            return
+        edges = shown.edges()[first:] + origin(store, axis)
+        name = store_axis(axis)
+        if not parts:
+            self.queried += len(edges) - 1
+            self.live.merge(first, store.envelope(self.metric, edges, name))
+            return
+        for part in parts:
+            begin = max(0, int(np.searchsorted(edges, part.low, side="right")) - 1)
+            end = min(len(edges) - 1, int(np.searchsorted(edges, part.high, side="left")))
+            if begin >= end:
+                continue
+            own = edges[begin : end + 1].copy()
+            own[0], own[-1] = max(own[0], part.low), min(own[-1], part.high)
+            self.queried += len(own) - 1
+            found = store.envelope(self.metric, own, name, part.attempt)
+            if part.live:
+                self.live.merge(first + begin, found)
+            elif first == 0 or self.abandoned is not None:
+                self._abandoned(shown).merge(first + begin, found)
+
+    def _abandoned(self, shown: Window) -> Bins:
+        if self.abandoned is None:
+            self.abandoned = Bins.empty(shown.columns)
+        return self.abandoned
+
+
+class EventTrack:
+    """Where the events of a run stand on the axis; grows with the run."""
+
+    def __init__(self) -> None:
+        self._axis: Axis | None = None
+        self._seen = 0
+        self._at: list[float] = []
+        self._ranks: list[int] = []
+
+    def cells(
+        self, store: RunStore, axis: Axis, shown: Window
+    ) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
+        """Give the cell and the rank of each event that has a mark."""
+        if axis != self._axis or len(store.events) < self._seen:
+            self._axis, self._seen, self._at, self._ranks = axis, 0, [], []
+        for event in store.events[self._seen :]:
+            rank = RANKS.get(event.kind)
+            if rank is not None:
+                self._at.append(event_position(store, axis, event.step, event.attempt, event.time))
+                self._ranks.append(rank)
+        self._seen = len(store.events)
+        at = np.array(self._at, dtype=np.float64)
+        with np.errstate(invalid="ignore"):
+            columns = np.floor(np.nan_to_num(at, nan=-np.inf) / shown.bin) - shown.first
+        columns = np.clip(columns, -2, shown.columns).astype(np.intp)
+        return columns // 2, np.array(self._ranks, dtype=np.uint8)
+
+
+def event_position(store: RunStore, axis: Axis, step: int, attempt: int, moment: float) -> float:
+    """Give where an event stands on the axis, NaN where that is not known."""
+    if axis == "step":
+        return float(step)
+    if axis == "epoch":
+        row = store.row_of_step(step, attempt)
+        return float(store.epochs_of_rows()[row]) if row is not None else math.nan
+    return moment - origin(store, axis)

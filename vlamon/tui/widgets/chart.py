@@ -1,0 +1,193 @@
+"""A chart on Textual's Line API: rows that did not change keep their strip and are not repainted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from rich.segment import Segment
+from textual import events
+from textual.geometry import Region
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from vlamon.tui.frame import GUTTER
+from vlamon.tui.glyphs import ASCII, UNICODE
+from vlamon.tui.picture import Look, Picture, plot_columns
+from vlamon.tui.raster import Guide
+from vlamon.tui.themes import Palette, load_themes, role_of_metric
+from vlamon.tui.track import extent, pieces
+from vlamon.tui.viewport import Extent, Viewport, Window, window
+
+if TYPE_CHECKING:
+    from vlamon.store import RunStore
+
+_WHEEL_ZOOM = 1
+"""Powers of two that a notch of the wheel zooms by."""
+
+
+class Chart(Widget, can_focus=True):
+    """One or more metrics over a viewport that all charts of a screen share."""
+
+    DEFAULT_CSS = "Chart { height: 1fr; min-height: 3; }"
+
+    class Moved(Message):
+        """The mouse changed the viewport: every chart that shares it has to be redrawn."""
+
+    class Stale(Message):
+        """The chart needs to be drawn again although nothing new came in, after a resize."""
+
+        def __init__(self, chart: Chart) -> None:
+            super().__init__()
+            self.chart = chart
+
+    def __init__(
+        self,
+        metrics: Sequence[str],
+        title: str,
+        *,
+        viewport: Viewport | None = None,
+        roles: Sequence[str] | None = None,
+        guides: Sequence[Guide] = (),
+        look: Look | None = None,
+        palette: Palette | None = None,
+        **widget: Any,
+    ) -> None:
+        super().__init__(**widget)
+        single = len(metrics) == 1
+        roles = roles or [role_of_metric(m, 0 if single else n) for n, m in enumerate(metrics)]
+        self.picture = Picture(metrics, title, roles, guides)
+        self.viewport = viewport or Viewport()
+        self.look = look or Look()
+        self.palette = palette
+        self._strips: list[Strip | None] = []
+        self._seen: tuple[object, ...] = ()
+        self._extent = Extent(0.0, 0.0)
+        self._drag: tuple[int, Window] | None = None
+
+    @property
+    def shown(self) -> Window | None:
+        """The window that was drawn last; keys of the screen zoom and pan relative to it."""
+        return self.picture.window
+
+    @property
+    def extent(self) -> Extent:
+        """The data's extent when the chart was drawn last."""
+        return self._extent
+
+    def set_look(self, **changes: Any) -> None:
+        """Change what a person chooses: `log`, `robust`, `smooth`, `ascii_only`."""
+        self.look = replace(self.look, **changes)
+
+    def paint_with(self, palette: Palette) -> None:
+        """Use another theme; everything is painted again."""
+        self.palette = palette
+        self._strips = [None] * len(self._strips)
+        self.refresh()
+
+    def refresh_from(self, store: RunStore) -> bool:
+        """Draw what changed since the last call; costs nothing when nothing did.
+
+        The caller holds the lock under which records are applied.
+        """
+        width, height = self.size
+        look = replace(self.look, focused=self.has_focus)
+        seen = (store.version, self.viewport.version, width, height, look)
+        if seen == self._seen or width < 8 or height < 1:
+            return False
+        self._seen = seen
+        view = self.viewport.view
+        self._extent = extent(store, view.axis)
+        shown = window(view, self._extent, plot_columns(width))
+        parts = pieces(store, view.axis)
+        glyphs = ASCII if look.ascii_only else UNICODE
+        changed = self.picture.update(store, view, shown, parts, (width, height), look, glyphs)
+        if len(self._strips) != len(self.picture.rows):
+            self._strips = [None] * len(self.picture.rows)
+        for row in changed:
+            self._strips[row] = None
+        if len(changed) > height // 2:
+            self.refresh()
+        elif changed:
+            self.refresh(*(Region(0, row, width, 1) for row in changed))
+        return bool(changed)
+
+    def render_line(self, y: int) -> Strip:
+        """Give one row, made when it changed and kept until it changes again."""
+        if y >= len(self._strips):
+            return Strip.blank(self.size.width)
+        strip = self._strips[y]
+        if strip is None:
+            style = self._palette().style
+            row = self.picture.rows[y]
+            strip = Strip([Segment(text, style(role)) for text, role in row], self.size.width)
+            self._strips[y] = strip
+        return strip
+
+    def _palette(self) -> Palette:
+        if self.palette is None:
+            self.palette = Palette(load_themes().themes["dusk"])
+        return self.palette
+
+    def on_resize(self) -> None:
+        """Ask for another picture: only the screen may read the store."""
+        self._strips = []
+        self.post_message(self.Stale(self))
+
+    def on_focus(self) -> None:
+        """Show the focus in the frame."""
+        self.post_message(self.Stale(self))
+
+    def on_blur(self) -> None:
+        """Take the focus away from the frame."""
+        self.post_message(self.Stale(self))
+
+    def position_at(self, x: int) -> float | None:
+        """Give the position on the axis under a column of the widget, None outside the plot."""
+        shown, cell = self.shown, x - GUTTER - 1
+        if shown is None or not 0 <= cell < shown.columns // 2:
+            return None
+        return shown.start + 2 * cell * shown.bin
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Begin a drag; a click that does not move sets the cursor."""
+        if self.shown is not None and self.position_at(event.x) is not None:
+            self._drag = (event.x, self.shown)
+            self.capture_mouse()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Pan with the mouse."""
+        if self._drag is None:
+            return
+        start, grabbed = self._drag
+        if event.x != start:
+            self.viewport.pan(grabbed, self._extent, start - event.x)
+            self.post_message(self.Moved())
+
+    def on_mouse_up(self, event: events.MouseUp) -> None:
+        """End a drag, or set the cursor where the mouse was clicked."""
+        if self._drag is None:
+            return
+        start, _ = self._drag
+        self._drag = None
+        self.release_mouse()
+        if event.x == start:
+            self.viewport.set_cursor(self.position_at(event.x))
+            self.post_message(self.Moved())
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Zoom in about the mouse."""
+        self._zoom(event, -_WHEEL_ZOOM)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Zoom out about the mouse."""
+        self._zoom(event, _WHEEL_ZOOM)
+
+    def _zoom(self, event: events.MouseEvent, by: int) -> None:
+        about = self.position_at(event.x)
+        if self.shown is not None and about is not None:
+            event.stop()
+            self.viewport.zoom(self.shown, self._extent, by, about)
+            self.post_message(self.Moved())
