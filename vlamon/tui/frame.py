@@ -1,4 +1,4 @@
-"""What stands around a chart's plot: title with the newest values, y labels, the time line below."""
+"""What stands around a plot: title with the newest values, labels of y, the time line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vlamon.tui.ticks import Tick, linear_ticks, log_ticks, number_label, x_tick
 from vlamon.tui.viewport import View, Window
 
 GUTTER = 5
-"""Columns for the labels of y, the same in all charts so that their x axes stand above each other."""
+"""Columns for the labels of y, the same in all charts so that their x axes are in line."""
 AROUND = GUTTER + 2
 """Columns of a chart that are no plot."""
 

@@ -1,4 +1,4 @@
-"""Marks on the time line under a chart: explosions, checkpoints, rollbacks, NaN; the loudest wins."""
+"""Marks on the time line: explosions, checkpoints, rollbacks, NaN; the loudest wins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One chart as rows of text and roles, kept up to date at a cost that does not grow with the run."""
+"""One chart as rows of text and roles, kept up to date at a cost apart from the rows held."""
 
 from __future__ import annotations
 

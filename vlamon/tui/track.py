@@ -8,9 +8,10 @@ before, which stays on screen but is drawn apart.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,23 +35,30 @@ class Piece:
     live: bool
 
 
-def store_axis(axis: Axis) -> str:
+def store_axis(axis: Axis) -> Literal["step", "epoch", "time"]:
     """Give the store's name of an axis."""
     return "time" if axis == "since" else axis
 
 
-def axis_values(store: RunStore, axis: Axis) -> NDArray[np.float64] | NDArray[np.int64]:
-    """Give every row's position on an axis."""
+def positions(
+    store: RunStore, axis: Axis, first: int, end: int
+) -> NDArray[np.float64] | NDArray[np.float32] | NDArray[np.int64]:
+    """Give where a range of rows stands on an axis; asking for few rows copies nothing."""
     if axis == "step":
-        return store.steps()
-    return store.epochs_of_rows() if axis == "epoch" else store.times()
+        return store.steps(first, end)
+    return store.epochs_of_rows(first, end) if axis == "epoch" else store.times(first, end)
+
+
+def position(store: RunStore, axis: Axis, row: int) -> float:
+    """Give where one row stands, NaN where that is not known."""
+    return float(positions(store, axis, row, row + 1)[0])
 
 
 def origin(store: RunStore, axis: Axis) -> float:
     """Give what the store's axis says where the chart's says zero."""
     if axis != "since" or not store.rows:
         return 0.0
-    first = float(store.times()[0])
+    first = position(store, axis, 0)
     return first if math.isfinite(first) else 0.0
 
 
@@ -58,32 +66,35 @@ def extent(store: RunStore, axis: Axis) -> Extent:
     """Give the part of the axis that has rows."""
     if not store.rows:
         return Extent(0.0, 0.0)
-    values = axis_values(store, axis)
-    ends = [0, store.rows - 1]
+    ends = {0, store.rows - 1}
     for attempt in store.attempts:
-        if attempt.end_row > attempt.first_row:
-            ends += [attempt.first_row, attempt.end_row - 1]
-    found = [float(values[row]) for row in ends]
+        ends |= {attempt.first_row, attempt.end_row - 1}
+    found = [position(store, axis, row) for row in ends]
     finite = [value for value in found if math.isfinite(value)] or [0.0]
     shift = origin(store, axis)
     return Extent(min(finite) - shift, max(finite) - shift)
 
 
 def pieces(store: RunStore, axis: Axis) -> list[Piece]:
-    """Cut the axis into what each attempt contributed to the run, and what was abandoned."""
-    attempts = [one for one in store.attempts if one.end_row > one.first_row]
+    """Cut the axis into what each attempt contributed to the run, and what was abandoned.
+
+    Nothing is cut where there is one attempt alone. Positions are the store's, not the chart's.
+    """
+    attempts = store.attempts
     if len(attempts) < 2:
         return []
-    steps, values = store.steps(), axis_values(store, axis)
     found = []
     cut = math.inf
-    for number in range(len(attempts) - 1, -1, -1):
-        one = attempts[number]
-        own = steps[one.first_row : one.end_row]
-        first = float(values[one.first_row])
-        row = one.first_row + int(np.searchsorted(own, cut))
-        at = float(values[row]) if row < one.end_row else math.inf
-        if at > first:
+    for one in reversed(attempts):
+        first = position(store, axis, one.first_row)
+        row = bisect_left(
+            range(one.end_row),
+            cut,
+            lo=one.first_row,
+            key=lambda row: int(store.steps(row, row + 1)[0]),
+        )
+        at = position(store, axis, row) if row < one.end_row else math.inf
+        if row > one.first_row:
             found.append(Piece(one.number, first, at, live=True))
         if row < one.end_row:
             found.append(Piece(one.number, max(first, at), math.inf, live=False))
@@ -108,7 +119,9 @@ class Track:
         self, store: RunStore, axis: Axis, shown: Window, parts: Sequence[Piece]
     ) -> tuple[int, int] | None:
         """Bring the bins up to date; gives the range of columns that may differ, None for none."""
-        key = (axis, len(store.attempts), origin(store, axis))
+        # Lines of another table than the batches' may land anywhere on the axis.
+        lines = (len(store.epochs), len(store.intervals), len(store.metrics))
+        key = (axis, len(store.attempts), origin(store, axis), *lines)
         newest = self._position(store, axis)
         if shown != self._window or key != self._key or newest < self._newest:
             self.live, self.abandoned = Bins.empty(shown.columns), None
@@ -128,7 +141,7 @@ class Track:
     def _position(self, store: RunStore, axis: Axis) -> float:
         if not store.rows:
             return -math.inf
-        value = float(axis_values(store, axis)[store.rows - 1]) - origin(store, axis)
+        value = position(store, axis, store.rows - 1) - origin(store, axis)
         return value if math.isfinite(value) else -math.inf
 
     def _query(
@@ -196,5 +209,5 @@ def event_position(store: RunStore, axis: Axis, step: int, attempt: int, moment:
         return float(step)
     if axis == "epoch":
         row = store.row_of_step(step, attempt)
-        return float(store.epochs_of_rows()[row]) if row is not None else math.nan
+        return position(store, axis, row) if row is not None else math.nan
     return moment - origin(store, axis)

@@ -1,4 +1,4 @@
-"""A chart on Textual's Line API: rows that did not change keep their strip and are not repainted."""
+"""A chart on Textual's Line API: rows that did not change keep their strip."""
 
 from __future__ import annotations
 
