@@ -146,11 +146,12 @@ class Cells:
 
     def text(self, row: int) -> str:
         """Give a row's characters."""
-        return self.glyphs[row].astype("<u4").tobytes().decode("utf-32-le")
+        raw: bytes = self.glyphs[row].astype("<u4").tobytes()
+        return raw.decode("utf-32-le")
 
     def role(self, row: int, column: int) -> str:
         """Give a cell's role name."""
-        return self.palette[self.roles[row, column] & ~MARKED & 0xFF]
+        return self.palette[int(self.roles[row, column]) & ~MARKED]
 
 
 def spans(bins: Envelope, scale: Scale, dots: int, joined: bool = True) -> NDArray[np.intp]:

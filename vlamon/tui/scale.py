@@ -12,6 +12,8 @@ from vlamon.tui.ticks import nice_step
 
 _SUSTAINED = 5
 """Bins over which the running median is taken: what lasts for three of them is always in range."""
+_ENOUGH = 24
+"""Bins from which on anything is called an excursion: of a few points, all are shown."""
 _REACH = 1.5
 """Spans above (below) the sustained range from which on a short excursion is clipped and marked."""
 _ROOM = 0.55
@@ -111,7 +113,7 @@ def _robust(lows: NDArray[np.float64], highs: NDArray[np.float64]) -> tuple[floa
 
 def _median(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Give the running median over a few bins; a short series is its own."""
-    if len(values) < 2 * _SUSTAINED:
+    if len(values) < _ENOUGH:
         return values
     windows = np.lib.stride_tricks.sliding_window_view(values, _SUSTAINED)
     found: NDArray[np.float64] = np.partition(windows, _SUSTAINED // 2, axis=1)[:, _SUSTAINED // 2]
