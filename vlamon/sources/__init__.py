@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from vlamon.errors import VlamonError
 from vlamon.records import Command, Record
 
 
-class SourceError(Exception):
+class SourceError(VlamonError):
     """A source cannot go on; the message is the sentence that the user reads."""
 
 

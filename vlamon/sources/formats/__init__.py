@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Protocol
 
 from vlamon.records import Record
+from vlamon.sources import SourceError
 
 HEAD_BYTES = 1 << 16
 """How much of a file's beginning a format may look at."""
@@ -19,7 +20,7 @@ MODULES = ("reference_epoch",)
 """Modules of this package that hold a `FORMAT`; at equal scores the earlier one wins."""
 
 
-class FormatError(Exception):
+class FormatError(SourceError):
     """No format fits; the message is the sentence that the user reads."""
 
 

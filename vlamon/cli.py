@@ -1,0 +1,93 @@
+"""The command line: a table of commands, each imported when it is used.
+
+`vlamon --help` and `vlamon status` must cost little more than click itself, so nothing here
+imports NumPy, Textual or a command's module.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from vlamon import __version__
+from vlamon.errors import VlamonError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "watch": ("vlamon.commands.watch", "Watch a running training, or open a journal."),
+    "tail": ("vlamon.commands.tail", "Watch a training through its log files."),
+    "status": ("vlamon.commands.status", "Say in a line what a training does right now."),
+    "ctl": ("vlamon.commands.ctl", "Order a checkpoint, a rollback, a pause and more."),
+    "replay": ("vlamon.commands.replay", "Play a journal back, at any speed."),
+    "export": ("vlamon.commands.export", "Write a journal or a log as CSV or JSON Lines."),
+    "explain": ("vlamon.commands.explain", "Explain a metric: formula, range, what to do."),
+}
+"""Name to (module with a click command called `command`, one line of help)."""
+
+INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and loads the one that runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command's own module, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _ = COMMANDS[cmd_name]
+        command: click.Command = import_module(module).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_line) for name, (_, help_line) in COMMANDS.items()])
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name="vlamon")
+def vlamon() -> None:
+    """See what a vision-language-action training does, and act on it, from a terminal."""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run a command and exit; a user's mistake ends in one sentence and code 2."""
+    sys.exit(run(args))
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Run a command and return the exit code."""
+    try:
+        code = vlamon.main(args, prog_name="vlamon", standalone_mode=False)
+        sys.stdout.flush()
+    except VlamonError as error:
+        return _complain("vlamon", str(error), error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else "", err=True)
+        return 2
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "vlamon"
+        message = error.format_message().rstrip(".")
+        return _complain(path, f"{message} (see `{path} --help`).", 2)
+    except click.ClickException as error:
+        return _complain("vlamon", error.format_message(), 2)
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader, `head` for one, has all that it wanted. Python would flush into the
+        # closed pipe once more at exit and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _complain(who: str, sentence: str, code: int) -> int:
+    click.echo(f"{who}: {sentence}", err=True)
+    return code

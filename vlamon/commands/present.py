@@ -1,0 +1,98 @@
+"""Shows a source the way that was asked for: the dashboard, plain lines or JSON Lines."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import IO, Literal
+
+from vlamon.records import Event, Link, Record
+from vlamon.sources import Source, SourceError
+from vlamon.tui.options import Options
+
+Mode = Literal["screen", "plain", "json"]
+WAIT = 0.25
+
+
+def mode_for(*, plain: bool, json: bool) -> Mode:
+    """What was asked for, the dashboard where nothing was and stdout is a terminal."""
+    if json:
+        return "json"
+    return "plain" if plain or not sys.stdout.isatty() else "screen"
+
+
+def present(source: Source, mode: Mode, options: Options) -> int:
+    """Show the source until it ends or the user does; returns the exit code."""
+    try:
+        if mode == "screen":
+            return _screen(source, options)
+        return _lines(source, _json_encoder() if mode == "json" else _plain_encoder())
+    finally:
+        source.close()
+
+
+def _screen(source: Source, options: Options) -> int:
+    from vlamon.sources.feed import Feed
+    from vlamon.tui.app import Dashboard
+
+    feed = Feed(source)
+    try:
+        code = Dashboard(feed, options).run()
+    finally:
+        feed.close()
+    return code if isinstance(code, int) else 0
+
+
+def _lines(source: Source, encode: Callable[[Record], Iterable[bytes]]) -> int:
+    out: IO[bytes] = sys.stdout.buffer
+    while not source.finished:
+        records = source.read(WAIT)
+        for record in records:
+            _tell(record)
+            for line in encode(record):
+                out.write(line)
+        if records:
+            out.flush()
+        if _ended(records):
+            break
+    return 0
+
+
+def _ended(records: Sequence[Record]) -> bool:
+    return any(isinstance(record, Event) and record.kind == "end" for record in records)
+
+
+def _tell(record: Record) -> None:
+    """News of the link go to stderr, so that stdout holds records alone."""
+    if isinstance(record, Link):
+        if record.state == "failed":
+            raise SourceError(record.text)
+        if record.state in ("waiting", "reconnecting") or (record.state == "live" and record.text):
+            print(f"vlamon: {record.text}", file=sys.stderr, flush=True)
+
+
+def _json_encoder() -> Callable[[Record], Iterable[bytes]]:
+    from vlamon.views.json_lines import json_lines
+
+    return json_lines
+
+
+def _plain_encoder() -> Callable[[Record], Iterable[bytes]]:
+    from vlamon.views.plain_lines import plain_lines
+
+    def encode(record: Record) -> Iterable[bytes]:
+        if isinstance(record, Link):
+            return ()
+        return (f"{line}\n".encode() for line in plain_lines(record))
+
+    return encode
+
+
+def free_stdin_for_the_screen() -> int:
+    """Move a piped stdin aside and give the terminal its place; returns the pipe's new number."""
+    pipe = os.dup(0)
+    terminal = os.open("/dev/tty", os.O_RDWR)
+    os.dup2(terminal, 0)
+    os.close(terminal)
+    return pipe

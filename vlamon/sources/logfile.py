@@ -1,0 +1,159 @@
+"""Follows a log file: whatever happens to it on the way.
+
+The bytes are somebody else's (`growing.py` for a file, `stream.py` for stdin and gzip); here they
+become whole lines, the format is found, and its parser makes records of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from vlamon.records import Command, Link, Record, RunInfo
+from vlamon.sources import SourceError
+from vlamon.sources.bytestream import ByteStream, Chunk, open_stream
+from vlamon.sources.formats import (
+    HEAD_BYTES,
+    Format,
+    LogParser,
+    UnknownLines,
+    format_named,
+    sniff,
+    unrecognised,
+)
+
+MAX_LINE = 16 << 20
+"""A line that grows past this is thrown away up to its end: progress bars write such lines."""
+MAX_UNKNOWN = 32 << 20
+"""After so many bytes without a known line, the file is not a log that we know."""
+
+
+class LogFile:
+    """A source that reads one log file, stdin for `-`."""
+
+    def __init__(self, path: str, *, follow: bool = True, format_name: str | None = None) -> None:
+        self.path = path
+        self._follow = follow
+        self._format: Format | None = format_named(format_name) if format_name else None
+        self._parser: LogParser | None = self._format.open(path) if self._format else None
+        self._stream: ByteStream = open_stream(path, follow=follow)
+        self._partial = b""
+        self._skipping = False
+        self._waiting = b""
+        self._told = False
+        self._live = False
+        self._finished = False
+        self.overlong = 0
+        """Lines thrown away because they were longer than MAX_LINE."""
+
+    @property
+    def finished(self) -> bool:
+        """True when everything was read and nothing more can come."""
+        return self._finished
+
+    @property
+    def format(self) -> Format | None:
+        """The format in use, None while none is known."""
+        return self._format
+
+    @property
+    def unknown(self) -> UnknownLines:
+        """Lines that could not be used."""
+        return self._parser.unknown if self._parser is not None else UnknownLines()
+
+    def read(self, timeout: float) -> Sequence[Record]:
+        """The records of what was written since the last call."""
+        if self._finished:
+            return []
+        chunk = self._stream.read(timeout)
+        records: list[Record] = [Link(chunk.link, chunk.text)] if chunk.link else []
+        if chunk.restarted:
+            self._partial = b""
+            self._skipping = False
+        lines = self._whole_lines(chunk)
+        if lines:
+            records += self._parse(lines)
+        if chunk.end:
+            records += self._finish()
+        elif chunk.caught_up and self._told and not self._live:
+            self._live = True
+            records.append(Link("live", f"following {self.path}"))
+        return records
+
+    def send(self, command: Command) -> None:
+        """Refuse: a log file has no ears."""
+        raise SourceError(
+            f"{self.path} is a log file: nobody there takes the order {command.name!r}; "
+            "`vlamon watch` a socket to give orders."
+        )
+
+    def close(self) -> None:
+        """Release the file and its watch."""
+        self._stream.close()
+
+    def _whole_lines(self, chunk: Chunk) -> bytes:
+        """The new bytes up to the last newline, the rest kept for later."""
+        data = self._partial + chunk.data if self._partial else chunk.data
+        cut = len(data) if chunk.end else data.rfind(b"\n") + 1
+        lines, self._partial = data[:cut], data[cut:]
+        if self._skipping and lines:
+            lines = lines[lines.find(b"\n") + 1 :]
+            self._skipping = False
+        if len(self._partial) > MAX_LINE or (self._skipping and self._partial):
+            self.overlong += not self._skipping
+            self._partial, self._skipping = b"", True
+        return lines
+
+    def _parse(self, lines: bytes) -> list[Record]:
+        if self._parser is None:
+            self._waiting += lines
+            found = sniff(self._head(), self.path)
+            if found is None:
+                if len(self._waiting) > MAX_UNKNOWN:
+                    raise unrecognised(self._waiting, self.path)
+                return []
+            self._format, self._parser = found, found.open(self.path)
+            lines, self._waiting = self._waiting, b""
+        records = self._parser.feed(lines)
+        return self._introduced(records)
+
+    def _head(self) -> bytes:
+        """What formats look at: the newest whole lines, for warnings may come before the first."""
+        if len(self._waiting) <= HEAD_BYTES:
+            return self._waiting
+        head = self._waiting[:HEAD_BYTES]
+        if sniff(head, self.path) is not None:
+            return head
+        tail = self._waiting[-HEAD_BYTES:]
+        return tail[tail.find(b"\n") + 1 :]
+
+    def _introduced(self, records: list[Record]) -> list[Record]:
+        """The run's card before its first record; a parser's own card gets name and source."""
+        named = [
+            replace(record, name=record.name or self._name, source=record.source or self.path)
+            if isinstance(record, RunInfo)
+            else record
+            for record in records
+        ]
+        if not self._told and named:
+            self._told = True
+            if not isinstance(named[0], RunInfo):
+                named.insert(0, RunInfo(run_id=self.path, name=self._name, source=self.path))
+        return named
+
+    @property
+    def _name(self) -> str:
+        if self.path == "-":
+            return "stdin"
+        path = Path(self.path).resolve()
+        return path.parent.name or path.name
+
+    def _finish(self) -> list[Record]:
+        self._finished = True
+        if self._parser is None:
+            if self._waiting.strip():
+                raise unrecognised(self._waiting, self.path)
+            raise SourceError(f"{self.path} is empty: there is no line to read yet.")
+        records = self._introduced(self._parser.finish())
+        return [*records, Link("ended", f"read to the end of {self.path}")]

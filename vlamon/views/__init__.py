@@ -1,0 +1,1 @@
+"""Ways to show a feed without a screen: lines for people, lines for programs."""

@@ -1,0 +1,197 @@
+"""Records as JSON Lines, the schema of docs/json.md.
+
+Values are written exactly as they were logged (float64, shortest form that reads back the same);
+what is not finite, which JSON cannot say, becomes the strings "nan", "inf" and "-inf".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+
+from vlamon.records import (
+    BatchBlock,
+    Column,
+    EpochBlock,
+    EpochRow,
+    Event,
+    Gap,
+    GpuSample,
+    Interval,
+    IntervalBlock,
+    Record,
+    RunInfo,
+    Status,
+)
+
+
+def json_lines(record: Record) -> Iterator[bytes]:
+    """The lines of a record, each with its newline; none for what is no part of the schema."""
+    for line in json_objects(record):
+        yield orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def json_objects(record: Record) -> Iterable[dict[str, Any]]:
+    """The objects of a record before they are encoded."""
+    match record:
+        case BatchBlock():
+            return _batches(record)
+        case EpochBlock():
+            return _epochs(record)
+        case IntervalBlock():
+            return _intervals(record)
+        case EpochRow():
+            return (_epoch(record),)
+        case Interval():
+            return (_interval(record),)
+        case Event():
+            fields = _plain(asdict(record))
+            return ({"kind": "event", "event": fields.pop("kind"), **fields},)
+        case RunInfo() | GpuSample() | Status() | Gap():
+            return ({"kind": KINDS[type(record)], **_plain(asdict(record))},)
+        case _:
+            return ()
+
+
+KINDS: dict[type, str] = {
+    RunInfo: "run",
+    GpuSample: "gpu",
+    Status: "status",
+    Gap: "gap",
+}
+
+
+def _batches(block: BatchBlock) -> Iterator[dict[str, Any]]:
+    rows = zip(
+        block.step.tolist(),
+        block.epoch.tolist(),
+        block.time.tolist(),
+        _cells(block.columns, block.rows),
+        strict=True,
+    )
+    weights: Mapping[str, float] = block.weights
+    for step, epoch, time, metrics in rows:
+        line = {
+            "kind": "batch",
+            "attempt": block.attempt,
+            "epoch": _known(epoch),
+            "step": step,
+            "time": _known(time),
+            "metrics": metrics,
+        }
+        if weights:
+            line["weights"] = _plain(dict(weights))
+            weights = {}
+        yield line
+
+
+def _epochs(block: EpochBlock) -> Iterator[dict[str, Any]]:
+    for index, (epoch, metrics) in enumerate(
+        zip(block.epoch.tolist(), _cells(block.columns, block.rows), strict=True)
+    ):
+        line = {
+            "kind": "epoch",
+            "epoch": _epoch_number(epoch),
+            "split": block.split,
+            "metrics": metrics,
+            "attempt": block.attempt,
+        }
+        if block.step is not None:
+            line["step"] = int(block.step[index])
+        if block.time is not None:
+            line["time"] = _known(float(block.time[index]))
+        yield line
+
+
+def _epoch(row: EpochRow) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        "kind": "epoch",
+        "epoch": _epoch_number(row.epoch),
+        "split": row.split,
+        "metrics": _plain(dict(row.metrics)),
+        "attempt": row.attempt,
+    }
+    if row.step is not None:
+        line["step"] = row.step
+    if row.time is not None:
+        line["time"] = row.time
+    return line
+
+
+def _intervals(block: IntervalBlock) -> Iterator[dict[str, Any]]:
+    from vlamon.store.lines import interval_row
+
+    return (_interval(interval_row(block, index)) for index in range(block.rows))
+
+
+def _interval(row: Interval) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        "kind": "interval",
+        "epoch": row.epoch,
+        "first": row.first,
+        "last": row.last,
+        "metrics": _plain(dict(row.metrics)),
+        "bound": _plain(dict(row.bound)),
+        "printed": {name: _plain(list(numbers)) for name, numbers in row.printed.items()},
+        "attempt": row.attempt,
+    }
+    if row.step is not None:
+        line["step"] = row.step
+    if row.time is not None:
+        line["time"] = row.time
+    if row.not_inverted:
+        line["not_inverted"] = list(row.not_inverted)
+    return line
+
+
+def _cells(columns: Mapping[str, Column], rows: int) -> Iterator[dict[str, float | str]]:
+    """What each row logged; the common block, complete and finite, without a look at each cell."""
+    import numpy as np
+
+    simple = all(
+        column.present is None and bool(np.isfinite(column.values).all())
+        for column in columns.values()
+    )
+    names = list(columns)
+    lists: list[list[Any]] = [column.values.tolist() for column in columns.values()]
+    if simple and names:
+        for cells in zip(*lists, strict=True):
+            yield dict(zip(names, cells, strict=True))
+        return
+    present = [None if c.present is None else c.present.tolist() for c in columns.values()]
+    for index in range(rows):
+        yield {
+            name: number(values[index])
+            for name, values, there in zip(names, lists, present, strict=True)
+            if there is None or there[index]
+        }
+
+
+def number(value: float) -> float | str:
+    """A finite number as itself, any other as its name."""
+    if math.isfinite(value):
+        return value
+    return "nan" if value != value else "inf" if value > 0 else "-inf"
+
+
+def _plain(value: Any) -> Any:
+    """Nested data with non-finite numbers named and tuples as lists."""
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, (str, int, bool, type(None))) else str(value)
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _epoch_number(value: float) -> float | int | None:
+    return int(value) if value.is_integer() else _known(value)

@@ -1,0 +1,137 @@
+"""Records as lines for people, where there is no terminal to draw on.
+
+A batch, an epoch line, an interval or an event is a line each; a history of many rows, or a fast
+training, is thinned to a line a second by `Thinned`, but a line with a non-finite value is never
+left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+
+from vlamon.records import (
+    BatchBlock,
+    EpochBlock,
+    EpochRow,
+    Event,
+    Gap,
+    GpuSample,
+    Interval,
+    IntervalBlock,
+    Link,
+    Record,
+    RunInfo,
+    Status,
+)
+
+FIRST = ("closs", "loss", "loss_ct", "z_loss", "total")
+"""Metrics that a line begins with; the rest follow as the run logs them."""
+
+
+def plain_lines(record: Record) -> Iterable[str]:
+    """The lines of a record, without newlines."""
+    match record:
+        case BatchBlock():
+            return _batches(record)
+        case EpochBlock():
+            from vlamon.store.lines import epoch_rows
+
+            return (_epoch(row) for row in epoch_rows(record))
+        case IntervalBlock():
+            from vlamon.store.lines import interval_row
+
+            return (_interval(interval_row(record, index)) for index in range(record.rows))
+        case EpochRow():
+            return (_epoch(record),)
+        case Interval():
+            return (_interval(record),)
+        case RunInfo():
+            return (_run(record),)
+        case Event():
+            return (_event(record),)
+        case Gap():
+            return (_gap(record),)
+        case Link():
+            return (f"# {record.text or record.state}",)
+        case Status() | GpuSample():
+            return ()
+        case _:
+            return ()
+
+
+def values_text(metrics: Mapping[str, float]) -> str:
+    """`closs 8.512  loss_ct 0.129 …`: the losses first."""
+    names = [name for name in FIRST if name in metrics]
+    names += [name for name in metrics if name not in FIRST]
+    return "  ".join(f"{name} {number_text(metrics[name])}" for name in names)
+
+
+def number_text(value: float) -> str:
+    """Four significant digits or more, the shortest of plain and exponent form."""
+    if not math.isfinite(value):
+        return "nan" if value != value else "inf" if value > 0 else "-inf"
+    size = abs(value)
+    if value == 0 or 1e-3 <= size < 1e5:
+        digits = 4 if size < 10 else 3 if size < 100 else 2
+        return f"{value:.{digits}f}"
+    return f"{value:.3e}"
+
+
+def _batches(block: BatchBlock) -> Iterator[str]:
+    from vlamon.store.lines import cells_of
+
+    for index in range(block.rows):
+        epoch, time = float(block.epoch[index]), float(block.time[index])
+        where = f"step {int(block.step[index])}"
+        if math.isfinite(epoch):
+            where += f"  epoch {epoch:.6g}"
+        if block.attempt:
+            where += f"  attempt {block.attempt}"
+        yield f"{_clock(time)}{where}  {values_text(cells_of(block.columns, index))}"
+
+
+def _epoch(row: EpochRow) -> str:
+    attempt = f"  attempt {row.attempt}" if row.attempt else ""
+    return f"epoch {row.epoch:g}  {row.split}{attempt}  {values_text(row.metrics)}"
+
+
+def _interval(row: Interval) -> str:
+    first = "?" if row.first is None else row.first
+    values = {name: numbers[0] for name, numbers in row.printed.items() if numbers}
+    values.update(row.metrics)
+    where = f"epoch {row.epoch}  batches {first}..{row.last}"
+    attempt = f"  attempt {row.attempt}" if row.attempt else ""
+    return f"{_clock(row.time)}{where}{attempt}  {values_text(values)}"
+
+
+def _run(info: RunInfo) -> str:
+    parts = [f"# run {info.name}"]
+    if info.host:
+        parts.append(f"on {info.host}")
+    if info.pid:
+        parts.append(f"pid {info.pid}")
+    if info.total_steps:
+        parts.append(f"{info.total_steps} steps")
+    if info.source:
+        parts.append(f"from {info.source}")
+    return "  ".join(parts)
+
+
+def _event(event: Event) -> str:
+    text = event.text or ", ".join(f"{key} {value}" for key, value in event.data.items())
+    return f"{_clock(event.time)}! {event.kind} at step {event.step}: {text}".rstrip(": ")
+
+
+def _gap(gap: Gap) -> str:
+    where = ""
+    if gap.first_step is not None and gap.last_step is not None:
+        where = f", steps {gap.first_step} to {gap.last_step}"
+    return f"# {gap.rows} rows are missing{where}: {gap.reason}".rstrip(": ")
+
+
+def _clock(time: float | None) -> str:
+    if time is None or not math.isfinite(time) or time <= 0:
+        return ""
+    return datetime.fromtimestamp(time).strftime("%H:%M:%S  ")
