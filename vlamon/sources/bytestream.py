@@ -93,16 +93,14 @@ class Gzip:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._file: IO[bytes] = gzip.open(path, "rb")
+        self._file = gzip.GzipFile(path, "rb")
 
     def read(self, timeout: float) -> Chunk:
         """The next megabytes; a torn end gives what could be read before it."""
         try:
-            data = self._file.read1(READ)  # type: ignore[attr-defined]
+            data = self._file.read1(READ)
         except EOFError:
-            text = (
-                f"{self._path} ends in the middle of its compressed data; what came before is shown"
-            )
+            text = f"{self._path} breaks off in the middle; what came before is shown"
             return Chunk(end=True, link="live", text=text)
         except (OSError, zlib.error) as error:
             raise SourceError(f"{self._path} cannot be unpacked: {error}.") from error
