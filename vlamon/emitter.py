@@ -1,0 +1,437 @@
+"""The training side's handle: three lines in a script, and nothing of it slows the training down.
+
+`log` only appends to a deque. A thread of its own (vlamon/wire/sidecar.py) packs, stores and
+sends. After construction nothing here raises into the caller: what could not be kept is counted
+in `swallowed` and told to the monitors as an event.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import dataclasses
+import getpass
+import hashlib
+import itertools
+import os
+import socket
+import sys
+import threading
+import time
+import uuid
+import weakref
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, get_args
+
+from vlamon.readings import Reading, settle
+from vlamon.records import (
+    EpochRow,
+    Event,
+    MetricSpec,
+    Phase,
+    Reply,
+    RunInfo,
+    RunState,
+    Severity,
+    Snapshot,
+    Status,
+)
+from vlamon.wire import messages
+from vlamon.wire.address import AddressError, BoundSocket, Peer
+from vlamon.wire.blocklog import BlockLog, NoteLog
+from vlamon.wire.history import History
+from vlamon.wire.orders import Order, OrderDesk
+from vlamon.wire.server import Server
+from vlamon.wire.sidecar import DRAIN, Item, NewAttempt, NewWeights, Sidecar, StatusChange
+
+_LOUD: Mapping[str, Severity] = {"warn": "warn", "explode": "error", "trainer_error": "error"}
+_STATUS_FIELDS = frozenset(item.name for item in dataclasses.fields(Status)) - {"time", "attempt"}
+_EMITTERS: weakref.WeakSet[Emitter] = weakref.WeakSet()
+
+
+class EmitterError(Exception):
+    """The emitter could not be made; the message says why and what to do."""
+
+
+class PendingCommand:
+    """An order, to be executed at this step boundary and then answered once."""
+
+    def __init__(self, order: Order, emitter: Emitter) -> None:
+        self.id = order.command.id
+        self.name = order.command.name
+        self.args: Mapping[str, Any] = order.command.args
+        self.origin: Peer = order.origin
+        """uid and pid of who asked, as the kernel says."""
+        self._emitter = emitter
+        self._answered = False
+
+    def done(self, result: Mapping[str, Any] | None = None) -> None:
+        """It was executed; `result` says what was done."""
+        self._answer(Reply(self.id, True, result=messages.plain(dict(result or {}))))
+
+    def refuse(self, reason: str) -> None:
+        """It was not executed; `reason` is a sentence for whoever asked."""
+        self._answer(Reply(self.id, False, error=messages.text(reason)))
+
+    def _answer(self, reply: Reply) -> None:
+        if not self._answered:
+            self._answered = True
+            self._emitter._answer(self, reply)
+
+
+class Emitter:
+    """Sends a run's batches, events and status to whoever watches; see docs/emitter.md."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        run: str = "",
+        run_dir: str | os.PathLike[str] | None = None,
+        weights: Mapping[str, float] | None = None,
+        total_steps: int | None = None,
+        steps_per_epoch: int | None = None,
+        share: bool = False,
+        read_only: bool = False,
+    ) -> None:
+        """Serve on the Unix socket `path` and keep a journal in `run_dir`; either may be None.
+
+        Under torchrun only rank 0 serves, unless the path names the rank: `/tmp/vla-{rank}.sock`.
+        Raises EmitterError where the path is held by a live run or cannot be served safely.
+        """
+        self._boot = uuid.uuid4().hex
+        self._owner = os.getpid()
+        self._inbox: deque[Item] = deque()
+        self._append = self._inbox.append
+        self._now = time.time
+        self._event_numbers = itertools.count()
+        self._swallowed: Counter[str] = Counter()
+        self._reported: Counter[str] = Counter()
+        self._swallow_lock = threading.Lock()
+        self._attempt = 0
+        self._ended = False
+        self._thread: threading.Thread | None = None
+
+        rank = int(os.environ.get("RANK", "0") or 0)
+        place = None if path is None else os.fspath(path)
+        if place is not None and "{rank}" in place:
+            place = place.replace("{rank}", str(rank))
+        elif rank > 0:
+            self._append = _discard
+            self._orders = OrderDesk(os.geteuid())
+            return
+        info = _describe(self._boot, place, run, run_dir, weights, total_steps, steps_per_epoch)
+        self._start(place, info, dict(weights or {}), share, read_only)
+
+    def _start(
+        self,
+        place: str | None,
+        info: RunInfo,
+        weights: dict[str, float],
+        share: bool,
+        read_only: bool,
+    ) -> None:
+        try:
+            bound = None if place is None else BoundSocket(place, share)
+        except AddressError as error:
+            raise EmitterError(str(error)) from error
+        history = History(info, BlockLog(), NoteLog())
+        self._orders = OrderDesk(os.geteuid(), read_only)
+        server = None if bound is None else Server(bound, history, self._orders, share)
+        self._sidecar = Sidecar(
+            self._inbox, history, self._orders, server, self._swallow, self._attempt
+        )
+        if weights:
+            self._append(NewWeights(_floats(weights)))
+        self._thread = threading.Thread(target=self._sidecar.run, name="vlamon", daemon=True)
+        self._thread.start()
+        _EMITTERS.add(self)
+        atexit.register(_close_at_exit, weakref.ref(self))
+
+    # ---- what a script says ----
+
+    def log(self, /, step: int, epoch: float | None = None, **metrics: Any) -> None:
+        """One batch: floats, ints, NumPy, 0-dim tensors, lists. None is a metric without value."""
+        try:
+            values: dict[str, float] | Reading = metrics
+            for value in metrics.values():
+                if type(value) is not float:
+                    values = settle(metrics, self._swallow)
+                    break
+            self._append((step, epoch, self._now(), values))
+        except Exception as error:
+            self._swallow(f"log failed: {type(error).__name__}: {error}"[:200])
+
+    def log_epoch(
+        self,
+        epoch: float,
+        split: str,
+        metrics: Mapping[str, Any],
+        step: int | None = None,
+    ) -> None:
+        """Averages over an epoch or an evaluation; `split` is train, val_ind, val_ood …"""
+        with self._kept("log_epoch"):
+            values = settle(metrics, self._swallow)
+            if isinstance(values, Reading):  # once an epoch: waiting here costs nothing
+                values = values.wait()
+            row = EpochRow(
+                float(epoch), str(split), values, self._attempt, _whole(step), self._now()
+            )
+            self._append(row)
+
+    def event(
+        self,
+        kind: str,
+        /,
+        step: int | None = None,
+        *,
+        text: str = "",
+        severity: Severity | None = None,
+        **data: Any,
+    ) -> str:
+        """Something that nobody may miss. Returns the id that an order answering it carries."""
+        identity = f"{self._boot[:8]}-{next(self._event_numbers)}"
+        with self._kept("event"):
+            if kind == "end":
+                self._ended = True
+            event = Event(
+                identity,
+                messages.text(kind),
+                -1 if step is None else int(step),
+                self._attempt,
+                self._now(),
+                severity or _LOUD.get(kind, "info"),
+                messages.text(text),
+                messages.plain(data),
+            )
+            self._append(event)
+        return identity
+
+    def set_weights(self, weights: Mapping[str, float]) -> None:
+        """The weights in force from the next batch on."""
+        with self._kept("set_weights"):
+            self._append(NewWeights(_floats(weights)))
+
+    @property
+    def attempt(self) -> int:
+        """The attempt that the next batch belongs to: 0, and one more after each rollback."""
+        return self._attempt
+
+    def set_attempt(self, attempt: int) -> None:
+        """Begin another attempt; call it after a rollback and before the next `log`."""
+        with self._kept("set_attempt"):
+            self._attempt = int(attempt)
+            self._append(NewAttempt(self._attempt))
+
+    def status(
+        self, *, state: RunState | None = None, phase: Phase | None = None, **fields: Any
+    ) -> None:
+        """What the trainer does now; only what changed need be given. Cheap enough for each phase.
+
+        Fields: step, epoch, steps_per_second, eta, snapshots, budget, guard, deadline. Step, speed
+        and eta are known from the batches and need not be given.
+        """
+        with self._kept("status"):
+            if state is not None:
+                fields["state"] = state
+            if phase is not None:
+                fields["phase"] = phase
+            checked = {name: _checked_status(name, value) for name, value in fields.items()}
+            self._append(StatusChange(checked))
+
+    def commands(self) -> Sequence[PendingCommand]:
+        """Orders that came since the last call; ask at each step boundary, answer each.
+
+        The first call tells the monitors that this training takes orders.
+        """
+        orders = self._orders
+        orders.serving = True
+        if not orders.inbox:
+            return ()
+        found = []
+        with contextlib.suppress(IndexError):
+            while True:
+                found.append(PendingCommand(orders.inbox.popleft(), self))
+        return found
+
+    def _answer(self, command: PendingCommand, reply: Reply) -> None:
+        """Send the answer and write down who asked for what."""
+        outcome = "done" if reply.ok else f"refused: {reply.error}"
+        who = f"uid {command.origin.uid}, pid {command.origin.pid}"
+        self.event(
+            "control",
+            text=f"{command.name} ordered by {who}: {outcome}",
+            severity="info" if reply.ok else "warn",
+            command=command.name,
+            args=command.args,
+            command_id=command.id,
+            ok=reply.ok,
+            result=reply.result,
+            error=reply.error,
+            uid=command.origin.uid,
+            pid=command.origin.pid,
+        )
+        self._append(reply)
+
+    # ---- what went wrong ----
+
+    @property
+    def swallowed(self) -> int:
+        """How many values and calls were kept back because they could not be understood."""
+        return sum(self._swallowed.values())
+
+    @property
+    def swallowed_by_reason(self) -> Mapping[str, int]:
+        """The same, by reason."""
+        return dict(self._swallowed)
+
+    @contextlib.contextmanager
+    def _kept(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._swallow(f"{what} failed: {type(error).__name__}: {error}"[:200])
+
+    def _swallow(self, reason: str) -> None:
+        """Count; the first of a kind is told at once, the total at the end."""
+        with self._swallow_lock:
+            if reason not in self._swallowed and len(self._swallowed) >= 100:
+                reason = "other reasons"
+            self._swallowed[reason] += 1
+            first = self._swallowed[reason] == 1
+            if first:
+                self._reported[reason] = 1
+        if first:
+            self.event("note", text=f"vlamon left something out: {reason}", severity="warn")
+
+    def _report_swallowed(self) -> None:
+        more = self._swallowed - self._reported
+        if more:
+            counts = "; ".join(f"{count} × {reason}" for reason, count in self._swallowed.items())
+            text = f"vlamon left out {self.swallowed} values: {counts}"
+            self.event("note", text=text, severity="warn", reasons=dict(self._swallowed))
+
+    # ---- the end ----
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None and not isinstance(error, SystemExit | KeyboardInterrupt):
+            self.event("trainer_error", text=f"{type(error).__name__}: {error}")
+        self.close("" if error is None else f"stopped by {type(error).__name__}")
+
+    def close(self, reason: str = "") -> None:
+        """Send what is left (at most 2 s), say goodbye and give the path back. May come twice."""
+        thread, self._thread = self._thread, None
+        if thread is None or os.getpid() != self._owner:
+            return
+        self._report_swallowed()
+        if not self._ended:
+            severity: Severity = "error" if reason else "info"
+            self.event("end", text=reason or "the training ended", severity=severity)
+        self.status(state="ended")
+        self._append = _discard
+        self._sidecar.stopping.set()
+        thread.join(2 * DRAIN + 1)
+        _EMITTERS.discard(self)
+
+    def _abandon(self) -> None:
+        """In a forked child: nothing here is its own, so let go of it and say nothing."""
+        self._append = _discard
+        self._inbox.clear()
+        self._swallow_lock = threading.Lock()
+        if self._sidecar.server is not None:
+            self._sidecar.server.abandon()
+
+
+def _discard(item: Item) -> None:
+    """Takes the place of the inbox where nobody looks into it."""
+
+
+def _abandon_all() -> None:
+    for emitter in list(_EMITTERS):
+        with contextlib.suppress(Exception):
+            emitter._abandon()
+    _EMITTERS.clear()
+
+
+os.register_at_fork(after_in_child=_abandon_all)
+
+
+def _close_at_exit(reference: weakref.ref[Emitter]) -> None:
+    emitter = reference()
+    if emitter is not None:
+        failed = getattr(sys, "last_type", None)
+        emitter.close(f"stopped by {failed.__name__}" if failed else "")
+
+
+def _describe(
+    boot: str,
+    place: str | None,
+    run: str,
+    run_dir: str | os.PathLike[str] | None,
+    weights: Mapping[str, float] | None,
+    total_steps: int | None,
+    steps_per_epoch: int | None,
+) -> RunInfo:
+    """Who we are, from the arguments and the process."""
+    where = str(Path(run_dir).resolve()) if run_dir is not None else place or ""
+    name = run or (Path(run_dir).resolve().name if run_dir is not None else "") or "training"
+    key = f"{socket.gethostname()}\0{where}\0{name}"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a uid without an entry, as in many containers
+        user = str(os.getuid())
+    return RunInfo(
+        run_id=hashlib.sha256(key.encode()).hexdigest()[:16],
+        name=messages.text(name),
+        boot=boot,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        user=user,
+        started=time.time(),
+        argv=tuple(messages.text(part) for part in sys.orig_argv),
+        world_size=int(os.environ.get("WORLD_SIZE", "1") or 1),
+        rank=int(os.environ.get("RANK", "0") or 0),
+        metrics=tuple(
+            MetricSpec(name, "trained", float(weight)) for name, weight in (weights or {}).items()
+        ),
+        total_steps=total_steps,
+        steps_per_epoch=steps_per_epoch,
+    )
+
+
+def _floats(weights: Mapping[str, float]) -> dict[str, float]:
+    return {messages.text(name): float(weight) for name, weight in weights.items()}
+
+
+def _whole(step: int | None) -> int | None:
+    return None if step is None else int(step)
+
+
+def _checked_status(name: str, value: Any) -> Any:
+    """The value of a status field in the type that the record has; raises for anything else."""
+    if name not in _STATUS_FIELDS:
+        raise ValueError(f"a status has no {name!r:.40}")
+    if name == "snapshots":
+        return tuple(
+            item if isinstance(item, Snapshot) else Snapshot(**item) for item in value or ()
+        )
+    if name == "state":
+        if value not in get_args(RunState):
+            raise ValueError(f"{value!r:.40} is no state")
+        return value
+    if name in ("phase", "guard"):
+        return str(value)
+    if value is None:
+        return None
+    return int(value) if name in ("step", "budget") else float(value)

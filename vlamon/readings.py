@@ -1,0 +1,146 @@
+"""Turns what a script logs into floats: plain numbers, NumPy, tensors and lists, without torch.
+
+A CPU tensor is read at the call (holding it would keep the autograd graph and race with in-place
+edits). CUDA tensors of one call are stacked and copied once, without waiting, into pinned memory;
+the sidecar looks later whether the copy is done. Reading them with `.item()` would stall the GPU
+at every step.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+SLOTS = 10
+"""Places of an action within its row, as the reference training counts them."""
+SLOTTED = frozenset({"l1_loss_action", "acc_action", "acc_image"})
+"""Lists under these names are right-aligned in SLOTS places; all others count from 0."""
+
+Swallow = Callable[[str], None]
+Cell = tuple[str, float]
+
+
+def names_of(name: str, count: int) -> list[str]:
+    """The metric names of a list of `count` values.
+
+    The reference right-aligns actions: slot = 10 − count + i. So horizon 5 fills slots 5 to 9, and
+    horizon 20 wraps around (two actions share a slot, which holds their mean).
+    """
+    if name in SLOTTED:
+        return [f"{name}_{(SLOTS - count + index) % SLOTS}" for index in range(count)]
+    return [f"{name}_{index}" for index in range(count)]
+
+
+class Reading:
+    """Values of one `log` call of which some are still on their way from the GPU."""
+
+    def __init__(self, cells: list[Cell], names: list[str], pinned: Any, copied: Any) -> None:
+        self._cells = cells
+        self._names = names
+        self._pinned = pinned
+        self._copied = copied
+
+    def ready(self) -> bool:
+        """Whether the copy is done; asks, never waits."""
+        return bool(self._copied.query())
+
+    def wait(self) -> dict[str, float]:
+        """All values, waiting for the copy."""
+        self._copied.synchronize()
+        return self.take()
+
+    def take(self) -> dict[str, float]:
+        """All values; only once `ready`."""
+        return _collect([*self._cells, *zip(self._names, self._pinned.tolist(), strict=True)])
+
+
+def settle(metrics: Mapping[str, Any], swallow: Swallow) -> dict[str, float] | Reading:
+    """Floats by name; what is no number is left out and told to `swallow`. None means absent."""
+    cells: list[Cell] = []
+    on_gpu: list[tuple[str, Any]] = []
+    for name, value in metrics.items():
+        if type(value) is float:
+            cells.append((name, value))
+            continue
+        try:
+            _settle_one(name, value, cells, on_gpu, swallow)
+        except Exception as error:
+            swallow(f"{name} cannot be read: {type(error).__name__}: {error}"[:200])
+    if on_gpu:
+        return _copy_later(cells, on_gpu)
+    return _collect(cells)
+
+
+def _settle_one(
+    name: str, value: Any, cells: list[Cell], on_gpu: list[tuple[str, Any]], swallow: Swallow
+) -> None:
+    if value is None:
+        return
+    torch = sys.modules.get("torch")
+    if isinstance(value, int | float):
+        cells.append((name, float(value)))
+    elif isinstance(value, list | tuple):
+        for part, item in zip(names_of(name, len(value)), value, strict=True):
+            if isinstance(item, list | tuple):
+                swallow(f"{name} is a list of lists")
+                return
+            _settle_one(part, item, cells, on_gpu, swallow)
+    elif torch is not None and isinstance(value, torch.Tensor):
+        _settle_tensor(name, value.detach(), cells, on_gpu, swallow)
+    elif isinstance(value, str | bytes):
+        swallow(f"{name} is a text, not a number")
+    elif getattr(value, "ndim", 0):
+        _settle_array(name, value, cells, swallow)
+    elif hasattr(value, "__float__"):
+        cells.append((name, float(value)))
+    else:
+        swallow(f"{name} is a {type(value).__name__}, not a number")
+
+
+def _settle_tensor(
+    name: str, value: Any, cells: list[Cell], on_gpu: list[tuple[str, Any]], swallow: Swallow
+) -> None:
+    count = value.numel()
+    if value.ndim > 1 and count > 1:
+        swallow(f"{name} is a tensor of shape {tuple(value.shape)}, not a number or a list")
+        return
+    names = [name] if value.ndim == 0 or count == 1 else names_of(name, count)
+    if value.is_cuda:
+        flat = value.reshape(-1)
+        on_gpu.extend((part, flat[index]) for index, part in enumerate(names))
+    else:
+        cells.extend(zip(names, map(float, value.reshape(-1).tolist()), strict=True))
+
+
+def _settle_array(name: str, value: Any, cells: list[Cell], swallow: Swallow) -> None:
+    if value.ndim > 1 and value.size > 1:
+        swallow(f"{name} is an array of shape {tuple(value.shape)}, not a number or a list")
+        return
+    numbers = value.reshape(-1).tolist()
+    names = [name] if len(numbers) == 1 else names_of(name, len(numbers))
+    cells.extend(zip(names, map(float, numbers), strict=True))
+
+
+def _copy_later(cells: list[Cell], on_gpu: Sequence[tuple[str, Any]]) -> Reading:
+    """One copy a device-to-host stream for all scalars of the call; nothing waits for it."""
+    torch = sys.modules["torch"]
+    with torch.cuda.device(on_gpu[0][1].device):
+        stacked = torch.stack([tensor.to(torch.float64) for _, tensor in on_gpu])
+        pinned = torch.empty(len(on_gpu), dtype=torch.float64, pin_memory=True)
+        pinned.copy_(stacked, non_blocking=True)
+        copied = torch.cuda.Event()
+        copied.record()
+    return Reading(cells, [name for name, _ in on_gpu], pinned, copied)
+
+
+def _collect(cells: list[Cell]) -> dict[str, float]:
+    """Cells by name; those that share a slot become their mean, as in the reference."""
+    found = dict(cells)
+    if len(found) == len(cells):
+        return found
+    sums: dict[str, tuple[float, int]] = {}
+    for name, value in cells:
+        total, count = sums.get(name, (0.0, 0))
+        sums[name] = (total + value, count + 1)
+    return {name: total / count for name, (total, count) in sums.items()}

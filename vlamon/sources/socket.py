@@ -1,0 +1,67 @@
+"""The live socket of a training, here or at the near end of `ssh -L`."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+from vlamon.sources import SourceError
+from vlamon.sources.stream import NotThere, StreamSource
+from vlamon.wire.address import connect
+
+
+class SocketStream:
+    """A connected Unix socket as a Stream."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        self._socket = connection
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self._socket.fileno()
+
+    def write_fileno(self) -> int:
+        """The same one."""
+        return self._socket.fileno()
+
+    def receive(self, size: int) -> bytes:
+        """What has come."""
+        return self._socket.recv(size)
+
+    def send(self, data: bytes) -> int:
+        """What the kernel takes."""
+        return self._socket.send(data)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+
+class SocketSource(StreamSource):
+    """Records of the training that serves `path`; waits for it where it is not there yet.
+
+    With `rows=False` no batches come, only greeting, status, events and GPU samples, and nothing
+    imports NumPy: what `vlamon status` and `vlamon ctl` use.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], rows: bool = True) -> None:
+        super().__init__(os.fspath(path), rows)
+
+    def _open(self) -> SocketStream:
+        try:
+            return SocketStream(connect(self.name, timeout=5.0))
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ECONNREFUSED, errno.EAGAIN) or isinstance(
+                error, TimeoutError
+            ):
+                why = {
+                    errno.ENOENT: "no training serves it yet",
+                    errno.ECONNREFUSED: "the training that made it is gone",
+                }.get(error.errno or 0, "it is busy")
+                raise NotThere(f"waiting for {self.name}: {why}") from error
+            hint = ""
+            if error.errno in (errno.EACCES, errno.EPERM):
+                hint = " (it belongs to another user; its owner can start it with share=True)"
+            raise SourceError(f"cannot open {self.name}: {error.strerror}{hint}") from error

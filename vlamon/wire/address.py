@@ -1,0 +1,190 @@
+"""The socket's place in the file system: checked, locked, bound 0600, and left without a trace.
+
+Two trainers that start on one path at the same moment must not both win, and nobody else's file
+may ever be replaced. So a lock file beside the socket is held with flock for as long as the socket
+is served, and whatever is done to the path is done under that lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import stat
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_SUN_PATH = 107
+"""Longest path that a Unix socket address holds."""
+_UCRED = struct.Struct("3i")
+
+
+class AddressError(Exception):
+    """The socket cannot be served at that path; the message is for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end, as the kernel says."""
+
+    pid: int
+    uid: int
+
+
+def peer_of(connection: socket.socket) -> Peer:
+    """SO_PEERCRED. Behind `ssh -L` the peer is sshd: the uid counts, the pid is informative."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    pid, uid, _ = _UCRED.unpack(raw)
+    return Peer(pid, uid)
+
+
+@contextlib.contextmanager
+def short(path: str) -> Iterator[str]:
+    """A name for `path` that fits a socket address, however deep the run directory is."""
+    if len(os.fsencode(path)) <= _SUN_PATH:
+        yield path
+        return
+    folder = os.open(os.path.dirname(path) or ".", os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{os.path.basename(path)}"
+    finally:
+        os.close(folder)
+
+
+def connect(path: str, timeout: float | None) -> socket.socket:
+    """A connected stream socket; raises OSError."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(timeout)
+        with short(path) as name:
+            connection.connect(name)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+class BoundSocket:
+    """A listening socket together with the lock that makes its path ours."""
+
+    def __init__(self, path: str, share: bool = False) -> None:
+        """Lock, check, bind and listen. Raises AddressError with the reason."""
+        self.path = os.path.abspath(path)
+        _check_directory(self.path)
+        self._lock = _take_lock(self.path)
+        self._inode: tuple[int, int] | None = None
+        try:
+            _clear_stale(self.path)
+            self.listener = self._bind(0o666 if share else 0o600)
+        except BaseException:
+            self._release_lock()
+            raise
+
+    def _bind(self, mode: int) -> socket.socket:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with short(self.path) as name:
+                listener.bind(name)
+                # Nobody can connect before `listen`, so there is no moment with a wider mode.
+                os.chmod(name, mode)
+            found = os.lstat(self.path)
+            self._inode = (found.st_dev, found.st_ino)
+            listener.listen(64)
+            listener.setblocking(False)
+        except OSError as error:
+            listener.close()
+            raise AddressError(f"cannot serve {self.path}: {error.strerror}") from error
+        return listener
+
+    def close(self) -> None:
+        """Stop listening and remove what is ours: never a socket that replaced it meanwhile."""
+        self.listener.close()
+        with contextlib.suppress(OSError):
+            found = os.lstat(self.path)
+            if (found.st_dev, found.st_ino) == self._inode:
+                os.unlink(self.path)
+        self._release_lock()
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the descriptors and leave everything to the parent."""
+        self.listener.close()
+        os.close(self._lock)
+
+    def _release_lock(self) -> None:
+        # Unlinked while still held: who takes it next finds the name gone and makes a new one.
+        with contextlib.suppress(OSError):
+            os.unlink(_lock_path(self.path))
+        os.close(self._lock)
+
+
+def _check_directory(path: str) -> None:
+    folder = os.path.dirname(path)
+    try:
+        found = os.stat(folder)
+    except OSError as error:
+        raise AddressError(f"cannot serve {path}: {folder}: {error.strerror}") from error
+    if not stat.S_ISDIR(found.st_mode):
+        raise AddressError(f"cannot serve {path}: {folder} is no directory")
+    if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+        raise AddressError(
+            f"cannot serve {path}: anyone may replace files in {folder} (world-writable without "
+            f"the sticky bit); use another directory or `chmod o-w {folder}`"
+        )
+
+
+def _lock_path(path: str) -> str:
+    return path + ".lock"
+
+
+def _take_lock(path: str) -> int:
+    name = _lock_path(path)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    while True:
+        try:
+            descriptor = os.open(name, flags, 0o600)
+        except OSError as error:
+            why = "is a symbolic link" if error.errno == errno.ELOOP else error.strerror
+            raise AddressError(f"cannot serve {path}: {name} {why}") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            raise AddressError(_held(path, holder)) from error
+        try:
+            ours = os.path.samestat(os.fstat(descriptor), os.lstat(name))
+        except OSError:
+            ours = False
+        if ours:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            return descriptor
+        os.close(descriptor)  # its holder closed and unlinked it meanwhile: begin again
+
+
+def _held(path: str, pid: str) -> str:
+    by = f"process {pid}" if pid else "another process"
+    return f"{path} is served by {by}; choose another path or stop that training first"
+
+
+def _clear_stale(path: str) -> None:
+    """Remove a dead trainer's socket; anything else that lies there is an error."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(found.st_mode):
+        raise AddressError(f"cannot serve {path}: it is a symbolic link, which is never followed")
+    if not stat.S_ISSOCK(found.st_mode):
+        raise AddressError(f"cannot serve {path}: a file that is no socket lies there")
+    try:
+        with connect(path, timeout=1.0) as other:
+            raise AddressError(_held(path, str(peer_of(other).pid)))
+    except (ConnectionRefusedError, FileNotFoundError):
+        Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise AddressError(f"cannot serve {path}: {error.strerror or error}") from error
