@@ -16,7 +16,21 @@ from vlamon.sources import SourceError
 HEAD_BYTES = 1 << 16
 """How much of a file's beginning a format may look at."""
 
-MODULES = ("reference_epoch",)
+MODULES = (
+    "reference_epoch",
+    "reference_output",
+    "deit",
+    "hf_trainer",
+    "hf_trainer_state",
+    "lerobot",
+    "openpi",
+    "prismatic",
+    "lightning",
+    "nanogpt",
+    "tensorboard",
+    "json_lines",
+    "key_values",
+)
 """Modules of this package that hold a `FORMAT`; at equal scores the earlier one wins."""
 
 
@@ -68,6 +82,8 @@ class Format:
     """Score 0..100 for a file's head (whole lines, at most HEAD_BYTES) and its path."""
     open: Callable[[str], LogParser]
     """A parser for the file of this path (the split may be in its name)."""
+    binary: bool = False
+    """Whether the parser is fed raw bytes as they come instead of whole lines."""
 
 
 def all_formats() -> tuple[Format, ...]:

@@ -1,0 +1,81 @@
+"""`trainer_state.json` of Hugging Face's Trainer: one JSON document with a `log_history`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import PurePath
+
+from vlamon.records import Record, RunInfo
+from vlamon.sources.formats import Format, UnknownLines
+from vlamon.sources.formats.hf_trainer import row_of
+from vlamon.sources.formats.rows import Row, RowBlocks
+
+
+class TrainerStateParser:
+    """Waits for the whole document; a Trainer rewrites the file at every checkpoint."""
+
+    def __init__(self, path: str = "") -> None:
+        self.unknown = UnknownLines()
+        self.path = path
+        self._text = b""
+
+    def feed(self, data: bytes) -> list[Record]:
+        """Records once the document is whole."""
+        self._text += data
+        return self._document() if self._text.rstrip().endswith(b"}") else []
+
+    def finish(self) -> list[Record]:
+        """Count what never became a document."""
+        if self._text.strip():
+            self.unknown.add(1, self._text)
+        return []
+
+    def _document(self) -> list[Record]:
+        try:
+            state = json.loads(self._text)
+        except ValueError:
+            return []
+        self._text = b""
+        history = state.get("log_history") if isinstance(state, dict) else None
+        if not isinstance(history, list):
+            self.unknown.add(1, b"no log_history in this JSON document")
+            return []
+        rows = [row for entry in history if (row := _row(entry)) is not None]
+        total = state.get("max_steps")
+        info = RunInfo(
+            self.path,
+            PurePath(self.path).name,
+            total_steps=int(total) if total else None,
+            source=self.path,
+        )
+        return [info, *RowBlocks().records(rows)]
+
+
+def _row(entry: object) -> Row | None:
+    if not isinstance(entry, dict) or "train_runtime" in entry:
+        return None
+    metrics = {
+        str(name): float(value)
+        for name, value in entry.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    step = metrics.pop("step", None)
+    return row_of(metrics, None if step is None else int(step))
+
+
+def recognises(head: bytes, path: str) -> int:
+    """The document's own key, wherever in the head it stands."""
+    if not head.lstrip().startswith(b"{"):
+        return 0
+    if b'"log_history"' in head:
+        return 96
+    return 60 if path.endswith("trainer_state.json") else 0
+
+
+FORMAT = Format(
+    name="hf-trainer-state",
+    title="trainer_state.json of Hugging Face's Trainer",
+    example='{"log_history": [{"epoch": 0.02, "loss": 1.23, "step": 10}, …], …}',
+    recognises=recognises,
+    open=TrainerStateParser,
+)

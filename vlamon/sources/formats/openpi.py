@@ -1,0 +1,39 @@
+"""openpi's training lines, JAX and PyTorch.
+
+JAX: `Step 100: grad_norm=0.5123, loss=0.1234, param_norm=1801.2345`.
+PyTorch: `step=100 loss=0.1234 lr=2.50e-05 grad_norm=1.23 time=12.3s`, behind a logger's prefix.
+"""
+
+from __future__ import annotations
+
+import re
+
+from vlamon.sources.formats import Format
+from vlamon.sources.formats.rows import NUMBER, LineParser, Row, share, stamp
+
+_JAX = re.compile(rf"(?:^|\s)Step (\d+): (?=[\w/.-]+={NUMBER}(?:,|\s|$))")
+_TORCH = re.compile(rf"(?:^|\s)step=(\d+) (?=loss={NUMBER}(?:\s|$))")
+_PAIR = re.compile(rf"([A-Za-z_][\w/.-]*)=({NUMBER})s?(?=,|\s|$)")
+
+
+def read(line: str) -> Row | None:
+    """The values of one line, None if it is none of openpi's."""
+    found = _JAX.search(line) or _TORCH.search(line)
+    if found is None:
+        return None
+    metrics = {name: float(value) for name, value in _PAIR.findall(line, found.end())}
+    return Row(metrics, int(found.group(1)), None, stamp(line[: found.start()]))
+
+
+def recognises(head: bytes, path: str) -> int:
+    """Any such line is openpi's."""
+    return 85 if (b"Step " in head or b"step=" in head) and share(head, read) > 0 else 0
+
+
+FORMAT = Format(
+    name="openpi",
+    title="openpi's training lines (JAX or PyTorch)",
+    example="Step 100: grad_norm=0.5123, loss=0.1234, param_norm=1801.2345",
+    recognises=recognises,
+    open=lambda path: LineParser(read),
+)

@@ -1,0 +1,308 @@
+"""`output.log`: what a MetricLogger prints every few iterations, mixed with anything else.
+
+    [rank0:INFO|misc.py:146] 2025-11-24 12:40:31,077 >> Epoch: [0]  [10/1312]  lr: 0.000004
+      closs: 13.1817 (13.1817)  …  time: 2.9370  data: 0.1802  samples/sec: 21.79  max mem: 61873
+
+(one line in the file). Numbers in parentheses are averages since the epoch began; what the batches
+between two lines really had is recovered by `vlamon.analysis.smearing`.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from itertools import pairwise
+from pathlib import PurePath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlamon.analysis.smearing import Desmearer, segments
+from vlamon.records import Column, IntervalBlock, Record, RunInfo
+from vlamon.sources.formats import Format, UnknownLines
+from vlamon.sources.formats.shapes import Layout, ShapeReader, Sheet, Span, merge
+
+MARK = b"Epoch: ["
+_NUMBER = rb"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|nan|inf)"
+_HEAD = re.compile(rb"Epoch: \[(\d+)\]  \[ *(\d+)/(\d+|unknown)\](?=\s)")
+_STAMP = re.compile(rb"(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d),(\d{3})")
+_METER = re.compile(
+    rb"([A-Za-z_][\w./-]*): (" + _NUMBER + rb")(?: \((" + _NUMBER + rb")\))?(?=\s|$)", re.ASCII
+)
+_RANK = re.compile(rb"\[rank(\d+):")
+_STAMP_NAMES = ("@year", "@month", "@day", "@hour", "@minute", "@second", "@millisecond")
+_AVERAGE = "()"
+"""Behind a column's name: the number in parentheses."""
+
+_OCCASIONAL = ("acc_", "l1_", "accuracy")
+"""Meters updated only by batches that have such a target: their counts are not on the line."""
+
+_UNEXPLAINED_SECONDS = 5.0
+"""A gap that the `time` meter does not account for, beyond this, is a new process starting."""
+
+
+def layout_of(line: bytes) -> Layout | None:
+    """Where one line of a MetricLogger holds its numbers; None if it is no such line."""
+    head = _HEAD.search(line)
+    if head is None:
+        return None
+    rank = _RANK.search(line, 0, head.start())
+    if rank is not None and int(rank.group(1)) != 0:
+        return None
+    names: list[str] = []
+    spans: list[Span] = []
+    fixed: list[Span] = [] if rank is None else [rank.span(1)]
+    stamps = list(_STAMP.finditer(line, 0, head.start()))
+    if stamps:
+        names += _STAMP_NAMES
+        spans += [stamps[-1].span(part) for part in range(1, 8)]
+    names += ["@epoch", "@iteration"]
+    spans += [head.span(1), head.span(2)]
+    if head.group(3) != b"unknown":
+        names.append("@total")
+        spans.append(head.span(3))
+    meters = 0
+    for meter in _METER.finditer(line, head.end()):
+        name = meter.group(1).decode()
+        if name == "mem" or name in names:
+            continue
+        meters += meter.group(3) is not None
+        names.append(name)
+        spans.append(meter.span(2))
+        fixed.append(meter.span(1))
+        if meter.group(3) is not None:
+            names.append(name + _AVERAGE)
+            spans.append(meter.span(3))
+    return Layout(tuple(names), tuple(spans), tuple(fixed)) if meters else None
+
+
+class OutputLogParser:
+    """Parses blocks of lines into intervals; remembers the running epoch only."""
+
+    def __init__(self, path: str = "", *, middle: bool = False) -> None:
+        self.unknown = UnknownLines()
+        self.path = path
+        self.attempt = 0
+        self._shapes = ShapeReader(layout_of, MARK)
+        self._desmearer = Desmearer(middle=middle)
+        self._lines = 0
+        self._averaged = -1
+        self._meters: list[str] = []
+        self._total = 0
+        self._clock = _ProcessClock()
+        self._reached: tuple[int, int] = (-1, -1)
+
+    def feed(self, data: bytes) -> list[Record]:
+        """Records of these whole lines."""
+        block = self._shapes.read(data)
+        for row, line in block.rest:
+            number = self._lines + row + 1
+            # An epoch ends with its meters once more, after the ranks were added up: what
+            # log_train.txt holds in full precision, so it is recognised and left to that file.
+            if line.endswith(b"Averaged stats:"):
+                self._averaged = number + 1
+            elif line.strip() and number != self._averaged and b" Total time: " not in line:
+                self.unknown.add(number, line)
+        self._lines += block.lines
+        return self._intervals(block.sheets) if block.sheets else []
+
+    def finish(self) -> list[Record]:
+        """Nothing waits for a further line."""
+        return []
+
+    def _intervals(self, sheets: tuple[Sheet, ...]) -> list[Record]:
+        for sheet in sheets:
+            for name in sheet.names:
+                if name.endswith(_AVERAGE) and name[: -len(_AVERAGE)] not in self._meters:
+                    self._meters.append(name[: -len(_AVERAGE)])
+        singles = list(
+            dict.fromkeys(
+                name
+                for sheet in sheets
+                for name in sheet.names
+                if name[0] != "@" and not name.endswith(_AVERAGE) and name not in self._meters
+            )
+        )
+        meters = self._meters
+        names = [
+            *("@epoch", "@iteration", "@total", *_STAMP_NAMES),
+            *meters,
+            *(name + _AVERAGE for name in meters),
+            *singles,
+        ]
+        _, table, present = merge(sheets, names)
+        at = {name: index for index, name in enumerate(names)}
+        epoch = table[:, 0].astype(np.int64)
+        iteration = table[:, 1].astype(np.int64)
+        time = _seconds(table[:, 3:10])
+        windows = slice(10, 10 + len(meters))
+        averages = slice(10 + len(meters), 10 + 2 * len(meters))
+        pace = table[:, at["time"]] if "time" in at else np.full(len(table), np.nan)
+        restarted = self._clock.restarts(epoch, iteration, time, pace)
+        invertible = [i for i, name in enumerate(meters) if not name.startswith(_OCCASIONAL)]
+        recovered = self._desmearer.feed(
+            epoch,
+            iteration,
+            table[:, averages][:, invertible],
+            table[:, windows][:, invertible],
+            present[:, averages][:, invertible],
+            restarted,
+        )
+        records: list[Record] = []
+        if present[:, 2].any():
+            total = int(table[present[:, 2], 2][-1])
+            if total and total != self._total:
+                self._total = total
+                records.append(
+                    RunInfo(
+                        self.path,
+                        PurePath(self.path).name,
+                        steps_per_epoch=total,
+                        source=self.path,
+                    )
+                )
+        step = epoch * self._total + iteration if self._total else None
+        for begin, end in self._attempts(epoch, iteration, restarted, records, time):
+            cut = slice(begin, end)
+            metrics: dict[str, Column] = {}
+            bound: dict[str, Column] = {}
+            for column, index in enumerate(invertible):
+                known = recovered.known[cut, column]
+                if known.any():
+                    mask = None if known.all() else known
+                    metrics[meters[index]] = Column(recovered.mean[cut, column], mask)
+                    bound[meters[index]] = Column(recovered.bound[cut, column], mask)
+            printed: dict[str, tuple[Column, ...]] = {}
+            for name in meters:
+                pair = (at[name], at[name + _AVERAGE])
+                if present[cut, pair[0]].any():
+                    printed[name] = tuple(_column(table, present, cut, i) for i in pair)
+            for name in singles:
+                if present[cut, at[name]].any():
+                    printed[name] = (_column(table, present, cut, at[name]),)
+            records.append(
+                IntervalBlock(
+                    epoch=epoch[cut],
+                    first=recovered.first[cut],
+                    last=iteration[cut],
+                    metrics=metrics,
+                    bound=bound,
+                    printed=printed,
+                    step=None if step is None else step[cut],
+                    time=time[cut],
+                    attempt=self.attempt,
+                    not_inverted=tuple(n for n in printed if n not in metrics and n in meters),
+                )
+            )
+            self.attempt += end < len(epoch)
+        return records
+
+    def _attempts(
+        self,
+        epoch: NDArray[np.int64],
+        iteration: NDArray[np.int64],
+        restarted: NDArray[np.bool_],
+        records: list[Record],
+        time: NDArray[np.float64],
+    ) -> list[tuple[int, int]]:
+        """Cut where a later line is no later in training: the run was restarted there."""
+        cuts = []
+        for begin, _ in segments(epoch, iteration, restarted):
+            here = (int(epoch[begin]), int(iteration[begin]))
+            before = self._reached
+            if begin:
+                before = (int(epoch[begin - 1]), int(iteration[begin - 1]))
+            if here <= before or restarted[begin]:
+                cuts.append(begin)
+        self._reached = (int(epoch[-1]), int(iteration[-1]))
+        if cuts and cuts[0] == 0:
+            self.attempt += 1
+            cuts = cuts[1:]
+        edges = [0, *cuts, len(epoch)]
+        return list(pairwise(edges))
+
+
+class _ProcessClock:
+    """Tells when a resumed process went on where the old one had stopped, in the same epoch.
+
+    `time:` is the mean of the last 1000 iteration times, and those add up to all the wall time that
+    passed. A gap in the time stamps that they do not account for was not spent inside this process.
+    """
+
+    def __init__(self) -> None:
+        self._epoch = -1
+        self._start = 0
+        self._last: tuple[int, float, float] | None = None
+
+    def restarts(
+        self,
+        epoch: NDArray[np.int64],
+        iteration: NDArray[np.int64],
+        time: NDArray[np.float64],
+        pace: NDArray[np.float64],
+    ) -> NDArray[np.bool_]:
+        """Rows from which on a new process prints; not those where the iteration falls back."""
+        found = np.zeros(len(epoch), bool)
+        for begin, end in segments(epoch, iteration):
+            last = self._last
+            if last is None or epoch[begin] != self._epoch or iteration[begin] <= last[0]:
+                self._epoch, self._start = int(epoch[begin]), int(iteration[begin])
+                last = (int(iteration[begin]), time[begin], pace[begin])
+            at = begin
+            ks = np.concatenate([[last[0]], iteration[begin:end]])
+            times = np.concatenate([[last[1]], time[begin:end]])
+            paces = np.concatenate([[last[2]], pace[begin:end]])
+            while at < end:
+                cut = slice(at - begin, end - begin + 1)
+                count = ks[cut] - self._start + 1
+                spent = np.diff(count * paces[cut])
+                gap = np.diff(times[cut]) - spent
+                with np.errstate(invalid="ignore"):
+                    unexplained = gap > _UNEXPLAINED_SECONDS + 1e-4 * count[1:] + 0.02 * np.abs(
+                        np.diff(times[cut])
+                    )
+                unexplained &= (count[1:] <= 1000) & (count[1:] > count[:-1])
+                if not unexplained.any():
+                    break
+                at += int(np.argmax(unexplained))
+                found[at] = True
+                self._start = int(iteration[at])
+                at += 1
+            self._last = (int(ks[-1]), float(times[-1]), float(paces[-1]))
+        return found
+
+
+def _seconds(stamps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Seconds since the epoch of local time stamps; NaN where a line has none."""
+    out = np.full(len(stamps), np.nan)
+    there = ~np.isnan(stamps[:, 0])
+    hours, which = np.unique(stamps[there, :4].astype(np.int64), axis=0, return_inverse=True)
+    try:
+        begins = np.array([datetime(*hour.tolist()).timestamp() for hour in hours])
+    except (ValueError, OverflowError):
+        return out
+    if len(begins):
+        rest = stamps[there, 4] * 60 + stamps[there, 5] + stamps[there, 6] / 1000
+        out[there] = begins[which.reshape(-1)] + rest
+    return out
+
+
+def _column(
+    table: NDArray[np.float64], present: NDArray[np.bool_], rows: slice, index: int
+) -> Column:
+    there = present[rows, index]
+    return Column(table[rows, index], None if there.all() else there)
+
+
+def recognises(head: bytes, path: str) -> int:
+    """A line with an epoch, an iteration and meters is no chance."""
+    return 95 if any(layout_of(line) for line in head.splitlines() if MARK in line) else 0
+
+
+FORMAT = Format(
+    name="reference-output",
+    title="output.log of a MetricLogger: running averages every few iterations",
+    example="Epoch: [0]  [10/1312]  lr: 0.000005  closs: 13.1817 (13.1817)  time: 2.9370",
+    recognises=recognises,
+    open=OutputLogParser,
+)
