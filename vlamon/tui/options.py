@@ -1,4 +1,4 @@
-"""How a person wants to see a run; handed from the command line to the dashboard."""
+"""What the command line decides about the dashboard."""
 
 from __future__ import annotations
 
@@ -7,17 +7,31 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Settings of one dashboard; what is None is chosen by looking at the terminal."""
+    """Choices of one dashboard; every field has the default of a plain `vlamon watch`."""
 
     theme: str | None = None
-    """Name of a shipped theme or of one in the user's directory; None for the default."""
+    """Name of a theme; None chooses by what the terminal can show."""
+    read_only: bool = False
+    """Hide every order to the training process."""
+    auto_rollback: bool = False
+    """Order a rollback by itself when a live explosion is reported."""
     ascii: bool = False
     """Draw with ASCII alone."""
     low_bandwidth: bool = False
-    """Charts at 2 fps, numbers at 1 Hz, 16 colours."""
-    read_only: bool = False
-    """Hide everything that orders something from the trainer."""
-    auto_rollback: bool = False
-    """Order a rollback when an explosion is announced and no guard acts by itself."""
+    """Charts at 2 frames a second, numbers at 1, sixteen colours."""
     gpu: bool = True
     """Show the panel of accelerators and process."""
+    bell: bool = False
+    """Ring the terminal's bell on alerts."""
+    notify: bool = True
+    """Send desktop notifications (OSC 9 and 777) on alerts."""
+    title: bool = True
+    """Write the run's pulse into the terminal's title."""
+    mouse: bool = True
+    """Ask the terminal for mouse events."""
+    axis: str = "step"
+    """X axis to start with: step, epoch, time or since."""
+    smoothing: float = 0.0
+    """Weight of the past in the smoothed line over the charts; 0 draws none."""
+    log: bool = False
+    """Start with logarithmic y axes."""

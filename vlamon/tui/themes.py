@@ -7,7 +7,6 @@ dashboard: what is wrong is a list of sentences, the rest is used.
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vlamon.locations import shipped_themes_directory, user_themes_directory
 from vlamon.tui.colour import contrast, rgb
 
 if TYPE_CHECKING:
@@ -101,25 +101,11 @@ def role_of_metric(name: str, position: int = 0) -> str:
     return SERIES[position % len(SERIES)]
 
 
-def shipped_directory() -> Path:
-    """Give the directory of the shipped themes, in a wheel or in a checkout."""
-    package = Path(__file__).resolve().parent.parent
-    inside = package / "themes"
-    return inside if inside.is_dir() else package.parent / "themes"
-
-
-def user_directory(environ: Mapping[str, str] | None = None) -> Path:
-    """Give the user's own theme directory, whether it exists or not."""
-    environ = os.environ if environ is None else environ
-    base = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", "~"), ".config")
-    return Path(base).expanduser() / "vlamon" / "themes"
-
-
 def load_themes(shipped: Path | None = None, user: Path | None = None) -> ThemeSet:
     """Read all themes: the shipped ones, then the user's over them."""
     themes: dict[str, Theme] = {}
     complaints: list[str] = []
-    for directory in (shipped or shipped_directory(), user or user_directory()):
+    for directory in (shipped or shipped_themes_directory(), user or user_themes_directory()):
         for path in sorted(directory.glob("*.toml")) if directory.is_dir() else ():
             theme, found = read_theme(path, themes)
             complaints += found

@@ -1,0 +1,94 @@
+"""What each trained term adds to the weighted total, by value, and how hard it pulls where known.
+
+A share by value is not a pull: at closs 8.5 and loss_ct 0.13 × 10 the values say 87 % and 13 %,
+while the gradients on the shared trunk may say the opposite. Both are given side by side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+PULL = "pull_"
+"""Prefix of a metric that carries a term's share of the gradient on the shared trunk, 0 to 1."""
+COSINE = "pull_cos_"
+"""Prefix of a metric that carries the cosine between two terms' gradients, `pull_cos_<a>_<b>`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One trained term of the total."""
+
+    name: str
+    """Metric name."""
+    weight: float
+    """Weight in force."""
+    value: float | None
+    """Value as logged; None where the batch had no such rows."""
+    share: float | None
+    """|weight · value| over the sum of those of all terms; NaN for a non-finite value."""
+    pull: float | None
+    """Share of the gradient on the shared trunk, where the run sends it."""
+
+    @property
+    def weighted(self) -> float | None:
+        """What it adds to the total."""
+        return None if self.value is None else self.weight * self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Contributions:
+    """All trained terms of one batch, in the order of the run."""
+
+    terms: tuple[Term, ...]
+    """One a trained metric."""
+    total: float | None
+    """Weighted sum of what the batch logged; NaN or inf if a term is; None without any term."""
+    cosines: tuple[tuple[str, str, float], ...] = ()
+    """Pairs of terms with the cosine between their gradients."""
+
+
+def contributions(
+    values: Mapping[str, float | None], weights: Mapping[str, float], order: Sequence[str] = ()
+) -> Contributions:
+    """Weigh the values of one batch; `values` may hold watched metrics too, pulls among them."""
+    names = [name for name in order if name in weights]
+    names += [name for name in weights if name not in names]
+    weighted = {
+        name: weights[name] * value for name in names if (value := values.get(name)) is not None
+    }
+    size = sum(abs(part) for part in weighted.values() if math.isfinite(part))
+    terms = tuple(
+        Term(
+            name,
+            weights[name],
+            values.get(name),
+            _share(weighted.get(name), size),
+            values.get(PULL + name),
+        )
+        for name in names
+    )
+    total = sum(weighted.values()) if weighted else None
+    return Contributions(terms, total, _cosines(values, names))
+
+
+def _share(part: float | None, size: float) -> float | None:
+    if part is None:
+        return None
+    if not math.isfinite(part):
+        return math.nan
+    return abs(part) / size if size else 0.0
+
+
+def _cosines(
+    values: Mapping[str, float | None], names: Sequence[str]
+) -> tuple[tuple[str, str, float], ...]:
+    found = []
+    for place, one in enumerate(names):
+        for other in names[place + 1 :]:
+            for key in (f"{COSINE}{one}_{other}", f"{COSINE}{other}_{one}"):
+                value = values.get(key)
+                if value is not None:
+                    found.append((one, other, value))
+    return tuple(found)

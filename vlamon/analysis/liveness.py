@@ -1,0 +1,131 @@
+"""Is the run alive? Live, paused, waiting, reconnecting, over, or silent: connected but no batch.
+
+Silence is measured on the trainer's own clock as far as it is known, so that a watcher whose clock
+is wrong neither raises nor hides the alarm; between two signs of life the watcher's clock goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlamon.records import Link, Status
+
+Pulse = Literal[
+    "waiting",
+    "live",
+    "silent",
+    "paused",
+    "stopped",
+    "rolling_back",
+    "checkpointing",
+    "reconnecting",
+    "ended",
+    "failed",
+]
+
+INTERVALS = 10
+"""So many typical intervals without a batch are silence."""
+
+LEAST_SILENCE = 3.0
+"""Seconds below which nothing is called silence: at 20 batches a second a pause of half a second is
+a data loader's hiccup."""
+
+WINDOW = 64
+"""Intervals that the typical one is the median of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """What the status line says about the run's pulse."""
+
+    pulse: Pulse
+    """The state in one word."""
+    text: str = ""
+    """One sentence more, where there is something to say."""
+    silent_for: float = 0.0
+    """Seconds without a batch, for `silent` alone."""
+
+    @property
+    def alarming(self) -> bool:
+        """Whether a person should be called."""
+        return self.pulse in ("silent", "failed")
+
+
+def typical_interval(times: Sequence[float] | NDArray[np.float64]) -> float:
+    """Give the median of the last intervals between rows; NaN where fewer than two have a time."""
+    recent = np.asarray(times[-(WINDOW + 1) :], dtype=np.float64)
+    gaps = np.diff(recent[np.isfinite(recent)])
+    gaps = gaps[gaps >= 0]
+    return float(np.median(gaps)) if len(gaps) else float("nan")
+
+
+@dataclass(slots=True)
+class Heart:
+    """Remembers when the trainer last gave a sign of life; time is passed in."""
+
+    newest: float = float("-inf")
+    """Newest moment on the trainer's clock that any record carried."""
+    seen_at: float = 0.0
+    """The watcher's monotonic clock when that record came."""
+    rows: int = -1
+    """Rows held when a row last came."""
+    row_time: float = float("nan")
+    """The trainer's time of the newest row; its arrival where rows carry no time."""
+    _arrivals: list[float] = field(default_factory=list)
+
+    def observe(self, rows: int, row_time: float, other_times: Sequence[float], now: float) -> None:
+        """Note what has come: rows held, the newest row's time, other records' newest times."""
+        known = [t for t in (row_time, *other_times) if np.isfinite(t) and t > 0]
+        if known and max(known) > self.newest:
+            self.newest, self.seen_at = max(known), now
+        if rows != self.rows:
+            if not np.isfinite(row_time):
+                self._arrivals = [*self._arrivals[-WINDOW:], now]
+                if not known:
+                    self.newest, self.seen_at = max(self.newest, now), now
+            self.rows = rows
+            self.row_time = row_time if np.isfinite(row_time) else self._trainer_now(now)
+
+    def _trainer_now(self, now: float) -> float:
+        return self.newest + (now - self.seen_at)
+
+    def quiet(self, now: float) -> float:
+        """Give the seconds since the newest row, on the trainer's clock."""
+        if not np.isfinite(self.row_time) or not np.isfinite(self.newest):
+            return 0.0
+        return max(0.0, self._trainer_now(now) - self.row_time)
+
+    @property
+    def arrivals(self) -> Sequence[float]:
+        """Arrival times of rows that carry no time of their own."""
+        return self._arrivals
+
+
+def judge(
+    link: Link | None, status: Status | None, rows: int, interval: float, quiet: float
+) -> Alive:
+    """Say how the run is: from the link, the trainer's own word, and the time without a batch."""
+    state = link.state if link is not None else "connecting"
+    said = link.text if link is not None else ""
+    if state == "failed":
+        return Alive("failed", said)
+    if state == "ended" or (status is not None and status.state == "ended"):
+        return Alive("ended", said)
+    if state == "reconnecting" or (state in ("waiting", "connecting") and rows):
+        return Alive("reconnecting", said)
+    if state in ("waiting", "connecting"):
+        return Alive("waiting", said)
+    if status is not None and status.state in ("paused", "stopped"):
+        return Alive(status.state, said)
+    limit = max(LEAST_SILENCE, INTERVALS * interval) if np.isfinite(interval) else float("inf")
+    if rows and quiet > limit:
+        phase = f"in {status.phase}" if status is not None and status.phase else ""
+        return Alive("silent", phase, quiet)
+    if status is not None and status.state in ("rolling_back", "checkpointing"):
+        return Alive(status.state, said)
+    return Alive("live", said)

@@ -1,0 +1,164 @@
+"""The dashboard: one feed, one screen, the same for `watch`, `tail` and `replay`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from textual.app import App
+
+from vlamon.tui import terminal
+from vlamon.tui.options import Options
+from vlamon.tui.themes import (
+    DARK,
+    SIXTEEN,
+    Palette,
+    ThemeSet,
+    load_themes,
+    no_colours,
+    sixteen_colours,
+    textual_theme,
+)
+
+if TYPE_CHECKING:
+    from textual.screen import Screen
+
+    from vlamon.sources.feed import Feed
+
+LEAVE_BY = 2.0
+"""Seconds that a signalled dashboard may take to leave before the process ends anyway."""
+
+
+class Dashboard(App[int]):
+    """Draws a feed's store until its user leaves; returns the exit code."""
+
+    TITLE = "vlamon"
+    ENABLE_COMMAND_PALETTE = True
+    CSS = ""
+
+    def __init__(
+        self,
+        feed: Feed,
+        options: Options | None = None,
+        *,
+        themes: ThemeSet | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.feed = feed
+        self.options = options or Options()
+        self.environ = os.environ if environ is None else environ
+        self.theme_set = themes or load_themes()
+        self.palette = Palette(self.theme_set.themes[self._first_theme()], self._colourless)
+        self.ascii_only = self.options.ascii or not _utf8(self.environ)
+        self._last_title = ""
+        super().__init__()
+        for theme in self.theme_set.themes.values():
+            self.register_theme(textual_theme(theme))
+        self.theme = f"vlamon-{self.palette.theme.name}"
+
+    @property
+    def _colourless(self) -> bool:
+        return no_colours(self.environ)
+
+    def _first_theme(self) -> str:
+        """Choose the theme: the one asked for, else by what the terminal can show."""
+        themes = self.theme_set.themes
+        if self.options.theme is not None and self.options.theme in themes:
+            return self.options.theme
+        if self._colourless or self.options.low_bandwidth or sixteen_colours(self.environ):
+            return SIXTEEN
+        return DARK
+
+    # Clocks, which tests freeze
+
+    def clock(self) -> float:
+        """Give the wall clock."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Give a clock that never jumps."""
+        return time.monotonic()
+
+    # Life
+
+    def get_default_screen(self) -> Screen[Any]:
+        """Give the main screen."""
+        from vlamon.tui.screens.main import MainScreen
+
+        return MainScreen()
+
+    def on_mount(self) -> None:
+        """Start the feed once the screen can show it."""
+        self._catch_signals()
+        if self.options.title:
+            self.to_terminal(terminal.SAVE_TITLE)
+        self.feed.start()
+
+    def on_unmount(self) -> None:
+        """Give the terminal's title back and stop the feed."""
+        if self.options.title:
+            self.to_terminal(terminal.RESTORE_TITLE)
+
+    def choose_theme(self, name: str) -> None:
+        """Change the theme, at once and everywhere."""
+        theme = self.theme_set.themes.get(name)
+        if theme is None:
+            return
+        self.palette = Palette(theme, self._colourless)
+        self.theme = f"vlamon-{name}"
+        for screen in self.screen_stack:
+            repaint = getattr(screen, "repaint_all", None)
+            if repaint is not None:
+                repaint()
+
+    # The terminal
+
+    def to_terminal(self, sequence: str) -> None:
+        """Write a control sequence past the screen; nothing where there is no terminal."""
+        driver = self._driver
+        if driver is not None and not self.is_headless:
+            driver.write(sequence)
+
+    def set_terminal_title(self, text: str) -> None:
+        """Write the window's title where it changed."""
+        if self.options.title and text != self._last_title:
+            self._last_title = text
+            self.to_terminal(terminal.title(text))
+
+    def alert(self, heading: str, text: str) -> None:
+        """Call a person: notification and bell, as the options say."""
+        if self.options.notify:
+            self.to_terminal(terminal.notification(heading, text, self.environ))
+        if self.options.bell:
+            self.bell()
+
+    def _catch_signals(self) -> None:
+        """Leave in order when the shell hangs up or the scheduler ends us, so that the terminal is
+        sane afterwards; a terminal that is gone must not keep the process."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            loop.add_signal_handler(number, self._leave_on, number)
+
+    def _leave_on(self, number: int) -> None:
+        code = 128 + number
+        watchdog = threading.Timer(LEAVE_BY, os._exit, (code,))
+        watchdog.daemon = True
+        watchdog.start()
+        self.exit(code, return_code=code)
+
+
+def _utf8(environ: Mapping[str, str]) -> bool:
+    """Say whether the locale allows UTF-8: only one that names another character set does not
+    (`LANG=C` is what containers and cron leave behind, under terminals that know UTF-8 well)."""
+    for name in ("LC_ALL", "LC_CTYPE", "LANG"):
+        value = environ.get(name, "").lower()
+        if value:
+            return "." not in value or "utf" in value
+    return True

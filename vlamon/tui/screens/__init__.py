@@ -1,0 +1,1 @@
+"""Screens: the dashboard itself (painting, steering, main) and the dialogs over it."""

@@ -1,0 +1,349 @@
+"""The dashboard's panels: where they are, and when they are painted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from textual.app import ComposeResult
+from textual.screen import Screen
+
+from vlamon.analysis.liveness import Alive, Heart, judge, typical_interval
+from vlamon.tui.glyphs import ASCII, UNICODE
+from vlamon.tui.layout import Arrangement, Needs, Place, arrange
+from vlamon.tui.moment import Moment
+from vlamon.tui.pacing import Pacer
+from vlamon.tui.panels import Group, groups
+from vlamon.tui.ticks import Axis
+from vlamon.tui.viewport import View, Viewport
+from vlamon.tui.widgets.chart import Chart
+from vlamon.tui.widgets.contribution import ContributionPanel
+from vlamon.tui.widgets.diagnoses import DiagnosesPanel, SnapshotsPanel
+from vlamon.tui.widgets.events import EventsPanel
+from vlamon.tui.widgets.gpu import GpuPanel
+from vlamon.tui.widgets.inspector import InspectorPanel
+from vlamon.tui.widgets.keys import KeysLine
+from vlamon.tui.widgets.numbers import NumbersPanel
+from vlamon.tui.widgets.row_panel import RowPanel
+from vlamon.tui.widgets.slots import SlotsPanel
+from vlamon.tui.widgets.status_line import StatusLine
+from vlamon.tui.widgets.welcome import WelcomePanel
+
+if TYPE_CHECKING:
+    from vlamon.tui.app import Dashboard
+
+FRAMES = 10.0
+"""Most frames a second."""
+SLOW_FRAMES = 2.0
+"""Most frames a second of the charts with `--low-bandwidth`; numbers get half."""
+
+PANELS: dict[str, type[RowPanel]] = {
+    "status": StatusLine,
+    "welcome": WelcomePanel,
+    "numbers": NumbersPanel,
+    "contribution": ContributionPanel,
+    "gpu": GpuPanel,
+    "slots": SlotsPanel,
+    "inspector": InspectorPanel,
+    "diagnoses": DiagnosesPanel,
+    "snapshots": SnapshotsPanel,
+    "events": EventsPanel,
+    "footer": KeysLine,
+}
+
+
+class PaintingScreen(Screen[None]):
+    """Panels, their places, and the paint tick: at once after a rest, then at most ten a second."""
+
+    DEFAULT_CSS = """
+    PaintingScreen { layers: base; background: $background; overflow: hidden hidden; }
+    PaintingScreen Chart { position: absolute; min-height: 1; }
+    """
+    AUTO_FOCUS = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        options = self.dashboard.options
+        self.feed = self.dashboard.feed
+        self.store = self.feed.store
+        self.viewport = Viewport(View(axis=cast(Axis, options.axis)))
+        self.panels = {name: kind(name) for name, kind in PANELS.items()}
+        self.charts: list[Chart] = []
+        self.arrangement = Arrangement("numbers", ())
+        self.pinned: list[str] = []
+        self.hidden: set[str] = set()
+        self.page = 0
+        self.lower = "gpu"
+        self.maximised = ""
+        self.event_id = ""
+        self.moment: Moment | None = None
+        self._made: dict[tuple[str, Group], Chart] = {}
+        self._heart = Heart()
+        frames = SLOW_FRAMES if options.low_bandwidth else FRAMES
+        self._pace = Pacer(1 / frames)
+        self._pace_numbers = Pacer(2 / frames if options.low_bandwidth else 0.0)
+        self._changed = False
+        self._due: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._seen_version = -1
+
+    @property
+    def dashboard(self) -> Dashboard:
+        """The application, typed."""
+        return cast("Dashboard", self.app)
+
+    def compose(self) -> ComposeResult:
+        """All panels but the charts, which come with the run's metrics."""
+        yield from self.panels.values()
+
+    def on_mount(self) -> None:
+        """Begin to listen to the feed."""
+        self._loop = asyncio.get_running_loop()
+        self._surroundings = contextvars.copy_context()
+        self.feed.on_change = self._from_feed
+        self._call_later(1.0, self._tick)
+
+    def on_unmount(self) -> None:
+        """Stop listening."""
+        self.feed.on_change = None
+
+    # When to paint
+
+    def _from_feed(self) -> None:
+        """Note, on the feed's thread, that something came; wake the screen once."""
+        if self._changed or self._loop is None:
+            return
+        self._changed = True
+        try:
+            self._loop.call_soon_threadsafe(self._wake, context=self._surroundings)
+        except RuntimeError:
+            self._changed = False  # the loop closed while the last records came in
+
+    def _wake(self) -> None:
+        if self._due is not None or not self.is_running:
+            return
+        wait = self._pace.wait(time.monotonic())
+        if wait <= 0:
+            self._paint_due()
+        else:
+            self._due = self._call_later(wait, self._paint_due)
+
+    def _call_later(self, delay: float, call: Callable[[], None]) -> asyncio.TimerHandle:
+        assert self._loop is not None
+        return self._loop.call_later(delay, call, context=self._surroundings)
+
+    def _paint_due(self) -> None:
+        self._due = None
+        self._changed = False
+        if self.is_running:
+            self.paint()
+
+    def _tick(self) -> None:
+        """Once a second: what depends on the clock alone, and only where its rows change."""
+        if not self.is_running:
+            return
+        self._call_later(1.0, self._tick)
+        if self._changed or self.size.width == 0:
+            return
+        with self.feed.lock:
+            moment = self.look(self.clock())
+            self.react(moment)
+            self.moment = self.retouch(moment)
+            for name in ("status", "diagnoses", "snapshots"):
+                self.panels[name].draw(self.moment)
+
+    def clock(self) -> float:
+        """Give the watcher's wall clock; tests freeze it."""
+        return self.dashboard.clock()
+
+    # What there is to see
+
+    def look(self, now: float) -> Moment:
+        """Read the store's state of the moment; the caller holds the lock."""
+        alive = self.pulse()
+        store = self.store
+        row = self.cursor_row()
+        return Moment(
+            store=store,
+            now=now,
+            alive=alive,
+            row=row if row is not None else (store.rows - 1 if store.rows else None),
+            at_cursor=row is not None,
+            event=self.event_id,
+            read_only=self.dashboard.options.read_only,
+            held=self.viewport.held,
+            glyphs=ASCII if self.dashboard.ascii_only else UNICODE,
+        )
+
+    def pulse(self) -> Alive:
+        """Judge the run's pulse from what the store holds."""
+        store, heart, now = self.store, self._heart, self.dashboard.monotonic()
+        rows = store.rows
+        times = store.times(max(0, rows - 65), rows)
+        latest = store.gpu.latest
+        others = [latest.time] if latest is not None else []
+        if store.status is not None:
+            others.append(store.status.time)
+        heart.observe(rows, float(times[-1]) if rows else float("nan"), others, now)
+        interval = typical_interval(times)
+        if interval != interval:
+            interval = typical_interval(heart.arrivals)
+        return judge(store.link, store.status, rows, interval, heart.quiet(now))
+
+    def cursor_row(self) -> int | None:
+        """Give the row under the cursor; None where there is no cursor."""
+        return None
+
+    def react(self, moment: Moment) -> None:
+        """Act on what is new; subclasses alert, order and answer."""
+
+    def retouch(self, moment: Moment) -> Moment:
+        """Add what subclasses know to the moment."""
+        return moment
+
+    # Painting
+
+    def paint(self, force: bool = False) -> None:
+        """Bring everything that is on screen up to date."""
+        now = time.monotonic()
+        if self.size.width == 0:
+            return
+        self._pace.painted(now)
+        numbers = force or self._pace_numbers.wait(now) <= 0
+        with self.feed.lock:
+            moment = self.look(self.clock())
+            self.react(moment)
+            self.moment = moment = self.retouch(moment)
+            self.place_panels()
+            if numbers:
+                self._pace_numbers.painted(now)
+                for place in self.arrangement.places:
+                    panel = self.panels.get(place.name)
+                    if panel is not None:
+                        panel.draw(moment)
+            else:
+                self.panels["status"].draw(moment)
+            for chart in self.charts:
+                chart.refresh_from(self.store)
+
+    def repaint_all(self) -> None:
+        """Paint everything again after the palette changed."""
+        for panel in self.panels.values():
+            panel.repaint()
+        for chart in self._made.values():
+            chart.paint_with(self.dashboard.palette)
+
+    def on_resize(self) -> None:
+        """Arrange the panels for the new size."""
+        self.paint(force=True)
+
+    def on_chart_stale(self, message: Chart.Stale) -> None:
+        """Draw a chart that changed its size or focus."""
+        with self.feed.lock:
+            message.chart.refresh_from(self.store)
+
+    def on_chart_moved(self) -> None:
+        """Draw everything that the mouse moved."""
+        self.paint(force=True)
+
+    def on_row_panel_stale(self, message: RowPanel.Stale) -> None:
+        """Draw a panel that changed its size."""
+        if self.moment is not None:
+            with self.feed.lock:
+                message.panel.draw(self.moment)
+
+    # Where everything is
+
+    def groups(self) -> list[Group]:
+        """Give the charts that the run's metrics make."""
+        trained = set(self.store.weights_at())
+        return groups(self.store.metrics, trained, self.pinned, self.hidden)
+
+    def needs(self, charts: int) -> Needs:
+        """Say what there is to show."""
+        store = self.store
+        devices = len(store.gpu.latest.devices) if store.gpu.latest is not None else 0
+        terms = len([name for name in store.weights_at() if name in store.metrics])
+        return Needs(charts, terms, devices, self.lower, bool(self.maximised))
+
+    def place_panels(self) -> None:
+        """Arrange panels and charts where size, metrics or choices changed."""
+        found = self.groups()
+        if self.maximised:
+            found = [group for group in found if group.name == self.maximised] or found
+        arrangement = arrange(self.size.width, self.size.height, self.needs(len(found)))
+        slots = arrangement.charts
+        pages = max(1, -(-len(found) // max(1, slots)))
+        self.page = min(self.page, pages - 1)
+        first = min(self.page * slots, max(0, len(found) - slots))
+        wanted = found[first : first + slots]
+        self._place_charts(arrangement, wanted)
+        if arrangement == self.arrangement:
+            return
+        self.arrangement = arrangement
+        for name, panel in self.panels.items():
+            place = next((place for place in arrangement.places if place.name == name), None)
+            _put(panel, place)
+
+    def _place_charts(self, arrangement: Arrangement, wanted: list[Group]) -> None:
+        shown: list[Chart] = []
+        places = [place for place in arrangement.places if place.name.startswith("chart-")]
+        for place, group in zip(places, wanted, strict=False):
+            chart = self._chart(group)
+            _put(chart, place)
+            shown.append(chart)
+        for chart in self._made.values():
+            if chart not in shown:
+                _put(chart, None)
+        self.charts = shown
+        _put(self.panels["welcome"], places[0] if places and not wanted else None)
+
+    def _chart(self, group: Group) -> Chart:
+        title = self.chart_title(group)
+        made = self._made.get((title, group))
+        if made is None:
+            for key in [key for key in self._made if key[1].name == group.name]:
+                self._made.pop(key).remove()
+            made = Chart(
+                group.metrics,
+                title,
+                viewport=self.viewport,
+                palette=self.dashboard.palette,
+                **self.chart_extras(group),
+            )
+            self._made[title, group] = made
+            self.mount(made)
+        return made
+
+    def chart_title(self, group: Group) -> str:
+        """Name a chart, with the weight of a trained term."""
+        return group.name
+
+    def chart_extras(self, group: Group) -> dict[str, Any]:
+        """Give guides and look of a new chart."""
+        return {}
+
+    def group_of(self, chart: Chart) -> Group | None:
+        """Give the group that a chart draws."""
+        return next((key[1] for key, made in self._made.items() if made is chart), None)
+
+
+def _put(widget: Chart | RowPanel, place: Place | None) -> None:
+    """Move a widget to its place, or off the screen; costs nothing where nothing changes."""
+    if place is None:
+        if widget.display:
+            widget.display = False
+        return
+    styles = widget.styles
+    spot = (place.x, place.y, place.width, place.height)
+    if getattr(widget, "spot", None) == spot and widget.display:
+        return
+    widget.spot = spot  # type: ignore[union-attr]
+    styles.position = "absolute"
+    styles.offset = (place.x, place.y)
+    styles.width = place.width
+    styles.height = place.height
+    widget.display = True

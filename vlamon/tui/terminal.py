@@ -1,0 +1,33 @@
+"""Words to the terminal itself: title, bell, notification; never with anything but plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vlamon.tui.rows import clean
+
+SAVE_TITLE = "\x1b[22;0t"
+RESTORE_TITLE = "\x1b[23;0t"
+
+
+def title(text: str) -> str:
+    """Give the sequence that sets the title of window and tab."""
+    return f"\x1b]0;{_plain(text)}\x07"
+
+
+def notification(heading: str, text: str, environ: Mapping[str, str]) -> str:
+    """Give the sequences for a desktop notification, in the two dialects that terminals know.
+
+    tmux drops what it does not know, unless it is wrapped (and `allow-passthrough` is on).
+    """
+    osc9 = f"\x1b]9;{_plain(heading)}: {_plain(text)}\x07"
+    osc777 = f"\x1b]777;notify;{_plain(heading)};{_plain(text)}\x07"
+    if "TMUX" not in environ:
+        return osc9 + osc777
+    return "".join(
+        "\x1bPtmux;" + part.replace("\x1b", "\x1b\x1b") + "\x1b\\" for part in (osc9, osc777)
+    )
+
+
+def _plain(text: str) -> str:
+    return clean(text).replace(";", ",")[:200]

@@ -1,0 +1,109 @@
+"""Contribution of each trained term: by value, and by its pull on the trunk where it is sent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from vlamon.analysis.contributions import Contributions, Term, contributions
+from vlamon.tui.glyphs import Glyphs
+from vlamon.tui.moment import Moment
+from vlamon.tui.numbers import number, percent
+from vlamon.tui.rows import Row, fit, shorten
+from vlamon.tui.themes import role_of_metric
+from vlamon.tui.widgets.row_panel import RowPanel, framed
+
+NAME_CELLS = 12
+WEIGHT_CELLS = 9
+SHARE_CELLS = 9
+
+
+class ContributionPanel(RowPanel):
+    """Bars of the weighted total."""
+
+    def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
+        """Give a bar a term, the heaviest weights in the order of the run."""
+        found = of_moment(moment)
+        pulls = any(term.pull is not None for term in found.terms)
+        title: Row = (("contribution", "title"),)
+        if moment.at_cursor:
+            title = (*title, (" at cursor", "accent"))
+        right: list[tuple[str, str]] = []
+        for one, other, cosine in found.cosines[:1] if width >= 100 else ():
+            right.append((f"{one}{moment.glyphs.both}{other} cos {cosine:+.2f}  ", "muted"))
+        right += [("total ", "muted"), (number(found.total), _total_role(found.total))]
+        inner = width - 2
+        body = [
+            _term_row(term, index, inner, pulls, moment) for index, term in enumerate(found.terms)
+        ]
+        return framed(title, tuple(right), body, width, height, moment.glyphs)
+
+
+def of_moment(moment: Moment) -> Contributions:
+    """Weigh the batch of the row shown; terms that it lacks count by their last value."""
+    store, row = moment.store, moment.row
+    if row is None:
+        return Contributions((), None)
+    weights = store.weights_at(row)
+    values = {name: store.value(name, row) for name in store.metrics}
+    if not moment.at_cursor:
+        for name in store.metrics:
+            if values[name] is None:
+                values[name] = store.latest(name)
+    return contributions(values, weights, store.metrics)
+
+
+def _total_role(total: float | None) -> str:
+    return "explode bold" if total is not None and not math.isfinite(total) else "title bold"
+
+
+def _term_row(term: Term, index: int, width: int, pulls: bool, moment: Moment) -> Row:
+    glyphs = moment.glyphs
+    role = role_of_metric(term.name, index)
+    narrow = width < 70
+    name_cells = min(NAME_CELLS, width // 4)
+    row: list[tuple[str, str]] = [
+        (" " + shorten(term.name, name_cells, glyphs.ellipsis).ljust(name_cells), role)
+    ]
+    weight = f"{glyphs.times}{_weight(term.weight)}"
+    row.append((weight.ljust(WEIGHT_CELLS), "muted"))
+    used = 1 + name_cells + WEIGHT_CELLS
+    if pulls and not narrow:
+        room = (width - used - 2 * SHARE_CELLS - 6) // 2
+        row += _bar(term.share, room, role, glyphs)
+        row.append((percent(term.share).rjust(SHARE_CELLS), "foreground"))
+        row.append((" pull ", "muted"))
+        row += _bar(term.pull, room, role, glyphs)
+        row.append((percent(term.pull).rjust(SHARE_CELLS - 1), "foreground"))
+        return tuple(row)
+    tail = ""
+    if pulls:
+        tail = f" pull {percent(term.pull, 0)}"
+    room = width - used - SHARE_CELLS - (11 if pulls else 0) - 1
+    row += _bar(term.share, room, role, glyphs)
+    row.append((percent(term.share).rjust(SHARE_CELLS), "foreground"))
+    if tail:
+        row.append((tail.rjust(11), "muted"))
+    return fit(tuple(row), width)
+
+
+def _weight(weight: float) -> str:
+    if weight and abs(weight) < 1e-3:
+        mantissa, exponent = f"{weight:.2g}".split("e") if "e" in f"{weight:.2g}" else ("", "")
+        return f"{mantissa}e{int(exponent)}" if exponent else f"{weight:.2g}"
+    return f"{weight:g}"
+
+
+def _bar(share: float | None, room: int, role: str, glyphs: Glyphs) -> list[tuple[str, str]]:
+    """Draw a share of one as a bar in eighths; anything above zero is at least a sliver."""
+    room = max(0, room)
+    if share is None or room == 0:
+        return [(" " * room, role)]
+    if not math.isfinite(share):
+        return [("NaN".ljust(room)[:room], "explode bold")]
+    eighths = min(room * 8, max(round(share * room * 8), 1 if share > 0 else 0))
+    full, rest = divmod(eighths, 8)
+    text = glyphs.bar[-1] * full
+    if rest:
+        text += glyphs.bar[max(1, rest * (len(glyphs.bar) - 1) // 8)]
+    return [(text.ljust(room), role)]

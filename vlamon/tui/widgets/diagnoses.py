@@ -1,0 +1,73 @@
+"""What analysis and autopsies say about the run, and the states that it can go back to."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from vlamon.records import Snapshot
+from vlamon.tui.glyphs import Glyphs
+from vlamon.tui.moment import Moment
+from vlamon.tui.numbers import age, count, number
+from vlamon.tui.rows import Row, shorten
+from vlamon.tui.widgets.row_panel import RowPanel, framed
+
+
+class DiagnosesPanel(RowPanel):
+    """Findings first, then the snapshots."""
+
+    def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
+        """Give the findings that fit, wrapped, and the newest snapshots below them."""
+        inner, room = width - 2, max(0, height - 2)
+        snapshots = snapshot_rows(moment, inner)
+        findings: list[Row] = []
+        for role, headline, detail in moment.diagnoses:
+            findings.append(((shorten(f" {headline}", inner), role),))
+            findings += [((f"   {line}", "muted"),) for line in _wrapped(detail, inner - 4)]
+        if not findings:
+            findings = [((" nothing to report", "muted"),)]
+        below = min(len(snapshots), max(2, room - len(findings))) if snapshots else 0
+        body = [*findings[: room - below], *snapshots[:below]]
+        return framed((("diagnoses", "title"),), (), body, width, height, moment.glyphs)
+
+
+class SnapshotsPanel(RowPanel):
+    """The states that a rollback can reach, newest first."""
+
+    def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
+        """Give a row a snapshot."""
+        body = snapshot_rows(moment, width - 2, head=False)
+        if not body:
+            body = [((" the run offers none", "muted"),)]
+        status = moment.store.status
+        right: Row = ()
+        if status is not None and status.budget is not None:
+            right = (("rollbacks left ", "muted"), (str(status.budget), "title"))
+        return framed((("snapshots", "title"),), right, body, width, height, moment.glyphs)
+
+
+def snapshot_rows(moment: Moment, width: int, head: bool = True) -> list[Row]:
+    """Write the snapshots, newest first, under a heading."""
+    status = moment.store.status
+    if status is None or not status.snapshots:
+        return []
+    rows: list[Row] = [((" snapshots", "title"),)] if head else []
+    for snapshot in reversed(status.snapshots):
+        text = snapshot_words(snapshot, moment.now, moment.glyphs)
+        role = "checkpoint" if snapshot.trusted else "muted"
+        rows.append(((shorten(f" {text}", width), role),))
+    return rows
+
+
+def snapshot_words(snapshot: Snapshot, now: float, glyphs: Glyphs) -> str:
+    """Describe a snapshot: step, age, trust, closs then, and whether it is on disk."""
+    mark = glyphs.dot if snapshot.trusted else glyphs.ring
+    trust = "trusted  " if snapshot.trusted else "candidate"
+    old = age(now - snapshot.time) if snapshot.time else "–"
+    closs = f"closs {number(snapshot.closs)}" if snapshot.closs is not None else ""
+    place = "memory" if snapshot.where == "ring" else "disk"
+    return f"{mark} {count(snapshot.step):>9}  {old:>6}  {trust}  {place:<6}  {closs}"
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, max(10, width))[:3]

@@ -1,0 +1,107 @@
+"""Accelerators and the training process, a row each: load, memory, heat, power, throttling."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+from vlamon.records import Device, Process
+from vlamon.tui.moment import Moment
+from vlamon.tui.numbers import gibibytes
+from vlamon.tui.rows import Row, cells, shorten
+from vlamon.tui.sparkline import sparkline
+from vlamon.tui.widgets.row_panel import RowPanel, framed
+
+HOT = 85.0
+"""Degrees from which a temperature is written as a warning; data centre cards slow down near 90."""
+FULL = 0.95
+"""Share of memory in use from which it is written as a warning."""
+
+
+class GpuPanel(RowPanel):
+    """A row a device, then the process; a machine without a driver says so."""
+
+    def key(self, moment: Moment) -> Hashable:
+        """Give the newest sample's time: samples come once a second, batches far more often."""
+        sample = moment.store.gpu.latest
+        return 0.0 if sample is None else sample.time
+
+    def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
+        """Give the rows that fit; devices that do not are counted in the title."""
+        sample = moment.store.gpu.latest
+        title: Row = (("GPU", "title"),)
+        inner = width - 2
+        if sample is None:
+            nothing: Row = ((" no samples from this run", "muted"),)
+            return framed((("GPU", "muted"),), (), [nothing], width, height, moment.glyphs)
+        process = _process_row(sample.process, inner) if sample.process is not None else None
+        room = max(0, height - 2 - (process is not None))
+        shown = sample.devices[:room]
+        body: list[Row] = [_device_row(device, inner, moment) for device in shown]
+        if not sample.devices:
+            title = (("process", "title"),)
+            body = [((" no accelerator on this machine", "muted"),)]
+            if sample.process is not None:
+                body.append(_history_row(moment, inner))
+            body = body[-room:] if room else []
+        if process is not None:
+            body.append(process)
+        hidden = len(sample.devices) - len(shown)
+        right: Row = ((f"+{hidden} more", "muted"),) if hidden > 0 else ()
+        if not hidden and sample.devices:
+            right = ((shorten(sample.devices[0].name, max(0, width - 14)), "muted"),)
+        return framed(title, right, body, width, height, moment.glyphs)
+
+
+def _device_row(device: Device, width: int, moment: Moment) -> Row:
+    figures = _figures(device, moment, width)
+    head: Row = ((f" {device.index} ", "gpu"),)
+    room = width - cells(head) - cells(figures) - 1
+    room = min(room, 60)
+    history = ""
+    if room >= 4:
+        values = moment.store.gpu.history(device.index, "util")
+        history = sparkline(values[-room:], room, moment.glyphs.level, 0.0, 100.0)
+    return (*head, (history, "gpu"), *figures)
+
+
+def _figures(device: Device, moment: Moment, width: int) -> Row:
+    glyphs = moment.glyphs
+    row: list[tuple[str, str]] = []
+    util = "  – %" if device.util is None else f"{device.util:3.0f} %"
+    row.append((f" {util}", "foreground"))
+    if device.memory_used is not None and device.memory_total:
+        full = device.memory_used / device.memory_total >= FULL
+        used, total = gibibytes(device.memory_used), gibibytes(device.memory_total)
+        row.append((f" {used}/{total}G", "warn" if full else "foreground"))
+    if device.temperature is not None:
+        hot = device.temperature >= HOT
+        row.append((f" {device.temperature:.0f}{glyphs.degree}", "warn" if hot else "foreground"))
+    if device.power is not None:
+        limit = f"/{device.power_limit:.0f}" if device.power_limit and width >= 60 else ""
+        row.append((f" {device.power:.0f}{limit}W", "foreground"))
+    if device.clock_sm is not None and width >= 72:
+        row.append((f" {device.clock_sm}MHz", "muted"))
+    if device.throttle:
+        reasons = ", ".join(device.throttle) if width >= 60 else device.throttle[0]
+        row.append((f" {glyphs.warn} {shorten(reasons, max(6, width // 4))}", "warn"))
+    return tuple(row)
+
+
+def _process_row(process: Process, width: int) -> Row:
+    parts: list[tuple[str, str]] = []
+    if process.cpu is not None:
+        parts += [(" cpu ", "muted"), (f"{process.cpu:.0f} %", "foreground")]
+    if process.rss is not None:
+        parts += [("  rss ", "muted"), (f"{gibibytes(process.rss)}G", "foreground")]
+    if process.threads is not None:
+        parts += [("  threads ", "muted"), (f"{process.threads}", "foreground")]
+    if process.pid and width >= 48:
+        parts += [("  pid ", "muted"), (f"{process.pid}", "foreground")]
+    return tuple(parts)
+
+
+def _history_row(moment: Moment, width: int) -> Row:
+    """Draw the process's CPU history where no accelerator takes the space."""
+    values = moment.store.gpu.process_history("cpu")
+    room = max(0, min(60, width - 8))
+    return ((" cpu ", "muted"), (sparkline(values[-room:], room, moment.glyphs.level, 0.0), "gpu"))

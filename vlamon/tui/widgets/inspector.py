@@ -1,0 +1,119 @@
+"""Every value of one batch: the cursor's, or the newest."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+
+from vlamon.records import Event
+from vlamon.tui.glyphs import event_glyph
+from vlamon.tui.moment import Moment, severity_role
+from vlamon.tui.numbers import count, number
+from vlamon.tui.rows import Row, fit, shorten, spread
+from vlamon.tui.themes import role_of_metric
+from vlamon.tui.widgets.events import sentence
+from vlamon.tui.widgets.row_panel import RowPanel, framed
+
+
+class InspectorPanel(RowPanel):
+    """Step, attempt, time, every metric with its change, what happened there, the samples."""
+
+    def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
+        """Give the batch in as many columns as fit."""
+        title: Row = (("inspector", "title"),)
+        if moment.row is None:
+            body: list[Row] = [((" no batch yet", "muted"),)]
+            return framed(title, (), body, width, height, moment.glyphs)
+        inner, room = width - 2, max(0, height - 2)
+        right: Row = (
+            ("step ", "muted"),
+            (
+                count(int(moment.store.steps(moment.row, moment.row + 1)[0])),
+                "accent" if moment.at_cursor else "title",
+            ),
+        )
+        head = _where(moment, inner)
+        here = _events_here(moment, inner)
+        metrics = _metric_rows(moment, inner, max(1, room - len(head) - min(len(here), 3)))
+        return framed(title, right, [*head, *here[:3], *metrics], width, height, moment.glyphs)
+
+
+def _where(moment: Moment, width: int) -> list[Row]:
+    store, row = moment.store, moment.row
+    assert row is not None
+    parts: list[tuple[str, str]] = []
+    attempt = next((a.number for a in store.attempts if a.first_row <= row < a.end_row), 0)
+    epoch = float(store.epochs_of_rows(row, row + 1)[0])
+    if math.isfinite(epoch):
+        parts += [(" epoch ", "muted"), (f"{epoch:g}", "foreground")]
+    parts += [("  attempt ", "muted"), (str(attempt), "foreground")]
+    at = float(store.times(row, row + 1)[0])
+    if math.isfinite(at):
+        text = time.strftime("%m-%d %H:%M:%S", time.localtime(at))
+        parts += [("  ", ""), (text, "muted")]
+    return [fit(tuple(parts), width)]
+
+
+def _events_here(moment: Moment, width: int) -> list[Row]:
+    store, row = moment.store, moment.row
+    assert row is not None
+    step = int(store.steps()[row])
+    rows: list[Row] = []
+    for event in reversed(store.events):
+        if event.step != step or event.kind == "control":
+            continue
+        glyph = event_glyph(event.kind, moment.glyphs)
+        text = shorten(f" {glyph} {event.kind} {sentence(event)}", width)
+        rows.append(((text, severity_role(event)),))
+        samples = batch_samples(event)
+        if samples:
+            rows.append(((shorten(f"   samples {samples}", width), "foreground"),))
+    return rows
+
+
+def batch_samples(event: Event) -> str:
+    """Give the ids of the batch's samples that an event names, in one line."""
+    samples = event.data.get("samples")
+    if not isinstance(samples, (list, tuple)) or not samples:
+        return ""
+    return ", ".join(str(sample) for sample in samples)
+
+
+def _metric_rows(moment: Moment, width: int, room: int) -> list[Row]:
+    """Lay the metrics out in columns of equal width, filled downwards."""
+    names = list(moment.store.metrics)
+    if not names:
+        return []
+    columns = max(1, min(width // 34, -(-len(names) // room)))
+    size = width // columns
+    lines = -(-len(names) // columns)
+    rows: list[Row] = []
+    for line in range(min(lines, room)):
+        row: list[tuple[str, str]] = []
+        for column in range(columns):
+            index = column * lines + line
+            if index < len(names):
+                row += _cell(moment, names[index], index, size)
+        rows.append(tuple(row))
+    return rows
+
+
+def _cell(moment: Moment, name: str, index: int, width: int) -> Row:
+    store, row = moment.store, moment.row
+    assert row is not None
+    value = store.value(name, row)
+    before = store.value(name, row - 1) if row else None
+    role = role_of_metric(name, index)
+    bad = value is not None and not math.isfinite(value)
+    figure = number(value) if value is not None else "not logged"
+    change = ""
+    if value is not None and before and math.isfinite(value) and math.isfinite(before):
+        share = (value - before) / abs(before)
+        change = f" {share * 100:+.1f}%" if abs(share) < 10 else f" ×{value / before:.0f}"
+    value_role = "explode bold" if bad else "foreground" if value is not None else "muted"
+    return spread(
+        ((f" {shorten(name, max(6, width - 20), moment.glyphs.ellipsis)} ", role),),
+        ((figure, value_role), (change.rjust(9), "muted")),
+        width,
+    )

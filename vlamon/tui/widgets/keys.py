@@ -1,0 +1,57 @@
+"""The last row: the keys that matter now, as many as fit; each can be clicked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+
+from vlamon.tui.moment import Moment
+from vlamon.tui.rows import Row
+from vlamon.tui.widgets.row_panel import RowPanel
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """One key of the footer."""
+
+    key: str
+    """As it is written on a keyboard."""
+    words: str
+    """What it does, one or two words."""
+    action: str
+    """Action of the screen that a click runs."""
+
+
+class KeysLine(RowPanel):
+    """Hints in the order of their importance."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.hints: Sequence[Hint] = ()
+        self._spans: list[tuple[int, int, str]] = []
+
+    def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
+        """Give the one row."""
+        row: list[tuple[str, str]] = []
+        spans = []
+        x = 1
+        for hint in self.hints:
+            size = cell_len(hint.key) + 1 + cell_len(hint.words)
+            if x + size > width - 1:
+                continue
+            if row:
+                row.append(("  ", ""))
+                x += 2
+                if x + size > width - 1:
+                    break
+            row += [(hint.key, "key bold"), (f" {hint.words}", "muted")]
+            spans.append((x, x + size, hint.action))
+            x += size
+        self._spans = spans
+        return [((" ", ""), *row)]
+
+    def action_at(self, x: int) -> str:
+        """Give the action under a column, empty for none."""
+        return next((action for start, end, action in self._spans if start <= x < end), "")

@@ -1,0 +1,145 @@
+"""A panel made of rows: repaints the rows that changed, as whole rows, and nothing else.
+
+Only whole rows are cheap (a partial region is sent from the widget's left edge anyway), and
+Textual's `border_title` repaints the whole widget, so borders and titles are rows like the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Protocol, cast
+
+from rich.segment import Segment
+from textual.geometry import Region
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from vlamon.tui.glyphs import Glyphs, plain
+from vlamon.tui.moment import Moment
+from vlamon.tui.rows import Row, clean, fit, spread
+
+if TYPE_CHECKING:
+    from vlamon.tui.themes import Palette
+
+
+class Painted(Protocol):
+    """What panels ask of the application around them."""
+
+    palette: Palette
+    ascii_only: bool
+
+
+def framed(
+    title: Row, right: Row, body: Sequence[Row], width: int, height: int, glyphs: Glyphs
+) -> list[Row]:
+    """Draw a border with a title on the left and figures on the right around `body`."""
+    line = glyphs.horizontal
+    left_end: Row = ((glyphs.top_left + " ", "border"), *title, (" ", "border"))
+    right_end: Row = ((f"{line}{glyphs.top_right}", "border"),)
+    if right:
+        right_end = ((" ", "border"), *right, (f" {line}{glyphs.top_right}", "border"))
+    rows = [spread(left_end, right_end, width, line, "border")]
+    inner = max(0, width - 2)
+    edge = (glyphs.vertical, "border")
+    for index in range(max(0, height - 2)):
+        content = body[index] if index < len(body) else ()
+        rows.append((edge, *fit(content, inner), edge))
+    if height > 1:
+        rows.append(
+            ((glyphs.bottom_left + line * inner + glyphs.bottom_right, "border"),),
+        )
+    return rows
+
+
+class RowPanel(Widget):
+    """Base of every panel but the chart: subclasses give rows, this paints the difference."""
+
+    DEFAULT_CSS = """
+    RowPanel { position: absolute; padding: 0; margin: 0; background: $background; }
+    """
+
+    can_focus = False
+
+    class Stale(Message):
+        """The panel has another size and must be drawn again; the screen alone reads the store."""
+
+        def __init__(self, panel: RowPanel) -> None:
+            super().__init__()
+            self.panel = panel
+
+    def __init__(self, name: str) -> None:
+        super().__init__(id=name)
+        self._rows: list[Row] = []
+        self._strips: list[Strip] = []
+        self._width = -1
+        self._key: Hashable = None
+
+    def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
+        """Give at most `height` rows of `width` columns; pure, so that tests call it directly."""
+        raise NotImplementedError
+
+    def key(self, moment: Moment) -> Hashable:
+        """Give what the rows depend on, where that is cheaper to compare than to draw."""
+        return None
+
+    def draw(self, moment: Moment) -> None:
+        """Bring the panel up to date; the caller holds the feed's lock."""
+        width, height = self.size
+        if not self.display or width <= 0 or height <= 0:
+            return
+        key = self.key(moment)
+        if key is not None:
+            key = (key, width, height)
+            if key == self._key:
+                return
+        self._key = key
+        rows = list(self.rows(moment, width, height))[:height]
+        rows += [()] * (height - len(rows))
+        whole = width != self._width or len(rows) != len(self._rows)
+        changed = [index for index, row in enumerate(rows) if whole or row != self._rows[index]]
+        if not changed:
+            return
+        if whole:
+            self._strips = [Strip.blank(width)] * height
+            self._width = width
+        self._rows = rows
+        for index in changed:
+            self._strips[index] = self._strip(rows[index], width)
+        if whole:
+            self.refresh()
+        else:
+            self.refresh(*(Region(0, index, width, 1) for index in changed))
+
+    def on_resize(self) -> None:
+        """Ask to be drawn."""
+        self.post_message(self.Stale(self))
+
+    def repaint(self) -> None:
+        """Paint all rows again with the palette of the moment."""
+        self._strips = [self._strip(row, self._width) for row in self._rows]
+        self.refresh()
+
+    def role_rows(self) -> Sequence[Row]:
+        """Give what is on screen, for clicks and tests."""
+        return self._rows
+
+    def render_line(self, y: int) -> Strip:
+        """Give a row as it was painted last."""
+        if y < len(self._strips):
+            return self._strips[y]
+        style = self._painted.palette.style("")
+        return Strip([Segment(" " * self.size.width, style)], self.size.width)
+
+    @property
+    def _painted(self) -> Painted:
+        return cast(Painted, self.app)
+
+    def _strip(self, row: Row, width: int) -> Strip:
+        style = self._painted.palette.style
+        ascii_only = self._painted.ascii_only
+        segments = []
+        for text, role in fit(row, width):
+            text = clean(text)
+            segments.append(Segment(plain(text) if ascii_only else text, style(role)))
+        return Strip(segments, width)

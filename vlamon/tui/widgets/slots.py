@@ -1,0 +1,70 @@
+"""Action L1 by slot: how far each action of the horizon is off, how much is no action at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vlamon.tui.moment import Moment
+from vlamon.tui.numbers import number, percent
+from vlamon.tui.rows import Row
+from vlamon.tui.themes import role_of_metric
+from vlamon.tui.widgets.numbers import history
+from vlamon.tui.widgets.row_panel import RowPanel, framed
+
+L1 = "l1_loss_action_"
+ACCURACY = "acc_action_"
+OUTSIDE = "outside_action"
+NO_ACTION_YET = 0.94
+"""Above this an L1 says that the argmax is no action token yet, not that the controller is bad."""
+
+
+def slot_metrics(names: Sequence[str]) -> list[str]:
+    """Give the action L1 metrics in the order of their slots."""
+    found = [name for name in names if name.startswith(L1) and name[len(L1) :].isdigit()]
+    return sorted(found, key=lambda name: int(name[len(L1) :]))
+
+
+def outside_share(moment: Moment) -> float | None:
+    """Give the share of predicted action tokens outside the action range, where it is sent."""
+    for name in moment.store.metrics:
+        if name.startswith(OUTSIDE):
+            return moment.store.latest(name)
+    return None
+
+
+class SlotsPanel(RowPanel):
+    """A row a slot: L1 as a bar of the range 0 to 1, its history, the token accuracy."""
+
+    def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
+        """Give the slots, earliest action first."""
+        names = slot_metrics(moment.store.metrics)
+        outside = outside_share(moment)
+        right: Row = ()
+        if outside is not None:
+            role = "warn" if outside > 0.5 else "title"
+            right = (("outside action range ", "muted"), (percent(outside), role))
+        body = [_slot_row(moment, name, index, width - 2) for index, name in enumerate(names)]
+        if not body:
+            body = [((" this run logs no action L1", "muted"),)]
+        title: Row = (("action L1, decoded, by slot", "title"),)
+        return framed(title, right, body, width, height, moment.glyphs)
+
+
+def _slot_row(moment: Moment, name: str, index: int, width: int) -> Row:
+    store = moment.store
+    slot = name[len(L1) :]
+    value = store.value(name, moment.row) if moment.row is not None else None
+    if value is None and not moment.at_cursor:
+        value = store.latest(name)
+    accuracy = store.latest(ACCURACY + slot)
+    tail = f" acc {percent(accuracy, 0):>5}" if accuracy is not None else ""
+    if value is not None and value >= NO_ACTION_YET:
+        tail = " no action tokens yet"
+    room = width - 16 - len(tail)
+    role = role_of_metric(name, index)
+    return (
+        (f" slot {slot:<2} ", role),
+        (number(value, 3).rjust(6) + " ", "foreground"),
+        (history(moment, name, room), role),
+        (tail, "muted"),
+    )

@@ -1,0 +1,162 @@
+"""The first row: is it alive, is it healthy, how far is it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vlamon.analysis.liveness import Alive
+from vlamon.tui.moment import Moment
+from vlamon.tui.numbers import age, count, duration, number
+from vlamon.tui.rows import Row, cells, shorten, spread
+from vlamon.tui.widgets.row_panel import RowPanel
+
+_PULSE = {
+    "waiting": ("muted", "waiting"),
+    "live": ("ok bold", "training"),
+    "silent": ("explode bold", "SILENT"),
+    "paused": ("warn bold", "paused"),
+    "stopped": ("warn bold", "stopped"),
+    "rolling_back": ("rollback bold", "rolling back"),
+    "checkpointing": ("checkpoint bold", "checkpointing"),
+    "reconnecting": ("warn bold", "reconnecting"),
+    "ended": ("muted", "ended"),
+    "failed": ("explode bold", "failed"),
+}
+
+
+def pulse_words(alive: Alive) -> tuple[str, str]:
+    """Give role and words for a pulse."""
+    role, word = _PULSE[alive.pulse]
+    if alive.pulse == "silent":
+        word += f" {age(alive.silent_for)}"
+        if alive.text:
+            word += f" {alive.text}"
+    return role, word
+
+
+class StatusLine(RowPanel):
+    """Name, host, pulse, step, epoch, speed, time left, alerts; what does not fit goes by rank."""
+
+    def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
+        """Give the one row."""
+        if moment.notice:
+            return [_with_notice(moment, width)]
+        return [status_row(moment, width)]
+
+
+def status_row(moment: Moment, width: int) -> Row:
+    """Choose the parts that fit, the most telling ones first."""
+    alerts = _alerts(moment)
+    parts = _parts(moment)
+    chosen = {rank for rank, _ in parts}
+    for rank in sorted(chosen, reverse=True):
+        if _size(parts, chosen, alerts) <= width:
+            break
+        chosen.discard(rank)
+    left = _joined([part for rank, part in parts if rank in chosen])
+    return spread(left, alerts, width)
+
+
+def _parts(moment: Moment) -> list[tuple[int, Row]]:
+    """Give the parts left to right with their rank: 0 stays longest."""
+    store, status, info = moment.store, moment.store.status, moment.store.info
+    role, word = pulse_words(moment.alive)
+    parts: list[tuple[int, Row]] = []
+    name = shorten(info.name, 32) if info is not None and info.name else "vlamon"
+    parts.append((2, ((name, "title bold"),)))
+    if info is not None and info.host:
+        parts.append((8, ((_where(moment), "muted"),)))
+    parts.append((0, ((f"{moment.glyphs.dot} {word}", role),)))
+    if moment.held:
+        parts.append((4, (("held", "accent"),)))
+    if moment.alive.text and moment.alive.pulse in ("waiting", "reconnecting", "failed", "ended"):
+        parts.append((3, ((moment.alive.text, "muted"),)))
+    step = status.step if status is not None else _last_step(moment)
+    if step is not None:
+        total = info.total_steps if info is not None else None
+        of = f"/{count(total)}" if total else ""
+        parts.append((1, (("step ", "muted"), (f"{count(step)}{of}", "foreground"))))
+    epoch = _epoch(moment)
+    if epoch:
+        parts.append((6, (("epoch ", "muted"), (epoch, "foreground"))))
+    if status is not None and status.steps_per_second:
+        parts.append((5, ((f"{number(status.steps_per_second, 3)} it/s", "foreground"),)))
+    if status is not None and status.eta is not None and moment.alive.pulse == "live":
+        parts.append((7, (("eta ", "muted"), (duration(_coarse(status.eta)), "foreground"))))
+    attempt = status.attempt if status is not None else _last_attempt(store)
+    if attempt:
+        parts.append((9, (("attempt ", "muted"), (str(attempt), "rollback"))))
+    if status is not None and status.guard:
+        parts.append((10, (("guard ", "muted"), (status.guard, "foreground"))))
+    return parts
+
+
+def _coarse(eta: float) -> float:
+    """Round the time left so that it does not tick with every batch: to half a minute and more."""
+    if eta < 120:
+        return eta
+    grain = 30.0 if eta < 7200 else 60.0
+    return round(eta / grain) * grain
+
+
+def _where(moment: Moment) -> str:
+    info = moment.store.info
+    if info is None:
+        return ""
+    devices = len(info.devices)
+    suffix = f" · {devices}×{_model(info.devices[0])}" if devices else ""
+    if not devices and info.world_size > 1:
+        suffix = f" · {info.world_size} ranks"
+    return shorten(info.host, 24) + suffix
+
+
+def _model(device: str) -> str:
+    """Shorten `NVIDIA H200 SXM` to `H200`."""
+    words = [word for word in device.split() if word.upper() not in ("NVIDIA", "AMD", "GPU")]
+    return words[0] if words else device
+
+
+def _epoch(moment: Moment) -> str:
+    status, info = moment.store.status, moment.store.info
+    if status is None or status.epoch is None:
+        return ""
+    text = f"{int(status.epoch)}"
+    if info is not None and info.total_steps and info.steps_per_epoch:
+        text += f"/{-(-info.total_steps // info.steps_per_epoch)}"
+    return text
+
+
+def _last_step(moment: Moment) -> int | None:
+    store = moment.store
+    return int(store.steps(store.rows - 1)[0]) if store.rows else None
+
+
+def _last_attempt(store: object) -> int:
+    attempts = getattr(store, "attempts", ())
+    return int(attempts[-1].number) if attempts else 0
+
+
+def _alerts(moment: Moment) -> Row:
+    if not moment.unseen:
+        return ()
+    return ((f"{moment.unseen} {moment.glyphs.warn} ", "explode bold"),)
+
+
+def _with_notice(moment: Moment, width: int) -> Row:
+    role, word = pulse_words(moment.alive)
+    left: Row = ((f" {moment.glyphs.dot} {word}", role),)
+    room = width - cells(left) - 2
+    return (*left, ("  ", ""), (shorten(moment.notice, room), moment.notice_role))
+
+
+def _joined(parts: Sequence[Row]) -> Row:
+    row: list[tuple[str, str]] = [(" ", "")]
+    for index, part in enumerate(parts):
+        if index:
+            row.append(("  ", ""))
+        row += part
+    return tuple(row)
+
+
+def _size(parts: Sequence[tuple[int, Row]], chosen: set[int], alerts: Row) -> int:
+    return cells(_joined([part for rank, part in parts if rank in chosen])) + cells(alerts) + 1

@@ -1,0 +1,33 @@
+"""What stands in the charts' place before the first batch: what is awaited, and how to send it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vlamon.tui.moment import Moment
+from vlamon.tui.rows import Row, shorten
+from vlamon.tui.widgets.row_panel import RowPanel, framed
+from vlamon.tui.widgets.status_line import pulse_words
+
+_HOW = (
+    "A training script sends its losses with three lines:",
+    "",
+    "    from vlamon import Emitter",
+    '    with Emitter("/tmp/vla.sock", run="my run") as emitter:',
+    "        emitter.log(step, closs=closs, loss_ct=loss_ct)",
+)
+
+
+class WelcomePanel(RowPanel):
+    """A sentence about the source, and the three lines."""
+
+    def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
+        """Give the sentence in the middle of the panel."""
+        role, word = pulse_words(moment.alive)
+        text = moment.alive.text or "no batch has come yet"
+        lines: list[Row] = [((f"  {word}: ", role), (shorten(text, width - 20), "foreground")), ()]
+        if height >= len(_HOW) + 6:
+            lines += [((f"  {line}", "muted"),) for line in _HOW]
+        above = max(0, (height - 2 - len(lines)) // 2)
+        body: list[Row] = [()] * above + lines
+        return framed((("vlamon", "title"),), (), body, width, height, moment.glyphs)
