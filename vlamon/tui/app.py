@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from textual.app import App
 
 from vlamon.tui import terminal
+from vlamon.tui.delta import DeltaDisplay
 from vlamon.tui.options import Options
 from vlamon.tui.themes import (
     DARK,
@@ -34,7 +35,7 @@ LEAVE_BY = 2.0
 """Seconds that a signalled dashboard may take to leave before the process ends anyway."""
 
 
-class Dashboard(App[int]):
+class Dashboard(DeltaDisplay, App[int]):
     """Draws a feed's store until its user leaves; returns the exit code."""
 
     TITLE = "vlamon"
