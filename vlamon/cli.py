@@ -18,6 +18,7 @@ from vlamon.errors import VlamonError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "tail": ("vlamon.commands.tail", "Watch a training through its log files."),
+    "explain": ("vlamon.commands.explain", "Explain a metric: formula, range, what to do."),
 }
 """Name to (module with a click command called `command`, one line of help)."""
 

@@ -1,0 +1,1 @@
+"""Texts as data, one module a language: logic never holds a sentence of these."""
