@@ -54,14 +54,20 @@ class VLA(nn.Module):
             if isinstance(module, nn.Linear | nn.Embedding):
                 module.weight.normal_(0.0, std)
 
-    def forward(self, batch: Batch, *, keep_layers: bool = False, trace: bool = False) -> Outputs:
-        """One pass over a batch; `trace` keeps what `objectives.pull` needs to redo the heads."""
+    def forward(
+        self, batch: Batch, *, keep_layers: bool = False, trace: bool = False, project: bool = True
+    ) -> Outputs:
+        """One pass over a batch.
+
+        `trace` keeps what `objectives.pull` needs to redo the heads; without `project` there are
+        no token statistics (for passes that only need hidden states and actions).
+        """
         layout = batch.layout
         mask = None
         if layout.masks_actions:
             mask = action_mask(layout.action_block, layout.after_images)
         decoded = self.model(batch.input_ids, mask, keep_layers)
-        return self.heads(batch, decoded, decoded.hidden, trace=trace)
+        return self.heads(batch, decoded, decoded.hidden, trace=trace, project=project)
 
     def heads(
         self,
@@ -70,16 +76,18 @@ class VLA(nn.Module):
         hidden: Tensor,
         *,
         trace: bool = False,
+        project: bool = True,
         frozen: bool = False,
     ) -> Outputs:
         """Both heads on the trunk's hidden states; `frozen` asks no gradient for the token head."""
         rng = _rng_state(hidden.device) if trace else None
         weight = self.lm_head.weight.detach() if frozen else self.lm_head.weight
-        at_labels = hidden.flatten(0, 1)[batch.layout.label_at]
+        shown = len(batch.layout.label_at) if project else 0
+        at_labels = hidden.flatten(0, 1)[batch.layout.label_at[:shown]]
         return Outputs(
             batch=batch,
             hidden=hidden,
-            tokens=project_labels(at_labels, weight, batch.layout.targets),
+            tokens=project_labels(at_labels, weight, batch.layout.targets[:shown]),
             actions=self._actions(batch, hidden),
             decoded=decoded,
             image_weight=self.config.image_weight,

@@ -1,0 +1,1 @@
+"""Experiments that the documentation quotes: `python -m trainer.experiments <name>`."""

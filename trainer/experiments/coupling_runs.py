@@ -1,0 +1,156 @@
+"""One training of the toy policy and its energy model under one coupling, one seed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainer.batch import Batch
+from trainer.experiments.toy import MODEL, ToyTask
+from trainer.model.energy import EnergyConfig, EnergyModel
+from trainer.model.vla import VLA
+from trainer.objectives import Objectives
+from trainer.objectives.coupling import Coupling
+from trainer.objectives.energy_task import EnergyTask
+from vlamon.analysis.spikes import SpikeDetector
+
+UPDATES = 320
+"""Updates of the policy, and of the energy model, in every run; `alternate` takes twice the steps."""
+WARM_UP = 120
+"""Energy updates that are left out of the variance: all runs fall steeply there."""
+JOLTS = (160, 210, 260)
+"""Policy updates at which the head's learning rate is multiplied, the same in every run."""
+JOLT_FACTOR = 30.0
+AFTER_JOLT = 10
+"""Energy updates after a jolt within which its echo is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What one run came to."""
+
+    coupling: str
+    seed: int
+    energy_variance: float
+    """Variance of the energy loss after the warm-up, jolts included."""
+    energy_noise: float
+    """Variance of its differences from one update to the next, halved: no trend, no level."""
+    jolt_echo: float
+    """Mean over the jolts of (highest energy loss within 10 updates) − (median of the 10 before)."""
+    energy_explosions: int
+    """Energy updates at which our own detector said explode."""
+    policy_explosions: int
+    """The same for loss_ct."""
+    final_l1: float
+    """Held-out L1 per dimension at the end."""
+    ranking: float
+    """Held-out share of layer actions that get a higher energy than the true chunk."""
+    energy_level: float
+    """Mean energy loss after the warm-up."""
+    seconds: float
+    """Wall time of the run."""
+    policy_updates: int
+    energy_updates: int
+
+
+def run(coupling: str, seed: int) -> RunResult:
+    """Trains with everything but the coupling fixed by the seed."""
+    torch.manual_seed(seed)
+    policy = VLA(MODEL)
+    energy_model = EnergyModel(MODEL.hidden, EnergyConfig(width=32, heads=4))
+    task = EnergyTask(policy, energy_model, Coupling.named(coupling), learning_rate=1e-3)
+    data = ToyTask(seed)
+    objectives = Objectives({"closs": 0.0, "z_loss": 0.0, "loss_ct": 1.0})
+    head = list(policy.action_head.parameters())
+    trunk = [p for p in policy.model.parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = [{"params": head}, *([{"params": trunk}] if trunk else [])]
+    optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.95))
+
+    began = time.perf_counter()
+    energies: list[float] = []
+    losses: list[float] = []
+    jolted_at: list[int] = []
+    batches = data.batches()
+    step = 0
+    while len(losses) < UPDATES or len(energies) < UPDATES:
+        batch = next(batches)
+        shown: float | None = None
+        if task.policy_turn(step) and len(losses) < UPDATES:
+            outputs = policy(batch, keep_layers=task.keep_layers, project=False)
+            task.before_update(outputs, step)
+            loss = objectives(outputs)
+            optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward(task.policy_weight() * loss.total)
+            nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+            jolt = len(losses) in JOLTS
+            if jolt:
+                jolted_at.append(len(energies))
+            optimizer.param_groups[0]["lr"] = 1e-3 * (JOLT_FACTOR if jolt else 1.0)
+            optimizer.step()
+            task.policy_updated()
+            shown = float(loss.values["loss_ct"].detach())
+            losses.append(shown)
+        if len(energies) < UPDATES:
+            metrics = task.update(batch, step, shown)
+            if "energy" in metrics:
+                energies.append(float(metrics["energy"]))
+        step += 1
+    seconds = time.perf_counter() - began
+    l1, ranking = evaluate(policy, task, data.held_out)
+    steady = np.asarray(energies[WARM_UP:])
+    return RunResult(
+        coupling=coupling,
+        seed=seed,
+        energy_variance=float(steady.var(ddof=1)),
+        energy_noise=float(np.diff(steady).var(ddof=1) / 2),
+        jolt_echo=float(np.mean([_echo(energies, at) for at in jolted_at])),
+        energy_explosions=_explosions(energies),
+        policy_explosions=_explosions(losses),
+        final_l1=l1,
+        ranking=ranking,
+        energy_level=float(steady.mean()),
+        seconds=seconds,
+        policy_updates=len(losses),
+        energy_updates=len(energies),
+    )
+
+
+@torch.no_grad()
+def evaluate(policy: VLA, task: EnergyTask, batch: Batch) -> tuple[float, float]:
+    """Held-out L1 of the head, and how often the energy ranks truth below the live negatives.
+
+    The negatives are always the live head's, whatever the run trained on: one yardstick for all.
+    """
+    policy.eval()
+    outputs = policy(batch, keep_layers=True, project=False)
+    losses = Objectives({"closs": 0.0, "z_loss": 0.0})(outputs)
+    layout = batch.layout
+    prefixes = [policy.model.norm(x)[:, : layout.longest_prefix] for x in outputs.decoded.layers]
+    negatives = torch.stack([policy.action_head(x, layout.prefix_length) for x in prefixes], dim=1)
+    candidates = torch.cat((layout.actions.unsqueeze(1), negatives), dim=1)
+    states = outputs.hidden[:, : layout.longest_prefix]
+    valid = torch.ones(candidates.shape[:3], dtype=torch.bool)
+    energy = task.model(states, layout.prefix_length, candidates, valid)
+    ranking = (energy[:, 1:] > energy[:, :1]).float().mean()
+    return float(losses.values["loss_ct"]), float(ranking)
+
+
+def _echo(energies: list[float], at: int) -> float:
+    before = energies[max(0, at - AFTER_JOLT) : at]
+    after = energies[at : at + AFTER_JOLT]
+    return float(max(after) - np.median(before))
+
+
+def _explosions(values: list[float]) -> int:
+    detector = SpikeDetector()
+    return sum(detector.observe(value).level == "explode" for value in values)
+
+
+def as_row(result: RunResult) -> dict[str, Any]:
+    """For JSON."""
+    return asdict(result)

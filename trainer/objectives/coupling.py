@@ -1,0 +1,315 @@
+"""Remedies against the coupling of policy and energy model, composable by name.
+
+The coupling: an L1 update of the ActionHead moves the layer actions, which are the energy model's
+negatives in the next batch, so the energy loss jumps although no gradient ever crosses. A remedy
+answers some of the questions below and leaves the rest to `joint`; a `Coupling` such as
+`Coupling.named("cache+adaptive")` asks each part in turn.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from trainer.model.vla import VLA
+from trainer.objectives.total import ObjectiveError
+
+When = Literal["before", "after"]
+"""Energy inputs as the policy's forward found them, or computed anew after its update."""
+Negatives = Callable[[Sequence[int]], Tensor]
+"""Layer actions [len(rows), N, H, 7] of some rows of the batch."""
+
+
+class Remedy:
+    """Answers of `joint`: one forward, live negatives, both sides updated at every step."""
+
+    name = "joint"
+    watches_losses = False
+
+    def prepare(self, model: VLA) -> None:
+        """Called once, before the optimizers are built."""
+
+    def policy_turn(self, step: int) -> bool:
+        """Whether the policy is updated at this step."""
+        return True
+
+    def energy_turn(self, step: int) -> bool:
+        """Whether the energy model is updated at this step."""
+        return True
+
+    def inputs(self) -> When | None:
+        """When the energy inputs are computed; None for no opinion."""
+        return None
+
+    def quiet(self) -> bool:
+        """Whether recomputed inputs come from the model in evaluation mode (no dropout)."""
+        return False
+
+    def weights(self) -> tuple[float, float]:
+        """Factors on the policy's and the energy model's loss."""
+        return 1.0, 1.0
+
+    def observe(self, policy: float | None, energy: float | None) -> None:
+        """Told both losses after each step."""
+
+    def head(self) -> nn.Module | None:
+        """Head that makes the layer actions; None for the live one."""
+        return None
+
+    def policy_updated(self, model: VLA) -> None:
+        """Called after each update of the policy."""
+
+    def negatives(self, sample_ids: Sequence[int], step: int, compute: Negatives) -> Tensor:
+        """Layer actions of the rows; `compute` makes them for the row indices given."""
+        return compute(range(len(sample_ids)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a bit-exact resume needs."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes up `state_dict`."""
+
+
+class Isolate(Remedy):
+    """Two phases: the policy is updated first, then the energy inputs are computed anew."""
+
+    name = "isolate"
+
+    def inputs(self) -> When:
+        return "after"
+
+
+class Separate(Isolate):
+    """Two phases on two graphs: the second forward runs in evaluation mode, without gradients.
+
+    The seed switched `requires_grad` for whole models and un-froze what had been frozen; without a
+    graph there is nothing to switch.
+    """
+
+    name = "separate"
+
+    def quiet(self) -> bool:
+        return True
+
+
+class Alternate(Remedy):
+    """Policy and energy model take turns of `every` steps."""
+
+    name = "alternate"
+
+    def __init__(self, every: int = 5) -> None:
+        self.every = every
+
+    def policy_turn(self, step: int) -> bool:
+        return step // self.every % 2 == 0
+
+    def energy_turn(self, step: int) -> bool:
+        return not self.policy_turn(step)
+
+
+class Adaptive(Remedy):
+    """Scales down the loss whose last ten values vary too much (the seed's thresholds)."""
+
+    name = "adaptive"
+    watches_losses = True
+    window = 10
+
+    def __init__(self, policy_limit: float = 0.01, energy_limit: float = 0.1) -> None:
+        self.limits = policy_limit, energy_limit
+        self.policy: deque[float] = deque(maxlen=self.window)
+        self.energy: deque[float] = deque(maxlen=self.window)
+
+    def weights(self) -> tuple[float, float]:
+        if len(self.policy) < self.window or len(self.energy) < self.window:
+            return 1.0, 0.1
+        if _variance(self.policy) > self.limits[0]:
+            return 0.5, 1.0
+        if _variance(self.energy) > self.limits[1]:
+            return 1.0, 0.3
+        return 1.0, 1.0
+
+    def observe(self, policy: float | None, energy: float | None) -> None:
+        if policy is not None and math.isfinite(policy):
+            self.policy.append(policy)
+        if energy is not None and math.isfinite(energy):
+            self.energy.append(energy)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"policy": list(self.policy), "energy": list(self.energy)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.policy = deque(state["policy"], maxlen=self.window)
+        self.energy = deque(state["energy"], maxlen=self.window)
+
+
+class Cache(Remedy):
+    """Keeps each sample's layer actions and computes them anew once they are `refresh` steps old.
+
+    The seed's cache never advanced its last update, so after its first period it computed
+    everything at every step. Here each entry has its own age.
+    """
+
+    name = "cache"
+
+    def __init__(self, refresh: int = 50, capacity: int = 4096) -> None:
+        self.refresh, self.capacity = refresh, capacity
+        self.entries: dict[int, tuple[int, Tensor]] = {}
+
+    def negatives(self, sample_ids: Sequence[int], step: int, compute: Negatives) -> Tensor:
+        stale = [
+            row
+            for row, sample in enumerate(sample_ids)
+            if sample not in self.entries or step - self.entries[sample][0] >= self.refresh
+        ]
+        if stale:
+            for row, actions in zip(stale, compute(stale), strict=True):
+                self.entries.pop(sample_ids[row], None)
+                self.entries[sample_ids[row]] = (step, actions.clone())
+        rows = torch.stack([self.entries[sample][1] for sample in sample_ids])
+        while len(self.entries) > self.capacity:
+            del self.entries[next(iter(self.entries))]  # the entry that was computed longest ago
+        return rows
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"entries": dict(self.entries)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.entries = dict(state["entries"])
+
+
+class EmaTarget(Remedy):
+    """Negatives come from an exponential average of the head, so they move slowly."""
+
+    name = "ema_target"
+
+    def __init__(self, decay: float = 0.99) -> None:
+        self.decay = decay
+        self.target: nn.Module | None = None
+
+    def prepare(self, model: VLA) -> None:
+        self.target = copy.deepcopy(model.action_head).requires_grad_(False).eval()
+
+    def head(self) -> nn.Module | None:
+        return self.target
+
+    @torch.no_grad()
+    def policy_updated(self, model: VLA) -> None:
+        if self.target is not None:
+            live = model.action_head.parameters()
+            for average, parameter in zip(self.target.parameters(), live, strict=True):
+                average.lerp_(parameter, 1 - self.decay)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {} if self.target is None else {"target": self.target.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if self.target is not None:
+            self.target.load_state_dict(state["target"])
+
+
+class FreezeBackbone(Remedy):
+    """Trains the ActionHead alone; decoder and token head keep their weights."""
+
+    name = "freeze_backbone"
+
+    def prepare(self, model: VLA) -> None:
+        model.model.requires_grad_(False)
+        model.lm_head.requires_grad_(False)
+
+
+REMEDIES: dict[str, Callable[[], Remedy]] = {
+    remedy.name: remedy
+    for remedy in (
+        Remedy,
+        Isolate,
+        Alternate,
+        Adaptive,
+        Cache,
+        Separate,
+        EmaTarget,
+        FreezeBackbone,
+    )
+}
+
+
+class Coupling(Remedy):
+    """Several remedies as one: each question goes to the parts that have an answer."""
+
+    def __init__(self, parts: Sequence[Remedy]) -> None:
+        self.parts = tuple(parts)
+        self.name = "+".join(part.name for part in self.parts)
+        self.watches_losses = any(part.watches_losses for part in self.parts)
+
+    @classmethod
+    def named(cls, names: str) -> Coupling:
+        """The remedies joined by `+`, such as `separate+ema_target`."""
+        unknown = [name for name in names.split("+") if name not in REMEDIES]
+        if unknown:
+            known = ", ".join(REMEDIES)
+            raise ObjectiveError(f"no coupling is called {unknown[0]!r}; there are {known}")
+        return cls([REMEDIES[name]() for name in names.split("+")])
+
+    def prepare(self, model: VLA) -> None:
+        for part in self.parts:
+            part.prepare(model)
+
+    def policy_turn(self, step: int) -> bool:
+        return all(part.policy_turn(step) for part in self.parts)
+
+    def energy_turn(self, step: int) -> bool:
+        return all(part.energy_turn(step) for part in self.parts)
+
+    def inputs(self) -> When:
+        return next((when for part in self.parts if (when := part.inputs())), "before")
+
+    def quiet(self) -> bool:
+        return any(part.quiet() for part in self.parts)
+
+    def weights(self) -> tuple[float, float]:
+        pairs = [part.weights() for part in self.parts]
+        return math.prod(pair[0] for pair in pairs), math.prod(pair[1] for pair in pairs)
+
+    def observe(self, policy: float | None, energy: float | None) -> None:
+        for part in self.parts:
+            part.observe(policy, energy)
+
+    def head(self) -> nn.Module | None:
+        return next((head for part in self.parts if (head := part.head()) is not None), None)
+
+    def policy_updated(self, model: VLA) -> None:
+        for part in self.parts:
+            part.policy_updated(model)
+
+    def negatives(self, sample_ids: Sequence[int], step: int, compute: Negatives) -> Tensor:
+        for part in self.parts:
+            compute = _through(part, sample_ids, step, compute)
+        return compute(range(len(sample_ids)))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {part.name: part.state_dict() for part in self.parts}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for part in self.parts:
+            part.load_state_dict(state[part.name])
+
+
+def _through(part: Remedy, ids: Sequence[int], step: int, compute: Negatives) -> Negatives:
+    def of(rows: Sequence[int]) -> Tensor:
+        rows = list(rows)
+        return part.negatives(
+            [ids[row] for row in rows], step, lambda some: compute([rows[index] for index in some])
+        )
+
+    return of
+
+
+def _variance(values: Sequence[float]) -> float:
+    mean = sum(values) / len(values)
+    return sum((value - mean) ** 2 for value in values) / (len(values) - 1)

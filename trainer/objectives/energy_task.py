@@ -1,0 +1,219 @@
+"""Training of the energy model beside a policy: inputs, loss, its own optimizer and clipping.
+
+The loop tells it three things a step, whatever the coupling:
+
+    if energy.policy_turn(step):
+        outputs = model(batch, keep_layers=energy.keep_layers)
+        energy.before_update(outputs, step)         # what `joint` trains on is taken here
+        ...                                         # backward, clip, optimizer.step
+        energy.policy_updated()
+    metrics = energy.update(batch, step)            # energy, energy_positive, energy_negative, ...
+
+No gradient ever leaves the energy model: all its inputs are detached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from trainer.batch import Batch
+from trainer.model.energy import EnergyModel
+from trainer.model.vla import VLA, Outputs
+from trainer.objectives.coupling import Coupling
+from trainer.objectives.energy_losses import EnergyInputs, EnergyLoss, layer_hinge, swap_infonce
+
+EnergyLossName = Literal["swap", "hinge"]
+LOSSES: dict[EnergyLossName, Callable[[EnergyModel, EnergyInputs], EnergyLoss | None]] = {
+    "swap": swap_infonce,
+    "hinge": layer_hinge,
+}
+
+
+class EnergyTask:
+    """An energy model in training, coupled to a policy in a named way."""
+
+    def __init__(
+        self,
+        policy: VLA,
+        model: EnergyModel,
+        coupling: Coupling,
+        *,
+        loss: EnergyLossName = "hinge",
+        learning_rate: float = 1e-4,
+        weight: float = 1.0,
+        clip_grad: float = 1.0,
+    ) -> None:
+        self.policy, self.model, self.coupling = policy, model, coupling
+        self.loss_name: EnergyLossName = loss
+        self.weight, self.clip_grad = weight, clip_grad
+        self.optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
+        self._pending: EnergyInputs | None = None
+        coupling.prepare(policy)
+
+    @property
+    def keep_layers(self) -> bool:
+        """Whether the policy's forward has to keep its layers."""
+        return self.loss_name == "hinge" and self.coupling.inputs() == "before"
+
+    def policy_turn(self, step: int) -> bool:
+        """Whether the policy is to be updated at this step."""
+        return self.coupling.policy_turn(step)
+
+    def policy_weight(self) -> float:
+        """Factor on the policy's total loss."""
+        return self.coupling.weights()[0]
+
+    def before_update(self, outputs: Outputs, step: int) -> None:
+        """Takes the inputs from the policy's own forward, where the coupling wants them so."""
+        if self.coupling.inputs() == "before" and self.coupling.energy_turn(step):
+            self._pending = self._inputs(outputs, step)
+
+    def policy_updated(self) -> None:
+        """To be called after each update of the policy."""
+        self.coupling.policy_updated(self.policy)
+
+    def update(
+        self, batch: Batch, step: int, policy_loss: float | None = None
+    ) -> dict[str, Tensor]:
+        """One update of the energy model, where it is its turn; its metrics."""
+        pending, self._pending = self._pending, None
+        metrics: dict[str, Tensor] = {}
+        if self.coupling.energy_turn(step):
+            inputs = pending if pending is not None else self._fresh_inputs(batch, step)
+            metrics = self._step(inputs)
+        if self.coupling.watches_losses:  # reading a value back costs a GPU its lead
+            energy = metrics.get("energy")
+            self.coupling.observe(policy_loss, None if energy is None else float(energy))
+        return metrics
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a bit-exact resume of the energy side needs."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "coupling": self.coupling.state_dict(),
+            "weight": self.weight,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes up `state_dict`."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.coupling.load_state_dict(state["coupling"])
+        self.weight = state["weight"]
+
+    def _step(self, inputs: EnergyInputs | None) -> dict[str, Tensor]:
+        result = None if inputs is None else LOSSES[self.loss_name](self.model, inputs)
+        self.optimizer.zero_grad(set_to_none=True)
+        if result is not None:
+            torch.autograd.backward(self.weight * self.coupling.weights()[1] * result.loss)
+        if not average_gradients(self.model, has_loss=result is not None):
+            return {}
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_grad)
+        if torch.isfinite(norm):
+            self.optimizer.step()
+        metrics = {"energy_grad_norm": norm.detach()}
+        if result is not None:
+            metrics["energy"] = result.loss.detach()
+            metrics["energy_positive"] = result.positive
+            metrics["energy_negative"] = result.negative
+        return metrics
+
+    @torch.no_grad()
+    def _fresh_inputs(self, batch: Batch, step: int) -> EnergyInputs | None:
+        if not batch.layout.longest_prefix:
+            return None
+        with _evaluating(self.policy if self.coupling.quiet() else None):
+            outputs = self.policy(batch, keep_layers=self.loss_name == "hinge", project=False)
+        return self._inputs(outputs, step)
+
+    @torch.no_grad()
+    def _inputs(self, outputs: Outputs, step: int) -> EnergyInputs | None:
+        layout = outputs.batch.layout
+        if not layout.longest_prefix or not layout.actions.shape[1]:
+            return None
+        horizon = self.policy.config.head.horizon
+        actions = _to_horizon(layout.actions, horizon)
+        valid = _to_horizon(layout.action_valid.all(-1), horizon)
+        negatives = None
+        if self.loss_name == "hinge":
+            ids = [outputs.batch.sample_ids[row] for row in layout.policy_rows.tolist()]
+            negatives = self.coupling.negatives(
+                ids, step, lambda rows: self._layer_actions(outputs, rows)
+            )
+        return EnergyInputs(
+            states=outputs.hidden.detach()[layout.policy_rows, : layout.longest_prefix],
+            lengths=layout.prefix_length,
+            actions=actions,
+            valid=valid,
+            negatives=negatives,
+        )
+
+    def _layer_actions(self, outputs: Outputs, rows: Sequence[int]) -> Tensor:
+        """[len(rows), layers, horizon, 7]: the head on every layer, normed like the last."""
+        layout = outputs.batch.layout
+        head = self.coupling.head() or self.policy.action_head
+        index = torch.as_tensor(list(rows), device=outputs.hidden.device)
+        at = layout.policy_rows[index]
+        lengths = layout.prefix_length[index]
+        found: list[Tensor] = []
+        with _evaluating(head):
+            for layer in outputs.decoded.layers:
+                prefix = self.policy.model.norm(layer.detach()[at, : layout.longest_prefix])
+                found.append(head(prefix, lengths))
+        return torch.stack(found, dim=1)
+
+
+def average_gradients(model: nn.Module, *, has_loss: bool) -> bool:
+    """Averages gradients over the ranks that had a loss; False if none had.
+
+    DistributedDataParallel would wait for ever on a rank whose batch has no policy row, and would
+    divide by ranks that contributed nothing.
+    """
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return has_loss
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    grads = [p.grad for p in parameters if p.grad is not None]
+    flat = torch.cat([grad.flatten() for grad in grads] + [grads[0].new_full((1,), has_loss)])
+    dist.all_reduce(flat)
+    contributed = flat[-1].item()
+    if not contributed:
+        return False
+    flat /= contributed
+    offset = 0
+    for grad in grads:
+        grad.copy_(flat[offset : offset + grad.numel()].view_as(grad))
+        offset += grad.numel()
+    return True
+
+
+def _to_horizon(steps: Tensor, horizon: int) -> Tensor:
+    """[P, horizon, …] with absent steps as zeros."""
+    steps = steps[:, :horizon]
+    if steps.shape[1] == horizon:
+        return steps
+    padded = steps.new_zeros((steps.shape[0], horizon, *steps.shape[2:]))
+    padded[:, : steps.shape[1]] = steps
+    return padded
+
+
+@contextmanager
+def _evaluating(module: nn.Module | None) -> Iterator[None]:
+    """Evaluation mode for a while; then every part gets back the mode that it had."""
+    modes = [] if module is None else [(part, part.training) for part in module.modules()]
+    if module is not None:
+        module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
