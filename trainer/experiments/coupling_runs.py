@@ -19,13 +19,14 @@ from trainer.objectives.coupling import Coupling
 from trainer.objectives.energy_task import EnergyTask
 from vlamon.analysis.spikes import SpikeDetector
 
-UPDATES = 320
-"""Updates of the policy, and of the energy model, in every run; `alternate` takes twice the steps."""
-WARM_UP = 120
+UPDATES = 280
+"""Updates of policy and energy model alike in every run; `alternate` takes twice the steps."""
+WARM_UP = 100
 """Energy updates that are left out of the variance: all runs fall steeply there."""
-JOLTS = (160, 210, 260)
+JOLTS = (140, 180, 220)
 """Policy updates at which the head's learning rate is multiplied, the same in every run."""
-JOLT_FACTOR = 30.0
+JOLT_FACTOR = 20.0
+LEARNING_RATE = 2e-3
 AFTER_JOLT = 10
 """Energy updates after a jolt within which its echo is looked for."""
 
@@ -41,7 +42,8 @@ class RunResult:
     energy_noise: float
     """Variance of its differences from one update to the next, halved: no trend, no level."""
     jolt_echo: float
-    """Mean over the jolts of (highest energy loss within 10 updates) − (median of the 10 before)."""
+    """Mean over the jolts of the highest energy loss within 10 updates, minus the median of the 10
+    before."""
     energy_explosions: int
     """Energy updates at which our own detector said explode."""
     policy_explosions: int
@@ -69,7 +71,7 @@ def run(coupling: str, seed: int) -> RunResult:
     head = list(policy.action_head.parameters())
     trunk = [p for p in policy.model.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [{"params": head}, *([{"params": trunk}] if trunk else [])]
-    optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.95))
+    optimizer = torch.optim.AdamW(groups, lr=LEARNING_RATE, betas=(0.9, 0.95))
 
     began = time.perf_counter()
     energies: list[float] = []
@@ -82,15 +84,16 @@ def run(coupling: str, seed: int) -> RunResult:
         shown: float | None = None
         if task.policy_turn(step) and len(losses) < UPDATES:
             outputs = policy(batch, keep_layers=task.keep_layers, project=False)
-            task.before_update(outputs, step)
+            shared = task.before_update(outputs, step)
             loss = objectives(outputs)
+            total = task.policy_weight() * loss.total + (0.0 if shared is None else shared)
             optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(task.policy_weight() * loss.total)
+            torch.autograd.backward(total)
             nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
             jolt = len(losses) in JOLTS
             if jolt:
                 jolted_at.append(len(energies))
-            optimizer.param_groups[0]["lr"] = 1e-3 * (JOLT_FACTOR if jolt else 1.0)
+            optimizer.param_groups[0]["lr"] = LEARNING_RATE * (JOLT_FACTOR if jolt else 1.0)
             optimizer.step()
             task.policy_updated()
             shown = float(loss.values["loss_ct"].detach())

@@ -13,6 +13,10 @@ from trainer.model.config import ActionHeadConfig, ModelConfig
 
 HORIZON = 3
 BATCH = 16
+LEVELS = 5
+"""Values a state dimension can take: few, so that their embeddings are learned within a run."""
+DRIVING = 3
+"""State dimensions that the controller listens to; the others distract."""
 MODEL = ModelConfig(
     vocab=16640,
     hidden=32,
@@ -28,8 +32,8 @@ class ToyTask:
 
     def __init__(self, seed: int, train: int = 512, held_out: int = 128) -> None:
         random = np.random.default_rng((seed, 1))
-        self.first = random.normal(0, 0.6, (tokens.STATE_DIMS, 12))
-        self.second = random.normal(0, 0.5, (12, HORIZON * tokens.ACTION_DIMS))
+        self.first = random.normal(0, 0.9, (DRIVING, 8))
+        self.second = random.normal(0, 0.5, (8, HORIZON * tokens.ACTION_DIMS))
         self.train = [self._sample(random, index) for index in range(train)]
         held = [self._sample(random, train + index) for index in range(held_out)]
         self.held_out = collate(held)
@@ -44,8 +48,8 @@ class ToyTask:
                 yield collate([self.train[index] for index in order[start : start + BATCH]])
 
     def _sample(self, random: np.random.Generator, index: int) -> Sample:
-        state = random.uniform(-1, 1, tokens.STATE_DIMS)
-        clean: NDArray[np.float64] = np.tanh(np.tanh(state @ self.first) @ self.second)
+        state = random.integers(0, LEVELS, tokens.STATE_DIMS) * 2 / (LEVELS - 1) - 1
+        clean: NDArray[np.float64] = np.tanh(np.tanh(state[:DRIVING] @ self.first) @ self.second)
         noisy = clean.reshape(HORIZON, -1) + random.normal(0, 0.03, (HORIZON, tokens.ACTION_DIMS))
         prompt = [tokens.BOS, tokens.TEXT_FIRST, *tokens.state_block(state), tokens.TURN]
         target = [token for action in noisy for token in tokens.action_block(action)]

@@ -27,7 +27,8 @@ Negatives = Callable[[Sequence[int]], Tensor]
 
 
 class Remedy:
-    """Answers of `joint`: one forward, live negatives, both sides updated at every step."""
+    """Answers of `joint`, the found code: one forward whose hidden states the energy model gets
+    detached, live negatives, both sides updated at every step."""
 
     name = "joint"
     watches_losses = False
@@ -46,6 +47,10 @@ class Remedy:
     def inputs(self) -> When | None:
         """When the energy inputs are computed; None for no opinion."""
         return None
+
+    def entangled(self) -> bool:
+        """Whether the energy loss's gradient runs on into the decoder."""
+        return False
 
     def quiet(self) -> bool:
         """Whether recomputed inputs come from the model in evaluation mode (no dropout)."""
@@ -75,6 +80,22 @@ class Remedy:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes up `state_dict`."""
+
+
+class Entangled(Remedy):
+    """No remedy but the disease itself: the hidden states are not detached.
+
+    What joint training is where nobody thought of detaching; the yardstick for every claim that a
+    remedy protects the policy.
+    """
+
+    name = "entangled"
+
+    def inputs(self) -> When:
+        return "before"
+
+    def entangled(self) -> bool:
+        return True
 
 
 class Isolate(Remedy):
@@ -228,6 +249,7 @@ REMEDIES: dict[str, Callable[[], Remedy]] = {
     remedy.name: remedy
     for remedy in (
         Remedy,
+        Entangled,
         Isolate,
         Alternate,
         Adaptive,
@@ -268,6 +290,9 @@ class Coupling(Remedy):
 
     def inputs(self) -> When:
         return next((when for part in self.parts if (when := part.inputs())), "before")
+
+    def entangled(self) -> bool:
+        return any(part.entangled() for part in self.parts) and self.inputs() == "before"
 
     def quiet(self) -> bool:
         return any(part.quiet() for part in self.parts)

@@ -4,18 +4,19 @@ The loop tells it three things a step, whatever the coupling:
 
     if energy.policy_turn(step):
         outputs = model(batch, keep_layers=energy.keep_layers)
-        energy.before_update(outputs, step)         # what `joint` trains on is taken here
-        ...                                         # backward, clip, optimizer.step
+        shared = energy.before_update(outputs, step)    # None unless `entangled`: part of the total
+        ...                                             # backward, clip, optimizer.step
         energy.policy_updated()
     metrics = energy.update(batch, step)            # energy, energy_positive, energy_negative, ...
 
-No gradient ever leaves the energy model: all its inputs are detached.
+But for `entangled`, no gradient ever leaves the energy model: all its inputs are detached.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -54,6 +55,7 @@ class EnergyTask:
         self.weight, self.clip_grad = weight, clip_grad
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
         self._pending: EnergyInputs | None = None
+        self._entangled: EnergyLoss | None = None
         coupling.prepare(policy)
 
     @property
@@ -69,10 +71,21 @@ class EnergyTask:
         """Factor on the policy's total loss."""
         return self.coupling.weights()[0]
 
-    def before_update(self, outputs: Outputs, step: int) -> None:
-        """Takes the inputs from the policy's own forward, where the coupling wants them so."""
-        if self.coupling.inputs() == "before" and self.coupling.energy_turn(step):
-            self._pending = self._inputs(outputs, step)
+    def before_update(self, outputs: Outputs, step: int) -> Tensor | None:
+        """Takes the inputs from the policy's own forward, where the coupling wants them so.
+
+        Returns what is to be added to the policy's loss: nothing, unless the coupling entangles.
+        """
+        if self.coupling.inputs() != "before" or not self.coupling.energy_turn(step):
+            return None
+        self._pending = self._inputs(outputs, step)
+        if self._pending is None or not self.coupling.entangled():
+            return None
+        layout = outputs.batch.layout
+        attached = outputs.hidden[layout.policy_rows, : layout.longest_prefix]
+        self.optimizer.zero_grad(set_to_none=True)
+        self._entangled = self._loss(replace(self._pending, states=attached))
+        return None if self._entangled is None else self._scaled(self._entangled)
 
     def policy_updated(self) -> None:
         """To be called after each update of the policy."""
@@ -108,11 +121,19 @@ class EnergyTask:
         self.coupling.load_state_dict(state["coupling"])
         self.weight = state["weight"]
 
+    def _loss(self, inputs: EnergyInputs) -> EnergyLoss | None:
+        return LOSSES[self.loss_name](self.model, inputs)
+
+    def _scaled(self, result: EnergyLoss) -> Tensor:
+        return self.weight * self.coupling.weights()[1] * result.loss
+
     def _step(self, inputs: EnergyInputs | None) -> dict[str, Tensor]:
-        result = None if inputs is None else LOSSES[self.loss_name](self.model, inputs)
-        self.optimizer.zero_grad(set_to_none=True)
-        if result is not None:
-            torch.autograd.backward(self.weight * self.coupling.weights()[1] * result.loss)
+        result, self._entangled = self._entangled, None
+        if result is None:  # else the policy's backward has left the gradients here
+            self.optimizer.zero_grad(set_to_none=True)
+            result = None if inputs is None else self._loss(inputs)
+            if result is not None:
+                torch.autograd.backward(self._scaled(result))
         if not average_gradients(self.model, has_loss=result is not None):
             return {}
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_grad)

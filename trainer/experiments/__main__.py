@@ -1,0 +1,30 @@
+"""`python -m trainer.experiments coupling`: the experiments that the documentation quotes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from trainer.experiments import coupling
+
+
+def main() -> None:
+    """Runs the experiment that is named on the command line."""
+    parser = argparse.ArgumentParser(prog="python -m trainer.experiments", description=__doc__)
+    names = parser.add_subparsers(dest="name", required=True)
+    one = names.add_parser("coupling", help="every coupling of policy and energy model, 20 seeds")
+    one.add_argument("--seeds", type=int, default=20, help="seeds for each coupling")
+    one.add_argument("--only", nargs="*", default=None, help="couplings to run, all by default")
+    one.add_argument(
+        "--runs",
+        type=Path,
+        default=Path("runs/coupling.jsonl"),
+        help="results, one line a run; runs that are there already are not repeated",
+    )
+    one.add_argument("--docs", type=Path, default=Path("docs"), help="where table and plot go")
+    options = parser.parse_args()
+    coupling.main(options.runs, options.docs, options.seeds, options.only)
+
+
+if __name__ == "__main__":
+    main()

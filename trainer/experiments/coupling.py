@@ -1,0 +1,44 @@
+"""Every coupling over many seeds with paired jolts: runs what is missing, then reports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from trainer.experiments.coupling_runs import RunResult, as_row, run
+
+COUPLINGS = (
+    "joint",
+    "entangled",
+    "isolate",
+    "separate",
+    "alternate",
+    "adaptive",
+    "cache",
+    "ema_target",
+    "freeze_backbone",
+)
+
+
+def main(runs: Path, docs: Path, seeds: int, only: Sequence[str] | None) -> None:
+    """Runs seed by seed, so that an interrupted experiment is still paired."""
+    runs.parent.mkdir(parents=True, exist_ok=True)
+    results = read(runs)
+    done = {(result.coupling, result.seed) for result in results}
+    for seed in range(seeds):
+        for name in only or COUPLINGS:
+            if (name, seed) in done:
+                continue
+            result = run(name, seed)
+            results.append(result)
+            with runs.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(as_row(result)) + "\n")
+            print(f"seed {seed:2d}  {name:16s} {result.seconds:5.1f} s", flush=True)
+
+
+def read(runs: Path) -> list[RunResult]:
+    """Results of earlier runs; none without the file."""
+    if not runs.exists():
+        return []
+    return [RunResult(**json.loads(line)) for line in runs.read_text("utf-8").splitlines()]
