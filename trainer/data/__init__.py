@@ -1,0 +1,1 @@
+"""The procedural tabletop and the way from its scenes to token sequences."""

@@ -1,0 +1,169 @@
+"""Demonstrations on the tabletop as samples that a number names for ever.
+
+Nothing is stored: an episode is simulated when it is first asked for, a frame rendered and encoded
+when a sample shows it, and both are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.batch import Sample
+from trainer.data import codebook, tabletop
+from trainer.data.codebook import Codebook
+from trainer.data.dialogue import policy_sample, world_sample
+from trainer.data.tabletop import CAMERAS, Camera, Episode, Scene
+
+_SPLIT_SEED = {"train": 1, "val_ind": 2, "val_ood": 3, "codebook": 4}
+_FRAMES = 64
+"""Frames an episode may have; a sample id is (episode · _FRAMES + frame) · 2 + kind."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """What the tabletop shows and how much of it."""
+
+    image_size: int = 64
+    """Pixels along a camera image, a multiple of 8."""
+    episodes: int = 4000
+    """Demonstrations in the training set."""
+    validation_episodes: int = 32
+    """Held-out demonstrations in each of the two validation sets."""
+    push_share: float = 0.3
+    """Share of episodes that push rather than reach."""
+    world_share: float = 0.25
+    """Share of samples that are world-model rows."""
+    horizon: int = 5
+    """Actions in a policy row."""
+    history: int = 1
+    """Frames that a row shows of each camera."""
+    distractors: int = 0
+    """Further blocks on the table."""
+    noise: float = 0.2
+    """Standard deviation by which the expert is knocked off course in every other episode."""
+    seed: int = 0
+    """Names the data set; the run's seed orders it."""
+
+    def __post_init__(self) -> None:
+        if self.image_size % codebook.PATCH or not 16 <= self.image_size <= 64:
+            raise ValueError(
+                f"data.image_size is {self.image_size}: it must be a multiple of 16 from 16 to 64,"
+                " since two cameras share 8192 image codes"
+            )
+        if not 1 <= self.horizon <= 20 or self.episodes < 1 or self.history < 1:
+            raise ValueError("data needs episodes >= 1, history >= 1 and a horizon from 1 to 20")
+
+
+def fit_codebook(config: DataConfig, frames: int = 400) -> Codebook:
+    """The codebook of this table, from frames of episodes that no split contains."""
+    cameras = [Camera(name, config.image_size) for name in CAMERAS]
+    scenes = []
+    for index in range(frames):
+        rng = np.random.default_rng((config.seed, _SPLIT_SEED["codebook"], index))
+        start = tabletop.new_scene(rng, ("reach", "push")[index % 2])
+        episode = tabletop.demonstrate(start, rng, config.noise)
+        scenes.append(episode.scenes[int(rng.integers(len(episode.scenes)))])
+    images = np.stack([np.stack([cam.render(scene) for scene in scenes]) for cam in cameras])
+    return codebook.fit(images)
+
+
+def load_or_fit_codebook(config: DataConfig, path: Path) -> Codebook:
+    """The run's own codebook, so that a resumed run speaks the same tokens."""
+    if path.exists():
+        return Codebook.load(path)
+    fitted = fit_codebook(config)
+    fitted.save(path)
+    return fitted
+
+
+class TabletopData:
+    """One split of the demonstrations."""
+
+    def __init__(self, config: DataConfig, book: Codebook, split: str = "train") -> None:
+        if split not in ("train", "val_ind", "val_ood"):
+            raise ValueError(f"no split is called {split!r}: there are train, val_ind and val_ood")
+        self.config = config
+        self.split = split
+        self._book = book
+        self._cameras = [Camera(name, config.image_size) for name in CAMERAS]
+        self._episodes: dict[int, Episode] = {}
+        self._codes: dict[tuple[int, int], tuple[NDArray[np.int64], ...]] = {}
+        count = config.episodes if split == "train" else config.validation_episodes
+        self.episodes = count
+        reach_every = round(1 / config.push_share) if config.push_share > 0 else 0
+        self._tasks = [
+            "push" if reach_every and i % reach_every == reach_every - 1 else "reach"
+            for i in range(count)
+        ]
+        lengths = [tabletop.EPISODE_STEPS[task] for task in self._tasks]
+        self.frames = np.asarray(
+            [i * _FRAMES + f for i, steps in enumerate(lengths) for f in range(steps)]
+        )
+        """Every frame that a sample can start from."""
+
+    def sample(self, sample_id: int) -> Sample:
+        """The sample of that name."""
+        key, is_world = divmod(sample_id, 2)
+        index, frame = divmod(key, _FRAMES)
+        episode = self._episode(index)
+        scene = episode.scenes[frame]
+        source = self.source(sample_id)
+        images = self._images(index, frame)
+        if is_world:
+            return world_sample(
+                sample_id, source, images, episode.executed[frame], self._codes_of(index, frame + 1)
+            )
+        actions = tabletop.plan(scene, self.config.horizon)
+        return policy_sample(sample_id, source, scene.instruction, scene.state(), images, actions)
+
+    def source(self, sample_id: int) -> str:
+        """Where a sample comes from, for a person."""
+        key, _ = divmod(sample_id, 2)
+        index, frame = divmod(key, _FRAMES)
+        return f"{self.split}/{self._tasks[index]}-{index:05d}.frame{frame:02d}"
+
+    def start(self, index: int) -> Scene:
+        """The first scene of an episode: what a rollout begins with."""
+        return self._episode(index).scenes[0]
+
+    def observe(self, scenes: Sequence[Scene]) -> list[NDArray[np.int64]]:
+        """What a policy sees of a rollout so far: history × cameras, oldest first."""
+        shown = list(scenes[-self.config.history :])
+        shown = [shown[0]] * (self.config.history - len(shown)) + shown
+        return [codes for scene in shown for codes in self._encode(scene)]
+
+    def _episode(self, index: int) -> Episode:
+        if index not in self._episodes:
+            rng = np.random.default_rng((self.config.seed, _SPLIT_SEED[self.split], index))
+            ood = self.split == "val_ood"
+            start = tabletop.new_scene(
+                rng,
+                self._tasks[index],
+                colours=tabletop.UNSEEN_COLOURS if ood else tabletop.SEEN_COLOURS,
+                templates=tabletop.UNSEEN_TEMPLATES if ood else tabletop.SEEN_TEMPLATES,
+                distractors=0 if ood else self.config.distractors,
+                spread=0.85 if ood else 0.7,
+            )
+            noise = self.config.noise if index // 2 % 2 else 0.0
+            self._episodes[index] = tabletop.demonstrate(start, rng, noise)
+        return self._episodes[index]
+
+    def _images(self, index: int, frame: int) -> list[NDArray[np.int64]]:
+        past = range(frame - self.config.history + 1, frame + 1)
+        return [codes for f in past for codes in self._codes_of(index, max(f, 0))]
+
+    def _codes_of(self, index: int, frame: int) -> tuple[NDArray[np.int64], ...]:
+        if (index, frame) not in self._codes:
+            self._codes[index, frame] = self._encode(self._episode(index).scenes[frame])
+        return self._codes[index, frame]
+
+    def _encode(self, scene: Scene) -> tuple[NDArray[np.int64], ...]:
+        return tuple(
+            self._book.encode(camera.render(scene)[None], number)[0].astype(np.int16)
+            for number, camera in enumerate(self._cameras)
+        )

@@ -1,0 +1,147 @@
+"""The reference project's logs, to the letter: `output.log` and one JSON line an epoch.
+
+Existing scripts parse these, so the format is kept with its oddities: a printed value is the mean
+of at most 1000 updates followed by the mean since the epoch began (or since a resume), a metric
+that a batch lacks does not move its meter, and `loss_ct` is 0 for a batch without actions. The true
+value of every batch is in the journal.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import resource
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+
+PRINT_EVERY = 10
+WINDOW = 1000
+
+
+class Meter:
+    """A running mean over the last updates and one over all of them."""
+
+    def __init__(self, window: int = WINDOW) -> None:
+        self._recent: deque[float] = deque(maxlen=window)
+        self.total = 0.0
+        """Sum of all updates."""
+        self.count = 0
+        """Number of updates."""
+
+    def update(self, value: float) -> None:
+        """Take in one batch."""
+        self._recent.append(value)
+        self.total += value
+        self.count += 1
+
+    @property
+    def recent(self) -> float:
+        """Mean of the last updates."""
+        return sum(self._recent) / len(self._recent) if self._recent else 0.0
+
+    @property
+    def overall(self) -> float:
+        """Mean of all updates."""
+        return self.total / self.count if self.count else 0.0
+
+    @property
+    def last(self) -> float:
+        """The newest value."""
+        return self._recent[-1] if self._recent else 0.0
+
+
+def run_logger(run_dir: Path, rank: int) -> logging.Logger:
+    """Writes to stdout and, on rank 0, appends to `output.log`, in the reference's line format."""
+    logger = logging.getLogger(f"trainer.rank{rank}")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+    shape = f"[rank{rank}:%(levelname)s|%(filename)s:%(lineno)d] %(asctime)s >> %(message)s"
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
+    if rank == 0:
+        handlers.append(logging.FileHandler(run_dir / "output.log"))
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter(shape))
+        logger.addHandler(handler)
+    return logger
+
+
+class EpochLog:
+    """The meters of one epoch and the lines made of them."""
+
+    def __init__(self, logger: logging.Logger, epoch: int, iterations: int) -> None:
+        self._logger = logger
+        self._epoch = epoch
+        self._iterations = iterations
+        self._meters: dict[str, Meter] = {}
+        self._times = {"time": Meter(), "data": Meter()}
+        self._started = time.monotonic()
+
+    def update(
+        self,
+        iteration: int,
+        values: Mapping[str, float],
+        *,
+        seconds: float,
+        data_seconds: float,
+        samples: int,
+    ) -> None:
+        """Take in one batch and print every tenth; `values` begin with `lr`."""
+        for name, value in values.items():
+            self._meters.setdefault(name, Meter()).update(value)
+        self._times["time"].update(seconds)
+        self._times["data"].update(data_seconds)
+        if iteration % PRINT_EVERY == 0:
+            rate = samples / max(self._times["time"].recent, 1e-9)
+            parts = [f"Epoch: [{self._epoch}]", f"[{iteration}/{self._iterations}]", self._line()]
+            parts += [f"{name}: {meter.recent:.4f}" for name, meter in self._times.items()]
+            parts += [f"samples/sec: {rate:.2f}", f"max mem: {_peak_memory_mb()}"]
+            self._logger.info("  ".join(parts))
+
+    def finish(self, reduced: Mapping[str, float] | None = None) -> dict[str, float]:
+        """Print the epoch's end and give its means; `reduced` are those over all ranks."""
+        spent = timedelta(seconds=int(time.monotonic() - self._started))
+        self._logger.info("Epoch: [%d] Total time: %s", self._epoch, spent)
+        means = dict(reduced) if reduced is not None else self.means()
+        self._logger.info("Averaged stats:\n%s", self._line(means))
+        return means
+
+    def means(self) -> dict[str, float]:
+        """The epoch mean of every meter."""
+        return {name: meter.overall for name, meter in self._meters.items()}
+
+    def totals(self) -> dict[str, tuple[float, int]]:
+        """Sum and count of every meter, to be reduced over ranks by name."""
+        return {name: (meter.total, meter.count) for name, meter in self._meters.items()}
+
+    def _line(self, means: Mapping[str, float] | None = None) -> str:
+        parts = []
+        for name, meter in self._meters.items():
+            overall = meter.overall if means is None else means.get(name, meter.overall)
+            if name == "lr":
+                parts.append(f"lr: {meter.last:.6f}")
+            else:
+                parts.append(f"{name}: {meter.recent:.4f} ({overall:.4f})")
+        return "  ".join(parts)
+
+
+def append_epoch_line(path: Path, prefix: str, means: Mapping[str, float], epoch: int) -> None:
+    """One epoch as `log_train.txt` (prefix `train`) and `log_eval_*.txt` (prefix `val`) hold it."""
+    row: dict[str, float] = {f"{prefix}_{name}": value for name, value in means.items()}
+    row["epoch"] = epoch
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def _peak_memory_mb() -> int:
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated() / 2**20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
