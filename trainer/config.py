@@ -1,7 +1,7 @@
 """What a training can be told: frozen dataclasses, TOML presets, `--set key=value` on top.
 
-A key is dotted (`optim.lr`) or, where only one section has it, its last part (`lr`). Whatever is not
-known is refused with a sentence that names the nearest key.
+A key is dotted (`optim.lr`) or, where only one section has it, its last part (`lr`). Whatever is
+not known is refused with a sentence that names the nearest key.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from types import UnionType
 from typing import Any, get_type_hints
 
 from trainer.data.dataset import DataConfig
-from trainer.model import SIZES, ModelConfig
+from trainer.model.config import SIZES, ModelConfig
 from trainer.objectives import ObjectiveError, Objectives
 
 PRESETS = Path(__file__).parent / "presets"
@@ -124,7 +124,7 @@ def preset_names() -> list[str]:
 
 
 def load(preset: str, overrides: Iterable[str] = ()) -> TrainConfig:
-    """The configuration of a preset (a name, or a path to a TOML file) with `key=value`s applied."""
+    """The configuration of a preset (a name, or a TOML file) with `key=value`s applied."""
     path = PRESETS / f"{preset}.toml"
     if not path.exists():
         path = Path(preset)

@@ -19,6 +19,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 PRINT_EVERY = 10
 WINDOW = 1000
@@ -84,52 +85,57 @@ class EpochLog:
         self._meters: dict[str, Meter] = {}
         self._times = {"time": Meter(), "data": Meter()}
         self._started = time.monotonic()
+        self._unread: list[Mapping[str, float | Tensor]] = []
 
     def update(
         self,
         iteration: int,
-        values: Mapping[str, float],
+        values: Mapping[str, float | Tensor],
         *,
         seconds: float,
         data_seconds: float,
         samples: int,
     ) -> None:
-        """Take in one batch and print every tenth; `values` begin with `lr`."""
-        for name, value in values.items():
-            self._meters.setdefault(name, Meter()).update(value)
+        """Take in one batch and print every tenth; `values` begin with `lr`.
+
+        Tensors are read when a line is printed: a GPU is asked once in ten steps.
+        """
+        self._unread.append(values)
         self._times["time"].update(seconds)
         self._times["data"].update(data_seconds)
         if iteration % PRINT_EVERY == 0:
+            self._read()
             rate = samples / max(self._times["time"].recent, 1e-9)
             parts = [f"Epoch: [{self._epoch}]", f"[{iteration}/{self._iterations}]", self._line()]
             parts += [f"{name}: {meter.recent:.4f}" for name, meter in self._times.items()]
             parts += [f"samples/sec: {rate:.2f}", f"max mem: {_peak_memory_mb()}"]
             self._logger.info("  ".join(parts))
 
-    def finish(self, reduced: Mapping[str, float] | None = None) -> dict[str, float]:
-        """Print the epoch's end and give its means; `reduced` are those over all ranks."""
+    def finish(self) -> dict[str, float]:
+        """Print the epoch's end and give its means."""
         spent = timedelta(seconds=int(time.monotonic() - self._started))
         self._logger.info("Epoch: [%d] Total time: %s", self._epoch, spent)
-        means = dict(reduced) if reduced is not None else self.means()
-        self._logger.info("Averaged stats:\n%s", self._line(means))
-        return means
-
-    def means(self) -> dict[str, float]:
-        """The epoch mean of every meter."""
+        self._read()
+        self._logger.info("Averaged stats:\n%s", self._line())
         return {name: meter.overall for name, meter in self._meters.items()}
 
-    def totals(self) -> dict[str, tuple[float, int]]:
-        """Sum and count of every meter, to be reduced over ranks by name."""
-        return {name: (meter.total, meter.count) for name, meter in self._meters.items()}
+    def _read(self) -> None:
+        """Take the waiting batches into the meters, in order."""
+        tensors = [v for values in self._unread for v in values.values() if isinstance(v, Tensor)]
+        numbers = iter(torch.stack([t.double() for t in tensors]).tolist() if tensors else [])
+        for values in self._unread:
+            for name, value in values.items():
+                number = next(numbers) if isinstance(value, Tensor) else value
+                self._meters.setdefault(name, Meter()).update(number)
+        self._unread.clear()
 
-    def _line(self, means: Mapping[str, float] | None = None) -> str:
+    def _line(self) -> str:
         parts = []
         for name, meter in self._meters.items():
-            overall = meter.overall if means is None else means.get(name, meter.overall)
             if name == "lr":
                 parts.append(f"lr: {meter.last:.6f}")
             else:
-                parts.append(f"{name}: {meter.recent:.4f} ({overall:.4f})")
+                parts.append(f"{name}: {meter.recent:.4f} ({meter.overall:.4f})")
         return "  ".join(parts)
 
 

@@ -10,6 +10,7 @@ are exactly the 8192 image codes of the real vocabulary.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +37,7 @@ class Codebook:
     @property
     def grid(self) -> int:
         """Cells along one side of an image."""
-        return int(round(self.background.shape[1] ** 0.5))
+        return math.isqrt(self.background.shape[1])
 
     @property
     def size(self) -> int:
@@ -50,11 +51,12 @@ class Codebook:
         nearest = np.argmin(_distances(difference, self.centroids[camera]), axis=-1)
         cells = self.background.shape[1]
         codes = (camera * cells + np.arange(cells)) * self.centroids.shape[1] + nearest
-        return codes.reshape(len(images), self.grid, self.grid).astype(np.int64)
+        grids: Codes = codes.reshape(len(images), self.grid, self.grid).astype(np.int64)
+        return grids
 
     def decode(self, codes: Codes) -> Images:
         """The images (n, size, size, 3) of codes (n, grid, grid), whatever cell a code is of."""
-        cameras, cells = self.background.shape[:2]
+        cells = self.background.shape[1]
         cell, centroid = np.divmod(np.clip(codes, 0, self.size - 1), self.centroids.shape[1])
         camera, cell = np.divmod(cell, cells)
         patches = self.background[camera, cell] + self.centroids[camera, centroid]
@@ -91,7 +93,7 @@ def split(images: Images) -> NDArray[np.float32]:
 def join(patches: NDArray[np.float32]) -> Images:
     """The inverse of `split`."""
     n, cells = patches.shape[:2]
-    grid = int(round(cells**0.5))
+    grid = round(cells**0.5)
     tiles = patches.reshape(n, grid, grid, PATCH, PATCH, 3).transpose(0, 1, 3, 2, 4, 5)
     whole = tiles.reshape(n, grid * PATCH, grid * PATCH, 3)
     return (np.clip(whole, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)

@@ -1,7 +1,7 @@
 """Demonstrations on the tabletop as samples that a number names for ever.
 
-Nothing is stored: an episode is simulated when it is first asked for, a frame rendered and encoded
-when a sample shows it, and both are kept.
+Episodes are simulated at the start (a quarter of a millisecond each); a frame is rendered and
+encoded when a sample first shows it, and kept.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ class DataConfig:
     """Further blocks on the table."""
     noise: float = 0.2
     """Standard deviation by which the expert is knocked off course in every other episode."""
+    informed_embedding: bool = True
+    """Start the embeddings of image codes and bins from what they mean."""
     seed: int = 0
     """Names the data set; the run's seed orders it."""
 
@@ -91,18 +93,12 @@ class TabletopData:
         self.split = split
         self._book = book
         self._cameras = [Camera(name, config.image_size) for name in CAMERAS]
-        self._episodes: dict[int, Episode] = {}
         self._codes: dict[tuple[int, int], tuple[NDArray[np.int64], ...]] = {}
         count = config.episodes if split == "train" else config.validation_episodes
-        self.episodes = count
-        reach_every = round(1 / config.push_share) if config.push_share > 0 else 0
-        self._tasks = [
-            "push" if reach_every and i % reach_every == reach_every - 1 else "reach"
-            for i in range(count)
-        ]
-        lengths = [tabletop.EPISODE_STEPS[task] for task in self._tasks]
+        self.episodes = [self._demonstrate(index) for index in range(count)]
+        """The demonstrations by number."""
         self.frames = np.asarray(
-            [i * _FRAMES + f for i, steps in enumerate(lengths) for f in range(steps)]
+            [i * _FRAMES + f for i, e in enumerate(self.episodes) for f in range(len(e.executed))]
         )
         """Every frame that a sample can start from."""
 
@@ -110,7 +106,7 @@ class TabletopData:
         """The sample of that name."""
         key, is_world = divmod(sample_id, 2)
         index, frame = divmod(key, _FRAMES)
-        episode = self._episode(index)
+        episode = self.episodes[index]
         scene = episode.scenes[frame]
         source = self.source(sample_id)
         images = self._images(index, frame)
@@ -125,11 +121,11 @@ class TabletopData:
         """Where a sample comes from, for a person."""
         key, _ = divmod(sample_id, 2)
         index, frame = divmod(key, _FRAMES)
-        return f"{self.split}/{self._tasks[index]}-{index:05d}.frame{frame:02d}"
+        return f"{self.split}/{self.episodes[index].scenes[0].task}-{index:05d}.frame{frame:02d}"
 
     def start(self, index: int) -> Scene:
         """The first scene of an episode: what a rollout begins with."""
-        return self._episode(index).scenes[0]
+        return self.episodes[index].scenes[0]
 
     def observe(self, scenes: Sequence[Scene]) -> list[NDArray[np.int64]]:
         """What a policy sees of a rollout so far: history × cameras, oldest first."""
@@ -137,21 +133,18 @@ class TabletopData:
         shown = [shown[0]] * (self.config.history - len(shown)) + shown
         return [codes for scene in shown for codes in self._encode(scene)]
 
-    def _episode(self, index: int) -> Episode:
-        if index not in self._episodes:
-            rng = np.random.default_rng((self.config.seed, _SPLIT_SEED[self.split], index))
-            ood = self.split == "val_ood"
-            start = tabletop.new_scene(
-                rng,
-                self._tasks[index],
-                colours=tabletop.UNSEEN_COLOURS if ood else tabletop.SEEN_COLOURS,
-                templates=tabletop.UNSEEN_TEMPLATES if ood else tabletop.SEEN_TEMPLATES,
-                distractors=0 if ood else self.config.distractors,
-                spread=0.85 if ood else 0.7,
-            )
-            noise = self.config.noise if index // 2 % 2 else 0.0
-            self._episodes[index] = tabletop.demonstrate(start, rng, noise)
-        return self._episodes[index]
+    def _demonstrate(self, index: int) -> Episode:
+        rng = np.random.default_rng((self.config.seed, _SPLIT_SEED[self.split], index))
+        ood = self.split == "val_ood"
+        start = tabletop.new_scene(
+            rng,
+            "push" if rng.random() < self.config.push_share else "reach",
+            colours=tabletop.UNSEEN_COLOURS if ood else tabletop.SEEN_COLOURS,
+            templates=tabletop.UNSEEN_TEMPLATES if ood else tabletop.SEEN_TEMPLATES,
+            distractors=0 if ood else self.config.distractors,
+            spread=0.85 if ood else 0.7,
+        )
+        return tabletop.demonstrate(start, rng, self.config.noise if index % 2 else 0.0)
 
     def _images(self, index: int, frame: int) -> list[NDArray[np.int64]]:
         past = range(frame - self.config.history + 1, frame + 1)
@@ -159,7 +152,7 @@ class TabletopData:
 
     def _codes_of(self, index: int, frame: int) -> tuple[NDArray[np.int64], ...]:
         if (index, frame) not in self._codes:
-            self._codes[index, frame] = self._encode(self._episode(index).scenes[frame])
+            self._codes[index, frame] = self._encode(self.episodes[index].scenes[frame])
         return self._codes[index, frame]
 
     def _encode(self, scene: Scene) -> tuple[NDArray[np.int64], ...]:

@@ -22,8 +22,10 @@ _WORDS = (
     "What action should the robot take to ? . Generate next image from images and "
     "reach move gripper touch push slide block onto disc bring cube shove "
     "red green blue yellow purple orange a of in on it its is place pick up put"
-).split()
-_WORD_IDS = {word: tokens.TEXT_FIRST + 256 + i for i, word in enumerate(dict.fromkeys(_WORDS))}
+)
+_WORD_IDS = {
+    word: tokens.TEXT_FIRST + 256 + i for i, word in enumerate(dict.fromkeys(_WORDS.split()))
+}
 _ID_WORDS = {i: word for word, i in _WORD_IDS.items()}
 _PIECE = re.compile(r"[^\W_]+|[^\w\s]|_")
 

@@ -30,6 +30,10 @@ LOW = 0.2
 """Height below which the gripper touches a block."""
 TRAVEL_HEIGHT = 0.4
 EPISODE_STEPS = {"reach": 16, "push": 30}
+"""Longest demonstration, and the time a rollout has."""
+STAY = 2
+"""Frames that a demonstration goes on for after it is done: how to stop is part of the task, but a
+table of finished scenes teaches little else."""
 CAMERAS = ("top", "front")
 
 COLOURS: dict[str, tuple[float, float, float]] = {
@@ -40,10 +44,11 @@ COLOURS: dict[str, tuple[float, float, float]] = {
     "purple": (0.58, 0.28, 0.72),
     "orange": (0.95, 0.52, 0.15),
 }
+Templates = dict[str, tuple[str, ...]]
 SEEN_COLOURS = ("red", "green", "blue", "yellow")
 UNSEEN_COLOURS = ("purple", "orange")
 
-SEEN_TEMPLATES = {
+SEEN_TEMPLATES: Templates = {
     "reach": (
         "reach the {colour} block",
         "move the gripper to the {colour} block",
@@ -51,7 +56,7 @@ SEEN_TEMPLATES = {
     ),
     "push": ("push the {colour} block onto the disc", "slide the {colour} block to the disc"),
 }
-UNSEEN_TEMPLATES = {
+UNSEEN_TEMPLATES: Templates = {
     "reach": ("bring the gripper onto the {colour} cube",),
     "push": ("shove the {colour} cube onto the disc",),
 }
@@ -113,7 +118,7 @@ def new_scene(
     task: str,
     *,
     colours: Sequence[str] = SEEN_COLOURS,
-    templates: dict[str, tuple[str, ...]] = SEEN_TEMPLATES,
+    templates: Templates = SEEN_TEMPLATES,
     distractors: int = 0,
     spread: float = 0.7,
 ) -> Scene:
@@ -243,6 +248,8 @@ def demonstrate(scene: Scene, rng: np.random.Generator, noise: float = 0.0) -> E
         scene = apply(scene, action)
         scenes.append(scene)
         executed.append(action)
+        if len(scenes) > STAY and scenes[-1 - STAY].done():
+            break
     return Episode(tuple(scenes), tuple(executed))
 
 

@@ -1,0 +1,85 @@
+"""`python -m trainer`, alone or under torchrun."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from trainer.config import ConfigError, load, preset_names
+from trainer.faults import KINDS, FaultError
+
+
+def _induce_help() -> str:
+    kinds = "; ".join(f"{name}: {kind.meaning}" for name, kind in KINDS.items())
+    return f"A fault at a sample, such as lr_jump@300 (may be repeated). {kinds}."
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--preset", default="tiny", show_default=True, help="A name or a TOML file.")
+@click.option("--socket", help="Unix socket on which monitors are served.")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Logs, journal, checkpoints.")
+@click.option("--name", default="", help="Name of the run; the run directory's by default.")
+@click.option("--steps", type=click.IntRange(min=1), help="Optimizer steps.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of data and weights.")
+@click.option("--resume", is_flag=True, help="Go on from the newest durable checkpoint.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
+@click.option("--induce", multiple=True, metavar="KIND@SAMPLE", help=_induce_help())
+@click.option("--weights", type=click.Path(path_type=Path), help="Safetensors to start from.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--no-emit", is_flag=True, help="No socket and no journal.")
+@click.option("--list-presets", is_flag=True, help="Name the presets and leave.")
+def main(
+    preset: str,
+    socket: str | None,
+    run_dir: Path | None,
+    name: str,
+    steps: int | None,
+    seed: int,
+    resume: bool,
+    overrides: tuple[str, ...],
+    induce: tuple[str, ...],
+    weights: Path | None,
+    device: str,
+    no_emit: bool,
+    list_presets: bool,
+) -> None:
+    """Train the VLA model on the procedural tabletop and show every batch to whoever watches.
+
+    Exit codes: 0 finished or stopped by an order, 1 the training failed, 2 a wrong setting.
+    """
+    if list_presets:
+        click.echo("\n".join(preset_names()))
+        return
+    if steps is not None:
+        overrides = (*overrides, f"loop.steps={steps}")
+    try:
+        config = load(preset, overrides)
+        # Torch is loaded only now: a wrong setting is answered at once.
+        from trainer.run import Options, prepare
+
+        options = Options(
+            run_dir=run_dir or Path("runs") / f"{Path(preset).stem}-{time.strftime('%m%d-%H%M%S')}",
+            socket=socket,
+            name=name,
+            seed=seed,
+            resume=resume,
+            induce=induce,
+            device=device,
+            emit=not no_emit,
+            weights=weights,
+        )
+        run = prepare(config, options)
+    except (ConfigError, FaultError) as error:
+        click.echo(f"trainer: {error}", err=True)
+        sys.exit(2)
+    from trainer.loop import train
+
+    with run:
+        run.outcome = train(run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Embeddings that start from what their tokens mean.
+
+Eight thousand image codes, of which a training of half an hour sees most a few dozen times: started
+at random, each would have to learn alone where it is and what it shows. Started from the codebook
+(its patch, its place) and, for bins, from their value, neighbours share what they learn. From the
+first step on they are parameters like any other.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from trainer.data.codebook import Codebook
+from trainer.model import tokens
+
+STD = 0.1
+"""Larger than the other weights' 0.02: what is known should outlast the first hundred updates."""
+_SEED = 31
+
+
+@torch.no_grad()
+def start_from_meaning(embedding: nn.Embedding, book: Codebook) -> None:
+    """Fill the rows of image codes, state bins and action bins; the same for every seed."""
+    rng = np.random.default_rng(_SEED)
+    width = embedding.weight.shape[1]
+    first = tokens.IMAGE_CODE_FIRST
+    _fill(embedding, first, _code_features(book) @ _directions(rng, 24 + 16 + 2, width))
+    value = _waves(np.linspace(-1.0, 1.0, tokens.BINS), 6)
+    for start in (tokens.STATE_BIN_FIRST, tokens.ACTION_BIN_FIRST):
+        _fill(embedding, start, value @ _directions(rng, value.shape[1], width))
+
+
+def _code_features(book: Codebook) -> NDArray[np.float64]:
+    """(codes, features): the patch in 24 principal directions, its place in waves, its camera."""
+    cameras, cells = book.background.shape[:2]
+    per_cell = book.centroids.shape[1]
+    patches = book.centroids.reshape(cameras * per_cell, -1).astype(np.float64)
+    _, _, principal = np.linalg.svd(patches - patches.mean(0), full_matrices=False)
+    shown = patches @ principal[:24].T
+    shown = (shown / shown.std(0).mean()).reshape(cameras, 1, per_cell, 24)
+    place = np.stack(np.meshgrid(*[np.linspace(-1, 1, book.grid)] * 2, indexing="ij"), -1)
+    waves = np.concatenate([_waves(place[..., axis].reshape(-1), 4) for axis in range(2)], -1)
+    camera = np.eye(2)[np.arange(cameras) % 2]
+    shape = (cameras, cells, per_cell)
+    features = np.concatenate(
+        [
+            np.broadcast_to(shown, (*shape, 24)),
+            np.broadcast_to(waves[None, :, None], (*shape, 16)),
+            np.broadcast_to(camera[:, None, None], (*shape, 2)),
+        ],
+        axis=-1,
+    )
+    rows: NDArray[np.float64] = features.reshape(cameras * cells * per_cell, -1)
+    return rows
+
+
+def _waves(x: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """(n, 2 · count): the value itself, and waves of it, so that a linear layer can read it."""
+    columns = [x]
+    for k in range(1, count + 1):
+        columns += [np.sin(k * np.pi * x / 2), np.cos(k * np.pi * x / 2)]
+    return np.stack(columns[: 2 * count], axis=-1)
+
+
+def _directions(rng: np.random.Generator, features: int, width: int) -> NDArray[np.float64]:
+    return rng.normal(0.0, 1.0, (features, width)) / np.sqrt(features)
+
+
+def _fill(embedding: nn.Embedding, first: int, rows: NDArray[np.float64]) -> None:
+    rows = STD * rows / rows.std()
+    weight = embedding.weight[first : first + len(rows)]
+    weight.copy_(torch.from_numpy(rows).to(weight))

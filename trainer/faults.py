@@ -1,0 +1,177 @@
+"""Faults to order: `--induce lr_jump@300` and its kin, each a real change of what is computed.
+
+N counts samples by the sampler's cursor, not steps: a rollback that skips samples passes the fault,
+one that replays them meets it again. `nan` and `bit_flip` stand for hardware: they happen once in a
+process, whatever is replayed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainer.batch import Batch
+from trainer.model import tokens
+
+
+class FaultError(ValueError):
+    """An order that makes no sense; the sentence is for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a fault is and how strong it is unless told."""
+
+    samples: int
+    """Samples that it lasts for; 0 for a moment."""
+    strength: float
+    """Factor, where it has one."""
+    meaning: str
+    """For `--help`."""
+
+
+KINDS = {
+    "lr_jump": Kind(64, 100.0, "the learning rate is multiplied"),
+    "corrupt_labels": Kind(64, 1.0, "labelled bins and image codes become random tokens"),
+    "logit_scale": Kind(0, 30.0, "the final norm's gain is multiplied"),
+    "no_clip": Kind(10**9, 1.0, "gradients are no longer clipped"),
+    "nan": Kind(0, 1.0, "one hidden state becomes NaN, once"),
+    "bit_flip": Kind(0, 1.0, "the highest exponent bit of one output weight flips, once"),
+}
+ONCE = ("nan", "bit_flip")
+_ORDER = re.compile(
+    r"(?P<kind>\w+)@(?P<at>\d+)(?:\+(?P<samples>\d+))?(?:x(?P<strength>[\d.e+-]+))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One order: `kind@at`, `kind@at+samples`, `kind@atxstrength` or both."""
+
+    kind: str
+    """A key of KINDS."""
+    at: int
+    """Cursor of the first sample it concerns."""
+    samples: int
+    """Samples it lasts for; 0 for a moment."""
+    strength: float
+    """Factor, where it has one."""
+
+    @classmethod
+    def parse(cls, text: str) -> Fault:
+        """The fault of one `--induce`."""
+        match = _ORDER.fullmatch(text.strip())
+        if match is None or match["kind"] not in KINDS:
+            raise FaultError(
+                f"--induce {text}: write KIND@SAMPLE, such as lr_jump@300, where KIND is one of"
+                f" {', '.join(KINDS)}; +SAMPLES sets how long it lasts and xFACTOR how strong it is"
+            )
+        kind = KINDS[match["kind"]]
+        try:
+            strength = float(match["strength"] or kind.strength)
+        except ValueError:
+            raise FaultError(
+                f"--induce {text}: {match['strength']!r} is not a number to multiply by"
+            ) from None
+        samples = int(match["samples"]) if match["samples"] else kind.samples
+        return cls(match["kind"], int(match["at"]), samples, strength)
+
+    def covers(self, cursor: int) -> bool:
+        """Whether the sample at that cursor is within the fault's duration."""
+        return self.at <= cursor < self.at + self.samples
+
+    def starts_in(self, first: int, end: int) -> bool:
+        """Whether a draw of the samples first..end-1 meets the fault's beginning."""
+        return first <= self.at < end
+
+
+class Faults:
+    """The faults of a run, asked at each place where one can strike."""
+
+    def __init__(self, orders: Sequence[str], seed: int) -> None:
+        self._faults = [Fault.parse(order) for order in orders]
+        self._seed = seed
+        self.strikes_hardware = True
+        """False on every rank but the one whose device fails."""
+        self._happened: set[Fault] = set()
+
+    def lr_factor(self, first: int, end: int) -> float:
+        """What the learning rate is multiplied by for a step over these samples."""
+        factor = 1.0
+        for fault in self._of("lr_jump"):
+            if fault.covers(first) or fault.starts_in(first, end):
+                factor *= fault.strength
+        return factor
+
+    def clips(self, cursor: int) -> bool:
+        """Whether gradients are clipped at that cursor."""
+        return not any(fault.covers(cursor) for fault in self._of("no_clip"))
+
+    def corrupt(self, batch: Batch, cursors: Sequence[int]) -> Batch:
+        """The batch with the labels that its corrupted samples really have."""
+        rows = [
+            row
+            for row, cursor in enumerate(cursors)
+            if any(fault.covers(cursor) for fault in self._of("corrupt_labels"))
+        ]
+        if not rows:
+            return batch
+        labels = batch.labels.clone()
+        for row in rows:
+            # By the sample's name, not by the draw: corruption sticks to its sample.
+            rng = np.random.default_rng((self._seed, 77, batch.sample_ids[row]))
+            noise = torch.from_numpy(rng.integers(4, tokens.TEXT_FIRST + 600, labels.shape[1]))
+            bins = tokens.is_action_bin(labels[row]) | tokens.is_image_code(labels[row])
+            labels[row] = torch.where(bins, noise, labels[row])
+        return batch.with_labels(labels)
+
+    @torch.no_grad()
+    def strike_weights(self, model: nn.Module, first: int, end: int) -> list[str]:
+        """Change weights before a step over these samples; says what was changed."""
+        done = []
+        for fault in self._of("logit_scale"):
+            if fault.starts_in(first, end):
+                model.get_parameter("model.norm.weight").mul_(fault.strength)
+                done.append(f"final norm's gain multiplied by {fault.strength:g}")
+        for fault in self._of("bit_flip"):
+            if fault.starts_in(first, end) and self._first_time(fault):
+                flip_exponent_bit(model.get_parameter("lm_head.weight"), fault.at)
+                done.append("one bit of lm_head.weight flipped")
+        return done
+
+    def poisons(self, first: int, end: int) -> bool:
+        """Whether a hidden state of this step becomes NaN."""
+        return any(
+            fault.starts_in(first, end) and self._first_time(fault) for fault in self._of("nan")
+        )
+
+    def _first_time(self, fault: Fault) -> bool:
+        if fault in self._happened or not self.strikes_hardware:
+            return False
+        self._happened.add(fault)
+        return True
+
+    def _of(self, kind: str) -> list[Fault]:
+        return [fault for fault in self._faults if fault.kind == kind]
+
+
+def flip_exponent_bit(weight: Tensor, choice: int) -> None:
+    """Flip bit 30 of one fp32 number: below 2 in magnitude, it grows by a factor of 2^128."""
+    flat = weight.view(-1)
+    # A token that occurs: the row of an action bin, so that every policy batch meets it.
+    width = weight.shape[1]
+    place = (tokens.ACTION_BIN_FIRST + choice % tokens.BINS) * width + choice % width
+    bits = flat[place : place + 1].view(torch.int32)
+    bits ^= 1 << 30
+
+
+def poison_hook(module: nn.Module, args: object, output: Tensor) -> Tensor:
+    """A forward hook that makes one number of a hidden state NaN."""
+    output = output.clone()
+    output.view(-1)[0] = float("nan")
+    return output
