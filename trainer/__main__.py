@@ -10,6 +10,10 @@ import click
 
 from trainer.config import ConfigError, load, preset_names
 from trainer.faults import KINDS, FaultError
+from trainer.loop import train
+from trainer.run import Options, prepare
+from vlamon.emitter import EmitterError
+from vlamon.guard.durable import DurableError
 
 
 def _induce_help() -> str:
@@ -57,9 +61,6 @@ def main(
         overrides = (*overrides, f"loop.steps={steps}")
     try:
         config = load(preset, overrides)
-        # Torch is loaded only now: a wrong setting is answered at once.
-        from trainer.run import Options, prepare
-
         options = Options(
             run_dir=run_dir or Path("runs") / f"{Path(preset).stem}-{time.strftime('%m%d-%H%M%S')}",
             socket=socket,
@@ -72,11 +73,9 @@ def main(
             weights=weights,
         )
         run = prepare(config, options)
-    except (ConfigError, FaultError) as error:
+    except (ConfigError, FaultError, EmitterError, DurableError) as error:
         click.echo(f"trainer: {error}", err=True)
         sys.exit(2)
-    from trainer.loop import train
-
     with run:
         run.outcome = train(run)
 

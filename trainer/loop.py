@@ -49,7 +49,7 @@ def train(run: Run) -> str:
         if run.progress.step % per_epoch == 0 or run.progress.step == steps:
             end_epoch(run, epoch_log)
             epoch_log = begin_epoch(run)
-        if run.checkpoint_is_due():
+        if run.checkpoint_is_due() or run.progress.step == steps:
             run.checkpoint()
     return "finished"
 

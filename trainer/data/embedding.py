@@ -66,7 +66,8 @@ def _waves(x: NDArray[np.float64], count: int) -> NDArray[np.float64]:
 
 
 def _directions(rng: np.random.Generator, features: int, width: int) -> NDArray[np.float64]:
-    return rng.normal(0.0, 1.0, (features, width)) / np.sqrt(features)
+    drawn: NDArray[np.float64] = rng.normal(0.0, 1.0, (features, width)) / np.sqrt(features)
+    return drawn
 
 
 def _fill(embedding: nn.Embedding, first: int, rows: NDArray[np.float64]) -> None:
