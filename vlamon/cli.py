@@ -17,7 +17,10 @@ from vlamon import __version__
 from vlamon.errors import VlamonError
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "watch": ("vlamon.commands.watch", "Watch a running training, or open a journal."),
     "tail": ("vlamon.commands.tail", "Watch a training through its log files."),
+    "status": ("vlamon.commands.status", "Say in a line what a training does right now."),
+    "ctl": ("vlamon.commands.ctl", "Order a checkpoint, a rollback, a pause and more."),
     "explain": ("vlamon.commands.explain", "Explain a metric: formula, range, what to do."),
 }
 """Name to (module with a click command called `command`, one line of help)."""

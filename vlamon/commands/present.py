@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable
 from typing import IO, Literal
 
 from vlamon.records import Event, Link, Record
@@ -13,6 +15,8 @@ from vlamon.tui.options import Options
 
 Mode = Literal["screen", "plain", "json"]
 WAIT = 0.25
+LAST_WORDS = 2.0
+"""Seconds after the `end` event in which the last rows may still come."""
 
 
 def mode_for(*, plain: bool, json: bool) -> Mode:
@@ -46,7 +50,8 @@ def _screen(source: Source, options: Options) -> int:
 
 def _lines(source: Source, encode: Callable[[Record], Iterable[bytes]]) -> int:
     out: IO[bytes] = sys.stdout.buffer
-    while not source.finished:
+    leave_by = math.inf
+    while not source.finished and time.monotonic() < leave_by:
         records = source.read(WAIT)
         for record in records:
             _tell(record)
@@ -54,13 +59,11 @@ def _lines(source: Source, encode: Callable[[Record], Iterable[bytes]]) -> int:
                 out.write(line)
         if records:
             out.flush()
-        if _ended(records):
+        if any(isinstance(record, Link) and record.state == "ended" for record in records):
             break
+        if any(isinstance(record, Event) and record.kind == "end" for record in records):
+            leave_by = time.monotonic() + LAST_WORDS
     return 0
-
-
-def _ended(records: Sequence[Record]) -> bool:
-    return any(isinstance(record, Event) and record.kind == "end" for record in records)
 
 
 def _tell(record: Record) -> None:

@@ -45,7 +45,7 @@ class Feed:
         """Wait until everything was read; False where that did not happen in time."""
         return self._done.wait(timeout)
 
-    def send(self, name: str, **args: Any) -> str:
+    def send(self, name: str, /, **args: Any) -> str:
         """Order something; returns the id that the `Reply` in `store.replies` will carry.
 
         Raises SourceError with a sentence where nobody serves orders.

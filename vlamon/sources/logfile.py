@@ -58,6 +58,13 @@ class LogFile:
         return self._format
 
     @property
+    def _binary(self) -> bool:
+        """Whether the parser takes bytes as they come; before a format is known, by the name."""
+        if self._format is not None:
+            return self._format.binary
+        return "tfevents" in self.path
+
+    @property
     def unknown(self) -> UnknownLines:
         """Lines that could not be used."""
         return self._parser.unknown if self._parser is not None else UnknownLines()
@@ -71,7 +78,7 @@ class LogFile:
         if chunk.restarted:
             self._partial = b""
             self._skipping = False
-        lines = self._whole_lines(chunk)
+        lines = chunk.data if self._binary else self._whole_lines(chunk)
         if lines:
             records += self._parse(lines)
         if chunk.end:

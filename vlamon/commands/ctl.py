@@ -1,0 +1,143 @@
+"""`vlamon ctl …`: orders, executed by the training at a step boundary and answered."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from vlamon.commands.talking import DONE, REFUSED, Talk, TimedOut
+from vlamon.records import Command, Record, Reply
+
+PATIENCE = 60.0
+"""Seconds for an answer: an order waits for the end of the step, and a step may be long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What all orders have in common."""
+
+    socket: str | None
+    timeout: float
+    as_json: bool
+
+
+@click.group()
+@click.option("--socket", metavar="PATH", help="The training's socket; found where there is one.")
+@click.option("--timeout", default=PATIENCE, show_default=True, help="Seconds to wait for it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as a JSON object.")
+@click.pass_context
+def command(ctx: click.Context, socket: str | None, timeout: float, as_json: bool) -> None:
+    """Order something from a training and wait until it is done.
+
+    Exit codes: 0 done, 1 refused, 2 usage, 3 no trainer, 4 no answer in time.
+    """
+    if not timeout > 0:
+        raise click.UsageError(f"--timeout must be above 0, not {timeout:g}")
+    ctx.obj = Desk(socket, timeout, as_json)
+
+
+@command.command()
+@click.pass_obj
+def checkpoint(desk: Desk) -> int:
+    """Write a checkpoint now."""
+    return order(desk, "checkpoint")
+
+
+@command.command()
+@click.option("--to", type=click.IntRange(min=0), metavar="STEP", help="Snapshot to go back to.")
+@click.pass_obj
+def rollback(desk: Desk, to: int | None) -> int:
+    """Go back to a snapshot, the newest trusted one unless told otherwise."""
+    return order(desk, "rollback", **({} if to is None else {"to": to}))
+
+
+@command.command()
+@click.pass_obj
+def pause(desk: Desk) -> int:
+    """Stop at the next step boundary and wait."""
+    return order(desk, "pause")
+
+
+@command.command()
+@click.pass_obj
+def resume(desk: Desk) -> int:
+    """Go on after a pause."""
+    return order(desk, "resume")
+
+
+@command.command()
+@click.pass_obj
+def stop(desk: Desk) -> int:
+    """End the training after this step, with a checkpoint where it can write one."""
+    return order(desk, "stop")
+
+
+@command.command(name="set", context_settings={"ignore_unknown_options": True})
+@click.argument("name")
+@click.argument("value")
+@click.pass_obj
+def set_value(desk: Desk, name: str, value: str) -> int:
+    """Set a value: lr_scale, clip_grad, guard (auto, ask, watch, off) or the weight of a loss."""
+    return order(desk, "set", name=name, value=typed(value))
+
+
+@command.command()
+@click.argument("text", nargs=-1, required=True)
+@click.pass_obj
+def note(desk: Desk, text: tuple[str, ...]) -> int:
+    """Put a note at this step."""
+    return order(desk, "note", text=" ".join(text))
+
+
+def order(desk: Desk, name: str, /, **args: Any) -> int:
+    """Give the order, wait for the answer, print it; returns the exit code."""
+    with Talk(desk.socket) as talk:
+        info = talk.greet(desk.timeout)
+        if not info.control:
+            refusal = f"{info.name} takes no orders: its script never calls emitter.commands()"
+            return _answer(desk, name, Reply("", False, error=refusal))
+        given = Command(id=uuid.uuid4().hex, name=name, args=args)
+        talk.source.send(given)
+
+        def ours(record: Record) -> Reply | None:
+            return record if isinstance(record, Reply) and record.id == given.id else None
+
+        reply = talk.wait(ours, desk.timeout)
+    if reply is None:
+        raise TimedOut(
+            f"{info.name} did not answer the order {name!r} in {desk.timeout:g} s; "
+            "it is still executed if the training comes to a step boundary."
+        )
+    return _answer(desk, name, reply)
+
+
+def typed(value: str) -> float | int | bool | str:
+    """A number where the word is one, true or false, else the word itself."""
+    if value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    for kind in (int, float):
+        try:
+            number = kind(value)
+        except ValueError:
+            continue
+        if math.isfinite(number):
+            return number
+    return value
+
+
+def _answer(desk: Desk, name: str, reply: Reply) -> int:
+    if desk.as_json:
+        import orjson
+
+        line = {"ok": reply.ok, "order": name, "result": dict(reply.result), "error": reply.error}
+        click.echo(orjson.dumps(line, default=str).decode())
+    elif reply.ok:
+        details = ", ".join(f"{key} {value}" for key, value in reply.result.items())
+        click.echo(f"{name} done" + (f": {details}" if details else ""))
+    else:
+        click.echo(f"vlamon: {name} was refused: {reply.error}.".replace("..", "."), err=True)
+    return DONE if reply.ok else REFUSED

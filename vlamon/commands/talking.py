@@ -1,0 +1,93 @@
+"""A short conversation with a trainer: what `status` and `ctl` share; imports no NumPy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TypeVar
+
+from vlamon.errors import VlamonError
+from vlamon.records import Link, Record, RunInfo, Status
+from vlamon.sources import SourceError
+from vlamon.sources.discovery import NoTrainer, chosen_socket
+from vlamon.sources.socket import SocketSource
+
+Found = TypeVar("Found")
+
+DONE, REFUSED, USAGE, NO_TRAINER, TIMED_OUT = 0, 1, 2, 3, 4
+"""Exit codes, documented in docs/cli.md."""
+
+GREETING = 10.0
+"""Seconds for a trainer to greet, however long the answer may take."""
+
+
+class TimedOut(VlamonError):
+    """A trainer is there but does not answer."""
+
+    exit_code = TIMED_OUT
+
+
+class Talk:
+    """A connection without rows, as a context manager; raises NoTrainer where nobody serves."""
+
+    def __init__(self, socket: str | None) -> None:
+        self.path = chosen_socket(socket)
+        self.status: Status | None = None
+        self._source = SocketSource(self.path, rows=False)
+
+    def __enter__(self) -> Talk:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._source.close()
+
+    @property
+    def source(self) -> SocketSource:
+        """The source itself."""
+        return self._source
+
+    def greet(self, timeout: float) -> RunInfo:
+        """The trainer's card."""
+
+        def card(record: Record) -> RunInfo | None:
+            return record if isinstance(record, RunInfo) else None
+
+        found = self.wait(card, min(timeout, GREETING), connecting=True)
+        if found is None:
+            raise TimedOut(
+                f"the training behind {self.path} accepted the connection but did not answer in "
+                f"{timeout:g} s; it may be stopped or under a debugger."
+            )
+        return found
+
+    def wait(
+        self, wanted: Callable[[Record], Found | None], timeout: float, *, connecting: bool = False
+    ) -> Found | None:
+        """The first thing that `wanted` makes of a record, None after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                records = self._source.read(min(left, 0.25))
+            except SourceError as error:
+                raise NoTrainer(str(error)) from error
+            for record in records:
+                if isinstance(record, Status):
+                    self.status = record
+                found = wanted(record)
+                if found is not None:
+                    return found
+                if isinstance(record, Link) and _gone(record, connecting):
+                    raise NoTrainer(f"no training answers on {self.path}: {record.text}.")
+        return None
+
+
+def _gone(link: Link, connecting: bool) -> bool:
+    return link.state in ("ended", "failed", "reconnecting") or (
+        connecting and link.state == "waiting"
+    )

@@ -1,0 +1,66 @@
+"""`vlamon watch`: a running training, or a journal opened whole."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from vlamon.commands.appearance import appearance
+from vlamon.commands.present import Mode, mode_for, present
+from vlamon.sources import Source, SourceError
+from vlamon.tui.options import Options
+
+
+@click.command()
+@click.argument("journal", required=False, type=click.Path())
+@click.option("--socket", metavar="PATH", help="The training's socket; waited for where it is not.")
+@click.option("--ssh", metavar="HOST:SOCKET", help="A socket on another machine, through ssh.")
+@click.option("--auto-rollback", is_flag=True, help="Order a rollback when an explosion comes.")
+@click.option("--follow", is_flag=True, help="Follow the journal of a run that still writes it.")
+@appearance
+def command(
+    journal: str | None,
+    socket: str | None,
+    ssh: str | None,
+    follow: bool,
+    plain: bool,
+    json: bool,
+    options: Options,
+) -> int:
+    """Watch a running training: its whole history at once, then live.
+
+    Without --socket it is looked for in $VLAMON_SOCKET, $XDG_RUNTIME_DIR/vlamon/*.sock and
+    /tmp/vla*.sock. JOURNAL opens a run.vlaj (or a run's directory) whole.
+    """
+    if sum(given is not None for given in (journal, socket, ssh)) > 1:
+        raise click.UsageError("JOURNAL, --socket and --ssh exclude each other")
+    if options.auto_rollback and options.read_only:
+        raise click.UsageError("--auto-rollback gives orders, --read-only forbids them")
+    mode: Mode = mode_for(plain=plain, json=json)
+    return present(_source(journal, socket, ssh, follow), mode, options)
+
+
+def _source(journal: str | None, socket: str | None, ssh: str | None, follow: bool) -> Source:
+    if ssh is not None:
+        from vlamon.sources.ssh import SshSource
+
+        host, _, path = ssh.partition(":")
+        return SshSource(host, path or None)
+    if journal is not None and not _is_socket(journal):
+        from vlamon.sources.journal import JournalSource
+
+        path = os.path.join(journal, "run.vlaj") if os.path.isdir(journal) else journal
+        if not os.path.exists(path):
+            raise SourceError(f"{path} does not exist; a live training is watched with --socket.")
+        return JournalSource(path, follow=follow)
+    from vlamon.sources.discovery import chosen_socket
+    from vlamon.sources.socket import SocketSource
+
+    return SocketSource(chosen_socket(socket or journal))
+
+
+def _is_socket(path: str) -> bool:
+    from vlamon.sources.discovery import is_socket
+
+    return is_socket(path)

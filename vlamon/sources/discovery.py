@@ -1,0 +1,129 @@
+"""Finds the socket of a training when none is named, and says what runs on each.
+
+Looked at, in this order: `$VLAMON_SOCKET`, `$XDG_RUNTIME_DIR/vlamon/*.sock`, `/tmp/vla*.sock`.
+Imports no NumPy: `vlamon status` goes this way.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vlamon.errors import VlamonError
+from vlamon.locations import runtime_sockets_directory
+from vlamon.records import Link, RunInfo, Status
+from vlamon.sources import SourceError
+from vlamon.sources.socket import SocketSource
+
+TEMPORARY = "/tmp/vla*.sock"
+PATIENCE = 1.0
+"""Seconds for a socket to greet before it is listed as silent."""
+
+
+class NoTrainer(VlamonError):
+    """Nothing serves; `status` and `ctl` exit with 3."""
+
+    exit_code = 3
+
+
+class SeveralTrainers(VlamonError):
+    """More than one serves and none was named; the message lists them."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A socket that was tried."""
+
+    path: str
+    """Where it is."""
+    info: RunInfo | None
+    """Its greeting; None where none came in time."""
+    status: Status | None
+    """What the training does, where it said so."""
+
+
+def chosen_socket(named: str | None) -> str:
+    """The socket to use: the named one, `$VLAMON_SOCKET`, or the only one that serves."""
+    path = named or os.environ.get("VLAMON_SOCKET")
+    if path:
+        return path
+    found = [tried for path in candidates() if (tried := probe(path)) is not None]
+    if not found:
+        raise NoTrainer(
+            f"no training was found: nothing serves {' or '.join(_places())}; "
+            "name its socket with --socket PATH."
+        )
+    if len(found) > 1:
+        raise SeveralTrainers(
+            "several trainings run; choose one with --socket PATH:\n"
+            + "\n".join(f"  {described(one)}" for one in found)
+        )
+    return found[0].path
+
+
+def candidates() -> list[str]:
+    """Sockets in the usual places, newest first."""
+    paths = [path for place in _places() for path in glob.glob(place) if is_socket(path)]
+    return sorted(dict.fromkeys(paths), key=_age)
+
+
+def probe(path: str, patience: float = PATIENCE) -> Found | None:
+    """What serves a socket; None where nobody does."""
+    source = SocketSource(path, rows=False)
+    try:
+        return _greeted(source, path, patience)
+    except SourceError:
+        return None
+    finally:
+        source.close()
+
+
+def described(found: Found) -> str:
+    """One line for the list."""
+    if found.info is None:
+        return f"{found.path}  (does not answer)"
+    doing = ""
+    if found.status is not None:
+        doing = f", {found.status.state} at step {found.status.step}"
+    return f"{found.path}  {found.info.name} (pid {found.info.pid} on {found.info.host}{doing})"
+
+
+def _greeted(source: SocketSource, path: str, patience: float) -> Found | None:
+    deadline = time.monotonic() + patience
+    info: RunInfo | None = None
+    status: Status | None = None
+    while status is None and (left := deadline - time.monotonic()) > 0:
+        for record in source.read(min(left, 0.1)):
+            if isinstance(record, RunInfo):
+                info = record
+                deadline = min(deadline, time.monotonic() + 0.3)  # the status comes close behind
+            elif isinstance(record, Status):
+                status = record
+            elif isinstance(record, Link) and record.state == "waiting":
+                return None
+    return Found(path, info, status)
+
+
+def _places() -> Sequence[str]:
+    runtime = runtime_sockets_directory()
+    return [*([f"{runtime}/*.sock"] if runtime is not None else []), TEMPORARY]
+
+
+def is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _age(path: str) -> float:
+    try:
+        return -os.stat(path).st_mtime
+    except OSError:
+        return 0.0
