@@ -17,7 +17,7 @@ from vlamon.tui.scale import Scale
 from vlamon.tui.ticks import Tick, linear_ticks, log_ticks, number_label, x_ticks
 from vlamon.tui.viewport import View, Window
 
-GUTTER = 5
+GUTTER = 6
 """Columns for the labels of y, the same in all charts so that their x axes are in line."""
 AROUND = GUTTER + 2
 """Columns of a chart that are no plot."""
@@ -78,9 +78,8 @@ def y_labels(scale: Scale, rows: int) -> list[str]:
         )
         placed = list(ends)
     for row, tick in placed:
-        if row is not None:
-            text = tick.label if len(tick.label) <= GUTTER else f"{tick.value:.0e}"
-            labels[row] = text[:GUTTER].rjust(GUTTER)
+        if row is not None and len(tick.label) <= GUTTER:
+            labels[row] = tick.label.rjust(GUTTER)
     return labels
 
 

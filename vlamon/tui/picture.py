@@ -184,6 +184,7 @@ class Picture:
                 Curve(
                     line(smoothed(track.live.last, look.smooth)),
                     "foreground" if single else f"{role} bold",
+                    over=True,
                 )
                 for track, role in zip(self.tracks, self.roles, strict=True)
             ]

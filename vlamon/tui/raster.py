@@ -86,8 +86,9 @@ class Curve:
     """Its envelope, one bin a dot column."""
     role: str
     """Role that colours it."""
-    joined: bool = True
-    """Whether neighbouring bins and bins across empty ones are connected."""
+    over: bool = False
+    """Whether it is a line over the curves before it: in its cells these keep their extremes only,
+    so that the line is seen without hiding how far the envelope reaches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ class Cells:
         return self.palette[int(self.roles[row, column]) & ~MARKED]
 
 
-def spans(bins: Envelope, scale: Scale, dots: int, joined: bool = True) -> NDArray[np.intp]:
+def spans(bins: Envelope, scale: Scale, dots: int) -> NDArray[np.intp]:
     """Give the dots first..end-1 that each column lights, as two rows `[first, end]`.
 
     A bin lights its whole range. Neighbours whose ranges do not touch are connected half way each,
@@ -164,7 +165,7 @@ def spans(bins: Envelope, scale: Scale, dots: int, joined: bool = True) -> NDArr
     top = np.where(filled, scale.dots(bins.high, dots), 0)
     end = np.where(filled, scale.dots(bins.low, dots) + 1, 0)
     where = np.flatnonzero(filled)
-    if not joined or len(where) < 2:
+    if len(where) < 2:
         return np.stack((top, end))
     broken = (~filled) & (bins.flags != 0)
     if len(where) < len(filled):
@@ -246,9 +247,15 @@ def rasterise(
         palette,
     )
     lit = np.zeros((rows, width), dtype=np.uint8)
+    tips = np.zeros_like(lit)
     for curve in curves:
-        first, end = spans(curve.bins, scale, rows * DOTS_HIGH, curve.joined)
+        first, end = spans(curve.bins, scale, rows * DOTS_HIGH)
         found = patterns(first, end, rows)
+        if curve.over:
+            lit = np.where(found != 0, tips, lit)
+        elif any(other.over for other in curves):
+            tips |= patterns(first, np.minimum(first + 1, end), rows)
+            tips |= patterns(np.maximum(end - 1, first), end, rows)
         lit |= found
         cells.roles[found != 0] = palette.index(curve.role)
     table = glyph_table(signs.ascii_only)
@@ -258,7 +265,7 @@ def rasterise(
         _draw_guide(cells, guide, scale, dark, signs)
     for curve in curves:
         _mark_outside(cells, curve.bins, scale, signs)
-        _mark_missing(cells, curve, scale, dark, signs)
+        _mark_missing(cells, curve.bins, scale, dark, signs)
     if cursor is not None and 0 <= cursor < columns:
         column = cursor // DOTS_WIDE
         free = dark[:, column] & (cells.glyphs[:, column] == ord(" "))
@@ -322,21 +329,24 @@ def _mark_outside(cells: Cells, bins: Envelope, scale: Scale, signs: Signs) -> N
 
 
 def _mark_missing(
-    cells: Cells, curve: Curve, scale: Scale, dark: NDArray[np.bool_], signs: Signs
+    cells: Cells, bins: Envelope, scale: Scale, dark: NDArray[np.bool_], signs: Signs
 ) -> None:
-    """Put the NaN sign at the height of the value before it, or above what is lit there."""
-    bins = curve.bins
+    """Put the NaN sign as near as a dark cell is to the value before it.
+
+    A column that is lit from top to bottom keeps its dots: the time line has the sign, too.
+    """
     where = _cells_with((bins.flags & NAN) != 0)
     if not len(where):
         return
     rows = len(cells.glyphs)
+    taken = (ord(signs.above), ord(signs.below), ord(signs.infinite))
     known = np.flatnonzero(~np.isnan(bins.last))
     for cell in where.tolist():
         before = np.searchsorted(known, cell * DOTS_WIDE + 1, side="right") - 1
         value = float(bins.last[known[max(before, 0)]]) if len(known) else None
         row = scale.row(value, rows) if value is not None else None
         row = rows // 2 if row is None else row
-        free = np.flatnonzero(dark[:, cell])
+        free = np.flatnonzero(dark[:, cell] & ~np.isin(cells.glyphs[:, cell], taken))
         if len(free):
-            row = int(free[np.argmin(np.abs(free - row))])
-        _put(cells, row, np.array([cell]), signs.nan, MISSING)
+            nearest = int(free[np.argmin(np.abs(free - row))])
+            _put(cells, nearest, np.array([cell]), signs.nan, MISSING)
