@@ -26,6 +26,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, get_args
 
+from vlamon.errors import VlamonError
+from vlamon.gpu import Sampler
 from vlamon.readings import Reading, settle
 from vlamon.records import (
     EpochRow,
@@ -43,6 +45,7 @@ from vlamon.wire import messages
 from vlamon.wire.address import AddressError, BoundSocket, Peer
 from vlamon.wire.blocklog import BlockLog, NoteLog
 from vlamon.wire.history import History
+from vlamon.wire.journal import NAME, Journal, JournalError, Past
 from vlamon.wire.orders import Order, OrderDesk
 from vlamon.wire.server import Server
 from vlamon.wire.sidecar import DRAIN, Item, NewAttempt, NewWeights, Sidecar, StatusChange
@@ -52,7 +55,7 @@ _STATUS_FIELDS = frozenset(item.name for item in dataclasses.fields(Status)) - {
 _EMITTERS: weakref.WeakSet[Emitter] = weakref.WeakSet()
 
 
-class EmitterError(Exception):
+class EmitterError(VlamonError):
     """The emitter could not be made; the message says why and what to do."""
 
 
@@ -124,30 +127,47 @@ class Emitter:
             self._orders = OrderDesk(os.geteuid())
             return
         info = _describe(self._boot, place, run, run_dir, weights, total_steps, steps_per_epoch)
-        self._start(place, info, dict(weights or {}), share, read_only)
+        self._start(place, info, run_dir, dict(weights or {}), share, read_only)
 
     def _start(
         self,
         place: str | None,
         info: RunInfo,
+        run_dir: str | os.PathLike[str] | None,
         weights: dict[str, float],
         share: bool,
         read_only: bool,
     ) -> None:
-        try:
-            bound = None if place is None else BoundSocket(place, share)
-        except AddressError as error:
-            raise EmitterError(str(error)) from error
-        history = History(info, BlockLog(), NoteLog())
+        bound, journal = _claim(place, run_dir, share)
+        past = Past() if journal is None else journal.past
+        self._attempt = past.last_attempt + 1
+        history = _continue(past, info, self._attempt)
         self._orders = OrderDesk(os.geteuid(), read_only)
         server = None if bound is None else Server(bound, history, self._orders, share)
+        if server is not None and journal is not None:
+            journal.wake = server.wake
+            history.fetch = journal.fetch
         self._sidecar = Sidecar(
-            self._inbox, history, self._orders, server, self._swallow, self._attempt
+            self._inbox,
+            history,
+            self._orders,
+            server,
+            journal,
+            self._swallow,
+            self._warn,
+            self._attempt,
         )
         if weights:
             self._append(NewWeights(_floats(weights)))
+        if past.next_seq:
+            self.event("note", text=f"the training started again: attempt {self._attempt}")
+        if past.torn:
+            lost, size = sum(torn.frames for torn in past.torn), sum(t.bytes for t in past.torn)
+            self._warn(f"the journal had {size} damaged bytes: about {lost} frames are lost")
+        self._sampler = Sampler(self._inbox.append)
         self._thread = threading.Thread(target=self._sidecar.run, name="vlamon", daemon=True)
         self._thread.start()
+        self._sampler.start()
         _EMITTERS.add(self)
         atexit.register(_close_at_exit, weakref.ref(self))
 
@@ -307,6 +327,9 @@ class Emitter:
         if first:
             self.event("note", text=f"vlamon left something out: {reason}", severity="warn")
 
+    def _warn(self, text: str) -> None:
+        self.event("warn", text=text)
+
     def _report_swallowed(self) -> None:
         more = self._swallowed - self._reported
         if more:
@@ -340,6 +363,7 @@ class Emitter:
             self.event("end", text=reason or "the training ended", severity=severity)
         self.status(state="ended")
         self._append = _discard
+        self._sampler.stop()
         self._sidecar.stopping.set()
         thread.join(2 * DRAIN + 1)
         _EMITTERS.discard(self)
@@ -351,6 +375,8 @@ class Emitter:
         self._swallow_lock = threading.Lock()
         if self._sidecar.server is not None:
             self._sidecar.server.abandon()
+        if self._sidecar.journal is not None:
+            self._sidecar.journal.abandon()
 
 
 def _discard(item: Item) -> None:
@@ -372,6 +398,37 @@ def _close_at_exit(reference: weakref.ref[Emitter]) -> None:
     if emitter is not None:
         failed = getattr(sys, "last_type", None)
         emitter.close(f"stopped by {failed.__name__}" if failed else "")
+
+
+def _claim(
+    place: str | None, run_dir: str | os.PathLike[str] | None, share: bool
+) -> tuple[BoundSocket | None, Journal | None]:
+    """Socket and journal, both or neither."""
+    bound = None
+    try:
+        bound = None if place is None else BoundSocket(place, share)
+        journal = None if run_dir is None else Journal(Path(run_dir) / NAME)
+    except (AddressError, JournalError) as error:
+        if bound is not None:
+            bound.close()
+        raise EmitterError(str(error)) from error
+    return bound, journal
+
+
+def _continue(past: Past, info: RunInfo, attempt: int) -> History:
+    """The history that earlier boots left, for this one to go on with."""
+    notes = NoteLog()
+    for at, message in past.notes:
+        if message.get("kind") == "end":
+            # Whoever joins now must not take an earlier boot's end for this one's.
+            message = message | {"kind": "note"}
+        notes.append(message, at)
+    known = {spec.name for spec in info.metrics}
+    earlier = tuple(spec for name, spec in past.metrics.items() if name not in known)
+    info = dataclasses.replace(
+        info, run_id=past.run_id or info.run_id, metrics=info.metrics + earlier
+    )
+    return History(info, BlockLog(past.next_seq), notes, attempt)
 
 
 def _describe(

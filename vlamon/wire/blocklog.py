@@ -45,10 +45,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What a cursor gets next: a frame that ends at row `end`."""
+    """What a cursor gets next: a frame with rows `seq` … `end - 1`."""
 
     end: int
     frame: bytes
+    seq: int
+    first_step: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +165,9 @@ class BlockLog:
                 assert entry.block is not None
                 entry.frame = _frame(entry.block)
                 self.held += len(entry.frame)
-            return Piece(entry.end, entry.frame)
-        return Piece(entry.end, _frame(self._tail(entry, seq)))
+            return Piece(entry.end, entry.frame, seq, entry.first_step)
+        tail = self._tail(entry, seq)
+        return Piece(entry.end, _frame(tail), seq, tail.first_step)
 
     def _tail(self, entry: Entry, seq: int) -> Block:
         """The rows of an entry from `seq` on: a reader's cursor stands inside a packed block."""

@@ -134,9 +134,11 @@ class Conversation:
         same_run = cursor.run_id == info.run_id
         cursor.seq = min(cursor.seq, start_seq) if same_run else 0
         cursor.note = min(cursor.note, start_note) if same_run else 0
-        cursor.shift = 0
-        if same_run and value_of(message, "attempt", int, 0) <= cursor.last_attempt:
-            cursor.shift = cursor.last_attempt + 1 - value_of(message, "attempt", int, 0)
+        # A trainer without journal counts its attempts from 0 again, while steps may only fall
+        # between attempts: so they go on from the last one seen.
+        attempt = value_of(message, "attempt", int, 0)
+        history = same_run and start_seq > 0
+        cursor.shift = 0 if history else max(0, cursor.last_attempt + 1 - attempt)
         cursor.run_id, cursor.boot = info.run_id, info.boot
         cursor.weights = {}
 

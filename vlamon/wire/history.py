@@ -30,7 +30,7 @@ class Fetch:
 class History:
     """One block log, one note log, the last GPU samples, the newest status and greeting."""
 
-    def __init__(self, info: RunInfo, log: BlockLog, notes: NoteLog) -> None:
+    def __init__(self, info: RunInfo, log: BlockLog, notes: NoteLog, attempt: int = 0) -> None:
         self.info = info
         self.log = log
         self.notes = notes
@@ -43,7 +43,7 @@ class History:
         self.status: Status | None = None
         self._status_frame: bytes | None = None
         self._gpu: deque[bytes] = deque(maxlen=GPU_SAMPLES)
-        self._boot = {"start_seq": log.end, "start_note": len(notes)}
+        self._boot = {"start_seq": log.end, "start_note": len(notes), "attempt": attempt}
         self._greeting: bytes | None = None
 
     def change_info(self, **changes: Any) -> None:

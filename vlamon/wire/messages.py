@@ -240,7 +240,7 @@ def _read_hello(message: Message) -> RunInfo:
         world_size=field(message, "world_size", int, 1),
         rank=field(message, "rank", int, 0),
         devices=_texts(message, "devices"),
-        metrics=_read_specs(message),
+        metrics=read_specs(field(message, "metrics", list, [])),
         total_steps=field(message, "total_steps", int, None),
         steps_per_epoch=field(message, "steps_per_epoch", int, None),
         control=field(message, "control", bool, False),
@@ -254,9 +254,10 @@ def _texts(message: Message, key: str) -> tuple[str, ...]:
     return tuple(values)
 
 
-def _read_specs(message: Message) -> tuple[MetricSpec, ...]:
+def read_specs(items: list[Any]) -> tuple[MetricSpec, ...]:
+    """Metrics as announced; raises ProtocolError, TypeError or ValueError for malformed ones."""
     specs = []
-    for item in field(message, "metrics", list, []):
+    for item in items:
         name, kind, weight, unit = item
         good = isinstance(name, str) and isinstance(unit, str) and kind in ("trained", "watched")
         if not good or not (weight is None or isinstance(weight, float | int)):
@@ -385,7 +386,7 @@ def _read_gap(message: Message) -> Gap:
 
 _READERS: Mapping[str, Callable[[Message], Record]] = {
     "hello": _read_hello,
-    "metrics": lambda message: MetricsAnnounced(_read_specs(message)),
+    "metrics": lambda message: MetricsAnnounced(read_specs(field(message, "metrics", list, []))),
     "batch": lambda message: block.record(block.from_message(message)),
     "epoch": _read_epoch,
     "gpu": _read_gpu,

@@ -29,6 +29,8 @@ STALL = 30.0
 _TURN = 4 << 20
 """Bytes for one subscriber before the others get their turn."""
 _READ = 32 << 10
+_FORGOTTEN = "older than the trainer's memory, and there is no journal to read it from"
+_DAMAGED = "the journal has lost them"
 
 
 @dataclass(eq=False, slots=True)
@@ -51,7 +53,6 @@ class Subscriber:
     status: int = 0
     greeting: int = 0
     fetch: Fetch | None = None
-    last_step: int | None = None
     blocked: bool = False
     """The kernel takes no more at the moment."""
     closing: bool = False
@@ -313,7 +314,7 @@ class Server:
         if self.history.fetch is not None:
             subscriber.fetch = self.history.fetch(subscriber.seq)
             return None
-        return self._skip(subscriber, piece)
+        return self._skip(subscriber, piece.resume, piece.resume_step, _FORGOTTEN)
 
     def _next_fetched(self, subscriber: Subscriber) -> bytes | None:
         """Rows that the journal's thread has read back; None while it is at it."""
@@ -322,19 +323,25 @@ class Server:
         if not fetch.done.is_set():
             return None
         if fetch.pieces:
-            piece = fetch.pieces.popleft()
+            piece = fetch.pieces[0]
+            if piece.seq > subscriber.seq:
+                return self._skip(subscriber, piece.seq, piece.first_step, _DAMAGED)
             subscriber.seq = piece.end
+            fetch.pieces.popleft()
             if not fetch.pieces:
                 subscriber.fetch = None
             return piece.frame
         subscriber.fetch = None
         gone = self.history.log.read(subscriber.seq)
-        return self._skip(subscriber, gone) if isinstance(gone, Forgotten) else None
+        if isinstance(gone, Forgotten):
+            return self._skip(subscriber, gone.resume, gone.resume_step, _DAMAGED)
+        return None
 
-    def _skip(self, subscriber: Subscriber, gone: Forgotten) -> bytes:
+    def _skip(
+        self, subscriber: Subscriber, resume: int, resume_step: int | None, reason: str
+    ) -> bytes:
         """Move the cursor forward and say what was lost."""
-        rows = gone.resume - subscriber.seq
-        subscriber.seq = gone.resume
-        last = None if gone.resume_step is None else gone.resume_step - 1
-        reason = "older than the trainer's memory, and there is no journal to read it from"
+        rows = resume - subscriber.seq
+        subscriber.seq = resume
+        last = None if resume_step is None else resume_step - 1
         return pack(messages.gap(Gap(rows, None, last, reason)))

@@ -15,11 +15,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vlamon.readings import Reading
-from vlamon.records import EpochRow, Event, Kind, MetricsAnnounced, MetricSpec, Reply, Status
+from vlamon.records import (
+    EpochRow,
+    Event,
+    GpuSample,
+    Kind,
+    MetricsAnnounced,
+    MetricSpec,
+    Reply,
+    Status,
+)
 from vlamon.wire import block as blocks
 from vlamon.wire import messages
 from vlamon.wire.block import Block, Row
 from vlamon.wire.history import History
+from vlamon.wire.journal import Journal
 from vlamon.wire.orders import OrderDesk
 from vlamon.wire.protocol import Message, ProtocolError
 from vlamon.wire.server import Server
@@ -59,6 +69,7 @@ Item = (
     tuple[int, float | None, float, dict[str, float] | Reading]
     | Event
     | EpochRow
+    | GpuSample
     | Reply
     | NewWeights
     | NewAttempt
@@ -75,14 +86,18 @@ class Sidecar:
         history: History,
         orders: OrderDesk,
         server: Server | None,
+        journal: Journal | None,
         swallow: Callable[[str], None],
+        warn: Callable[[str], None],
         attempt: int = 0,
     ) -> None:
         self.inbox = inbox
         self.history = history
         self.orders = orders
         self.server = server
+        self.journal = journal
         self.swallow = swallow
+        self.warn = warn
         self.attempt = attempt
         self.last_step: int | None = None
         """Step of the last row of this attempt."""
@@ -98,6 +113,9 @@ class Sidecar:
         self._status_at = -math.inf
         self._status_dirty = False
         self._serving = False
+        self._written = (-1, 0)
+        """Greeting and status that the journal has."""
+        self._journal_failed = False
 
     # ---- the thread ----
 
@@ -116,7 +134,7 @@ class Sidecar:
             self.swallow(f"the sidecar failed: {type(error).__name__}: {error}"[:200])
         server = self.server
         if server is None:
-            self.stopping.wait(wait)
+            time.sleep(wait)
             return
         try:
             server.serve(0.0 if self.inbox and len(self.inbox) >= _BATCH else wait)
@@ -131,7 +149,7 @@ class Sidecar:
             self._serving = self.orders.serving
             self.history.change_info(control=self._serving)
         self._tell_status()
-        self.history.log.forget(None)
+        self._keep_journal()
 
     def _take_rest(self) -> None:
         """What the script logged last, with a moment for the GPU's last copies."""
@@ -145,16 +163,17 @@ class Sidecar:
         self.orders.close()
         self._status_at = -math.inf
         self._turn(0.0)
-        server = self.server
-        if server is None:
-            return
+        end = time.monotonic() + DRAIN
         try:
-            server.say_goodbye("the training ended")
-            end = time.monotonic() + DRAIN
-            while server.subscribers and time.monotonic() < end:
-                server.serve(0.02)
+            if self.server is not None:
+                self.server.say_goodbye("the training ended")
+                while self.server.subscribers and time.monotonic() < end:
+                    self.server.serve(0.02)
         finally:
-            server.close()
+            if self.journal is not None:
+                self.journal.close(max(0.5, end - time.monotonic()))
+            if self.server is not None:
+                self.server.close()
 
     # ---- from the training thread ----
 
@@ -176,6 +195,8 @@ class Sidecar:
             self._note(messages.event(self._placed(item)))
         elif isinstance(item, EpochRow):
             self._note(messages.epoch(replace(item, attempt=self.attempt)))
+        elif isinstance(item, GpuSample):
+            self._take_gpu(item)
         elif isinstance(item, Reply):
             self.orders.answer(item)
         elif isinstance(item, NewWeights):
@@ -189,6 +210,14 @@ class Sidecar:
             self._status_dirty = True
             if "state" in item.fields:
                 self._status_at = -math.inf
+
+    def _take_gpu(self, sample: GpuSample) -> None:
+        names = tuple(device.name for device in sample.devices)
+        if names != self.history.info.devices:
+            self.history.change_info(devices=names)
+        frame = self.history.add_gpu(sample)
+        if self.journal is not None:
+            self.journal.add_frame(frame)
 
     def _placed(self, event: Event) -> Event:
         """The event with the attempt, and where the script named none the step, it happened at."""
@@ -250,7 +279,9 @@ class Sidecar:
 
     def _note(self, message: Message) -> None:
         self._flush_rows()
-        self.history.notes.append(message, self.history.log.end)
+        frame = self.history.notes.append(message, self.history.log.end)
+        if self.journal is not None:
+            self.journal.add_frame(frame)
 
     def _flush_rows(self) -> None:
         """The rows so far become a block; what comes next stands behind it."""
@@ -271,6 +302,29 @@ class Sidecar:
     def _append(self, block: Block) -> None:
         self.history.log.append(block, opens=self._announced)
         self._announced = False
+        if self.journal is not None:
+            self.journal.add_block(block, dict(self.history.log.weights))
+
+    # ---- journal ----
+
+    def _keep_journal(self) -> None:
+        """Greeting and status into the journal, and its failure, once, to everybody."""
+        log, journal = self.history.log, self.journal
+        if journal is None:
+            log.forget(None)
+            return
+        greetings, statuses = self._written
+        if greetings != self.history.greetings:
+            journal.add_frame(self.history.greeting)
+        if statuses != self.history.statuses and journal.tick_due:
+            journal.add_frame(self.history.status_frame)
+            statuses = self.history.statuses
+        self._written = (self.history.greetings, statuses)
+        journal.tick()
+        if journal.failure and not self._journal_failed:
+            self._journal_failed = True
+            self.warn(f"the journal {journal.path} stopped ({journal.failure}); training goes on")
+        log.forget(None if journal.failure else journal.flushed_seq)
 
     # ---- status ----
 

@@ -1,0 +1,95 @@
+"""`vlamon relay`: carries a training's socket over stdin and stdout, for use behind ssh."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import sys
+
+import click
+
+from vlamon.errors import VlamonError
+from vlamon.wire.address import connect
+
+_READ = 256 << 10
+_HELD = 1 << 20
+"""Bytes held for a side that does not read; beyond that the other side waits."""
+
+
+class NoTraining(VlamonError):
+    """Nothing serves the socket."""
+
+    exit_code = 3
+
+
+@click.command("relay")
+@click.option("--socket", "path", required=True, type=click.Path(), help="The training's socket.")
+def command(path: str) -> None:
+    """Carry a training's socket over stdin and stdout.
+
+    `ssh node vlamon relay --socket /tmp/vla.sock` is what `vlamon watch --ssh` runs at the far
+    end. Exits 3 where no training serves the socket.
+    """
+    try:
+        connection = connect(path, timeout=5.0)
+    except OSError as error:
+        raise NoTraining(f"no training serves {path}: {error.strerror or error}") from error
+    with connection:
+        connection.setblocking(False)
+        relay(connection, sys.stdin.fileno(), sys.stdout.fileno())
+
+
+def relay(connection: socket.socket, source: int, sink: int) -> None:
+    """Copy both ways until either side ends. A slow side makes the other wait; nothing is lost."""
+    for descriptor in (source, sink):
+        os.set_blocking(descriptor, False)
+    upward = bytearray()
+    downward = bytearray()
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection, selectors.EVENT_READ, "socket")
+        selector.register(source, selectors.EVENT_READ, "source")
+        writable = False
+        while True:
+            events = selectors.EVENT_READ * (len(downward) < _HELD)
+            events |= selectors.EVENT_WRITE * bool(upward)
+            selector.modify(connection, events or selectors.EVENT_WRITE, "socket")
+            if bool(downward) != writable:
+                writable = bool(downward)
+                if writable:
+                    selector.register(sink, selectors.EVENT_WRITE, "sink")
+                else:
+                    selector.unregister(sink)
+            for key, mask in selector.select():
+                if key.data == "socket" and mask & selectors.EVENT_READ:
+                    data = connection.recv(_READ)
+                    if not data:
+                        _drain(sink, downward)
+                        return
+                    downward += data
+                elif key.data == "source":
+                    data = os.read(source, _READ)
+                    if not data:
+                        return
+                    upward += data
+            _write(downward, sink)
+            if upward:
+                try:
+                    del upward[: connection.send(upward)]
+                except BlockingIOError:
+                    continue
+
+
+def _write(held: bytearray, sink: int) -> None:
+    if held:
+        try:
+            del held[: os.write(sink, held[: 64 << 10])]
+        except BlockingIOError:
+            return
+
+
+def _drain(sink: int, held: bytearray) -> None:
+    """Last words to a reader that is still there."""
+    os.set_blocking(sink, True)
+    while held:
+        _write(held, sink)

@@ -1,0 +1,80 @@
+"""A training on another machine, through `ssh HOST vlamon relay`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import subprocess
+
+from vlamon.sources import SourceError
+from vlamon.sources.stream import StreamSource
+
+ENTRY = "vlamon relay"
+"""What is run at the far end; `$VLAMON_REMOTE` names another place of vlamon there."""
+
+
+class PipeStream:
+    """The pipes of a running ssh as a Stream."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._process = process
+        self._in = process.stdout.fileno()
+        self._out = process.stdin.fileno()
+        os.set_blocking(self._in, False)
+        os.set_blocking(self._out, False)
+
+    def fileno(self) -> int:
+        """What ssh writes."""
+        return self._in
+
+    def write_fileno(self) -> int:
+        """What ssh reads."""
+        return self._out
+
+    def receive(self, size: int) -> bytes:
+        """What has come."""
+        return os.read(self._in, size)
+
+    def send(self, data: bytes) -> int:
+        """What the pipe takes."""
+        return os.write(self._out, data)
+
+    def close(self) -> None:
+        """End ssh; it dies with its pipes, and is made to if it does not."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        self._process.terminate()
+        try:
+            self._process.wait(2.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class SshSource(StreamSource):
+    """Records of the training that serves `path` on `host`. ssh itself asks for passwords.
+
+    `target` is `[user@]host:/path/of.sock`; options come from the user's ssh configuration.
+    """
+
+    def __init__(self, target: str, rows: bool = True, ssh: tuple[str, ...] = ("ssh",)) -> None:
+        host, colon, path = target.partition(":")
+        if not host or not colon or not path or host.startswith("-"):
+            raise SourceError(f"{target!r} names no socket; write it as host:/tmp/vla.sock")
+        super().__init__(target, rows)
+        entry = os.environ.get("VLAMON_REMOTE", ENTRY)
+        self._command = [*ssh, "-T", host, f"{entry} --socket {shlex.quote(path)}"]
+
+    def _open(self) -> PipeStream:
+        try:
+            process = subprocess.Popen(
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+        except OSError as error:
+            raise SourceError(f"cannot run {self._command[0]}: {error.strerror}") from error
+        return PipeStream(process)
