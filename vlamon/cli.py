@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tail": ("vlamon.commands.tail", "Watch a training through its log files."),
     "status": ("vlamon.commands.status", "Say in a line what a training does right now."),
     "ctl": ("vlamon.commands.ctl", "Order a checkpoint, a rollback, a pause and more."),
+    "relay": ("vlamon.commands.relay", "Carry a training's socket over stdin and stdout."),
     "explain": ("vlamon.commands.explain", "Explain a metric: formula, range, what to do."),
 }
 """Name to (module with a click command called `command`, one line of help)."""

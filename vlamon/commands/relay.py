@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import selectors
-import socket
+import socket as sockets
 import sys
 
 import click
@@ -24,13 +24,16 @@ class NoTraining(VlamonError):
 
 
 @click.command("relay")
-@click.option("--socket", "path", required=True, type=click.Path(), help="The training's socket.")
-def command(path: str) -> None:
+@click.option("--socket", metavar="PATH", help="The training's socket; found where there is one.")
+def command(socket: str | None) -> None:
     """Carry a training's socket over stdin and stdout.
 
     `ssh node vlamon relay --socket /tmp/vla.sock` is what `vlamon watch --ssh` runs at the far
     end. Exits 3 where no training serves the socket.
     """
+    from vlamon.sources.discovery import chosen_socket
+
+    path = chosen_socket(socket)
     try:
         connection = connect(path, timeout=5.0)
     except OSError as error:
@@ -40,7 +43,7 @@ def command(path: str) -> None:
         relay(connection, sys.stdin.fileno(), sys.stdout.fileno())
 
 
-def relay(connection: socket.socket, source: int, sink: int) -> None:
+def relay(connection: sockets.socket, source: int, sink: int) -> None:
     """Copy both ways until either side ends. A slow side makes the other wait; nothing is lost."""
     for descriptor in (source, sink):
         os.set_blocking(descriptor, False)

@@ -59,22 +59,27 @@ class PipeStream:
 class SshSource(StreamSource):
     """Records of the training that serves `path` on `host`. ssh itself asks for passwords.
 
-    `target` is `[user@]host:/path/of.sock`; options come from the user's ssh configuration.
+    `host` is what ssh takes, with the options of the user's ssh configuration; without `path` the
+    far end looks for the socket itself.
     """
 
-    def __init__(self, target: str, rows: bool = True, ssh: tuple[str, ...] = ("ssh",)) -> None:
-        host, colon, path = target.partition(":")
-        if not host or not colon or not path or host.startswith("-"):
-            raise SourceError(f"{target!r} names no socket; write it as host:/tmp/vla.sock")
-        super().__init__(target, rows)
+    def __init__(
+        self,
+        host: str,
+        path: str | None = None,
+        rows: bool = True,
+        ssh: tuple[str, ...] = ("ssh",),
+    ) -> None:
+        if not host or host.startswith("-"):
+            raise SourceError(f"{host!r} is no host; write it as node or user@node")
+        super().__init__(f"{host}:{path}" if path else host, rows)
         entry = os.environ.get("VLAMON_REMOTE", ENTRY)
-        self._command = [*ssh, "-T", host, f"{entry} --socket {shlex.quote(path)}"]
+        place = f" --socket {shlex.quote(path)}" if path else ""
+        self._command = [*ssh, "-T", host, entry + place]
 
     def _open(self) -> PipeStream:
         try:
-            process = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-            )
+            process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         except OSError as error:
             raise SourceError(f"cannot run {self._command[0]}: {error.strerror}") from error
         return PipeStream(process)

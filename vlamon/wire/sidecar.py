@@ -113,8 +113,9 @@ class Sidecar:
         self._status_at = -math.inf
         self._status_dirty = False
         self._serving = False
-        self._written = (-1, 0)
-        """Greeting and status that the journal has."""
+        self._greeting_written = -1
+        """The greeting that the journal has; likewise the status."""
+        self._status_written = 0
         self._journal_failed = False
 
     # ---- the thread ----
@@ -143,6 +144,7 @@ class Sidecar:
             self.stopping.wait(wait)  # a fault that comes back must not spin
 
     def _look(self) -> None:
+        self._write_greeting()
         self._take()
         self._flush_rows()
         if self._serving != self.orders.serving:
@@ -307,19 +309,20 @@ class Sidecar:
 
     # ---- journal ----
 
+    def _write_greeting(self) -> None:
+        if self.journal is not None and self._greeting_written != self.history.greetings:
+            self._greeting_written = self.history.greetings
+            self.journal.add_frame(self.history.greeting)
+
     def _keep_journal(self) -> None:
-        """Greeting and status into the journal, and its failure, once, to everybody."""
+        """Status into the journal, and its failure, once, to everybody."""
         log, journal = self.history.log, self.journal
         if journal is None:
             log.forget(None)
             return
-        greetings, statuses = self._written
-        if greetings != self.history.greetings:
-            journal.add_frame(self.history.greeting)
-        if statuses != self.history.statuses and journal.tick_due:
+        if self._status_written != self.history.statuses and journal.tick_due:
             journal.add_frame(self.history.status_frame)
-            statuses = self.history.statuses
-        self._written = (self.history.greetings, statuses)
+            self._status_written = self.history.statuses
         journal.tick()
         if journal.failure and not self._journal_failed:
             self._journal_failed = True
