@@ -32,6 +32,7 @@ def _induce_help() -> str:
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
 @click.option("--induce", multiple=True, metavar="KIND@SAMPLE", help=_induce_help())
 @click.option("--weights", type=click.Path(path_type=Path), help="Safetensors to start from.")
+@click.option("--max-seconds", type=float, help="End in order after this long.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--no-emit", is_flag=True, help="No socket and no journal.")
 @click.option("--list-presets", is_flag=True, help="Name the presets and leave.")
@@ -46,6 +47,7 @@ def main(
     overrides: tuple[str, ...],
     induce: tuple[str, ...],
     weights: Path | None,
+    max_seconds: float | None,
     device: str,
     no_emit: bool,
     list_presets: bool,
@@ -69,6 +71,7 @@ def main(
             resume=resume,
             induce=induce,
             device=device,
+            max_seconds=max_seconds,
             emit=not no_emit,
             weights=weights,
         )

@@ -40,7 +40,7 @@ def train(run: Run) -> str:
     epoch_log = begin_epoch(run)
     run.model.train()
     while run.progress.step < steps:
-        if control.obey(run) == "stop":
+        if control.obey(run) == "stop" or run.must_end():
             run.checkpoint()
             return "stopped"
         measured = one_step(run)
@@ -97,9 +97,10 @@ def report(run: Run, measured: Measured, epoch_log: EpochLog) -> None:
             epoch=measured.step / run.config.loop.steps_per_epoch,
             **values,
             total=total,
-            samples_per_s=samples / measured.seconds,
-            tokens_per_s=tokens / measured.seconds,
-            data_time=measured.data_seconds,
+            samples_per_second=samples / measured.seconds,
+            tokens_per_second=tokens / measured.seconds,
+            time=measured.seconds,
+            data=measured.data_seconds,
         )
     # The reference's logs hold 0 for a batch without actions, and every other term in its order.
     values.setdefault("loss_ct", 0.0)

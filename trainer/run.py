@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import random
+import signal
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +54,8 @@ class Options:
     """`auto`, `cpu` or `cuda`."""
     emit: bool = True
     """False for a run without emitter, to measure what emission costs."""
+    max_seconds: float | None = None
+    """End in order after this long."""
     weights: Path | None = None
     """Directory of safetensors shards to start from."""
 
@@ -96,8 +100,13 @@ class Run:
     """Checkpoints on disk."""
     outcome: str = field(default="")
     """How the training ended; empty while it runs."""
+    started: float = field(default_factory=time.monotonic)
+    """When the run was built, on the monotonic clock."""
+    terminated: bool = False
+    """Whether SIGTERM asked the training to end at the next step."""
 
     def __enter__(self) -> Self:
+        signal.signal(signal.SIGTERM, lambda *_: setattr(self, "terminated", True))
         if self.emitter is not None:
             self.emitter.status(state="training", step=self.progress.step)
         return self
@@ -120,6 +129,12 @@ class Run:
             self.emitter.close(self.outcome or "failed")
         if error is None:
             distributed.leave()
+
+    def must_end(self) -> bool:
+        """Whether a signal or the clock asks to end early; one answer on all ranks."""
+        limit = self.options.max_seconds
+        late = limit is not None and time.monotonic() - self.started > limit
+        return bool(self.ranks.agree(int(self.terminated or late)))
 
     def phase(self, phase: Phase) -> None:
         """Tell the monitors which part of the step begins."""

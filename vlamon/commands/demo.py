@@ -1,0 +1,114 @@
+"""`vlamon demo`: a small but real training on this machine, an explosion, and what follows."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from vlamon.commands.appearance import appearance
+from vlamon.commands.present import mode_for, present
+from vlamon.errors import VlamonError
+from vlamon.tui.options import Options
+
+STEPS = 240
+EXPLODES_AT_STEP = 110
+BATCH = 8
+SECONDS = 90
+"""A slow machine ends the training after this long; the whole stays below two minutes."""
+PATIENCE = 60.0
+"""Seconds that the training may take to load torch and to serve its socket."""
+
+
+@click.command()
+@click.option("--preset", default="tiny", show_default=True, help="Preset of the training.")
+@click.option("--steps", default=STEPS, show_default=True, type=click.IntRange(min=1))
+@click.option("--keep", is_flag=True, help="Keep the run's directory and say where it is.")
+@appearance
+def command(preset: str, steps: int, keep: bool, plain: bool, json: bool, options: Options) -> int:
+    """Train a small VLA model on this machine and watch it explode and recover.
+
+    The training is a process of its own; it ends when this command does, and its files go with it
+    unless --keep is given. Needs the trainer: pip install 'vlamon[trainer]'.
+    """
+    if importlib.util.find_spec("torch") is None or importlib.util.find_spec("trainer") is None:
+        raise VlamonError("the demo trains for real: install it with pip install 'vlamon[trainer]'")
+    from vlamon.sources.socket import SocketSource
+
+    with run_directory(keep) as run_dir, training(run_dir, preset, steps) as socket:
+        return present(SocketSource(socket), mode_for(plain=plain, json=json), options)
+
+
+@contextmanager
+def run_directory(keep: bool) -> Iterator[Path]:
+    """A directory for the run that is gone afterwards, unless it is to be kept."""
+    path = Path(tempfile.mkdtemp(prefix="vlamon-demo-"))
+    try:
+        yield path
+    finally:
+        if keep:
+            click.echo(f"vlamon: the run is kept in {path}", err=True)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def training(run_dir: Path, preset: str, steps: int) -> Iterator[Path]:
+    """A training that serves the socket it yields; stopped when the block is left."""
+    socket, output = run_dir / "vla.sock", run_dir / "stdout.txt"
+    order = [sys.executable, "-m", "trainer", "--preset", preset, "--name", "demo"]
+    order += ["--socket", str(socket), "--run-dir", str(run_dir), "--steps", str(steps)]
+    order += ["--max-seconds", str(SECONDS), "--set", f"loop.batch={BATCH}"]
+    order += ["--set", "loop.steps_per_epoch=80", "--set", "loop.validation_samples=16"]
+    order += ["--induce", f"lr_jump@{EXPLODES_AT_STEP * BATCH}"]
+    with output.open("wb") as log:
+        # A session of its own: Ctrl-C is for the dashboard, which then ends the training in order.
+        process = subprocess.Popen(
+            order,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        _wait_for(socket, process, output)
+        yield socket
+    finally:
+        _stop(process)
+
+
+def _wait_for(socket: Path, process: subprocess.Popen[bytes], output: Path) -> None:
+    click.echo("vlamon: starting a training on this machine …", err=True)
+    deadline = time.monotonic() + PATIENCE
+    while not socket.exists():
+        if process.poll() is not None:
+            said = output.read_text(errors="replace").strip().splitlines()
+            last = said[-1] if said else f"exit code {process.returncode}"
+            raise VlamonError(f"the demo's training could not start: {last}")
+        if time.monotonic() > deadline:
+            raise VlamonError(
+                f"the demo's training did not serve its socket within {PATIENCE:g} s;"
+                " run `python -m trainer --preset micro --steps 5` to see what it does"
+            )
+        time.sleep(0.05)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    for order, patience in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
+        if process.poll() is not None:
+            return
+        os.killpg(process.pid, order)
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            continue
