@@ -26,17 +26,17 @@ def command(socket: str | None, as_json: bool, timeout: float) -> int:
     """
     with Talk(socket) as talk:
         info = talk.greet(timeout)
-        status = talk.wait(_status, min(timeout, SETTLE)) or talk.status
-        latest = dict(talk.source.latest)
+
+        def settled(_: Record) -> bool | None:
+            return True if talk.status is not None and talk.source.latest else None
+
+        talk.wait(settled, min(timeout, SETTLE))
+        status, latest = talk.status, dict(talk.source.latest)
     if as_json:
         click.echo(as_line(info, status, latest))
     else:
         click.echo(sentence(info, status, latest, time.time()))
     return 0
-
-
-def _status(record: Record) -> Status | None:
-    return record if isinstance(record, Status) else None
 
 
 def as_line(info: RunInfo, status: Status | None, latest: dict[str, float]) -> str:

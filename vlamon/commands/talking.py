@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import TypeVar
@@ -35,6 +36,7 @@ class Talk:
         self.path = chosen_socket(socket)
         self.status: Status | None = None
         self._source = SocketSource(self.path, rows=False)
+        self._unread: deque[Record] = deque()
 
     def __enter__(self) -> Talk:
         return self
@@ -72,11 +74,13 @@ class Talk:
         """The first thing that `wanted` makes of a record, None after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0:
-            try:
-                records = self._source.read(min(left, 0.25))
-            except SourceError as error:
-                raise NoTrainer(str(error)) from error
-            for record in records:
+            if not self._unread:
+                try:
+                    self._unread.extend(self._source.read(min(left, 0.25)))
+                except SourceError as error:
+                    raise NoTrainer(str(error)) from error
+            while self._unread:
+                record = self._unread.popleft()
                 if isinstance(record, Status):
                     self.status = record
                 found = wanted(record)
