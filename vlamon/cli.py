@@ -23,6 +23,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("vlamon.commands.status", "Say in a line what a training does right now."),
     "ctl": ("vlamon.commands.ctl", "Order a checkpoint, a rollback, a pause and more."),
     "relay": ("vlamon.commands.relay", "Carry a training's socket over stdin and stdout."),
+    "replay": ("vlamon.commands.replay", "Play a journal back, at any speed."),
+    "export": ("vlamon.commands.export", "Write a journal or a log as CSV or JSON Lines."),
     "explain": ("vlamon.commands.explain", "Explain a metric: formula, range, what to do."),
 }
 """Name to (module with a click command called `command`, one line of help)."""

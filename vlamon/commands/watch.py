@@ -17,13 +17,11 @@ from vlamon.tui.options import Options
 @click.option("--socket", metavar="PATH", help="The training's socket; waited for where it is not.")
 @click.option("--ssh", metavar="HOST:SOCKET", help="A socket on another machine, through ssh.")
 @click.option("--auto-rollback", is_flag=True, help="Order a rollback when an explosion comes.")
-@click.option("--follow", is_flag=True, help="Follow the journal of a run that still writes it.")
 @appearance
 def command(
     journal: str | None,
     socket: str | None,
     ssh: str | None,
-    follow: bool,
     plain: bool,
     json: bool,
     options: Options,
@@ -31,17 +29,18 @@ def command(
     """Watch a running training: its whole history at once, then live.
 
     Without --socket it is looked for in $VLAMON_SOCKET, $XDG_RUNTIME_DIR/vlamon/*.sock and
-    /tmp/vla*.sock. JOURNAL opens a run.vlaj (or a run's directory) whole.
+    /tmp/vla*.sock. JOURNAL opens a run.vlaj (or the directory it lies in) whole, and follows it
+    while a training writes it.
     """
     if sum(given is not None for given in (journal, socket, ssh)) > 1:
         raise click.UsageError("JOURNAL, --socket and --ssh exclude each other")
     if options.auto_rollback and options.read_only:
         raise click.UsageError("--auto-rollback gives orders, --read-only forbids them")
     mode: Mode = mode_for(plain=plain, json=json)
-    return present(_source(journal, socket, ssh, follow), mode, options)
+    return present(_source(journal, socket, ssh), mode, options)
 
 
-def _source(journal: str | None, socket: str | None, ssh: str | None, follow: bool) -> Source:
+def _source(journal: str | None, socket: str | None, ssh: str | None) -> Source:
     if ssh is not None:
         from vlamon.sources.ssh import SshSource
 
@@ -50,14 +49,19 @@ def _source(journal: str | None, socket: str | None, ssh: str | None, follow: bo
     if journal is not None and not _is_socket(journal):
         from vlamon.sources.journal import JournalSource
 
-        path = os.path.join(journal, "run.vlaj") if os.path.isdir(journal) else journal
-        if not os.path.exists(path):
-            raise SourceError(f"{path} does not exist; a live training is watched with --socket.")
-        return JournalSource(path, follow=follow)
+        return JournalSource(journal_path(journal))
     from vlamon.sources.discovery import chosen_socket
     from vlamon.sources.socket import SocketSource
 
     return SocketSource(chosen_socket(socket or journal))
+
+
+def journal_path(given: str) -> str:
+    """The journal itself, where a run's directory was named."""
+    path = os.path.join(given, "run.vlaj") if os.path.isdir(given) else given
+    if not os.path.exists(path):
+        raise SourceError(f"{path} does not exist; a live training is watched with --socket.")
+    return path
 
 
 def _is_socket(path: str) -> bool:
