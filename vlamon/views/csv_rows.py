@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from vlamon.errors import VlamonError
-from vlamon.records import Record
+from vlamon.records import BatchBlock, EpochBlock, IntervalBlock, Record
 from vlamon.views.json_lines import json_objects
 
 PREFERRED = ("batch", "interval", "epoch")
@@ -62,18 +62,18 @@ def _columns(records: Iterable[Record]) -> tuple[dict[str, dict[str, None]], Cou
 
 def _summary(record: Record) -> tuple[str, Iterable[str], int]:
     """Kind, names and rows of a record, without a look at its cells where it is a block."""
-    columns: Mapping[str, Any] | None = getattr(record, "columns", None)
-    rows: int = getattr(record, "rows", 1)
+    if isinstance(record, BatchBlock):
+        return "batch", _apart("batch", record.columns), record.rows
+    if isinstance(record, EpochBlock):
+        return "epoch", _apart("epoch", record.columns), record.rows
+    if isinstance(record, IntervalBlock):
+        names = {**dict.fromkeys(record.printed), **dict.fromkeys(record.metrics)}
+        return "interval", _apart("interval", names), record.rows
     first = next(iter(json_objects(record)), None)
     if first is None or first["kind"] not in AXES:
         return "", (), 0
     kind = str(first["kind"])
-    if columns is not None:
-        return kind, columns, rows
-    printed = getattr(record, "printed", None)
-    if printed is not None:
-        return kind, {**dict.fromkeys(printed), **dict.fromkeys(record.metrics)}, rows  # type: ignore[union-attr]
-    return kind, _flat(first).keys() - set(AXES[kind]), rows
+    return kind, [name for name in _flat(first) if name not in AXES[kind]], 1
 
 
 def _rows(records: Iterable[Record], kind: str) -> Iterator[Mapping[str, Any]]:
@@ -86,15 +86,22 @@ def _rows(records: Iterable[Record], kind: str) -> Iterator[Mapping[str, Any]]:
 def _flat(line: dict[str, Any]) -> dict[str, Any]:
     """A line's axes and its metrics side by side."""
     kind = line["kind"]
-    flat = {name: line.get(name) for name in AXES[kind]}
+    flat: dict[str, Any] = {name: line.get(name) for name in AXES[kind]}
     if kind == "interval":
-        flat |= {name: numbers[0] for name, numbers in line["printed"].items() if numbers}
+        printed = {name: numbers[0] for name, numbers in line["printed"].items() if numbers}
+        flat |= _apart(kind, printed)
     if kind == "gpu":
         for device in line["devices"]:
             flat |= {f"gpu{device['index']}_{key}": device[key] for key in GPU_FIELDS}
         if line["process"] is not None:
             flat |= {f"process_{key}": value for key, value in line["process"].items()}
-    return flat | line.get("metrics", {})
+    return flat | _apart(kind, line.get("metrics", {}))
+
+
+def _apart(kind: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Metrics by column name: the meter `time` must not stand in the column of the time stamp."""
+    axes = AXES[kind]
+    return {f"metric_{name}" if name in axes else name: cell for name, cell in metrics.items()}
 
 
 GPU_FIELDS = ("util", "memory_used", "memory_total", "temperature", "power", "clock_sm")
