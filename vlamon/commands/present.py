@@ -40,6 +40,7 @@ def _screen(source: Source, options: Options) -> int:
     from vlamon.sources.feed import Feed
     from vlamon.tui.app import Dashboard
 
+    _give_the_screen_a_terminal()
     feed = Feed(source)
     try:
         code = Dashboard(feed, options).run()
@@ -92,10 +93,23 @@ def _plain_encoder() -> Callable[[Record], Iterable[bytes]]:
     return encode
 
 
-def free_stdin_for_the_screen() -> int:
-    """Move a piped stdin aside and give the terminal its place; returns the pipe's new number."""
-    pipe = os.dup(0)
-    terminal = os.open("/dev/tty", os.O_RDWR)
-    os.dup2(terminal, 0)
-    os.close(terminal)
-    return pipe
+def _give_the_screen_a_terminal() -> None:
+    """Textual reads keys from stdin and paints on stderr: put the terminal there.
+
+    Stdin is a pipe in `train.py | vlamon tail -`, stderr a file in `vlamon watch 2> errors`. The
+    pipe lives on under another number, which `sources.bytestream` is told.
+    """
+    if not os.isatty(0):
+        from vlamon.sources import bytestream
+
+        try:
+            terminal = os.open("/dev/tty", os.O_RDWR)
+        except OSError as error:
+            raise SourceError(
+                "there is no terminal to read keys from; use --plain or --json."
+            ) from error
+        bytestream.STDIN.number = os.dup(0)
+        os.dup2(terminal, 0)
+        os.close(terminal)
+    if not os.isatty(2):
+        sys.__stderr__ = os.fdopen(os.dup(1), "w", encoding="utf-8")  # type: ignore[misc]

@@ -56,36 +56,47 @@ class ByteStream(Protocol):
 def open_stream(path: str, *, follow: bool) -> ByteStream:
     """The stream for a path; `-` is stdin."""
     if path == "-":
-        return Pipe(0)
+        return Pipe(STDIN)
     if os.path.isdir(path):
         raise SourceError(f"{path} is a directory: name the log file in it.")
     if _is_gzip(path):
         return Gzip(path)
     if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
-        return Pipe(_opened(path))
+        return Pipe(Descriptor(_opened(path)))
     if not follow and not os.path.exists(path):
         raise SourceError(f"{path} does not exist; without --once it would be waited for.")
     return GrowingFile(path, follow=follow)
 
 
+@dataclass(slots=True)
+class Descriptor:
+    """A file descriptor by its present number."""
+
+    number: int
+
+
+STDIN = Descriptor(0)
+"""Where what is piped in can be read; a screen moves it, for it needs 0 to read keys."""
+
+
 class Pipe:
     """Stdin or a named pipe."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: Descriptor) -> None:
         self._descriptor = descriptor
 
     def read(self, timeout: float) -> Chunk:
         """What the writer wrote; the end where it closed."""
-        ready, _, _ = select.select([self._descriptor], [], [], timeout)
+        ready, _, _ = select.select([self._descriptor.number], [], [], timeout)
         if not ready:
             return Chunk(caught_up=True)
-        data = os.read(self._descriptor, READ)
+        data = os.read(self._descriptor.number, READ)
         return Chunk(data, end=not data)
 
     def close(self) -> None:
         """Leave stdin to the process; close what was opened."""
-        if self._descriptor > 2:
-            os.close(self._descriptor)
+        if self._descriptor is not STDIN:
+            os.close(self._descriptor.number)
 
 
 class Gzip:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from vlamon.records import Command, Link, Record
+from vlamon.records import Command, Link, Record, RunInfo
 from vlamon.sources import Source, SourceError
 from vlamon.sources.logfile import LogFile
 
@@ -19,6 +20,7 @@ class Together:
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = list(sources)
+        self._info: RunInfo | None = None
 
     @property
     def finished(self) -> bool:
@@ -31,11 +33,30 @@ class Together:
         records: list[Record] = []
         for source in going:
             # While one of them still has much to say, nobody waits for another.
-            records += source.read(0.0 if records else timeout / len(going))
+            came = source.read(0.0 if records else timeout / len(going))
+            records += [record for one in came if (record := self._merged(one)) is not None]
         if not self.finished:
             ended = [r for r in records if isinstance(r, Link) and r.state == "ended"]
             records = [r for r in records if r not in ended]
         return records
+
+    def _merged(self, record: Record) -> Record | None:
+        """One card for the run: the first file names it, a later one adds what that left open."""
+        if not isinstance(record, RunInfo):
+            return record
+        before = self._info
+        if before is None:
+            self._info = record
+            return record
+        self._info = replace(
+            before,
+            total_steps=before.total_steps or record.total_steps,
+            steps_per_epoch=before.steps_per_epoch or record.steps_per_epoch,
+            metrics=before.metrics
+            + tuple(spec for spec in record.metrics if spec not in before.metrics),
+            source=f"{before.source} {record.source}",
+        )
+        return self._info
 
     def send(self, command: Command) -> None:
         """Hand an order to the first source that takes one."""
