@@ -85,6 +85,11 @@ class Dashboard(DeltaDisplay, App[int]):
         """Give a clock that never jumps."""
         return time.monotonic()
 
+    @property
+    def utc_offset(self) -> float:
+        """Give the viewer's time zone in seconds east of UTC."""
+        return float(time.localtime(self.clock()).tm_gmtoff)
+
     # Life
 
     def get_default_screen(self) -> Screen[Any]:

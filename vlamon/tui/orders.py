@@ -46,7 +46,7 @@ class Orders:
     _read: int = 0
     _answered: set[str] = field(default_factory=set)
 
-    def give(self, name: str, now: float, **args: Any) -> Notice:
+    def give(self, name: str, now: float, /, **args: Any) -> Notice:
         """Send an order; the notice says that it is on its way, or why it is not."""
         if self.read_only:
             return Notice("read-only: no orders from here", "warn")

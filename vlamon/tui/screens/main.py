@@ -1,9 +1,306 @@
-"""The dashboard's screen."""
+"""The dashboard's screen: what is new calls, orders and answers; keys open the dialogs."""
 
 from __future__ import annotations
 
-from vlamon.tui.screens.painting import PaintingScreen
+from dataclasses import replace
+
+from textual import events
+from textual.binding import Binding
+from textual.worker import get_current_worker
+
+from vlamon.analysis.liveness import Alive
+from vlamon.records import Event
+from vlamon.tui.alerts import Alerts
+from vlamon.tui.bindings import KEYS, Key, keys_for
+from vlamon.tui.moment import Moment
+from vlamon.tui.numbers import count
+from vlamon.tui.orders import Notice, Orders
+from vlamon.tui.screens.steering import SteeringScreen
+from vlamon.tui.widgets.events import EventsPanel, sentence
+from vlamon.tui.widgets.keys import Hint, KeysLine
+from vlamon.tui.widgets.status_line import pulse_words
 
 
-class MainScreen(PaintingScreen):
-    """x"""
+class MainScreen(SteeringScreen):
+    """Everything that a person sees and does."""
+
+    BINDINGS = [Binding(key.keys, key.action, key.words, show=False) for key in KEYS]  # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__()
+        options = self.dashboard.options
+        self.orders = Orders(self.feed, options.read_only)
+        self.alerts = Alerts()
+        self._was_live = False
+        self._alarmed = False
+        self._asked: set[str] = set()
+        self._explosion: Event | None = None
+        self._opened = self.dashboard.monotonic()
+        shown = sorted((key for key in keys_for(options.read_only) if key.footer), key=_rank)
+        footer = self.panels["footer"]
+        assert isinstance(footer, KeysLine)
+        footer.hints = [Hint(key.label, key.words, key.action) for key in shown]
+
+    # What is new
+
+    def react(self, moment: Moment) -> None:
+        """Hear events and replies; alert, order and ask where that is due."""
+        now = self.dashboard.monotonic()
+        fresh = self.alerts.hear(self.store.events, self._heart.newest, self._caught_up(moment))
+        for event in fresh:
+            if event.kind in ("explode", "trainer_error"):
+                self._explosion = event if event.kind == "explode" else self._explosion
+                self.dashboard.alert(self._run_name(), f"{event.kind}: {sentence(event)}")
+            if self.dashboard.options.auto_rollback:
+                said = self.orders.roll_back_by_itself(
+                    event, self.store.status, self._served(), now
+                )
+                if said is not None:
+                    self.say(said)
+        heard = self.orders.hear(self.store.replies, now)
+        if heard is not None:
+            self.say(heard)
+        self._watch_pulse(moment.alive)
+        self._ask(moment)
+        self.dashboard.set_terminal_title(self._title(moment))
+
+    def _caught_up(self, moment: Moment) -> bool:
+        """Say whether what arrives now is news: the link lives and history has been read."""
+        if moment.alive.pulse in ("waiting", "reconnecting", "failed"):
+            return False
+        status, rows = self.store.status, self.store.rows
+        if status is None:
+            return self.dashboard.monotonic() - self._opened > 1.0
+        last = int(self.store.steps(rows - 1, rows)[0]) if rows else -1
+        return last >= status.step - 64
+
+    def _watch_pulse(self, alive: Alive) -> None:
+        """Alert once when a run that was seen alive falls silent or its source fails."""
+        if alive.pulse == "live":
+            self._was_live, self._alarmed = True, False
+        elif alive.alarming and self._was_live and not self._alarmed:
+            self._alarmed = True
+            self.alerts.unseen += 1
+            self.dashboard.alert(self._run_name(), pulse_words(alive)[1])
+
+    def _ask(self, moment: Moment) -> None:
+        """Open the rollback dialog when the guard waits for a person, once an explosion."""
+        if moment.deadline is None or moment.read_only or not self._served():
+            return
+        status = self.store.status
+        key = f"{status.deadline}" if status is not None else ""
+        if key in self._asked or len(self.app.screen_stack) > 1:
+            return
+        self._asked.add(key)
+        self.app.call_later(self.action_rollback)
+
+    def retouch(self, moment: Moment) -> Moment:
+        """Add notice, alerts and findings."""
+        notice = self.current_notice()
+        return replace(
+            moment,
+            unseen=self.alerts.unseen,
+            notice=notice.text,
+            notice_role=notice.role,
+            diagnoses=self.findings(),
+        )
+
+    def findings(self) -> tuple[tuple[str, str, str], ...]:
+        """Give the guard's verdicts, newest first, and what was lost on the way here."""
+        found: list[tuple[str, str, str]] = []
+        for event in reversed(self.store.events):
+            if event.kind == "autopsy" and len(found) < 3:
+                verdict = str(event.data.get("verdict", "")) or "autopsy"
+                found.append(("warn", f"{verdict} at {count(event.step)}", event.text))
+        lost = sum(gap.rows for gap in self.store.gaps)
+        if lost:
+            reason = self.store.gaps[-1].reason
+            found.append(("muted", f"{count(lost)} batches were not received", reason))
+        return tuple(found)
+
+    def _title(self, moment: Moment) -> str:
+        """Write the terminal's title: pulse, progress in whole percent, name, alerts."""
+        word = pulse_words(replace(moment.alive, text=""))[1]
+        if moment.alive.pulse == "silent":
+            word = "SILENT"
+        status, info = self.store.status, self.store.info
+        done = ""
+        if status is not None and info is not None and info.total_steps:
+            done = f" {status.step * 100 // info.total_steps} %"
+        alerts = f"({self.alerts.unseen}) " if self.alerts.unseen else ""
+        return f"{alerts}{word}{done} · {self._run_name()}"
+
+    def _run_name(self) -> str:
+        info = self.store.info
+        return info.name if info is not None and info.name else "vlamon"
+
+    def _served(self) -> bool:
+        info = self.store.info
+        return info is not None and info.control
+
+    # Acting
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Hide orders where the dashboard may not give any."""
+        if self.dashboard.options.read_only:
+            return not any(key.order and key.action == action for key in KEYS)
+        return True
+
+    def order(self, name: str, /, **args: object) -> None:
+        """Give an order and say so."""
+        if not self._served():
+            said = Notice("this run takes no orders", "warn")
+        else:
+            said = self.orders.give(name, self.dashboard.monotonic(), **args)
+        self.say(said)
+        self.paint(force=True)
+
+    def action_checkpoint(self) -> None:
+        """Order a checkpoint."""
+        self.order("checkpoint")
+
+    def action_pause(self) -> None:
+        """Order a pause, or to go on."""
+        status = self.store.status
+        self.order("resume" if status is not None and status.state == "paused" else "pause")
+
+    def action_rollback(self) -> None:
+        """Open the dialog with the snapshots."""
+        if not self._served():
+            self.order("rollback")
+            return
+        from vlamon.tui.screens.rollback import rollback_dialog
+
+        event = self._explosion
+
+        def chosen(answer: str | None) -> None:
+            if answer == "resume":
+                self.order("resume")
+            elif answer is not None:
+                args: dict[str, object] = {"to": int(answer)} if answer != "newest" else {}
+                if event is not None:
+                    args["event"] = event.id
+                self.order("rollback", **args)
+
+        self.app.push_screen(rollback_dialog(self, event), chosen)
+
+    def action_note(self) -> None:
+        """Ask for a note and send it."""
+        from vlamon.tui.screens.prompt import Prompt
+
+        def typed(text: str | None) -> None:
+            if text:
+                self.order("note", text=text)
+
+        status = self.store.status
+        at = f" at step {count(status.step)}" if status is not None else ""
+        lines = ("Everyone who watches sees it; it stays in the journal.",)
+        check = lambda text: "" if text else "a note needs a text"  # noqa: E731
+        self.app.push_screen(Prompt(f"note{at}", lines, check), typed)
+
+    def action_set(self) -> None:
+        """Ask for a name and a value and send them."""
+        from vlamon.tui.screens.prompt import Prompt
+        from vlamon.tui.settings import parse_setting, settable, what_is_wrong
+
+        names = settable(self.store)
+
+        def typed(text: str | None) -> None:
+            if text:
+                name, value = parse_setting(text)
+                self.order("set", name=name, value=value)
+
+        lines = ("name value, such as: loss_ct 5", f"names: {', '.join(names)}")
+        prompt = Prompt("set", lines, lambda text: what_is_wrong(text, names))
+        self.app.push_screen(prompt, typed)
+
+    def action_acknowledge(self) -> None:
+        """Take the alerts as seen."""
+        seen = self.alerts.acknowledge()
+        words = f"{seen} alert{'s' * (seen != 1)} acknowledged" if seen else "no alerts"
+        self.say(Notice(words, "muted"))
+        self.paint(force=True)
+
+    # Dialogs and files
+
+    def action_help(self) -> None:
+        """Show every key."""
+        from vlamon.tui.screens.help import help_page
+
+        self.app.push_screen(help_page(self.dashboard))
+
+    def action_explain(self) -> None:
+        """Explain the leading chart's metric."""
+        from vlamon.tui.screens.explanation import explanation_page
+
+        chart = self.leading_chart()
+        name = chart.picture.metrics[0] if chart is not None else "closs"
+        self.app.push_screen(explanation_page(name, self.store))
+
+    def action_metrics(self) -> None:
+        """Find, pin and hide metrics."""
+        from vlamon.tui.screens.metrics import metrics_dialog
+
+        self.app.push_screen(metrics_dialog(self), lambda _: self.paint(force=True))
+
+    def action_themes(self) -> None:
+        """Choose a theme, previewed live."""
+        from vlamon.tui.screens.theme_choice import theme_dialog
+
+        before = self.dashboard.palette.theme.name
+
+        def chosen(name: str | None) -> None:
+            self.dashboard.choose_theme(before if name is None else name)
+
+        self.app.push_screen(theme_dialog(self.dashboard), chosen)
+
+    def action_palette(self) -> None:
+        """Open the command palette."""
+        self.app.action_command_palette()
+
+    def action_snapshot(self) -> None:
+        """Save the screen as SVG."""
+        from vlamon.tui.keeping import save_screen
+
+        self.say(save_screen(self.dashboard, self._run_name()))
+        self.paint(force=True)
+
+    def action_export(self) -> None:
+        """Save the batches as CSV, on a thread: a long run takes seconds."""
+        self.say(Notice("writing the run as CSV", "accent"))
+        self.paint(force=True)
+        self.run_worker(self._export, thread=True, exclusive=True, group="export")
+
+    def _export(self) -> None:
+        from vlamon.tui.keeping import save_rows
+
+        worker = get_current_worker()
+        said = save_rows(self.store, self.feed.lock, self._run_name(), lambda: worker.is_cancelled)
+        self.app.call_from_thread(self._told, said)
+
+    def _told(self, said: Notice) -> None:
+        self.say(said)
+        self.paint(force=True)
+
+    def action_leave(self) -> None:
+        """Leave; the training goes on."""
+        self.app.exit(0)
+
+    # Mouse
+
+    async def on_click(self, event: events.Click) -> None:
+        """Run the clicked hint, or jump to the clicked event."""
+        panel = event.widget
+        if isinstance(panel, KeysLine):
+            action = panel.action_at(event.x)
+            if action:
+                await self.run_action(action)
+        elif isinstance(panel, EventsPanel) and self.moment is not None:
+            with self.feed.lock:
+                chosen = panel.event_at(self.moment, event.y)
+                if chosen is not None:
+                    self.choose_event(chosen.id)
+
+
+def _rank(key: Key) -> int:
+    return key.footer

@@ -80,7 +80,8 @@ class PaintingScreen(Screen[None]):
         self.maximised = ""
         self.event_id = ""
         self.moment: Moment | None = None
-        self._made: dict[tuple[str, Group], Chart] = {}
+        self._made: dict[Group, Chart] = {}
+        self._grouped: tuple[object, list[Group]] = ((), [])
         self._heart = Heart()
         frames = SLOW_FRAMES if options.low_bandwidth else FRAMES
         self._pace = Pacer(1 / frames)
@@ -259,8 +260,12 @@ class PaintingScreen(Screen[None]):
 
     def groups(self) -> list[Group]:
         """Give the charts that the run's metrics make."""
-        trained = set(self.store.weights_at())
-        return groups(self.store.metrics, trained, self.pinned, self.hidden)
+        metrics = self.store.metrics
+        key = (metrics, len(self.store.specs), tuple(self.pinned), frozenset(self.hidden))
+        if self._grouped[0] != key:
+            trained = {name for name, spec in self.store.specs.items() if spec.kind == "trained"}
+            self._grouped = (key, groups(metrics, trained, self.pinned, self.hidden))
+        return self._grouped[1]
 
     def needs(self, charts: int) -> Needs:
         """Say what there is to show."""
@@ -303,10 +308,10 @@ class PaintingScreen(Screen[None]):
 
     def _chart(self, group: Group) -> Chart:
         title = self.chart_title(group)
-        made = self._made.get((title, group))
+        made = self._made.get(group)
         if made is None:
-            for key in [key for key in self._made if key[1].name == group.name]:
-                self._made.pop(key).remove()
+            for other in [other for other in self._made if other.name == group.name]:
+                self._made.pop(other).remove()
             made = Chart(
                 group.metrics,
                 title,
@@ -314,8 +319,9 @@ class PaintingScreen(Screen[None]):
                 palette=self.dashboard.palette,
                 **self.chart_extras(group),
             )
-            self._made[title, group] = made
+            self._made[group] = made
             self.mount(made)
+        made.picture.title = title
         return made
 
     def chart_title(self, group: Group) -> str:
@@ -328,7 +334,7 @@ class PaintingScreen(Screen[None]):
 
     def group_of(self, chart: Chart) -> Group | None:
         """Give the group that a chart draws."""
-        return next((key[1] for key, made in self._made.items() if made is chart), None)
+        return next((group for group, made in self._made.items() if made is chart), None)
 
 
 def _put(widget: Chart | RowPanel, place: Place | None) -> None:

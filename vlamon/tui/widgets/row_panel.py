@@ -60,6 +60,8 @@ class RowPanel(Widget):
     """
 
     can_focus = False
+    ground = "background"
+    """Role of the background that the rows are written on."""
 
     class Stale(Message):
         """The panel has another size and must be drawn again; the screen alone reads the store."""
@@ -94,7 +96,12 @@ class RowPanel(Widget):
             if key == self._key:
                 return
         self._key = key
-        rows = list(self.rows(moment, width, height))[:height]
+        self.put(self.rows(moment, width, height))
+
+    def put(self, found: Sequence[Row]) -> None:
+        """Show these rows; only those that differ from what is on screen are painted."""
+        width, height = self.size
+        rows = list(found)[:height]
         rows += [()] * (height - len(rows))
         whole = width != self._width or len(rows) != len(self._rows)
         changed = [index for index, row in enumerate(rows) if whole or row != self._rows[index]]
@@ -141,5 +148,6 @@ class RowPanel(Widget):
         segments = []
         for text, role in fit(row, width):
             text = clean(text)
+            role = role if self.ground == "background" else f"{role} on {self.ground}"
             segments.append(Segment(plain(text) if ascii_only else text, style(role)))
         return Strip(segments, width)
