@@ -283,6 +283,7 @@ def make_emitter(config: TrainConfig, options: Options, objectives: Objectives) 
         weights=objectives.weights,
         total_steps=config.loop.steps,
         steps_per_epoch=config.loop.steps_per_epoch,
+        vocab=config.model.vocab,
     )
 
 

@@ -22,6 +22,7 @@ import uuid
 import weakref
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, get_args
@@ -97,6 +98,7 @@ class Emitter:
         weights: Mapping[str, float] | None = None,
         total_steps: int | None = None,
         steps_per_epoch: int | None = None,
+        vocab: int | None = None,
         share: bool = False,
         read_only: bool = False,
     ) -> None:
@@ -126,7 +128,8 @@ class Emitter:
             self._append = _discard
             self._orders = OrderDesk(os.geteuid())
             return
-        info = _describe(self._boot, place, run, run_dir, weights, total_steps, steps_per_epoch)
+        info = _describe(self._boot, place, run, run_dir, weights)
+        info = replace(info, total_steps=total_steps, steps_per_epoch=steps_per_epoch, vocab=vocab)
         self._start(place, info, run_dir, dict(weights or {}), share, read_only)
 
     def _start(
@@ -437,8 +440,6 @@ def _describe(
     run: str,
     run_dir: str | os.PathLike[str] | None,
     weights: Mapping[str, float] | None,
-    total_steps: int | None,
-    steps_per_epoch: int | None,
 ) -> RunInfo:
     """Who we are, from the arguments and the process."""
     where = str(Path(run_dir).resolve()) if run_dir is not None else place or ""
@@ -462,8 +463,6 @@ def _describe(
         metrics=tuple(
             MetricSpec(name, "trained", float(weight)) for name, weight in (weights or {}).items()
         ),
-        total_steps=total_steps,
-        steps_per_epoch=steps_per_epoch,
     )
 
 

@@ -83,6 +83,8 @@ class RunInfo:
     """Planned number of steps, where known."""
     steps_per_epoch: int | None = None
     """Batches in an epoch, where known."""
+    vocab: int | None = None
+    """Size of the vocabulary, where known: a random guess scores a closs of ln(vocab)."""
     control: bool = False
     """Whether orders are served at a step boundary."""
     source: str = ""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 PULL = "pull_"
 """Prefix of a metric that carries a term's share of the gradient on the shared trunk, 0 to 1."""
-COSINE = "pull_cos_"
-"""Prefix of a metric that carries the cosine between two terms' gradients, `pull_cos_<a>_<b>`."""
+COSINE = "conflict_"
+"""Prefix of a metric that carries the cosine between two terms' gradients, `conflict_<a>_<b>`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ PATIENCE = 10.0
 class Sender(Protocol):
     """The feed's way to the trainer."""
 
-    def send(self, name: str, **args: Any) -> str:
+    def send(self, name: str, /, **args: Any) -> str:
         """Order something; gives the order's id, raises an error with a sentence otherwise."""
         ...
 

@@ -1,17 +1,15 @@
-"""Which charts there are: metrics in groups, the known ones first, unknown ones each alone."""
+"""Which charts there are: the run's metrics in groups, in the order of the catalogue.
+
+Slots of one family share a chart, so do the ranks and the validation splits of one metric; a metric
+that the catalogue has never heard of gets a chart of its own, behind the known ones.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-_SLOT = re.compile(r"(?P<stem>.+?)_(?P<slot>\d{1,2})\Z")
-
-_FIRST = ("closs", "loss_ct", "z_loss", "l1_loss_action")
-"""Groups in front, in this order; trained terms that are not named here come next."""
-_LAST = ("lr", "grad_norm", "time", "data", "samples/sec", "max mem")
-"""Groups that are looked at last."""
+from vlamon.catalogue import Entry, entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +17,7 @@ class Group:
     """One chart."""
 
     name: str
-    """The metric, or the stem of a family of slots."""
+    """The metric, or what a family of lines has in common."""
     metrics: tuple[str, ...]
     """Lines of the chart."""
 
@@ -30,45 +28,40 @@ def groups(
     pinned: Sequence[str] = (),
     hidden: Collection[str] = (),
 ) -> list[Group]:
-    """Group metrics into charts: pinned ones first, hidden ones left out, slots together."""
+    """Group metrics into charts: pinned ones first, hidden ones left out."""
     families: dict[str, list[str]] = {}
     for name in metrics:
         if name not in hidden:
-            families.setdefault(_family(name, metrics), []).append(name)
-    made = [Group(stem, tuple(sorted(names, key=_slot_order))) for stem, names in families.items()]
+            families.setdefault(_family(entry(name)), []).append(name)
+    made = [Group(stem, tuple(sorted(names, key=_in_chart))) for stem, names in families.items()]
 
     def rank(group: Group) -> tuple[int, int]:
         pins = [pinned.index(name) for name in group.metrics if name in pinned]
         if pins:
             return 0, min(pins)
-        if group.name in _FIRST:
-            return 1, _FIRST.index(group.name)
-        if group.metrics[0] in trained:
-            return 2, 0
-        if group.name in _LAST:
-            return 4, _LAST.index(group.name)
-        if group.name.startswith("pull_"):
-            return 4, len(_LAST)
-        return 3, 0
+        known = entry(group.metrics[0])
+        if group.metrics[0] in trained and not known.known:
+            return 1, 35  # a term that only this run has stands behind the known losses
+        return 2 if known.split else 1, known.order
 
     return sorted(made, key=rank)
 
 
-def _family(name: str, metrics: Sequence[str]) -> str:
-    """Give the stem of a slot metric that has siblings, else the name itself."""
-    found = _SLOT.match(name)
-    if not found:
-        return name
-    stem = found["stem"]
-    siblings = sum(
-        1 for other in metrics if (match := _SLOT.match(other)) and match["stem"] == stem
-    )
-    return stem if siblings > 1 or stem == "l1_loss_action" else name
+def _family(known: Entry) -> str:
+    stem = known.name
+    if known.rank is not None:
+        stem = f"{known.family} by rank"
+    elif known.slot is not None:
+        stem = f"{known.family}"
+    if known.split not in ("", "train"):
+        return f"val {known.family}"
+    return stem
 
 
-def _slot_order(name: str) -> tuple[int, str]:
-    found = _SLOT.match(name)
-    return (int(found["slot"]), name) if found else (-1, name)
+def _in_chart(name: str) -> tuple[str, int, int, str]:
+    known = entry(name)
+    slot = -1 if known.slot is None else known.slot
+    return known.split, -1 if known.rank is None else known.rank, slot, name
 
 
 def matching(metrics: Sequence[str], words: str) -> list[str]:

@@ -243,6 +243,7 @@ def _read_hello(message: Message) -> RunInfo:
         metrics=read_specs(field(message, "metrics", list, [])),
         total_steps=field(message, "total_steps", int, None),
         steps_per_epoch=field(message, "steps_per_epoch", int, None),
+        vocab=field(message, "vocab", int, None),
         control=field(message, "control", bool, False),
     )
 

@@ -48,7 +48,7 @@ class FakeFeed:
         if self.on_change is not None:
             self.on_change()
 
-    def send(self, name: str, **args: Any) -> str:
+    def send(self, name: str, /, **args: Any) -> str:
         """Remember an order; its id is `order-1` and so on."""
         if self.refuse_to_send:
             raise RuntimeError(self.refuse_to_send)
@@ -91,6 +91,7 @@ def info(**changes: Any) -> RunInfo:
         "metrics": tuple(MetricSpec(name, "trained", weight) for name, weight in WEIGHTS.items()),
         "total_steps": 52_480,
         "steps_per_epoch": 1312,
+        "vocab": 65_536,
         "control": True,
     }
     return RunInfo(**{**values, **changes})

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from vlamon.catalogue import entry, words
 from vlamon.tui.numbers import number
 from vlamon.tui.rows import Row
 from vlamon.tui.screens.page import Page
@@ -21,10 +22,11 @@ def explanation_page(name: str, store: RunStore) -> Page:
 
     def write(width: int) -> Sequence[Row]:
         rows: list[Row] = []
-        for line in _entry(name):
-            for part in textwrap.wrap(line, width - 2) or [""]:
-                rows.append(((f" {part}", "foreground"),))
-        rows.append(())
+        for heading, text in _paragraphs(name):
+            if heading:
+                rows.append(((f" {heading}", "accent"),))
+            rows += [((f" {part}", "foreground"),) for part in textwrap.wrap(text, width - 2)]
+            rows.append(())
         rows.append(((" newest  ", "muted"), (number(latest), "title bold")))
         if spec is not None:
             weight = f", weight {spec.weight:g}" if spec.weight is not None else ""
@@ -34,5 +36,18 @@ def explanation_page(name: str, store: RunStore) -> Page:
     return Page(name, write)
 
 
-def _entry(name: str) -> list[str]:
-    return [name]
+def _paragraphs(name: str) -> list[tuple[str, str]]:
+    text, known = words(name), entry(name)
+    if text is None:
+        return [("", f"The catalogue has no entry for {name}; the run sends it as it is.")]
+    found = [("", f"{text.title[:1].upper()}{text.title[1:]}. {text.meaning}")]
+    found += [("formula", text.formula), ("how to read it", text.reading)]
+    found.append(("what to do", text.advice))
+    facts = []
+    if known.typical is not None:
+        facts.append(f"healthy between {known.typical[0]:g} and {known.typical[1]:g}")
+    if known.guess is not None:
+        facts.append(f"a random guess scores {known.guess:.4g} ({known.guess_label})")
+    if facts:
+        found.append(("figures", "; ".join(facts) + "."))
+    return [(heading, part) for heading, part in found if part]

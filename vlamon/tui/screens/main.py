@@ -15,7 +15,9 @@ from vlamon.tui.bindings import KEYS, Key, keys_for
 from vlamon.tui.moment import Moment
 from vlamon.tui.numbers import count
 from vlamon.tui.orders import Notice, Orders
+from vlamon.tui.panels import Group
 from vlamon.tui.screens.steering import SteeringScreen
+from vlamon.tui.widgets.contribution import short_weight
 from vlamon.tui.widgets.events import EventsPanel, sentence
 from vlamon.tui.widgets.keys import Hint, KeysLine
 from vlamon.tui.widgets.status_line import pulse_words
@@ -39,7 +41,7 @@ class MainScreen(SteeringScreen):
         shown = sorted((key for key in keys_for(options.read_only) if key.footer), key=_rank)
         footer = self.panels["footer"]
         assert isinstance(footer, KeysLine)
-        footer.hints = [Hint(key.label, key.words, key.action) for key in shown]
+        footer.hints = [Hint(key.label.replace("→", "←→"), key.words, key.action) for key in shown]
 
     # What is new
 
@@ -137,6 +139,13 @@ class MainScreen(SteeringScreen):
     def _served(self) -> bool:
         info = self.store.info
         return info is not None and info.control
+
+    def chart_title(self, group: Group) -> str:
+        """Name a chart, with the weight that a trained term starts with."""
+        spec = self.store.specs.get(group.metrics[0])
+        if spec is None or spec.weight in (None, 1.0) or len(group.metrics) > 1:
+            return group.name
+        return f"{group.name} ×{short_weight(spec.weight)}"
 
     # Acting
 

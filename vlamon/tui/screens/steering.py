@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from vlamon.catalogue import DEFAULT_VOCAB, entry
 from vlamon.tui.cursor import row_at, telling_row, x_of_row
 from vlamon.tui.orders import Notice
 from vlamon.tui.panels import Group
+from vlamon.tui.raster import Guide
 from vlamon.tui.screens.painting import PaintingScreen
 from vlamon.tui.ticks import Axis
 from vlamon.tui.viewport import Extent, Window
@@ -233,7 +235,8 @@ class SteeringScreen(PaintingScreen):
             ascii_only=self.dashboard.ascii_only,
             utc_offset=self.dashboard.utc_offset,
         )
-        return {"look": look}
+        vocab = self.store.info.vocab if self.store.info is not None else None
+        return {"look": look, "guides": guides_of(group, vocab)}
 
     def action_maximise(self) -> None:
         """Give the leading chart the whole screen, or give it back."""
@@ -257,6 +260,23 @@ class SteeringScreen(PaintingScreen):
         now = choices.index(self.lower) if self.lower in choices else 0
         self.lower = choices[(now + 1) % len(choices)]
         self.paint(force=True)
+
+
+def guides_of(group: Group, vocab: int | None) -> tuple[Guide, ...]:
+    """Give the random-guess line of a chart, for the run's own vocabulary.
+
+    A run that does not say how large its vocabulary is gets the line of the full model in closs
+    alone, with that vocabulary in its label: a line must not claim more than is known.
+    """
+    known = entry(group.metrics[0], vocab or DEFAULT_VOCAB)
+    if known.guess is None or known.split or known.family.startswith("acc"):
+        return ()
+    label = f"{known.guess_label} {known.guess:.4g}"
+    if known.guess_needs_vocab and vocab is None:
+        if known.family != "closs":
+            return ()
+        label = f"ln {DEFAULT_VOCAB:,} {known.guess:.4g}"
+    return (Guide(known.guess, "guess", label),)
 
 
 def _scale(log: bool) -> str:

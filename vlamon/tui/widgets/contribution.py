@@ -65,7 +65,7 @@ def _term_row(term: Term, index: int, width: int, pulls: bool, moment: Moment) -
     row: list[tuple[str, str]] = [
         (" " + shorten(term.name, name_cells, glyphs.ellipsis).ljust(name_cells), role)
     ]
-    weight = f"{glyphs.times}{_weight(term.weight)}"
+    weight = f"{glyphs.times}{short_weight(term.weight)}"
     row.append((weight.ljust(WEIGHT_CELLS), "muted"))
     used = 1 + name_cells + WEIGHT_CELLS
     if pulls and not narrow:
@@ -87,7 +87,10 @@ def _term_row(term: Term, index: int, width: int, pulls: bool, moment: Moment) -
     return fit(tuple(row), width)
 
 
-def _weight(weight: float) -> str:
+def short_weight(weight: float | None) -> str:
+    """Write a weight as people type it: 10, 0.5, 1e-5."""
+    if weight is None:
+        return "–"
     if weight and abs(weight) < 1e-3:
         mantissa, exponent = f"{weight:.2g}".split("e") if "e" in f"{weight:.2g}" else ("", "")
         return f"{mantissa}e{int(exponent)}" if exponent else f"{weight:.2g}"

@@ -82,8 +82,8 @@ def _figures(device: Device, moment: Moment, width: int) -> Row:
     if device.clock_sm is not None and width >= 72:
         row.append((f" {device.clock_sm}MHz", "muted"))
     if device.throttle:
-        reasons = ", ".join(device.throttle) if width >= 60 else device.throttle[0]
-        row.append((f" {glyphs.warn} {shorten(reasons, max(6, width // 4))}", "warn"))
+        reasons = " " + ", ".join(device.throttle) if width >= 56 else ""
+        row.append((f" {glyphs.warn}{shorten(reasons, max(6, width // 4))}", "warn"))
     return tuple(row)
 
 

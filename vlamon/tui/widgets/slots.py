@@ -13,7 +13,7 @@ from vlamon.tui.widgets.row_panel import RowPanel, framed
 
 L1 = "l1_loss_action_"
 ACCURACY = "acc_action_"
-OUTSIDE = "outside_action"
+OUTSIDE = "action_outside"
 NO_ACTION_YET = 0.94
 """Above this an L1 says that the argmax is no action token yet, not that the controller is bad."""
 
@@ -26,8 +26,8 @@ def slot_metrics(names: Sequence[str]) -> list[str]:
 
 def outside_share(moment: Moment) -> float | None:
     """Give the share of predicted action tokens outside the action range, where it is sent."""
-    for name in moment.store.metrics:
-        if name.startswith(OUTSIDE):
+    for name in (OUTSIDE, "outside_action_range"):
+        if name in moment.store.metrics:
             return moment.store.latest(name)
     return None
 
