@@ -32,6 +32,16 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Masked:
+    """Image codes of the prompt that were hidden from the model."""
+
+    at: Tensor
+    """[K] flat positions (row · T + t), whose hidden states have to guess the code there."""
+    codes: Tensor
+    """[K] ids of the codes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Right-padded rows on one device, with the layout found when they were collated."""
 
@@ -49,6 +59,8 @@ class Batch:
     """Kind of each row."""
     sources: tuple[str, ...] = ()
     """Origin of each row."""
+    masked: Masked | None = None
+    """Image codes hidden for masked reconstruction; None without it."""
 
     @property
     def rows(self) -> int:
@@ -62,8 +74,15 @@ class Batch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The same batch on a device."""
+        masked = self.masked
+        if masked is not None:
+            masked = Masked(
+                masked.at.to(device, non_blocking=non_blocking),
+                masked.codes.to(device, non_blocking=non_blocking),
+            )
         return replace(
             self,
+            masked=masked,
             input_ids=self.input_ids.to(device, non_blocking=non_blocking),
             labels=self.labels.to(device, non_blocking=non_blocking),
             lengths=self.lengths.to(device, non_blocking=non_blocking),

@@ -67,7 +67,7 @@ def run(coupling: str, seed: int) -> RunResult:
     energy_model = EnergyModel(MODEL.hidden, EnergyConfig(width=32, heads=4))
     task = EnergyTask(policy, energy_model, Coupling.named(coupling), learning_rate=1e-3)
     data = ToyTask(seed)
-    objectives = Objectives({"closs": 0.0, "z_loss": 0.0, "loss_ct": 1.0})
+    objectives = Objectives({"closs": 0.0, "z_loss": 0.0, "loss_ct": 1.0, "energy": 1.0})
     head = list(policy.action_head.parameters())
     trunk = [p for p in policy.model.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [{"params": head}, *([{"params": trunk}] if trunk else [])]
@@ -84,9 +84,8 @@ def run(coupling: str, seed: int) -> RunResult:
         shown: float | None = None
         if task.policy_turn(step) and len(losses) < UPDATES:
             outputs = policy(batch, keep_layers=task.keep_layers, project=False)
-            shared = task.before_update(outputs, step)
-            loss = objectives(outputs)
-            total = task.policy_weight() * loss.total + (0.0 if shared is None else shared)
+            loss = objectives(task.before_update(outputs, step))
+            total = task.policy_weight() * loss.total
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(total)
             nn.utils.clip_grad_norm_(policy.parameters(), 1.0)

@@ -33,6 +33,8 @@ class Decoded:
 
     hidden: Tensor
     """[B, T, D] after the final norm."""
+    embedded: Tensor
+    """[B, T, D] token embeddings, before any position has seen another."""
     layers: tuple[Tensor, ...]
     """Stream after each layer (before the final norm); empty unless asked for."""
     last_mlp: LastMlp
@@ -173,7 +175,7 @@ class ChameleonModel(nn.Module):
         self, input_ids: Tensor, mask: Tensor | None = None, keep_layers: bool = False
     ) -> Decoded:
         """Runs rows [B, T]; `mask` [B, T, T] is True where a position may look, None is causal."""
-        x = self.embed_tokens(input_ids)
+        embedded = x = self.embed_tokens(input_ids)
         config = self.config
         cos, sin = rotary(
             input_ids.shape[1], config.hidden // config.heads, config.rope_theta, x.device
@@ -185,7 +187,9 @@ class ChameleonModel(nn.Module):
             x, last_mlp = layer(x, cos, sin, heads_mask)
             if keep_layers:
                 kept.append(x)
-        return Decoded(hidden=self.norm(x), layers=tuple(kept), last_mlp=last_mlp)
+        return Decoded(
+            hidden=self.norm(x), embedded=embedded, layers=tuple(kept), last_mlp=last_mlp
+        )
 
 
 def action_mask(action_block: Tensor, after_images: Tensor) -> Tensor:

@@ -44,6 +44,8 @@ class Layout:
     """[P, H, 7] actions decoded from the labels."""
     action_valid: Tensor
     """[P, H, 7] whether that dimension was labelled (a truncated block has fewer)."""
+    labelled: tuple[int, ...]
+    """Labelled dimensions of the batch by step of the chunk."""
     block: Tensor
     """[N] number of the labelled action or image block that a target is inside, -1 elsewhere."""
     block_slot: Tensor
@@ -121,6 +123,7 @@ def find_layout(input_ids: Tensor, labels: Tensor) -> Layout:
         longest_prefix=max(prefixes, default=0),
         actions=actions,
         action_valid=action_valid,
+        labelled=tuple(action_valid.sum((0, 2)).tolist()),
         block=torch.from_numpy(block_of[:, 1:][valid]),
         block_slot=torch.tensor([b.slot for b in blocks], dtype=torch.int64),
         block_is_action=torch.tensor([b.is_action for b in blocks], dtype=torch.bool),

@@ -31,6 +31,14 @@ class Outputs:
     """Layers (if asked for) and the last MLP."""
     image_weight: float
     """Weight of image codes in closs."""
+    masked: TokenStatistics | None = None
+    """Logit statistics where image codes were masked; None for a batch without masks."""
+    patches: Tensor | None = None
+    """[K, P] pixels expected at the masked positions; None without a codebook."""
+    true_patches: Tensor | None = None
+    """[K, P] pixels of the codes that were masked."""
+    energy: Tensor | None = None
+    """Energy loss on attached hidden states, where a coupling entangles it with the policy."""
     head_rng: Tensor | None = None
     """State of the random numbers before the heads' dropout, kept where the pull is measured."""
 
@@ -44,7 +52,13 @@ class VLA(nn.Module):
         self.model = ChameleonModel(config)
         self.lm_head = nn.Linear(config.hidden, config.vocab, bias=False)
         self.action_head = ActionHead(config.hidden, config.head)
+        self.codebook: Tensor | None
+        self.register_buffer("codebook", None, persistent=False)
         self.reset_parameters()
+
+    def show_codebook(self, patches: Tensor) -> None:
+        """Gives the pixels [codes, P] of each image code, for losses on decoded patches."""
+        self.codebook = patches.to(self.lm_head.weight.device, torch.float32)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -84,7 +98,16 @@ class VLA(nn.Module):
         weight = self.lm_head.weight.detach() if frozen else self.lm_head.weight
         shown = len(batch.layout.label_at) if project else 0
         at_labels = hidden.flatten(0, 1)[batch.layout.label_at[:shown]]
+        masked = patches = true_patches = None
+        if batch.masked is not None and len(batch.masked.codes):
+            at_masks = hidden.flatten(0, 1)[batch.masked.at]
+            masked = project_labels(at_masks, weight, batch.masked.codes)
+            if self.codebook is not None:
+                patches, true_patches = self._patches(at_masks, weight, batch.masked.codes)
         return Outputs(
+            masked=masked,
+            patches=patches,
+            true_patches=true_patches,
             batch=batch,
             hidden=hidden,
             tokens=project_labels(at_labels, weight, batch.layout.targets[:shown]),
@@ -93,6 +116,13 @@ class VLA(nn.Module):
             image_weight=self.config.image_weight,
             head_rng=rng,
         )
+
+    def _patches(self, hidden: Tensor, weight: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Expected pixels under the softmax over the codebook's codes, and the true ones."""
+        assert self.codebook is not None
+        first = tokens.IMAGE_CODE_FIRST
+        logits = hidden @ weight[first : first + len(self.codebook)].t()
+        return logits.float().softmax(-1) @ self.codebook, self.codebook[codes - first]
 
     def _actions(self, batch: Batch, hidden: Tensor) -> Tensor | None:
         layout = batch.layout

@@ -4,8 +4,8 @@ The loop tells it three things a step, whatever the coupling:
 
     if energy.policy_turn(step):
         outputs = model(batch, keep_layers=energy.keep_layers)
-        shared = energy.before_update(outputs, step)    # None unless `entangled`: part of the total
-        ...                                             # backward, clip, optimizer.step
+        outputs = energy.before_update(outputs, step)   # what `joint` trains on is taken here
+        ...                                         # objectives, backward, clip, optimizer.step
         energy.policy_updated()
     metrics = energy.update(batch, step)            # energy, energy_positive, energy_negative, ...
 
@@ -47,9 +47,10 @@ class EnergyTask:
         *,
         loss: EnergyLossName = "hinge",
         learning_rate: float = 1e-4,
-        weight: float = 1.0,
+        weight: Callable[[], float] = lambda: 1.0,
         clip_grad: float = 1.0,
     ) -> None:
+        """`weight` is asked at each step, so that a weight set live is followed."""
         self.policy, self.model, self.coupling = policy, model, coupling
         self.loss_name: EnergyLossName = loss
         self.weight, self.clip_grad = weight, clip_grad
@@ -71,21 +72,26 @@ class EnergyTask:
         """Factor on the policy's total loss."""
         return self.coupling.weights()[0]
 
-    def before_update(self, outputs: Outputs, step: int) -> Tensor | None:
+    def before_update(self, outputs: Outputs, step: int) -> Outputs:
         """Takes the inputs from the policy's own forward, where the coupling wants them so.
 
-        Returns what is to be added to the policy's loss: nothing, unless the coupling entangles.
+        Returns the outputs for the objectives; a coupling that entangles has put the energy loss
+        in, so that it is weighted and summed like any term.
         """
         if self.coupling.inputs() != "before" or not self.coupling.energy_turn(step):
-            return None
+            return outputs
         self._pending = self._inputs(outputs, step)
         if self._pending is None or not self.coupling.entangled():
-            return None
+            return outputs
         layout = outputs.batch.layout
         attached = outputs.hidden[layout.policy_rows, : layout.longest_prefix]
         self.optimizer.zero_grad(set_to_none=True)
         self._entangled = self._loss(replace(self._pending, states=attached))
-        return None if self._entangled is None else self._scaled(self._entangled)
+        return (
+            outputs
+            if self._entangled is None
+            else replace(outputs, energy=self.coupling.weights()[1] * self._entangled.loss)
+        )
 
     def policy_updated(self) -> None:
         """To be called after each update of the policy."""
@@ -111,7 +117,6 @@ class EnergyTask:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "coupling": self.coupling.state_dict(),
-            "weight": self.weight,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -119,13 +124,12 @@ class EnergyTask:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.coupling.load_state_dict(state["coupling"])
-        self.weight = state["weight"]
 
     def _loss(self, inputs: EnergyInputs) -> EnergyLoss | None:
         return LOSSES[self.loss_name](self.model, inputs)
 
     def _scaled(self, result: EnergyLoss) -> Tensor:
-        return self.weight * self.coupling.weights()[1] * result.loss
+        return self.weight() * self.coupling.weights()[1] * result.loss
 
     def _step(self, inputs: EnergyInputs | None) -> dict[str, Tensor]:
         result, self._entangled = self._entangled, None
