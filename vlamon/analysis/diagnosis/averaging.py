@@ -1,0 +1,143 @@
+"""Rules about averages that are not what they seem.
+
+`synchronize_between_processes` adds the meters up across ranks in the order in which each rank met
+them. A rank whose first batch had no action (or no image) target has another order, and totals of
+different metrics are added up. The batch log of one rank is not touched by that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from vlamon.analysis.anomalies import Anomaly
+from vlamon.analysis.diagnosis.finding import Finding
+from vlamon.analysis.evidence import Evidence, Series
+
+_COMPARED = ("closs", "z_loss", "loss_ct", "loss")
+_APART = 0.05
+"""Ranks see different batches: an epoch's averages differ by this share at the most by chance."""
+_SIGMAS = 6.0
+_LEVEL_RATIO = 3.0
+"""Two levels of a loss are apart by at least this factor."""
+
+
+def epoch_line_disagrees_with_batches(
+    evidence: Evidence, found: Sequence[Anomaly]
+) -> list[Finding]:
+    """The epoch line says one thing, the batches of the same epoch another."""
+    apart = [
+        f"{name} {line:.4g} ↔ {batches:.4g} (epoch {epoch:g})"
+        for name in _COMPARED
+        for epoch, line, batches, allowed in _pairs(evidence, name)
+        if abs(line - batches) > allowed
+    ]
+    impossible = [
+        f"{name} {value:.4g} ({series.place(row)})"
+        for name, series in evidence.lines.items()
+        if name.startswith("acc_")
+        for row, value in enumerate(series.values.tolist())
+        if value > 1.0 + 1e-6 or value < 0.0
+    ]
+    if not apart and not impossible:
+        return []
+    examples = (apart[:3] + impossible[:2])[:4]
+    facts = {
+        "examples": "; ".join(examples),
+        "count": len(apart) + len(impossible),
+        "impossible": len(impossible),
+    }
+    return [Finding("epoch-line-disagrees-with-batches", "warn", facts)]
+
+
+def meter_order_changed(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
+    """The meters of one epoch stand in another order than those of the epoch before."""
+    for before, after in pairwise(evidence.orders):
+        common = set(before.names) & set(after.names)
+        old = [name for name in before.names if name in common]
+        new = [name for name in after.names if name in common]
+        if old != new:
+            place = next(i for i, (a, b) in enumerate(zip(old, new, strict=True)) if a != b)
+            facts = {
+                "before": before.where,
+                "after": after.where,
+                "old": old[place : place + 3],
+                "new": new[place : place + 3],
+            }
+            return [Finding("meter-order-changed", "warn", facts)]
+    return []
+
+
+def alternating_levels(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
+    """A loss jumps to and fro between two levels: two things are averaged under one name."""
+    findings = []
+    for name in ("loss_ct", "closs"):
+        series = evidence.lines.get(name)
+        levels = None if series is None else _two_levels(series, found)
+        if series is not None and levels is not None:
+            low, high, jumps, epochs = levels
+            facts = {
+                "metric": name,
+                "low": low,
+                "high": high,
+                "ratio": high / low,
+                "jumps": jumps,
+                "epochs": epochs,
+            }
+            findings.append(Finding("alternating-levels", "warn", facts))
+    return findings
+
+
+def _pairs(evidence: Evidence, name: str) -> Iterator[tuple[float, float, float, float]]:
+    """Epoch, its line's value, its batches' mean, and how far apart chance may put them."""
+    line, reduced = evidence.lines.get(name), evidence.reduced.get(name)
+    fine = evidence.fine.get(name)
+    if line is None or reduced is None:
+        return
+    batches = dict(zip(reduced.epoch.tolist(), reduced.values.tolist(), strict=True))
+    for epoch, value in zip(line.epoch.tolist(), line.values.tolist(), strict=True):
+        mine = batches.get(epoch)
+        if mine is None or not math.isfinite(mine) or not math.isfinite(value):
+            continue
+        spread = _standard_error(fine, epoch)
+        yield epoch, value, mine, max(_APART * abs(mine), _SIGMAS * spread, 1e-3)
+
+
+def _standard_error(fine: Series | None, epoch: float) -> float:
+    if fine is None:
+        return 0.0
+    values = fine.values[(np.floor(fine.epoch) == epoch) & np.isfinite(fine.values)]
+    if len(values) < 3:
+        return 0.0
+    # From neighbour to neighbour, so that a falling loss does not count as noise.
+    noise = np.diff(values)
+    return float(1.4826 * np.median(np.abs(noise - np.median(noise))) / math.sqrt(2 * len(values)))
+
+
+def _two_levels(
+    series: Series, found: Sequence[Anomaly]
+) -> tuple[float, float, int, list[int]] | None:
+    exploded = {a.epoch for a in found if a.metric == series.name and a.grain == "epoch"}
+    keep = np.isfinite(series.values) & ~np.isin(series.epoch, list(exploded))
+    values, epochs = series.values[keep], series.epoch[keep]
+    if len(values) < 6 or np.any(values <= 0):
+        return None
+    logs = np.sort(np.log(values))
+    gaps = np.diff(logs)
+    # Only a gap that leaves at least a quarter on each side parts two levels.
+    quarter = max(1, len(logs) // 4)
+    inner = gaps[quarter - 1 : len(gaps) - quarter + 1]
+    if not len(inner):
+        return None
+    cut = quarter - 1 + int(np.argmax(inner))
+    if gaps[cut] < math.log(_LEVEL_RATIO):
+        return None
+    upper = np.log(values) > logs[cut]
+    jumps = int(np.count_nonzero(np.diff(upper.astype(np.int8))))
+    if jumps < 3:
+        return None
+    low, high = float(np.median(values[~upper])), float(np.median(values[upper]))
+    return low, high, jumps, [int(epoch) for epoch in epochs[upper]]

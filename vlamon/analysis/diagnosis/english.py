@@ -1,0 +1,161 @@
+"""The diagnoses in English; braces take the facts of the finding."""
+
+from __future__ import annotations
+
+from vlamon.analysis.diagnosis.finding import Words
+
+WORDS = {
+    "closs-explosion": Words(
+        "{metric} exploded",
+        "{metric} left its level in {count} place(s), up to {ratio}×: {where}; the level "
+        "around them is {usual}.",
+        "Go back to the last checkpoint before it and skip the batches around it; look at those "
+        "batches, at grad_norm just before, and whether clipping was active. Detection on epoch "
+        "averages comes hours late: emit every batch (vlamon.Emitter) and let vlamon.guard roll "
+        "back by itself.",
+    ),
+    "loss-ct-steady-during-spike": Words(
+        "the action head stayed calm during the spike",
+        "While closs exploded, loss_ct did not rise: {where} (median of the run {usual}).",
+        "What broke is the token path (logits, its batches or its labels), not the action head: "
+        "look there first; the action head's weights need no reset.",
+    ),
+    "non-finite": Words(
+        "values that are no numbers",
+        "Non-finite values, the first of each metric: {where}.",
+        "Weights that took this update are lost: restart from a checkpoint before it. Gate "
+        "non-finite gradients before the optimizer step (vlamon.guard does), check bf16 overflow "
+        "and the labels of that batch.",
+    ),
+    "restart": Words(
+        "the run was restarted",
+        "{count} restart(s), at: {where}.",
+        "Compare attempts with each other, not across: averages of a resumed epoch count from the "
+        "resume, and the optimizer or the data order may not have been restored.",
+    ),
+    "epoch-line-disagrees-with-batches": Words(
+        "the epoch lines are not averages of these batches",
+        "The epoch line and the batch log of the same epoch differ in {count} places: {examples}.",
+        "Do not judge the run by these epoch lines. Meters are added up across ranks in the order "
+        "in which each rank met them: a rank whose first batch had no action (or no image) target "
+        "adds up totals of different metrics. Reduce meters by name, or register them all before "
+        "the first batch. (If other ranks really had other losses, the batch log of rank 0 cannot "
+        "show it: log every rank.)",
+    ),
+    "meter-order-changed": Words(
+        "the order of the meters changed",
+        "In {before} the order is {old} …, in {after} it is {new} ….",
+        "Meters are created by the first batch that has them. Where the order differs between "
+        "epochs it differs between ranks too, and the reduction over ranks adds up different "
+        "metrics: epoch averages are mixtures. Reduce by name.",
+    ),
+    "alternating-levels": Words(
+        "{metric} alternates between two levels",
+        "{metric} of the epoch lines jumps {jumps} times between about {low} and about {high} "
+        "({ratio}×); the high epochs are {epochs}.",
+        "A loss that is really trained does not do that: two different things are averaged under "
+        "one name. Check how meters are reduced across ranks, and whether some epochs see another "
+        "data mix; judge by the batch log.",
+    ),
+    "above-random-guess": Words(
+        "closs is worse than a guess",
+        "closs {closs} is above ln(vocabulary {vocab}) = {guess}: worse than a uniform guess.",
+        "The model is confident and wrong: typical before the new tokens are learned or after an "
+        "explosion. If it lasts, check labels against logits (shift, padding), the learning rate, "
+        "and --vocab.",
+    ),
+    "near-random-guess": Words(
+        "closs is that of a random guess",
+        "closs {closs} is within 3 % of ln(vocabulary {vocab}) = {guess}.",
+        "Nothing is learned yet. Check that gradients reach the model (frozen layers, lr), that "
+        "labels are not all masked, and that the vocabulary is the one given with --vocab.",
+    ),
+    "not-emitting-action-tokens": Words(
+        "the model does not emit action tokens yet",
+        "Decoded L1 is {values} ({where}): a token that is no action token decodes to ±0.996, and "
+        "the mean error against data is then 0.94–1.0.",
+        "This is no bad controller but no answer at all: it measures nothing about actions yet. "
+        "Watch acc_action and the share of predictions outside the action range; train on, or "
+        "raise the share of action tokens in closs.",
+    ),
+    "two-paths-diverge": Words(
+        "action head and token path disagree",
+        "Decoded L1 is {decoded} ({decoded_change} lately), loss_ct {head} ({head_change}): a "
+        "factor of {ratio}.",
+        "The two ways to an action are trained by different terms. Decide which one is deployed "
+        "and judge by that; if it is the tokens, lower loss_ct's weight or raise the weight of "
+        "action tokens in closs.",
+    ),
+    "term-without-weight": Words(
+        "a loss without a known weight",
+        "{terms}: logged like losses, but no weight is known; shares of the total leave them out.",
+        "Say the weight ({example}), or rename what is only watched.",
+    ),
+    "loss-ct-diluted": Words(
+        "loss_ct is diluted by batches without actions",
+        "About {share} of the batches have no policy row and log loss_ct as 0; the average "
+        "{printed} stands for about {real} where there are actions.",
+        "Do not compare loss_ct between runs with another data mix. Average over batches that "
+        "have actions: leave the metric out instead of logging 0.",
+    ),
+    "clip-always-active": Words(
+        "clipping is always active",
+        "grad_norm (median {median}) is above clip_grad {clip} in {share} of the recent values, "
+        "{ratio}× at the median.",
+        "Every update has the same length, whatever the loss: the learning rate alone sets the "
+        "step. Lower the lr or raise the clip towards the usual norm, so that clipping only "
+        "catches outliers.",
+    ),
+    "constant-lr": Words(
+        "the learning rate is constant",
+        "lr stays at {lr} over {count} values.",
+        "A warm-up and a decay make late training calmer; after an explosion, go on with a lower "
+        "rate.",
+    ),
+    "logit-drift": Words(
+        "the logits drift",
+        "√z_loss, the mean log-normaliser, went from {early} to {late} ({change}) over the second "
+        "half of the run.",
+        "It should be steady. Raise z_loss_weight, check the scale of the output head and weight "
+        "decay on it; a drifting normaliser precedes overflow in bf16.",
+    ),
+    "data-stall": Words(
+        "steps wait for data",
+        "Loading takes {data} s of {step} s a step ({share}).",
+        "More loader workers, prefetching, decoding ahead of time (pre-tokenised records), local "
+        "disks.",
+    ),
+    "overfitting": Words(
+        "validation rises while training falls",
+        "{split}: best {best} ({where}), now {last} ({rise}), while training went from "
+        "{train_first} to {train_last}.",
+        "Keep the checkpoint of the best validation, stop or lower the rate; more data, dropout or "
+        "weight decay.",
+    ),
+    "converged": Words(
+        "{metric} has come to rest",
+        "The last {quiet} changes of {metric} are below the tolerance ({changes}); it went from "
+        "{first} to {last}.",
+        "More of the same brings little. Evaluate in the task, lower the learning rate, or stop.",
+    ),
+    "not-converged": Words(
+        "{metric} has not come to rest",
+        "The last changes of {metric} from {unit} to {unit} are {changes}; {need} in a row below "
+        "the tolerance are needed.",
+        "Train on if it falls; if it swings, first remove what makes it swing.",
+    ),
+    "energy-collapse": Words(
+        "the energy model has collapsed",
+        "Energy loss {loss} with energies of right ({positive}) and wrong ({negative}) actions "
+        "alike: a guess among {batch}.",
+        "Harder or fresher negatives, a lower temperature, a separate optimizer; check that the "
+        "negatives differ from the targets at all.",
+    ),
+    "energy-follows-l1": Words(
+        "the energy loss follows the L1",
+        "Jumps of the L1 come back in the energy loss {lag} rows later (correlation "
+        "{correlation} over {rows} rows).",
+        "The negatives are made by the head that the L1 moves. Draw them from a cache refreshed "
+        "every N steps or from an EMA copy of the head; separating gradients alone does not help.",
+    ),
+}

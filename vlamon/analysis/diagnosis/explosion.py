@@ -1,0 +1,96 @@
+"""Rules about what broke: explosions, values that are no numbers, restarts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from vlamon.analysis.anomalies import Anomaly
+from vlamon.analysis.diagnosis.finding import Finding
+from vlamon.analysis.evidence import Evidence, Series
+
+_STEADY = 1.5
+"""A loss that stays below this times its own level is steady."""
+_SHOWN = 8
+"""Places named before the rest is only counted."""
+
+
+def closs_explosion(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
+    """The main loss left its level."""
+    spikes = [a for a in found if a.metric == evidence.main and a.level == "explode"]
+    if not spikes:
+        return []
+    values = [a.value for a in spikes if math.isfinite(a.value)]
+    worst = max(values) if values else math.nan
+    usual = [a.usual for a in spikes if math.isfinite(a.usual)]
+    facts = {
+        "metric": evidence.main,
+        "where": _listed([f"{a.where}: {a.value:.4g}" for a in spikes]),
+        "count": len(spikes),
+        "worst": worst,
+        "usual": float(np.median(usual)) if usual else math.nan,
+        "ratio": max((a.ratio for a in spikes if math.isfinite(a.ratio)), default=math.inf),
+    }
+    return [Finding("closs-explosion", "error", facts)]
+
+
+def loss_ct_steady_during_spike(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
+    """closs exploded, loss_ct did not: the action head was not what broke."""
+    spikes = [a for a in found if a.metric == "closs" and a.level == "explode"]
+    seen = []
+    for spike in spikes:
+        series = (evidence.lines if spike.grain == "epoch" else evidence.fine).get("loss_ct")
+        value = None if series is None else _value_at(series, spike)
+        if series is None or value is None or not math.isfinite(value):
+            continue
+        usual = float(np.median(series.finite))
+        if value <= _STEADY * usual:
+            seen.append((spike.where, value, usual))
+    if not seen:
+        return []
+    facts = {
+        "where": _listed([f"{where}: {value:.3g}" for where, value, _ in seen]),
+        "usual": seen[0][2],
+    }
+    return [Finding("loss-ct-steady-during-spike", "info", facts)]
+
+
+def non_finite(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
+    """NaN or inf anywhere."""
+    places = []
+    for table in (evidence.fine, evidence.lines, evidence.reduced):
+        for name, series in table.items():
+            bad = np.flatnonzero(~np.isfinite(series.values))
+            if len(bad):
+                row = int(bad[0])
+                places.append((name, f"{name} {series.values[row]} ({series.place(row)})"))
+    unique = dict(reversed(places))
+    if not unique:
+        return []
+    names = [name for name, _ in reversed(places) if name in unique]
+    first = [dict(reversed(places))[name] for name in dict.fromkeys(names)]
+    facts = {"where": _listed(first), "metrics": list(dict.fromkeys(names))}
+    return [Finding("non-finite", "error", facts)]
+
+
+def restart(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
+    """The run was started more than once."""
+    if not evidence.restarts:
+        return []
+    facts = {"count": len(evidence.restarts), "where": _listed(list(evidence.restarts))}
+    return [Finding("restart", "info", facts)]
+
+
+def _value_at(series: Series, spike: Anomaly) -> float | None:
+    match = series.step == spike.step
+    if spike.grain == "epoch":
+        match = series.epoch == spike.epoch
+    rows = np.flatnonzero(match)
+    return float(series.values[rows[-1]]) if len(rows) else None
+
+
+def _listed(places: list[str]) -> str:
+    more = len(places) - _SHOWN
+    return "; ".join(places[:_SHOWN]) + (f"; +{more}" if more > 0 else "")

@@ -1,0 +1,344 @@
+"""A finished (or running) training as columns of evidence: what every diagnosis looks at.
+
+Pure: records go in, arrays come out. Three views of a metric exist side by side, because logs give
+them so: its fine series (batches, or means over the batches between two lines), the averages that a
+running-average log printed at each epoch's end, and the epoch lines of `log_train.txt`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlamon.records import BatchBlock, Column, EpochBlock, EpochRow, IntervalBlock, Record, RunInfo
+
+Grain = Literal["batch", "interval", "epoch"]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+REFERENCE_WEIGHTS: Mapping[str, float] = {"closs": 1.0, "loss_ct": 10.0, "z_loss": 1e-5}
+"""Weights of the reference run; assumed where a log of that family brings none."""
+REFERENCE_CLIP = 4.0
+"""Gradient clipping of the reference run."""
+REFERENCE_VOCAB = 65536
+"""Vocabulary of the full model."""
+MAIN_LOSSES = ("closs", "loss", "total_loss", "train_loss", "train_loss_step", "total", "Loss")
+"""Names under which a log may hold the loss that matters most, best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One metric: the values that were logged, in order, and where each of them stands."""
+
+    name: str
+    """Metric name."""
+    grain: Grain
+    """What one value is a mean over."""
+    values: Floats
+    """The values; NaN and inf are values."""
+    step: Ints
+    """Global step of each; a running number where the log has none."""
+    epoch: Floats
+    """Epoch of each, NaN where unknown."""
+    first: Ints
+    """First iteration of each interval, −1 where unknown or for other grains."""
+    last: Ints
+    """Last iteration of each interval, −1 for other grains."""
+    attempt: Ints
+    """Attempt of each."""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def finite(self) -> Floats:
+        """The finite values."""
+        finite: Floats = self.values[np.isfinite(self.values)]
+        return finite
+
+    def tail(self, share: float = 1 / 3, least: int = 3) -> Floats:
+        """Finite values of the last part of the run; enough of them to mean something."""
+        finite = self.finite
+        return finite[-max(least, round(len(finite) * share)) :]
+
+    def place(self, index: int) -> str:
+        """Where a value stands, in words."""
+        epoch = self.epoch[index]
+        if self.grain == "epoch" and np.isfinite(epoch):
+            return f"epoch {epoch:g}"
+        if self.grain == "interval":
+            first, last = int(self.first[index]), int(self.last[index])
+            span = f"iterations {first}–{last}" if 0 <= first < last else f"iteration {last}"
+            return f"epoch {int(epoch)}, {span}"
+        return f"step {int(self.step[index])}"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOrder:
+    """The order in which an epoch wrote its meters."""
+
+    where: str
+    """Epoch and file, for a person."""
+    names: tuple[str, ...]
+    """Meters in the order of the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the user says about the run because its logs do not."""
+
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Weights of the terms; they go before what a log says."""
+    vocab: int = REFERENCE_VOCAB
+    """Vocabulary that closs is measured against."""
+    clip: float | None = None
+    """Gradient clipping; None to assume the reference's for its own logs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything that the rules look at."""
+
+    fine: Mapping[str, Series]
+    """Per batch or per interval, by metric; empty where the logs hold epoch lines alone."""
+    lines: Mapping[str, Series]
+    """Epoch lines of the training split."""
+    reduced: Mapping[str, Series]
+    """Averages over each epoch as the batch log saw them: one rank, not all."""
+    evaluations: Mapping[str, Mapping[str, Series]]
+    """Validation averages by split and metric."""
+    weights: Mapping[str, float]
+    """Weights of the total."""
+    assumed: bool
+    """Whether these weights are the reference's and not the run's own."""
+    settings: Settings
+    """What the user said."""
+    clip: float | None
+    """Gradient clipping, None where unknown."""
+    orders: tuple[KeyOrder, ...] = ()
+    """Order of the meters, line by line, where a log shows it."""
+    restarts: tuple[str, ...] = ()
+    """Where attempts after the first one begin."""
+    not_inverted: tuple[str, ...] = ()
+    """Meters whose interval means cannot be recovered."""
+    names: tuple[str, ...] = ()
+    """All metrics, in order of first appearance."""
+
+    @property
+    def main(self) -> str | None:
+        """The loss that matters most."""
+        present = [*self.fine, *self.lines]
+        for name in MAIN_LOSSES:
+            if name in present:
+                return name
+        return next((name for name in present if "loss" in name.lower()), None)
+
+    def best(self, name: str) -> Series | None:
+        """The finest series of a metric."""
+        return self.fine.get(name) or self.reduced.get(name) or self.lines.get(name)
+
+    def by_epoch(self, name: str) -> Series | None:
+        """One value an epoch; the batch log's where there is one, for epoch lines can be mixed."""
+        reduced = self.reduced.get(name)
+        return reduced if reduced is not None and len(reduced) > 1 else self.lines.get(name)
+
+    def latest(self, name: str) -> float | None:
+        """What the metric amounts to now: the median of its last few values."""
+        series = self.best(name)
+        if series is None or not len(series.finite):
+            return None
+        count = 1 if series.grain == "epoch" else 10
+        return float(np.median(series.finite[-count:]))
+
+
+def gather(
+    records: Iterable[Record],
+    settings: Settings | None = None,
+    orders: Sequence[KeyOrder] = (),
+) -> Evidence:
+    """Arrange a run's records as evidence."""
+    settings = settings or Settings()
+    taken = _Taken()
+    for record in records:
+        taken.take(record)
+    fine = taken.batches.series() or taken.intervals.series()
+    lines = taken.splits.pop("train", _Rows("epoch")).series()
+    reduced = taken.printed.ends() or (_means(fine) if taken.batches.blocks else {})
+    names = tuple(dict.fromkeys([*fine, *reduced, *lines]))
+    reference = "loss_ct" in names or "closs" in names
+    weights = dict(taken.weights)
+    assumed = not weights and not settings.weights and reference
+    if reference and not weights:
+        weights = {name: w for name, w in REFERENCE_WEIGHTS.items() if name in names}
+    weights.update({name: w for name, w in settings.weights.items() if name in names})
+    clip = settings.clip if settings.clip is not None else REFERENCE_CLIP if reference else None
+    return Evidence(
+        fine=fine,
+        lines=lines,
+        reduced=reduced,
+        evaluations={split: rows.series() for split, rows in taken.splits.items()},
+        weights=weights,
+        assumed=assumed,
+        settings=settings,
+        clip=clip,
+        orders=tuple(orders),
+        restarts=tuple(_restarts(fine or lines)),
+        not_inverted=tuple(taken.not_inverted),
+        names=names,
+    )
+
+
+class _Rows:
+    """Blocks of one grain, joined into series at the end."""
+
+    def __init__(self, grain: Grain) -> None:
+        self.grain: Grain = grain
+        self.blocks: list[tuple[Mapping[str, Column], Ints, Floats, Ints, Ints, int]] = []
+
+    def add(
+        self,
+        columns: Mapping[str, Column],
+        step: Ints,
+        epoch: Floats,
+        attempt: int,
+        first: Ints | None = None,
+        last: Ints | None = None,
+    ) -> None:
+        nowhere = np.full(len(epoch), -1, np.int64)
+        self.blocks.append(
+            (
+                columns,
+                step,
+                epoch,
+                nowhere if first is None else first,
+                nowhere if last is None else last,
+                attempt,
+            )
+        )
+
+    def series(self) -> dict[str, Series]:
+        """Each metric of these blocks."""
+        names = dict.fromkeys(name for block in self.blocks for name in block[0])
+        return {name: self._series(name) for name in names}
+
+    def _series(self, name: str) -> Series:
+        parts: list[tuple[Floats, Ints, Floats, Ints, Ints, Ints]] = []
+        for columns, step, epoch, first, last, attempt in self.blocks:
+            column = columns.get(name)
+            if column is None:
+                continue
+            keep = slice(None) if column.present is None else np.flatnonzero(column.present)
+            values = np.asarray(column.values, np.float64)[keep]
+            attempts = np.full(len(values), attempt, np.int64)
+            parts.append((values, step[keep], epoch[keep], first[keep], last[keep], attempts))
+        values, step, epoch, first, last, attempts = (
+            np.concatenate(column) for column in zip(*parts, strict=True)
+        )
+        return Series(name, self.grain, values, step, epoch, first, last, attempts)
+
+    def ends(self) -> dict[str, Series]:
+        """Each metric's last value of each epoch (of its last attempt)."""
+        out = {}
+        for name, series in self.series().items():
+            turns = np.flatnonzero(np.diff(series.epoch) != 0)
+            rows = np.append(turns, len(series) - 1)
+            newest = {float(series.epoch[row]): int(row) for row in rows}
+            out[name] = _pick(series, np.array(sorted(newest.values())), "epoch")
+        return out
+
+
+class _Taken:
+    """Records sorted by what they are."""
+
+    def __init__(self) -> None:
+        self.batches = _Rows("batch")
+        self.intervals = _Rows("interval")
+        self.printed = _Rows("interval")
+        self.splits: dict[str, _Rows] = {}
+        self.weights: dict[str, float] = {}
+        self.not_inverted: dict[str, None] = {}
+        self._rows = 0
+
+    def take(self, record: Record) -> None:
+        """Sort one record in; what is no evidence is left out."""
+        if isinstance(record, BatchBlock):
+            self.weights.update(record.weights)
+            self.batches.add(record.columns, record.step, record.epoch, record.attempt)
+        elif isinstance(record, IntervalBlock):
+            self._take_intervals(record)
+        elif isinstance(record, EpochBlock):
+            self._take_epochs(record)
+        elif isinstance(record, EpochRow):
+            self._take_epoch(record)
+        elif isinstance(record, RunInfo):
+            announced = {m.name: m.weight for m in record.metrics if m.weight is not None}
+            self.weights.update(announced)
+
+    def _take_intervals(self, block: IntervalBlock) -> None:
+        step = block.step
+        if step is None:
+            step = np.arange(self._rows, self._rows + block.rows)
+        self._rows += block.rows
+        epoch = block.epoch.astype(np.float64)
+        # A meter that is printed as one number is a current value, not an average over the epoch.
+        single = {n: numbers[0] for n, numbers in block.printed.items() if len(numbers) == 1}
+        averages = {n: numbers[1] for n, numbers in block.printed.items() if len(numbers) == 2}
+        columns = {**block.metrics, **single}
+        self.intervals.add(columns, step, epoch, block.attempt, block.first, block.last)
+        self.printed.add(averages, step, epoch, block.attempt, block.first, block.last)
+        self.not_inverted.update(dict.fromkeys(block.not_inverted))
+
+    def _take_epochs(self, block: EpochBlock) -> None:
+        rows = self.splits.setdefault(block.split, _Rows("epoch"))
+        step = block.step if block.step is not None else np.arange(block.rows)
+        rows.add(block.columns, step, block.epoch, block.attempt)
+
+    def _take_epoch(self, row: EpochRow) -> None:
+        rows = self.splits.setdefault(row.split, _Rows("epoch"))
+        columns = {name: Column(np.array([value])) for name, value in row.metrics.items()}
+        step = np.array([len(rows.blocks) if row.step is None else row.step], np.int64)
+        rows.add(columns, step, np.array([row.epoch]), row.attempt)
+
+
+def _means(fine: Mapping[str, Series]) -> dict[str, Series]:
+    """Per-epoch means of batches; none where batches know no epoch."""
+    out = {}
+    for name, series in fine.items():
+        whole = np.floor(series.epoch)
+        known = np.isfinite(whole)
+        if not known.any():
+            continue
+        epochs = np.unique(whole[known])
+        rows = np.array([np.flatnonzero(whole == epoch)[-1] for epoch in epochs])
+        values = np.array([np.mean(series.values[whole == epoch]) for epoch in epochs])
+        picked = _pick(series, rows, "epoch")
+        out[name] = Series(
+            name, "epoch", values, picked.step, epochs, picked.first, picked.last, picked.attempt
+        )
+    return out
+
+
+def _pick(series: Series, rows: Ints, grain: Grain) -> Series:
+    return Series(
+        series.name,
+        grain,
+        series.values[rows],
+        series.step[rows],
+        series.epoch[rows],
+        series.first[rows],
+        series.last[rows],
+        series.attempt[rows],
+    )
+
+
+def _restarts(series: Mapping[str, Series]) -> Iterable[str]:
+    """Where the attempt rises, read from the first metric that shows it."""
+    longest = max(series.values(), key=len, default=None)
+    if longest is None:
+        return
+    for row in np.flatnonzero(np.diff(longest.attempt) > 0) + 1:
+        yield longest.place(int(row))
