@@ -65,6 +65,11 @@ class LogFile:
         return "tfevents" in self.path
 
     @property
+    def parser(self) -> LogParser | None:
+        """The parser in use, None while no format is known."""
+        return self._parser
+
+    @property
     def unknown(self) -> UnknownLines:
         """Lines that could not be used."""
         return self._parser.unknown if self._parser is not None else UnknownLines()

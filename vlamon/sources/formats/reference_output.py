@@ -91,6 +91,8 @@ class OutputLogParser:
         self._total = 0
         self._clock = _ProcessClock()
         self._reached: tuple[int, int] = (-1, -1)
+        self.orders: list[tuple[int, tuple[str, ...]]] = []
+        """Epoch, and the order of its meters on its first line, wherever that order changed."""
 
     def feed(self, data: bytes) -> list[Record]:
         """Records of these whole lines."""
@@ -148,6 +150,7 @@ class OutputLogParser:
             present[:, averages][:, invertible],
             restarted,
         )
+        self._note_orders(sheets, epoch, iteration)
         records: list[Record] = []
         if present[:, 2].any():
             total = int(table[present[:, 2], 2][-1])
@@ -196,6 +199,18 @@ class OutputLogParser:
             )
             self.attempt += end < len(epoch)
         return records
+
+    def _note_orders(
+        self, sheets: tuple[Sheet, ...], epoch: NDArray[np.int64], iteration: NDArray[np.int64]
+    ) -> None:
+        rows = np.sort(np.concatenate([sheet.rows for sheet in sheets]))
+        for begin, _ in segments(epoch, iteration):
+            if begin == 0 and self._reached[0] == epoch[0]:
+                continue
+            sheet = next(s for s in sheets if rows[begin] in s.rows)
+            names = tuple(n[: -len(_AVERAGE)] for n in sheet.names if n.endswith(_AVERAGE))
+            if not self.orders or self.orders[-1][1] != names:
+                self.orders.append((int(epoch[begin]), names))
 
     def _attempts(
         self,

@@ -1,0 +1,130 @@
+"""`vlamon analyze FILE…`: the written report on a run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from vlamon.errors import VlamonError
+
+EXIT_CODES = "Exit code: 0 healthy, 10 warnings, 20 explosion, 2 for a mistake in the call."
+
+
+def assignments(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, float]:
+    """`NAME=NUMBER` of each value, split at the last `=`; anything else is a mistake."""
+    found = {}
+    for value in values:
+        name, equals, number = value.rpartition("=")
+        try:
+            found[name.strip()] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals or not name.strip():
+            raise click.BadParameter(
+                f"{value!r} is not NAME=NUMBER, such as loss_ct=10", ctx, param
+            )
+    return found
+
+
+@click.command(epilog=EXIT_CODES)
+@click.argument("files", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "--format",
+    "layout",
+    type=click.Choice(["text", "md", "html", "json"]),
+    default="text",
+    show_default=True,
+    help="How the report is written.",
+)
+@click.option("-o", "--output", type=click.Path(), help="Write here instead of to stdout.")
+@click.option(
+    "--weight",
+    "weights",
+    metavar="NAME=NUMBER",
+    callback=assignments,
+    multiple=True,
+    help="Weight of a term of the total, such as loss_ct=10; may be repeated.",
+)
+@click.option("--vocab", type=click.IntRange(min=2), default=65536, show_default=True,
+              help="Vocabulary that closs is measured against.")  # fmt: skip
+@click.option("--clip-grad", type=float, help="Gradient clipping of the run.")
+@click.option("--log-format", metavar="NAME", help="Force the format of the logs.")
+@click.option("--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True)
+@click.option("--unknown", is_flag=True, help="Show the lines that were not understood.")
+def command(
+    files: tuple[str, ...],
+    layout: str,
+    output: str | None,
+    weights: dict[str, float],
+    vocab: int,
+    clip_grad: float | None,
+    log_format: str | None,
+    lang: str,
+    unknown: bool,
+) -> int:
+    """Write what the logs of a run tell: epochs, anomalies, shares, convergence, likely causes.
+
+    Several files are one run. The exit code makes it usable in scripts.
+    """
+    from vlamon.analysis.evidence import Settings, gather
+    from vlamon.report import SourceNote, compile_report
+    from vlamon.sources.drained import drained
+
+    logs = [drained(path, log_format) for path in files]
+    settings = Settings(weights=weights, vocab=vocab, clip=clip_grad)
+    evidence = gather(
+        (record for log in logs for record in log.records),
+        settings,
+        [order for log in logs for order in log.orders],
+    )
+    unknown_names = [name for name in weights if name not in evidence.names]
+    if unknown_names:
+        known = ", ".join(evidence.names)
+        raise VlamonError(f"--weight {unknown_names[0]}: the logs hold no such metric ({known}).")
+    notes = [
+        SourceNote(log.path, log.format, log.unknown.count, tuple(log.unknown.samples))
+        for log in logs
+    ]
+    report = compile_report(evidence, notes, lang)
+    if unknown:
+        for note in notes:
+            for number, line in note.samples:
+                click.echo(f"{note.path}:{number}: {line}", err=True)
+    _write(_set(report, layout), output)
+    return report.exit_code
+
+
+def _set(report: object, layout: str) -> str:
+    from vlamon.report import Report
+
+    assert isinstance(report, Report)
+    if layout == "md":
+        from vlamon.report.markdown import as_markdown
+
+        return as_markdown(report)
+    if layout == "html":
+        from vlamon.report.html import as_html
+
+        return as_html(report)
+    if layout == "json":
+        from vlamon.report.json import as_json
+
+        return as_json(report)
+    from vlamon.report.text import as_text
+
+    return as_text(report)
+
+
+def _write(text: str, output: str | None) -> None:
+    if output is None:
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.flush()
+        return
+    try:
+        Path(output).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise VlamonError(f"{output}: cannot be written: {error.strerror}.") from error

@@ -1,0 +1,256 @@
+"""What a report says, in data: epochs, curves, shares, anomalies, convergence, diagnoses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from vlamon.analysis.anomalies import Anomaly, anomalies
+from vlamon.analysis.contributions import Contributions, contributions
+from vlamon.analysis.convergence import Convergence
+from vlamon.analysis.diagnosis import Diagnosis, diagnose
+from vlamon.analysis.diagnosis.trend import judged
+from vlamon.analysis.evidence import Evidence, Series
+
+HEALTHY, WARNINGS, EXPLOSION = 0, 10, 20
+"""Exit codes of `vlamon analyze`."""
+STATUSES = ("start", "explosion", "recovered", "rising", "falling", "steady", "non-finite")
+_STEADY = 0.02
+_CHARTED = 6
+
+
+@dataclass(frozen=True, slots=True)
+class SourceNote:
+    """One file that was read."""
+
+    path: str
+    """As given on the command line."""
+    format: str
+    """Format that was found."""
+    unknown: int = 0
+    """Lines that were not understood."""
+    samples: tuple[tuple[int, str], ...] = ()
+    """The first few of them, with their line numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochLine:
+    """One row of the table of epochs."""
+
+    epoch: float
+    """Which epoch."""
+    metrics: Mapping[str, float]
+    """Its averages: the epoch line's, or the batch log's where there is no such line."""
+    batches: Mapping[str, float]
+    """The batch log's averages beside an epoch line of its own; else empty."""
+    validation: Mapping[str, float]
+    """Validation averages as `val_ind closs`."""
+    status: str
+    """One of STATUSES."""
+    change: float
+    """Of the main loss since the last epoch that did not explode; NaN for the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a metric's present value means."""
+
+    metric: str
+    """Which metric."""
+    value: float
+    """Its present value."""
+    guess: float | None
+    """What a random guess scores, where there is such a thing."""
+    first: float
+    """Its first value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The whole report."""
+
+    sources: tuple[SourceNote, ...]
+    main: str | None
+    """The loss that matters most."""
+    columns: tuple[str, ...]
+    """Metrics of the epoch table, most important first."""
+    epochs: tuple[EpochLine, ...]
+    curves: tuple[Series, ...]
+    """What is worth a chart."""
+    shares: Contributions | None
+    """Shares of the weighted total at the end of the run."""
+    assumed_weights: bool
+    """Whether the reference's weights were taken because the logs name none."""
+    anomalies: tuple[Anomaly, ...]
+    convergence: tuple[Convergence, ...]
+    diagnoses: tuple[Diagnosis, ...]
+    readings: tuple[Reading, ...]
+    not_inverted: tuple[str, ...]
+    """Meters of a running-average log whose interval means cannot be recovered."""
+    lang: str = "en"
+
+    @property
+    def exit_code(self) -> int:
+        """0 healthy, 10 warnings, 20 explosion."""
+        severities = {diagnosis.severity for diagnosis in self.diagnoses}
+        if "error" in severities:
+            return EXPLOSION
+        return WARNINGS if "warn" in severities else HEALTHY
+
+    @property
+    def verdict(self) -> str:
+        """`healthy`, `warnings` or `explosion`."""
+        return {HEALTHY: "healthy", WARNINGS: "warnings", EXPLOSION: "explosion"}[self.exit_code]
+
+    @property
+    def explosions(self) -> tuple[Anomaly, ...]:
+        """Explosions of the main loss."""
+        return tuple(a for a in self.anomalies if a.level == "explode" and a.metric == self.main)
+
+
+def compile_report(
+    evidence: Evidence, sources: Sequence[SourceNote] = (), lang: str = "en"
+) -> Report:
+    """Judge the evidence and arrange what there is to say."""
+    found = anomalies(evidence)
+    columns = _columns(evidence)
+    return Report(
+        sources=tuple(sources),
+        main=evidence.main,
+        columns=columns,
+        epochs=tuple(_epochs(evidence, found)),
+        curves=tuple(_curves(evidence, columns)),
+        shares=_shares(evidence),
+        assumed_weights=evidence.assumed,
+        anomalies=tuple(found),
+        convergence=tuple(
+            state
+            for name in dict.fromkeys(filter(None, (evidence.main, *evidence.weights)))
+            if (state := judged(evidence, found, name)) is not None and state.enough
+        ),
+        diagnoses=tuple(diagnose(evidence, found, lang)),
+        readings=tuple(_readings(evidence)),
+        not_inverted=evidence.not_inverted,
+        lang=lang,
+    )
+
+
+def _columns(evidence: Evidence) -> tuple[str, ...]:
+    wanted = [
+        evidence.main,
+        *evidence.weights,
+        *sorted(name for name in evidence.names if name.startswith("l1_loss_action")),
+        "grad_norm",
+        "grdn",
+        "lr",
+        "learning_rate",
+    ]
+    losses = [name for name in evidence.names if "loss" in name.lower()]
+    found = [n for n in [*wanted, *losses] if n is not None and n in evidence.names]
+    return tuple(dict.fromkeys(found))
+
+
+def _epochs(evidence: Evidence, found: Sequence[Anomaly]) -> list[EpochLine]:
+    own, batches = _by_epoch(evidence.lines), _by_epoch(evidence.reduced)
+    validation: dict[float, dict[str, float]] = {}
+    for split, table in evidence.evaluations.items():
+        for epoch, values in _by_epoch(table).items():
+            named = {f"{split} {name}": value for name, value in values.items()}
+            validation.setdefault(epoch, {}).update(named)
+    exploded = _exploded(evidence, found, bool(own))
+    lines: list[EpochLine] = []
+    level = before = math.nan
+    for epoch in sorted(own or batches):
+        metrics = own.get(epoch) or batches[epoch]
+        value = metrics.get(evidence.main or "", math.nan)
+        status = _status(value, level, before, epoch in exploded)
+        lines.append(
+            EpochLine(
+                epoch=epoch,
+                metrics=metrics,
+                batches=batches.get(epoch, {}) if own else {},
+                validation=validation.get(epoch, {}),
+                status=status,
+                change=value - level,
+            )
+        )
+        before = math.inf if status in ("explosion", "non-finite") else value
+        if math.isfinite(before):
+            level = value
+    return lines
+
+
+def _status(value: float, level: float, before: float, exploded: bool) -> str:
+    if not math.isfinite(value):
+        return "non-finite" if not math.isnan(level) or math.isinf(value) else "start"
+    if exploded:
+        return "explosion"
+    if math.isinf(before):
+        return "recovered"
+    if math.isnan(level):
+        return "start"
+    change = value / level - 1 if level else 0.0
+    if abs(change) < _STEADY:
+        return "steady"
+    return "rising" if change > 0 else "falling"
+
+
+def _exploded(evidence: Evidence, found: Sequence[Anomaly], lines: bool) -> set[float]:
+    """Epochs whose own line exploded; without lines, those in which an interval did."""
+    return {
+        math.floor(a.epoch)
+        for a in found
+        if a.level == "explode"
+        and a.metric == evidence.main
+        and math.isfinite(a.epoch)
+        and (a.grain == "epoch" or not lines or a.grain in ("interval", "batch"))
+    }
+
+
+def _by_epoch(table: Mapping[str, Series]) -> dict[float, dict[str, float]]:
+    rows: dict[float, dict[str, float]] = {}
+    for name, series in table.items():
+        for epoch, value in zip(series.epoch.tolist(), series.values.tolist(), strict=True):
+            if not math.isnan(epoch):
+                rows.setdefault(epoch, {})[name] = value
+    return rows
+
+
+def _curves(evidence: Evidence, columns: Sequence[str]) -> list[Series]:
+    curves: list[Series] = []
+    slots = [name for name in columns if name.startswith("l1_loss_action")]
+    for name in columns:
+        if name in slots[1:]:
+            continue
+        fine = evidence.fine.get(name)
+        for series in (fine, evidence.lines.get(name)):
+            enough = series is not None and len(series.finite) >= 2
+            if series is not None and enough and (series is fine or name == evidence.main):
+                curves.append(series)
+        if fine is None and name != evidence.main:
+            other = evidence.by_epoch(name)
+            if other is not None and len(other.finite) >= 2:
+                curves.append(other)
+    return curves[:_CHARTED]
+
+
+def _shares(evidence: Evidence) -> Contributions | None:
+    if not evidence.weights:
+        return None
+    values = {name: evidence.latest(name) for name in evidence.weights}
+    known = {name: value for name, value in values.items() if value is not None}
+    if len(known) < 2:
+        return None
+    return contributions(known, {n: w for n, w in evidence.weights.items() if n in known})
+
+
+def _readings(evidence: Evidence) -> list[Reading]:
+    readings = []
+    for name in _columns(evidence):
+        value, series = evidence.latest(name), evidence.best(name)
+        if value is None or series is None:
+            continue
+        guess = math.log(evidence.settings.vocab) if name == "closs" else None
+        readings.append(Reading(name, value, guess, float(series.finite[0])))
+    return readings

@@ -1,0 +1,61 @@
+"""Curves reduced to a number of columns without losing the one value that broke."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlamon.analysis.evidence import Series
+
+_LOG_RATIO = 8.0
+"""A curve whose extremes are further apart than this is drawn on a logarithmic axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Least and greatest value of each column; NaN where there is none."""
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    broken: NDArray[np.bool_]
+    """Columns with a value that is no number."""
+    first: float
+    """What stands at the left edge."""
+    last: float
+    """What stands at the right edge."""
+
+    @property
+    def log(self) -> bool:
+        """Whether the values want a logarithmic axis."""
+        low, high = self.range
+        return low > 0 and high / low > _LOG_RATIO
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Least and greatest value of all."""
+        if np.all(np.isnan(self.low)):
+            return 0.0, 1.0
+        return float(np.nanmin(self.low)), float(np.nanmax(self.high))
+
+
+def columns_of(series: Series, width: int) -> Columns:
+    """Min and max of each of `width` columns; few values become steps, as averages they are."""
+    count = len(series)
+    places = np.arange(count) * width // max(count, 1)
+    low, high = np.full(width, np.inf), np.full(width, -np.inf)
+    finite = np.isfinite(series.values)
+    np.minimum.at(low, places[finite], series.values[finite])
+    np.maximum.at(high, places[finite], series.values[finite])
+    broken = np.zeros(width, bool)
+    broken[places[~finite]] = True
+    empty = ~np.isfinite(low)
+    low[empty] = high[empty] = np.nan
+    if count < width:
+        starts = np.flatnonzero(~empty | broken)
+        if len(starts):
+            held = starts[np.searchsorted(starts, np.arange(width), "right") - 1]
+            low, high, broken = low[held], high[held], broken[held]
+    axis = series.epoch if series.grain == "epoch" else series.step.astype(np.float64)
+    return Columns(low, high, broken, float(axis[0]), float(axis[-1]))

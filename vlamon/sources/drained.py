@@ -1,0 +1,72 @@
+"""Whole logs at once: what `analyze` and `diff` read, and from what they read it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vlamon.analysis.evidence import KeyOrder
+from vlamon.records import Record
+from vlamon.sources import SourceError
+from vlamon.sources.formats import UnknownLines
+from vlamon.sources.logfile import LogFile
+
+_MOST_LINES = 100_000
+"""Epoch lines whose key order is compared; nobody has trained more epochs than that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """Everything that one file said."""
+
+    path: str
+    """As given."""
+    format: str
+    """Name of its format."""
+    records: tuple[Record, ...]
+    """In order."""
+    unknown: UnknownLines
+    """Lines that were not understood."""
+    orders: tuple[KeyOrder, ...] = ()
+    """The order of its meters, epoch by epoch, where the format shows one."""
+
+
+def drained(path: str, format_name: str | None = None) -> Drained:
+    """Read a log to its end; raises SourceError with the sentence for the user."""
+    if path != "-" and not Path(path).exists():
+        raise SourceError(f"{path}: there is no such file.")
+    source = LogFile(path, follow=False, format_name=format_name)
+    records: list[Record] = []
+    try:
+        while not source.finished:
+            records += source.read(1.0)
+    finally:
+        source.close()
+    name = source.format.name if source.format is not None else ""
+    return Drained(path, name, tuple(records), source.unknown, tuple(_orders(path, name, source)))
+
+
+def _orders(path: str, name: str, source: LogFile) -> Iterable[KeyOrder]:
+    parser_orders: Sequence[tuple[int, tuple[str, ...]]] = getattr(source.parser, "orders", ())
+    for epoch, names in parser_orders:
+        yield KeyOrder(f"{path}, epoch {epoch}", names)
+    if name == "reference-epoch" and path != "-" and not path.endswith(".gz"):
+        yield from _orders_of_lines(path)
+
+
+def _orders_of_lines(path: str) -> Iterable[KeyOrder]:
+    last: tuple[str, ...] = ()
+    with open(path, "rb") as lines:
+        for number, line in enumerate(lines):
+            if number >= _MOST_LINES:
+                return
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            names = tuple(entry) if isinstance(entry, dict) else ()
+            if names and names != last:
+                last = names
+                yield KeyOrder(f"{path}, epoch {entry.get('epoch')}", names)
