@@ -48,6 +48,17 @@ class LazyGroup(click.Group):
         command: click.Command = import_module(module).command
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; a reader that has all it wanted, such as `head`, ends it well."""
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Python would flush into the closed pipe once more at exit, and complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        return code
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The table, without importing anything."""
         with formatter.section("Commands"):
@@ -69,7 +80,6 @@ def run(args: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code."""
     try:
         code = vlamon.main(args, prog_name="vlamon", standalone_mode=False)
-        sys.stdout.flush()
     except VlamonError as error:
         return _complain("vlamon", str(error), error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -83,11 +93,6 @@ def run(args: Sequence[str] | None = None) -> int:
         return _complain("vlamon", error.format_message(), 2)
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader, `head` for one, has all that it wanted. Python would flush into the
-        # closed pipe once more at exit and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     return code if isinstance(code, int) else 0
 
 

@@ -1,0 +1,71 @@
+"""The command line itself: a table, lazily loaded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+
+import click
+import pytest
+
+from tests.vlamon.commands.training import environment, vlamon
+from vlamon.cli import COMMANDS, run
+
+
+def imported_by(*arguments: str) -> set[str]:
+    """Modules that a command imported."""
+    script = (
+        "import sys\nfrom vlamon.cli import run\nrun(sys.argv[1:])\n"
+        "print('\\n'.join(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=True,
+    )
+    return set(done.stderr.splitlines())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["status", "--socket", "/nowhere"], ["explain", "closs"]],
+)
+def test_quick_commands_import_nothing_heavy(arguments: list[str]) -> None:
+    assert not imported_by(*arguments) & {"numpy", "textual", "rich", "torch", "asyncio"}
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_in_the_table_has_its_module_and_help(name: str) -> None:
+    module, line = COMMANDS[name]
+
+    command = import_module(module).command
+
+    assert isinstance(command, click.Command)
+    assert line.endswith(".")
+    assert command.help
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+
+    out = capsys.readouterr().out
+    assert all(f"  {name} " in out for name in COMMANDS)
+
+
+def test_an_unknown_command_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["wach"]) == 2
+
+    assert capsys.readouterr().err.startswith("vlamon: No such command 'wach'")
+
+
+def test_the_module_is_the_program() -> None:
+    done = vlamon(["--version"])
+
+    assert done.stdout.startswith("vlamon, version ")
+
+
+def test_a_bad_timeout_is_no_traceback() -> None:
+    assert vlamon(["status", "--timeout", "soon"]).returncode == 2

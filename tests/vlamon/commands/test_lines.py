@@ -1,0 +1,156 @@
+"""watch, tail, replay and export where there is no terminal."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.vlamon.commands.training import environment, training, vlamon
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a run that is over, with its journal."""
+    folder = tmp_path_factory.mktemp("over")
+    with training(folder / "vla.sock", steps=20, run_dir=folder / "run") as process:
+        process.wait(60)
+    return folder / "run"
+
+
+def objects(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_watch_as_json_shows_everything_once_and_ends_with_the_training(tmp_path: Path) -> None:
+    path = tmp_path / "vla.sock"
+    watching = subprocess.Popen(
+        [sys.executable, "-m", "vlamon", "watch", "--socket", str(path), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    assert watching.stderr is not None
+    assert "waiting for" in watching.stderr.readline()
+    with training(path, steps=60):
+        out, _ = watching.communicate(timeout=60)
+
+    assert watching.returncode == 0
+    lines = objects(out)
+    steps = [line["step"] for line in lines if line["kind"] == "batch"]
+    assert steps == list(range(60))
+    kinds = Counter(line["kind"] for line in lines)
+    assert kinds["run"] == 1
+    assert kinds["epoch"] == 1
+    assert [line["event"] for line in lines if line["kind"] == "event"] == ["note", "end"]
+
+
+def test_a_journal_is_watched_whole(run: Path) -> None:
+    lines = objects(vlamon(["watch", str(run), "--json"]).stdout)
+
+    batches = [line for line in lines if line["kind"] == "batch"]
+    assert [line["step"] for line in batches] == list(range(20))
+    assert batches[3]["metrics"]["odd"] == "nan"
+    assert batches[7]["metrics"]["closs"] == 8 + 0.1 * 7
+
+
+def test_a_replay_at_full_speed_has_the_same_rows(run: Path) -> None:
+    done = vlamon(["replay", str(run / "run.vlaj"), "--speed", "max", "--json"])
+
+    assert [o["step"] for o in objects(done.stdout) if o["kind"] == "batch"] == list(range(20))
+
+
+def test_an_export_is_exact(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    done = vlamon(["export", str(run), "-o", str(out)])
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    with out.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["closs"]) for row in rows] == [8 + 0.1 * step for step in range(20)]
+    assert rows[3]["odd"] == "nan"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_an_export_as_json_lines_is_the_watch(run: Path) -> None:
+    exported = vlamon(["export", str(run), "--as", "jsonl"]).stdout
+    watched = vlamon(["watch", str(run), "--json"]).stdout
+
+    assert exported == watched
+
+
+def test_plain_lines_are_for_people(run: Path) -> None:
+    lines = vlamon(["watch", str(run)]).stdout.splitlines()
+
+    assert lines[0].startswith("# run demo")
+    assert sum("  step " in line for line in lines) == 20
+    assert any("half way" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["watch", "no-such.vlaj"],
+        ["watch", "--socket", "a", "--ssh", "b:c"],
+        ["watch", "--auto-rollback", "--read-only", "--socket", "a"],
+        ["replay", "no-such.vlaj"],
+        ["replay", ".", "--speed", "-1"],
+        ["tail"],
+        ["tail", "no-such.txt", "--once"],
+        ["tail", "x", "--format", "no-such-format"],
+        ["export", "no-such.vlaj"],
+        ["export", "-"],
+        ["frobnicate"],
+        ["--frobnicate"],
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(arguments: list[str]) -> None:
+    done = vlamon(arguments)
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("vlamon")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_reader_that_leaves_early_is_no_error(run: Path) -> None:
+    command = f"{sys.executable} -m vlamon watch {run} --json | head -1"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+
+    assert done.returncode == 0
+    assert done.stderr in ("", f"vlamon: following {run}/run.vlaj\n")
+    assert json.loads(done.stdout)["kind"] == "run"
+
+
+def test_ctrl_c_ends_quietly(tmp_path: Path) -> None:
+    log = tmp_path / "log_train.txt"
+    log.write_text('{"train_closs": 8.5, "epoch": 0}\n')
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vlamon", "tail", str(log), "--plain"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    assert process.stdout is not None
+    while "closs" not in process.stdout.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert "Traceback" not in err
