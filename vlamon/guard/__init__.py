@@ -1,0 +1,17 @@
+"""Detect, decide, roll back, explain: around any PyTorch training loop. See docs/guard.md."""
+
+from vlamon.guard.autopsy import Probed
+from vlamon.guard.durable import Durable, DurableError
+from vlamon.guard.forensics import Rebuild
+from vlamon.guard.guard import Guard, settings_from
+from vlamon.guard.policy import GuardSettings
+
+__all__ = [
+    "Durable",
+    "DurableError",
+    "Guard",
+    "GuardSettings",
+    "Probed",
+    "Rebuild",
+    "settings_from",
+]

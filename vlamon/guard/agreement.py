@@ -1,0 +1,81 @@
+"""All ranks decide as one: each casts a ballot of a few numbers, and their sum is the decision.
+
+A sum, so that it can ride on the reduction that a training does anyway: append `Guard.ballot(...)`
+to what is all-reduced and hand the summed part back. Orders reach rank 0 alone and travel in the
+same numbers, so no rank ever waits for another one's socket.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from vlamon.guard.orders import Order, OrderCode
+
+SIZE = 6
+
+
+def world() -> int:
+    """Number of ranks; 1 outside of torch.distributed."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_world_size()
+    return 1
+
+
+def rank() -> int:
+    """Number of this rank."""
+    return dist.get_rank() if world() > 1 else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What all ranks together saw and what they were told."""
+
+    exploded: int
+    """Ranks on which a component exploded."""
+    warned: int
+    """Ranks on which one warned."""
+    order: OrderCode | None
+    """An order to execute now, the same on every rank."""
+
+
+def cast(level: str, order: Order | None) -> torch.Tensor:
+    """This rank's ballot."""
+    numbers = torch.zeros(SIZE, dtype=torch.float64)
+    numbers[0] = float(level == "explode")
+    numbers[1] = float(level == "warn")
+    if order is not None:
+        numbers[2:] = torch.tensor(order.code.numbers(), dtype=torch.float64)
+    return numbers
+
+
+def count(ballots: torch.Tensor) -> Outcome:
+    """The decision, from the sum of all ballots."""
+    exploded, warned, *order = ballots.tolist()
+    return Outcome(int(exploded), int(warned), OrderCode.of(order))
+
+
+def reduced(ballot: torch.Tensor) -> torch.Tensor:
+    """The sum over ranks, for a training that has no reduction of its own to ride on."""
+    if world() == 1:
+        return ballot
+    if dist.get_backend() == "nccl":
+        device = torch.device("cuda", torch.cuda.current_device())
+        # NCCL moves device memory only; f64 survives the trip.
+        there = ballot.to(device)
+        dist.all_reduce(there)
+        return there.cpu()
+    dist.all_reduce(ballot)
+    return ballot
+
+
+def everyone(mine: Any) -> list[Any]:
+    """One object of every rank, in rank order; for the rare moments after an explosion."""
+    if world() == 1:
+        return [mine]
+    found: list[Any] = [None] * world()
+    dist.all_gather_object(found, mine)
+    return found

@@ -1,0 +1,245 @@
+"""Why it exploded: the batch, the path that the weights took, or a fault that does not repeat.
+
+Runs between restoring the snapshot and going on. First the batch that exploded is measured on the
+snapshot's weights, without an update: high there too means the *data* did it. Else the stretch from
+the snapshot to the spike is trained once more with the same random numbers and samples: if it
+explodes again, *dynamics* drove the weights there; if it does not, the fault was *transient*: a
+flipped bit, a race, numerics that differ from run to run.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from vlamon.analysis.spikes import ComponentDetectors, Judgement
+from vlamon.guard import agreement
+
+Cause = Literal["data", "dynamics", "transient", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probed:
+    """What a training's own probe function says about one batch, measured without an update."""
+
+    values: Mapping[str, float]
+    """Losses of the batch by name; with `grad_norm` if it is cheap to have."""
+    per_sample: Sequence[float] = ()
+    """The exploded loss of every sample, in the order of the batch."""
+    samples: Sequence[Mapping[str, Any]] = ()
+    """Who they are: `id`, `source` and what else helps to find them."""
+    non_finite: Sequence[str] = ()
+    """Modules whose activations were not finite."""
+
+
+Probe = Callable[[Any], Probed]
+"""Measures a batch on the weights as they are."""
+Replay = Callable[[int], Mapping[str, float]]
+"""Trains one whole step (draw, forward, backward, update) and gives its losses; emits nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explosion:
+    """What is to be explained."""
+
+    step: int
+    """Step that was judged."""
+    judgement: Judgement
+    """What this rank's detectors said; ok where another rank exploded."""
+    values: Mapping[str, float | None]
+    """Losses of that step on this rank."""
+    batch: Any = None
+    """Its batch on this rank."""
+    samples: Any = None
+    """Ids of its samples."""
+    history: Sequence[tuple[int, Mapping[str, float | None]]] = ()
+    """The steps before it, for the evidence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The verdict and what it rests on."""
+
+    cause: Cause
+    text: str
+    """One sentence for a person."""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    samples: tuple[Mapping[str, Any], ...] = ()
+    """Samples to blame, with their loss; of all ranks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything that an autopsy needs from the guard."""
+
+    explosion: Explosion
+    slot_step: int
+    detectors: ComponentDetectors
+    """As they were at the snapshot; the autopsy works on copies."""
+    weights: Mapping[str, float]
+    restore: Callable[[], None]
+    """Puts the whole snapshot back, sampler included."""
+    probe: Probe | None
+    replay: Replay | None
+    longest: int
+    """Steps that a replay may take."""
+
+
+def examine(case: Case) -> Finding:
+    """The verdict. The snapshot is in force when this is called, and again when it returns."""
+    explosion = case.explosion
+    measured = _measure(case)
+    shared = agreement.everyone(measured)
+    evidence: dict[str, Any] = {
+        "probe": [part.values for part in shared if part.values],
+        **_history(explosion.history, case.weights),
+    }
+    guilty = [part for part in shared if part.high]
+    if guilty:
+        samples = tuple(sample for part in guilty for sample in part.blamed)
+        named = f": samples {_names(samples)}" if samples else ""
+        place = f"on the weights of step {case.slot_step}"
+        text = f"data: the batch scores {guilty[0].says} {place} too{named}"
+        return Finding("data", text, evidence, samples)
+    if case.replay is None:
+        return Finding("unknown", "not replayed: the guard was given no replay function", evidence)
+    length = explosion.step - case.slot_step
+    if length > case.longest:
+        text = f"not replayed: {length} steps are more than autopsy_steps = {case.longest}"
+        return Finding("unknown", text, evidence)
+    case.restore()
+    exploded, value = _repeat(case)
+    case.restore()
+    evidence["replay"] = {"exploded_at": exploded, "value": value, "steps": length}
+    normal = f"the batch is normal on the weights of step {case.slot_step}"
+    if not case.probe:
+        normal = "the batch was not probed"
+    if exploded is not None:
+        first = evidence.get("first_to_leave")
+        led = f"; {first} left its band first" if first else ""
+        text = f"dynamics: {normal}, and the replay explodes again at step {exploded}{led}"
+        return Finding("dynamics", text, evidence)
+    where = f"rank {agreement.rank()} on {socket.gethostname()}"
+    seen = [w for w in agreement.everyone(where if _own(explosion) else None) if w]
+    evidence["seen_on"] = seen
+    text = (
+        f"transient: {normal}, and {length} replayed steps do not explode; seen on "
+        f"{', '.join(seen) or where}"
+    )
+    return Finding("transient", text, evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    high: bool = False
+    says: str = ""
+    values: Mapping[str, float] = field(default_factory=dict)
+    blamed: tuple[Mapping[str, Any], ...] = ()
+
+
+def _measure(case: Case) -> _Measured:
+    explosion = case.explosion
+    if case.probe is None or explosion.batch is None:
+        return _Measured()
+    probed = case.probe(explosion.batch)
+    detectors = _copy(case.detectors)
+    verdicts = detectors.observe(probed.values, case.weights).verdicts
+    for metric, then in explosion.judgement.verdicts.items():
+        now = verdicts.get(metric)
+        if now is None or then.level == "ok":
+            continue
+        if not math.isfinite(probed.values.get(metric, 0.0)):
+            return _Measured(True, f"{metric} {probed.values[metric]}", probed.values)
+        # Half of the way that the explosion went, in log space, and out of the ordinary.
+        far = math.isfinite(then.ratio) and now.ratio > 1 and then.ratio > 1
+        if now.level == "explode" or (
+            now.level == "warn" and far and 2 * math.log(now.ratio) >= math.log(then.ratio)
+        ):
+            says = f"{metric} {probed.values[metric]:.4g} (×{now.ratio:.3g})"
+            return _Measured(True, says, probed.values, _blamed(probed, detectors.band(metric)))
+    return _Measured(values=probed.values)
+
+
+def _blamed(
+    probed: Probed, band: tuple[float, float, float] | None
+) -> tuple[Mapping[str, Any], ...]:
+    """The samples that are high themselves; all of them where that is not known."""
+    if not probed.per_sample or band is None:
+        return tuple(dict(sample) for sample in probed.samples)
+    usual, worst = band[0], max(probed.per_sample)
+    limit = math.sqrt(usual * worst) if 0 < usual < worst < math.inf else usual
+    return tuple(
+        {**sample, "loss": loss}
+        for sample, loss in zip(probed.samples, probed.per_sample, strict=False)
+        if not loss < limit
+    )
+
+
+def _repeat(case: Case) -> tuple[int | None, float | None]:
+    """Train slot → spike again; the first step at which any rank explodes, and its value here."""
+    assert case.replay is not None
+    detectors = _copy(case.detectors)
+    for step in range(case.slot_step + 1, case.explosion.step + 1):
+        values = case.replay(step)
+        judgement = detectors.observe(values, case.weights)
+        ballot = agreement.reduced(agreement.cast(judgement.level, None))
+        if agreement.count(ballot).exploded:
+            return step, values.get(judgement.metric)
+    return None, None
+
+
+def _copy(detectors: ComponentDetectors) -> ComponentDetectors:
+    twin = ComponentDetectors(detectors.names, detectors.rules, detectors.rules_by_name)
+    twin.load_state_dict(detectors.state_dict())
+    return twin
+
+
+def _own(explosion: Explosion) -> bool:
+    return explosion.judgement.level == "explode"
+
+
+def _history(
+    history: Sequence[tuple[int, Mapping[str, float | None]]], weights: Mapping[str, float]
+) -> dict[str, Any]:
+    """grad_norm and lr before the spike, and which term left its usual range first."""
+    found: dict[str, Any] = {}
+    for name in ("grad_norm", "lr"):
+        line = [[step, values[name]] for step, values in history if values.get(name) is not None]
+        if line:
+            found[name] = line[-32:]
+    clips = [bool(values["clipped"]) for _, values in history if values.get("clipped") is not None]
+    if clips:
+        found["clipped_share"] = sum(clips) / len(clips)
+    first = _first_to_leave(history, set(weights) | {"grad_norm"})
+    if first:
+        found["first_to_leave"] = first
+    return found
+
+
+def _first_to_leave(
+    history: Sequence[tuple[int, Mapping[str, float | None]]], names: set[str]
+) -> str:
+    """The metric that first doubled against its median over the older half of the history."""
+    half = len(history) // 2
+    usual: dict[str, float] = {}
+    for name in names:
+        old = [v for _, values in history[:half] if (v := values.get(name)) and math.isfinite(v)]
+        if len(old) >= 4:
+            usual[name] = sorted(old)[len(old) // 2]
+    for _, values in history[half:]:
+        over = {
+            name: value / level
+            for name, level in usual.items()
+            if (value := values.get(name)) is not None and not value <= 2 * level
+        }
+        if over:
+            return max(over, key=lambda name: over[name])
+    return ""
+
+
+def _names(samples: Sequence[Mapping[str, Any]]) -> str:
+    ids = [str(sample.get("id", "?")) for sample in samples]
+    return ", ".join(ids[:8]) + (f" and {len(ids) - 8} more" if len(ids) > 8 else "")

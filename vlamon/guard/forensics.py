@@ -1,0 +1,159 @@
+"""The exploded state, kept: the failing batch, the random numbers and the weights of that moment.
+
+`python -m vlamon.guard replay RUN_DIR` loads it and measures the batch again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vlamon.analysis.spikes import Judgement
+from vlamon.guard import agreement
+from vlamon.guard.autopsy import Probe
+from vlamon.guard.durable import Durable, DurableError, Writer
+from vlamon.guard.readings import Reading
+from vlamon.guard.ring import Slot
+from vlamon.guard.state import TrainingState, Tree, restore_rng
+
+FOLDER = "explosion"
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuild:
+    """How `replay` gets the model and the probe back in a process of its own."""
+
+    function: str
+    """`package.module:function`, called with `config`; gives `(model, probe)`."""
+    config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Plain values that the function needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduced:
+    """One metric, then and now."""
+
+    metric: str
+    recorded: float
+    measured: float
+
+    @property
+    def same(self) -> bool:
+        """Whether it exploded alike: both non-finite, or equal to 1 %."""
+        if not math.isfinite(self.recorded) or not math.isfinite(self.measured):
+            return math.isfinite(self.recorded) == math.isfinite(self.measured)
+        return math.isclose(self.recorded, self.measured, rel_tol=0.01, abs_tol=1e-6)
+
+
+def pack(batch: Any) -> Any:
+    """A batch as containers of tensors and plain values; a dataclass becomes a dict."""
+    if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
+        return {f.name: pack(getattr(batch, f.name)) for f in dataclasses.fields(batch)}
+    if isinstance(batch, Mapping):
+        return {key: pack(value) for key, value in batch.items()}
+    if isinstance(batch, list | tuple):
+        packed = [pack(value) for value in batch]
+        return tuple(packed) if type(batch) is tuple else packed
+    if isinstance(batch, slice):
+        return [batch.start, batch.stop, batch.step]
+    return batch
+
+
+class Keeper:
+    """Keeps the newest explosion of a run on disk, written beside the training."""
+
+    def __init__(self, run_dir: Path | None, rebuild: Rebuild | None) -> None:
+        self._writer: Writer | None = None
+        if run_dir is not None:
+            rank = agreement.rank()
+            folder = FOLDER if rank == 0 else f"{FOLDER}-rank{rank}"
+            self._writer = Writer(Durable(run_dir / folder, keep=1))
+        self._rebuild = rebuild
+        self._slot = Slot()
+        self._noted: tuple[Reading, Judgement, Tree] | None = None
+
+    def note(self, reading: Reading, judgement: Judgement, state: TrainingState, rng: Tree) -> None:
+        """An explosion was seen: copy the weights as they are before they change."""
+        if self._writer is None or self._writer.busy:
+            return
+        self._slot.fill(state.capture()["parts"]["model"])
+        self._noted = (reading, judgement, rng)
+
+    def keep(self, attempt: int, batch: Any) -> None:
+        """Begin to write what was noted, with the batch that exploded."""
+        if self._noted is None or self._writer is None:
+            return
+        (reading, judgement, rng), self._noted = self._noted, None
+        verdict = judgement.verdict
+        meta = {
+            "step": reading.step,
+            "attempt": attempt,
+            "metric": judgement.metric,
+            "reason": verdict.reason,
+            "values": dict(reading.values),
+            "rebuild": None if self._rebuild is None else dataclasses.asdict(self._rebuild),
+        }
+        kept = {"model": self._slot.state(), "rng": rng, "batch": pack(batch)}
+        self._writer.start(reading.step, kept, meta)
+
+    def close(self) -> None:
+        """Wait for a write under way."""
+        if self._writer is not None:
+            self._writer.wait()
+
+
+def find(directory: Path) -> Path:
+    """The folder that holds the kept explosion, given that or the run directory."""
+    inner = directory / FOLDER
+    return inner if inner.is_dir() else directory
+
+
+def reproduce(directory: Path) -> tuple[Mapping[str, Any], list[Reproduced]]:
+    """Load a kept explosion and measure its batch again on its weights."""
+    loaded = Durable(find(directory)).load()
+    if loaded is None:
+        raise DurableError(f"{directory} holds no kept explosion")
+    rebuild = loaded.meta.get("rebuild")
+    if not rebuild:
+        raise DurableError(
+            f"{loaded.path} does not say how to build its model again: give the Guard "
+            "rebuild=Rebuild('package.module:function', config)"
+        )
+    model, probe = _built(str(rebuild["function"]), rebuild["config"])
+    _load_weights(model, loaded.state["model"])
+    restore_rng(loaded.state["rng"])
+    values = probe(loaded.state["batch"]).values
+    then = loaded.meta["values"]
+    rows = [
+        Reproduced(name, float(then[name]), float(values[name]))
+        for name in then
+        if name in values and then[name] is not None
+    ]
+    return loaded.meta, rows
+
+
+def _built(place: str, config: Mapping[str, Any]) -> tuple[nn.Module, Probe]:
+    module, _, name = place.partition(":")
+    try:
+        function: Callable[..., tuple[nn.Module, Probe]] = getattr(
+            importlib.import_module(module), name
+        )
+    except (ImportError, AttributeError) as error:
+        raise DurableError(f"{place} cannot be imported here: {error}") from error
+    return function(config)
+
+
+@torch.no_grad()
+def _load_weights(model: nn.Module, saved: Mapping[str, torch.Tensor]) -> None:
+    state = TrainingState({"model": model})
+    tree = state.capture()
+    tree["parts"]["model"] = dict(saved)
+    state.restore(tree)

@@ -1,0 +1,112 @@
+"""What the guard tells the world: events to the emitter, lines to the audit, both or neither."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from vlamon.analysis.spikes import Judgement
+from vlamon.guard.audit import Audit, finite
+
+if TYPE_CHECKING:
+    from vlamon import Emitter
+
+QUIET_STEPS = 12
+"""Steps without an alarm that end an episode."""
+
+
+class Reporter:
+    """One voice for events. Says an alarm once an episode, not once a batch."""
+
+    def __init__(self, emitter: Emitter | None, audit: Audit) -> None:
+        self.emitter = emitter
+        self.audit = audit
+        self.attempt = emitter.attempt if emitter else 0
+        self._last: dict[tuple[str, str], int] = {}
+        self.exploding: int | None = None
+        """Last step of the explosion that goes on; None in calm times."""
+
+    def event(self, kind: str, step: int, text: str, severity: str = "info", **data: Any) -> str:
+        """An event, and its line in the audit. Returns the event's id."""
+        identity = ""
+        if self.emitter is not None:
+            identity = self.emitter.event(
+                kind,
+                step=step,
+                text=text,
+                severity=severity,  # type: ignore[arg-type]
+                **finite(data),
+            )
+        self.audit.write(kind, step, self.attempt, text=text, id=identity, **data)
+        return identity
+
+    def warn(self, step: int, judgement: Judgement, values: Mapping[str, float | None]) -> None:
+        """A component warns; silent while the same one keeps warning."""
+        for metric, verdict in judgement.verdicts.items():
+            if verdict.level != "warn":
+                continue
+            before = self._last.get(("warn", metric), -(10**9))
+            self._last["warn", metric] = step
+            if 0 <= step - before <= QUIET_STEPS:
+                continue
+            self.event("warn", step, f"{metric} {_said(values.get(metric))}: {verdict.reason}",
+                       "warn", **_numbers(metric, judgement, values))  # fmt: skip
+
+    def explode(
+        self,
+        step: int,
+        judgement: Judgement,
+        values: Mapping[str, float | None],
+        samples: Any,
+        ranks: Sequence[int],
+    ) -> str:
+        """A component exploded."""
+        metric = judgement.metric or "closs"
+        reason = judgement.verdict.reason or "seen on another rank"
+        place = f" on rank {', '.join(map(str, ranks))}" if ranks != [0] else ""
+        return self.event(
+            "explode",
+            step,
+            f"{metric} {_said(values.get(metric))}{place}: {reason}",
+            "error",
+            **_numbers(metric, judgement, values),
+            samples=_plain(samples),
+            ranks=list(ranks),
+        )
+
+    def status(self, **fields: Any) -> None:
+        """What the trainer does now."""
+        if self.emitter is not None:
+            self.emitter.status(**fields)
+
+    def set_attempt(self, attempt: int) -> None:
+        """Another branch begins."""
+        self.attempt = attempt
+        if self.emitter is not None:
+            self.emitter.set_attempt(attempt)
+
+
+def _said(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _numbers(
+    metric: str, judgement: Judgement, values: Mapping[str, float | None]
+) -> dict[str, Any]:
+    verdict = judgement.verdicts.get(metric)
+    if verdict is None:
+        return {"metric": metric, "value": values.get(metric)}
+    return {
+        "metric": metric,
+        "value": values.get(metric),
+        "z": verdict.z,
+        "ratio": verdict.ratio,
+        "reason": verdict.reason,
+    }
+
+
+def _plain(samples: Any) -> list[Any]:
+    if samples is None:
+        return []
+    tolist = getattr(samples, "tolist", None)
+    return list(tolist() if tolist else samples)[:256]

@@ -1,0 +1,143 @@
+"""The last few states in memory, and which of them can be trusted.
+
+A snapshot is a *candidate* until the detectors have been quiet for long enough after it: a slow
+divergence is seen late, and a snapshot taken while it was under way is no place to return to. The
+newest trusted snapshot is never overwritten.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from vlamon.guard.state import Tree, cuda_runs
+from vlamon.guard.tree import join, split
+
+
+@dataclass(slots=True)
+class Slot:
+    """One preallocated place for a whole state."""
+
+    step: int = -1
+    """Last finished step of the state that it holds; meaningless while `filled` is false."""
+    filled: bool = False
+    """Whether it holds a state."""
+    trusted: bool = False
+    """Whether the detectors stayed quiet for long enough after it."""
+    time: float = 0.0
+    """When it was taken, seconds since the epoch."""
+    closs: float | None = None
+    """closs of that step, for the dialog."""
+    note: dict[str, Any] = field(default_factory=dict)
+    """What the guard wants to know about it later: the lr scale in force, the sampler's place."""
+    skeleton: Any = None
+    tensors: list[torch.Tensor] = field(default_factory=list)
+    copied: torch.cuda.Event | None = None
+    """CUDA: recorded when the copy on the side stream is done."""
+
+    def state(self) -> Tree:
+        """The state that it holds; the tensors are the slot's own."""
+        if self.copied is not None:
+            self.copied.synchronize()
+        return join(self.skeleton, self.tensors)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def fill(self, state: Tree, stream: torch.cuda.Stream | None = None) -> None:
+        """Copy a state in; on CUDA the copy runs on the side stream while the training goes on."""
+        self.skeleton, live = split(state)
+        if not _fits(self.tensors, live):
+            self.tensors = [_place_for(tensor) for tensor in live]
+        if not live:
+            return
+        if stream is None:
+            torch._foreach_copy_(self.tensors, live)
+            return
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            torch._foreach_copy_(self.tensors, live, non_blocking=True)
+            self.copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self.copied.record(stream)
+
+
+def _place_for(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.empty(
+        tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=tensor.device.type == "cuda"
+    )
+
+
+def _fits(places: Sequence[torch.Tensor], live: Sequence[torch.Tensor]) -> bool:
+    return len(places) == len(live) and all(
+        place.shape == tensor.shape and place.dtype == tensor.dtype
+        for place, tensor in zip(places, live, strict=True)
+    )
+
+
+class Ring:
+    """K slots that are taken in turn, the newest trusted one excepted."""
+
+    def __init__(self, slots: int, trust_after: int) -> None:
+        """`trust_after`: quiet steps that turn a candidate into a trusted snapshot."""
+        if slots == 1:
+            raise ValueError("a ring of one slot would have to overwrite what it can return to")
+        self.slots = [Slot() for _ in range(slots)]
+        self.trust_after = trust_after
+        self._stream: torch.cuda.Stream | None = None
+        self._pending: Slot | None = None
+
+    def take(self, step: int, state: Tree, *, trusted: bool = False, **note: Any) -> Slot | None:
+        """Copy the state of a finished step into the slot that can best be spared."""
+        if not self.slots:
+            return None
+        if self._stream is None and cuda_runs():
+            self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        slot = self._spare()
+        slot.filled = False  # should the copy fail half-way, nobody may return to it
+        slot.fill(state, self._stream)
+        slot.step, slot.trusted, slot.filled = step, trusted, True
+        slot.time = time.time()
+        slot.closs = note.pop("closs", None)
+        slot.note = note
+        self._pending = slot if self._stream is not None else None
+        return slot
+
+    def fence(self) -> None:
+        """Before weights change: make the training stream wait for a copy that still runs."""
+        if self._pending is not None and self._pending.copied is not None:
+            torch.cuda.current_stream().wait_event(self._pending.copied)
+            self._pending = None
+
+    def quiet_until(self, step: int) -> None:
+        """The detectors were quiet up to this step: candidates that are old enough are trusted."""
+        for slot in self.slots:
+            if slot.filled and not slot.trusted and step - slot.step >= self.trust_after:
+                slot.trusted = True
+
+    def forget_after(self, step: int) -> None:
+        """Drop what was taken after this step: the branch that a rollback abandons."""
+        for slot in self.slots:
+            if slot.step > step:
+                slot.filled = False
+
+    def forget(self, slot: Slot) -> None:
+        """Drop a snapshot that did not help."""
+        slot.filled = False
+
+    def held(self) -> list[Slot]:
+        """All snapshots, oldest first."""
+        return sorted((slot for slot in self.slots if slot.filled), key=lambda slot: slot.step)
+
+    def trusted(self, to: int | None = None) -> Slot | None:
+        """The newest trusted snapshot, not after step `to` if that is given."""
+        found = [s for s in self.held() if s.trusted and (to is None or s.step <= to)]
+        return found[-1] if found else None
+
+    def _spare(self) -> Slot:
+        for slot in self.slots:
+            if not slot.filled:
+                return slot
+        newest = self.trusted()
+        return next(slot for slot in self.held() if slot is not newest)
