@@ -70,7 +70,8 @@ class Checkpoints:
                 "bytes": outcome.bytes,
             }
             text = f"checkpoint of step {outcome.step} in {outcome.path} ({outcome.seconds:.2f} s)"
-            self._reporter.event("checkpoint", outcome.step, text, ok=True, **done)
+            told = {name: value for name, value in done.items() if name != "step"}
+            self._reporter.event("checkpoint", outcome.step, text, ok=True, **told)
             if order:
                 order.done(done)
 

@@ -17,7 +17,7 @@ from vlamon.guard.readings import Value
 
 
 def finite_step(optimizers: Sequence[Optimizer], values: Mapping[str, Value]) -> bool:
-    """Whether `optimizer.step()` may be called; always on a GPU if fused: those skip by themselves."""
+    """Whether `optimizer.step()` may be called; on a GPU fused optimizers skip by themselves."""
     verdict = _finite(optimizers, values)
     if isinstance(verdict, bool):
         return verdict

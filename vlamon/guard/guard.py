@@ -386,7 +386,8 @@ class Guard:
         self._readings.clear()
         self._history.clear()
         self._episode = None
-        self._recovers_at = self.policy.ticks + self.settings.cooldown + 1
+        if explosion is not None:
+            self._recovers_at = self.policy.ticks + self.settings.cooldown + 1
         seconds = time.monotonic() - begun
         self._rolled = {
             "from": step,
@@ -402,7 +403,9 @@ class Guard:
         }
         why = decision.why if decision else "ordered"
         text = f"back from step {step} to {slot_step} ({where}) in {seconds:.2f} s: {why}"
-        self.reporter.event("rollback", step, text, "warn", ok=True, **self._rolled)
+        told = {**self._rolled, "to": slot_step}
+        del told["step"], told["attempt"]  # an event's own are where the training was
+        self.reporter.event("rollback", step, text, "warn", ok=True, **told)
         self._tell("training")
         return slot_step + 1
 

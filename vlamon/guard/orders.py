@@ -132,6 +132,8 @@ def _rollback(args: Mapping[str, Any]) -> tuple[float, float]:
         step = -1.0 if to is None or to == "" else float(int(to))
     except (TypeError, ValueError):
         raise ValueError(f"rollback to {to!r}: a step is a whole number") from None
+    if to not in (None, "") and step < 0:
+        raise ValueError(f"rollback to {to!r}: steps count from 0")
     if data not in CHOICES:
         raise ValueError(f"rollback data {data!r}: choose skip or replay")
     return step, float(CHOICES.index(data))

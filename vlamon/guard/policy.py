@@ -61,10 +61,10 @@ class GuardSettings:
             raise ValueError(f"data {self.data!r}: choose skip or replay")
 
     def spacing_for(self, latency: int) -> int:
-        """Steps between snapshots so that one lives long enough to be trusted."""
+        """Steps between snapshots so that two of them live long enough to be trusted."""
         if self.slots < 2:
             return self.every
-        needed = -(-self.trust_after(latency) // (self.slots - 1))
+        needed = -(-self.trust_after(latency) // max(1, self.slots - 2))
         return max(self.every, needed)
 
     def trust_after(self, latency: int) -> int:
