@@ -1,0 +1,196 @@
+"""The dashboard as its user meets it: a 160×45 pty, five charts, a run that logs.
+
+    python -m tests.bench.screen [--seconds 20] [--steps 1000000] [NAME …]
+
+Latency is from `Emitter.log` to the read of the bytes that put the value into the chart's title.
+CPU is the dashboard's alone. Everything that is compared runs interleaved in one session.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench._terminal import Terminal
+
+PYTHON = sys.executable
+VLAMON = (PYTHON, "-m", "vlamon.cli")
+ENVIRON = {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One row of the table."""
+
+    name: str
+    value: str
+    goal: str
+    holds: bool | None = None
+
+
+class Trainer:
+    """A process that logs with `vlamon.Emitter`."""
+
+    def __init__(self, path: str, steps: int, hertz: float, spike: int = -1) -> None:
+        self.hertz = hertz
+        self.process = subprocess.Popen(
+            [PYTHON, "-m", "tests.bench._logging_run", path, str(steps), str(hertz), str(spike)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **ENVIRON},
+            bufsize=1,
+        )
+        assert self.process.stdout is not None
+        assert self.process.stdin is not None
+        self.out, self.into = self.process.stdout, self.process.stdin
+        if self.out.readline().strip() != "ready":
+            raise RuntimeError("the logging run did not start")
+
+    def go(self, batches: int) -> None:
+        """Log so many batches from now on."""
+        self.into.write(f"go {batches}\n")
+        self.into.flush()
+
+    def logged(self) -> list[tuple[str, float]]:
+        """Give the batches of the last `go`: what the screen reads, and when it was logged."""
+        found = []
+        for line in self.out:
+            if line.strip() == "done":
+                break
+            value, moment = line.split()
+            found.append((value, float(moment)))
+        return found
+
+    def close(self) -> None:
+        """End it."""
+        self.into.write("\n")
+        self.into.close()
+        self.process.wait(timeout=20)
+
+
+@contextmanager
+def watched(
+    steps: int, hertz: float, *options: str, spike: int = -1
+) -> Iterator[tuple[Trainer, Terminal]]:
+    """A run with a history and a dashboard on it that shows the last value."""
+    with tempfile.TemporaryDirectory(prefix="vlamon-bench-") as folder:
+        path = f"{folder}/run.sock"
+        trainer = Trainer(path, steps, hertz, spike)
+        terminal = Terminal((*VLAMON, "watch", "--socket", path, *options), environ=ENVIRON)
+        try:
+            terminal.pump(60, terminal.has_curve)
+            terminal.pump(3 + steps / 500_000)
+            yield trainer, terminal
+        finally:
+            terminal.close()
+            trainer.close()
+
+
+def closs_readout(terminal: Terminal) -> str:
+    """What the title of the closs chart says."""
+    for line in terminal.lines():
+        found = re.search(r"closs.*? (\d+\.\d{3}) ", line)
+        if found:
+            return found.group(1)
+    return ""
+
+
+@dataclass(slots=True)
+class Live:
+    """What was measured while a run logged."""
+
+    latencies: list[float]
+    cpu: float
+    bytes_per_second: float
+
+
+def live(trainer: Trainer, terminal: Terminal, seconds: float) -> Live:
+    """Let the run log and watch how its values arrive."""
+    batches = max(5, round(seconds * trainer.hertz))
+    seen: dict[str, float] = {}
+    terminal.pump(0.3)
+    cpu, count, begin = terminal.cpu_seconds(), terminal.bytes, time.monotonic()
+    trainer.go(batches)
+    end = begin + batches / trainer.hertz + 0.5
+    while time.monotonic() < end:
+        terminal.pump(min(0.5, max(0.01, end - time.monotonic())), lambda: True)
+        value = closs_readout(terminal)
+        if value and value not in seen:
+            seen[value] = terminal.last_read
+    spent = time.monotonic() - begin
+    latencies = [seen[value] - moment for value, moment in trainer.logged() if value in seen]
+    return Live(
+        [latency for latency in latencies if latency > 0],
+        100 * (terminal.cpu_seconds() - cpu) / spent,
+        (terminal.bytes - count) / spent,
+    )
+
+
+def p95(values: list[float]) -> float:
+    """The value that 95 % do not exceed, in ms; NaN without values."""
+    if len(values) < 2:
+        return float("nan")
+    return 1000 * statistics.quantiles(values, n=20)[-1]
+
+
+def row(name: str, value: float, unit: str, limit: float) -> Figure:
+    """A figure that has a goal to stay below."""
+    return Figure(name, f"{value:.4g} {unit}", f"≤ {limit:g} {unit}", value <= limit)
+
+
+def measure_live(seconds: float, steps: int) -> list[Figure]:
+    """Latency, CPU and bytes, with a short and with a long history."""
+    figures = []
+    with watched(1000, 1.0) as (trainer, terminal):
+        found = live(trainer, terminal, seconds)
+        figures.append(row("log → screen, p95, 1 Hz", p95(found.latencies), "ms", 60))
+    for history, limit in ((1000, 5.0), (steps, 6.0)):
+        with watched(history, 10.0) as (trainer, terminal):
+            found = live(trainer, terminal, seconds)
+            name = f"{history:,} points a metric"
+            figures.append(row(f"log → screen, p95, 10 Hz, {name}", p95(found.latencies), "ms", 110))
+            figures.append(row(f"CPU at 10 Hz, {name}", found.cpu, "%", limit))
+            figures.append(
+                row(f"bytes/s at 10 Hz, {name}", found.bytes_per_second / 1000, "KB/s", 15)
+            )
+    with watched(1000, 10.0, "--low-bandwidth") as (trainer, terminal):
+        found = live(trainer, terminal, seconds)
+        figures.append(
+            row("bytes/s at 10 Hz, --low-bandwidth", found.bytes_per_second / 1000, "KB/s", 3)
+        )
+    return figures
+
+
+MEASURES: dict[str, Callable[[float, int], list[Figure]]] = {
+    "live": measure_live,
+}
+
+
+def main() -> None:
+    """Measure what is asked for and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(MEASURES)}; all by default")
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--steps", type=int, default=1_000_000)
+    given = parser.parse_args()
+    print("| figure (160×45 pty, 5 charts) | measured | goal | |")
+    print("|---|---|---|---|")
+    for name in given.names or MEASURES:
+        for figure in MEASURES[name](given.seconds, given.steps):
+            sign = "" if figure.holds is None else "holds" if figure.holds else "does not hold"
+            print(f"| {figure.name} | {figure.value} | {figure.goal} | {sign} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
