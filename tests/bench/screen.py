@@ -24,7 +24,7 @@ from pathlib import Path
 from tests.bench._terminal import Terminal
 
 PYTHON = sys.executable
-VLAMON = (PYTHON, "-m", "vlamon.cli")
+VLAMON = (PYTHON, "-c", "from vlamon.cli import main; main()")
 ENVIRON = {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
 
 

@@ -133,7 +133,6 @@ class Chart(Widget, can_focus=True):
 
     def on_resize(self) -> None:
         """Ask for another picture: only the screen may read the store."""
-        self._strips = []
         self.post_message(self.Stale(self))
 
     def on_focus(self) -> None:
