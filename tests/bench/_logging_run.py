@@ -3,7 +3,7 @@
     python -m tests.bench._logging_run SOCKET HISTORY HZ SPIKE
 
 Writes `ready` when the history is logged; for every later batch `value time` where `value` is
-what the title of the closs chart will read. Lines on stdin: `go N` logs N batches, an empty one ends.
+what the title of the closs chart will read. On stdin, `go N` logs N batches, an empty line ends.
 """
 
 from __future__ import annotations

@@ -159,7 +159,8 @@ def measure_live(seconds: float, steps: int) -> list[Figure]:
         with watched(history, 10.0) as (trainer, terminal):
             found = live(trainer, terminal, seconds)
             name = f"{history:,} points a metric"
-            figures.append(row(f"log → screen, p95, 10 Hz, {name}", p95(found.latencies), "ms", 110))
+            late = p95(found.latencies)
+            figures.append(row(f"log → screen, p95, 10 Hz, {name}", late, "ms", 110))
             figures.append(row(f"CPU at 10 Hz, {name}", found.cpu, "%", limit))
             figures.append(
                 row(f"bytes/s at 10 Hz, {name}", found.bytes_per_second / 1000, "KB/s", 15)

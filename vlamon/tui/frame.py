@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rich.cells import cell_len
 
 from vlamon.tui.glyphs import Glyphs
+from vlamon.tui.look import Look, border_role
 from vlamon.tui.marks import MARKS, QUIETEST_OVER_LABELS
 from vlamon.tui.raster import MARKED, Cells
 from vlamon.tui.rows import Row, cells, crop, shorten
@@ -34,10 +35,10 @@ class Readout:
 
 
 def title_row(
-    title: str, readouts: Sequence[Readout], width: int, glyphs: Glyphs, focused: bool
+    title: str, readouts: Sequence[Readout], width: int, glyphs: Glyphs, look: Look
 ) -> Row:
     """Give `╭ closs ───── 8.512 ▾0.3 % ─╮`; values that do not fit are left out from the left."""
-    border = "accent" if focused else "border"
+    border = border_role(look)
     head = shorten(title, max(1, width - 6), glyphs.ellipsis)
     room = width - cell_len(head) - 7
     kept: list[Readout] = []
@@ -50,15 +51,17 @@ def title_row(
     if kept:
         tail = tuple(span for item in kept for span in ((" ", ""), (item.text, item.role)))
         tail = (*tail, (" ", ""))
+    tags = " log" * look.log + " smooth" * (look.smooth is not None)
     start: Row = (
         (f"{glyphs.top_left} ", border),
-        (head, "title bold" if focused else "title"),
+        (head, "title bold" if look.focused else "title"),
+        (tags if len(tags) <= room else "", "muted"),
         (" ", ""),
     )
     fill = width - cells(start) - cells(tail) - 2
     end = f"{glyphs.horizontal}{glyphs.top_right}"
     if fill < 0:
-        return crop((*start, (end, border)), width)
+        return (*crop(start, width - 2), (end, border))
     return (*start, (glyphs.horizontal * fill, border), *tail, (end, border))
 
 
@@ -116,7 +119,6 @@ def axis_row(
     glyphs: Glyphs,
     *,
     utc_offset: float = 0.0,
-    origin: float = 0.0,
     border: str = "border",
     plain: bool = False,
 ) -> Row:

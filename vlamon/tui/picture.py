@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vlamon.tui.frame import AROUND, Readout, axis_row, plot_row, title_row, y_labels
+from vlamon.tui.frame import (
+    AROUND,
+    Readout,
+    axis_row,
+    plot_row,
+    title_row,
+    y_labels,
+)
 from vlamon.tui.glyphs import UNICODE as UNICODE_GLYPHS
 from vlamon.tui.glyphs import Glyphs
+from vlamon.tui.look import Look, border_role
 from vlamon.tui.marks import INFINITE, NAN, loudest
 from vlamon.tui.numbers import number
 from vlamon.tui.raster import (
+    ABANDONED,
     ASCII,
+    FINITE,
     NEG_INF,
     POS_INF,
     UNICODE,
@@ -25,6 +34,7 @@ from vlamon.tui.raster import (
     Guide,
     line,
     rasterise,
+    redraw,
     smoothed,
 )
 from vlamon.tui.raster import NAN as NAN_FLAG
@@ -38,26 +48,10 @@ if TYPE_CHECKING:
 
 TREND_ROWS = 100
 """Rows whose mean is compared with that of as many rows before them."""
+TREND_EVERY = 5
+"""Rows after which the trend is looked at again."""
 _REFIT = 64
 """Frames after which the y range may shrink again although nothing left it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What a person chose for a chart; another look is another picture."""
-
-    log: bool = False
-    """Logarithmic y."""
-    robust: bool = True
-    """Whether far, short excursions are clipped and marked instead of setting the range."""
-    smooth: float | None = None
-    """Half-life in dot columns of the line over the envelope; None for no line."""
-    ascii_only: bool = False
-    """Whether everything is drawn in ASCII."""
-    focused: bool = False
-    """Whether the chart has the focus."""
-    utc_offset: float = 0.0
-    """The viewer's time zone, in seconds, for wall time on x."""
 
 
 class Picture:
@@ -78,9 +72,13 @@ class Picture:
         self.rows: list[Row] = []
         self.window: Window | None = None
         self.scale: Scale | None = None
+        self._grid: Cells | None = None
         self._events = EventTrack()
+        self._seen: tuple[object, ...] = ()
+        self._marks_seen: tuple[object, ...] = ()
         self._look = Look()
         self._frames = 0
+        self._trend = Trend()
 
     def update(
         self,
@@ -94,18 +92,26 @@ class Picture:
     ) -> list[int]:
         """Draw what is new; gives the numbers of the rows that differ from the last picture."""
         width, height = size
-        whole = (shown, look) != (self.window, self._look)
         ranges = [track.update(store, view.axis, shown, parts) for track in self.tracks]
-        if whole or self.scale is None:
+        first = min((found[0] for found in ranges if found), default=shown.columns)
+        old_scale = self.scale
+        if shown != self.window or look != self._look or self.scale is None:
             self._fit(look, keep_previous=self._look.log == look.log and self.window == shown)
-        elif any(ranges):
-            self._follow_scale(look, [found for found in ranges if found])
-        self.window, self._look = shown, look
-        fresh = self._rows(store, view, shown, width, height, look, glyphs)
-        old, self.rows = self.rows, fresh
-        if len(old) != len(fresh):
-            return list(range(len(fresh)))
-        return [n for n, (one, other) in enumerate(zip(old, fresh, strict=True)) if one != other]
+        elif first < shown.columns:
+            self._follow_scale(look, first)
+        seen = (shown, view.cursor, size, look, self.guides, self.scale)
+        whole = seen != self._seen or self.scale != old_scale or len(self.rows) != height
+        self.window, self._look, self._seen = shown, look, seen
+        fresh = {0: title_row(self.title, self._readouts(store, glyphs), width, glyphs, look)}
+        fresh.update(self._plot(shown, height - 2, view, look, glyphs, 0 if whole else first))
+        if height >= 2:
+            fresh.update(self._axis(store, view, shown, height, look, glyphs, whole))
+        if len(self.rows) != height:
+            self.rows = [()] * height
+        changed = [n for n, row in fresh.items() if n < height and row != self.rows[n]]
+        for n in changed:
+            self.rows[n] = fresh[n]
+        return changed
 
     def _fit(self, look: Look, keep_previous: bool) -> None:
         bins = [track.live for track in self.tracks]
@@ -119,11 +125,10 @@ class Picture:
             keep=tuple(guide.value for guide in self.guides),
         )
 
-    def _follow_scale(self, look: Look, ranges: Sequence[tuple[int, int]]) -> None:
+    def _follow_scale(self, look: Look, first: int) -> None:
         """Fit again only when a new value left the range, or once in a while."""
         assert self.scale is not None
         self._frames += 1
-        first = min(found[0] for found in ranges)
         for track in self.tracks:
             with np.errstate(invalid="ignore"):
                 outside = (track.live.high[first:] > self.scale.high) | (
@@ -134,50 +139,62 @@ class Picture:
         if self._frames >= _REFIT:
             self._fit(look, keep_previous=True)
 
-    def _rows(
-        self,
-        store: RunStore,
-        view: View,
-        shown: Window,
-        width: int,
-        height: int,
-        look: Look,
-        glyphs: Glyphs,
-    ) -> list[Row]:
-        rows = [title_row(self.title, self._readouts(store, glyphs), width, glyphs, look.focused)]
-        plot_rows = height - 2
-        border = "accent" if look.focused else "border"
-        if plot_rows > 0:
-            grid = self.cells(shown, plot_rows, view, look)
-            assert self.scale is not None
-            labels = y_labels(self.scale, plot_rows)
-            rows += [plot_row(grid, n, labels[n], glyphs, border) for n in range(plot_rows)]
-        if height >= 2:
-            marks = self._marks(store, view, shown)
-            rows.append(
-                axis_row(
-                    shown,
-                    view,
-                    marks,
-                    glyphs,
-                    utc_offset=look.utc_offset,
-                    border=border,
-                    plain=look.ascii_only,
-                )
-            )
-        return rows[:height]
-
-    def cells(self, shown: Window, rows: int, view: View, look: Look) -> Cells:
-        """Draw the plot alone."""
+    def _plot(
+        self, shown: Window, rows: int, view: View, look: Look, glyphs: Glyphs, first: int
+    ) -> dict[int, Row]:
+        """Give the plot's rows that differ when the bins from `first` on have changed."""
+        if rows <= 0 or first >= shown.columns:
+            return {}
+        old = self._grid if first > 0 else None
+        self._grid = grid = self.cells(shown, rows, view, look, old, first)
         assert self.scale is not None
+        wanted: Sequence[int] = range(rows)
+        if old is not None:
+            differs = (old.glyphs != grid.glyphs) | (old.roles != grid.roles)
+            wanted = np.flatnonzero(differs.any(axis=1)).tolist()
+        else:
+            self._labels = y_labels(self.scale, rows)
+        border = border_role(look)
+        return {n + 1: plot_row(grid, n, self._labels[n], glyphs, border) for n in wanted}
+
+    def cells(
+        self,
+        shown: Window,
+        rows: int,
+        view: View,
+        look: Look,
+        old: Cells | None = None,
+        first: int = 0,
+    ) -> Cells:
+        """Draw the plot alone, from an older one where only the bins from `first` on changed."""
+        assert self.scale is not None
+        curves = self._curves(look)
+        cursor = shown.column(view.cursor) if view.cursor is not None else None
+        signs = ASCII if look.ascii_only else UNICODE
+        if old is not None:
+            found = redraw(
+                old, first, curves, self.scale, guides=self.guides, cursor=cursor, signs=signs
+            )
+            if found is not None:
+                return found
+        return rasterise(
+            curves,
+            self.scale,
+            shown.columns,
+            rows,
+            guides=self.guides,
+            cursor=cursor,
+            signs=signs,
+        )
+
+    def _curves(self, look: Look) -> list[Curve]:
+        lines = list(zip(self.tracks, self.roles, strict=True))
         curves = [
-            Curve(track.abandoned, "abandoned")
+            Curve(track.abandoned, ABANDONED)
             for track in self.tracks
             if track.abandoned is not None
         ]
-        curves += [
-            Curve(track.live, role) for track, role in zip(self.tracks, self.roles, strict=True)
-        ]
+        curves += [Curve(track.live, role) for track, role in lines]
         if look.smooth is not None:
             single = len(self.tracks) == 1
             curves += [
@@ -186,17 +203,37 @@ class Picture:
                     "foreground" if single else f"{role} bold",
                     over=True,
                 )
-                for track, role in zip(self.tracks, self.roles, strict=True)
+                for track, role in lines
             ]
-        return rasterise(
-            curves,
-            self.scale,
-            shown.columns,
-            rows,
-            guides=self.guides,
-            cursor=shown.column(view.cursor) if view.cursor is not None else None,
-            signs=ASCII if look.ascii_only else UNICODE,
+        return curves
+
+    def _axis(
+        self,
+        store: RunStore,
+        view: View,
+        shown: Window,
+        height: int,
+        look: Look,
+        glyphs: Glyphs,
+        whole: bool,
+    ) -> dict[int, Row]:
+        """Give the time line where the window or a mark changed."""
+        flags = [track.live.flags for track in self.tracks]
+        odd = tuple((one & ~np.uint8(FINITE)).tobytes() for one in flags)
+        seen = (len(store.events), odd)
+        if not whole and seen == self._marks_seen:
+            return {}
+        self._marks_seen = seen
+        row = axis_row(
+            shown,
+            view,
+            self._marks(store, view, shown),
+            glyphs,
+            utc_offset=look.utc_offset,
+            border=border_role(look),
+            plain=look.ascii_only,
         )
+        return {height - 1: row}
 
     def _marks(self, store: RunStore, view: View, shown: Window) -> NDArray[np.uint8]:
         """Give the loudest mark of each cell of the time line: events, and this chart's NaN."""
@@ -214,12 +251,27 @@ class Picture:
         """Give the newest value of each metric; for a single one how it moves, too."""
         found = []
         for metric, role in zip(self.metrics, self.roles, strict=True):
-            value = store.latest(metric) if metric in store.metrics else None
+            value = store.latest(metric)
             loud = value is not None and not math.isfinite(value)
             found.append(Readout(number(value), "explode bold" if loud else f"{role} bold"))
-        if len(self.metrics) == 1 and self.metrics[0] in store.metrics:
-            found.append(Readout(trend(store, self.metrics[0], glyphs), "muted"))
+        if len(self.metrics) == 1:
+            found.append(Readout(self._trend.text(store, self.metrics[0], glyphs), "muted"))
         return found
+
+
+class Trend:
+    """How a metric moves, looked at again after a few rows."""
+
+    def __init__(self) -> None:
+        self._rows = -TREND_EVERY
+        self._text = ""
+
+    def text(self, store: RunStore, metric: str, glyphs: Glyphs) -> str:
+        """Give the trend as `▾0.3 %`."""
+        if not 0 <= store.rows - self._rows < TREND_EVERY:
+            self._rows = store.rows
+            self._text = trend(store, metric, glyphs)
+        return self._text
 
 
 def plot_columns(width: int) -> int:

@@ -8,7 +8,7 @@ of its own: a value outside the y range an arrow, NaN and infinity a sign.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 import numpy as np
@@ -61,6 +61,32 @@ class Bins:
             low, high, last, np.zeros(columns, dtype=np.int64), np.zeros(columns, dtype=np.uint8)
         )
 
+    def part(self, first: int) -> Bins:
+        """Give the bins from `first` on, sharing memory."""
+        return Bins(
+            self.low[first:],
+            self.high[first:],
+            self.last[first:],
+            self.count[first:],
+            self.flags[first:],
+        )
+
+    def add(self, column: int, value: float) -> None:
+        """Add one row's value to a bin."""
+        self.count[column] += 1
+        if value - value == 0:  # finite; math.isfinite costs more
+            if not self.flags[column] & FINITE:
+                self.low[column] = self.high[column] = value
+            elif value < self.low[column]:
+                self.low[column] = value
+            elif value > self.high[column]:
+                self.high[column] = value
+            self.last[column] = value
+            self.flags[column] |= FINITE
+        else:
+            kind = NAN if value != value else POS_INF if value > 0 else NEG_INF
+            self.flags[column] |= kind
+
     def clear(self, first: int, end: int) -> None:
         """Empty the bins first..end-1."""
         for values in (self.low, self.high, self.last):
@@ -82,7 +108,7 @@ class Bins:
 class Curve:
     """One series as it is drawn."""
 
-    bins: Envelope
+    bins: Bins
     """Its envelope, one bin a dot column."""
     role: str
     """Role that colours it."""
@@ -128,6 +154,8 @@ ASCII = Signs("^", "v", "x", "i", ".", "|", ascii_only=True)
 
 CLIPPED: Final = "warn"
 """Role of an arrow that stands for values out of range."""
+ABANDONED: Final = "abandoned"
+"""Role of what was rolled back; its arrows are not a warning any more."""
 MISSING: Final = "explode"
 """Role of the signs for NaN and infinity."""
 MARKED: Final = 0x80
@@ -144,6 +172,8 @@ class Cells:
     """Index into `palette`; MARKED is added in the cursor's column."""
     palette: tuple[str, ...]
     """Role names; the first one is the empty role of a blank cell."""
+    labelled: list[int] = field(default_factory=list)
+    """Cells of a row in which a guide's label stands, whichever row it is."""
 
     def text(self, row: int) -> str:
         """Give a row's characters."""
@@ -234,13 +264,14 @@ def rasterise(
     guides: Sequence[Guide] = (),
     cursor: int | None = None,
     signs: Signs = UNICODE,
+    palette: tuple[str, ...] | None = None,
 ) -> Cells:
     """Draw curves, the first one lowest, into `rows` × `columns // 2` cells.
 
     Cost depends on the number of cells and curves alone. `cursor` is a dot column.
     """
     width = columns // DOTS_WIDE
-    palette = _palette(curves, guides)
+    palette = palette or _palette(curves, guides)
     cells = Cells(
         np.full((rows, width), ord(" "), dtype=np.uint32),
         np.zeros((rows, width), dtype=np.uint8),
@@ -264,7 +295,7 @@ def rasterise(
     for guide in guides:
         _draw_guide(cells, guide, scale, dark, signs)
     for curve in curves:
-        _mark_outside(cells, curve.bins, scale, signs)
+        _mark_outside(cells, curve, scale, signs)
         _mark_missing(cells, curve.bins, scale, dark, signs)
     if cursor is not None and 0 <= cursor < columns:
         column = cursor // DOTS_WIDE
@@ -273,6 +304,48 @@ def rasterise(
         cells.roles[free, column] = palette.index("cursor")
         cells.roles[:, column] |= MARKED
     return cells
+
+
+def redraw(
+    old: Cells,
+    first: int,
+    curves: Sequence[Curve],
+    scale: Scale,
+    *,
+    guides: Sequence[Guide] = (),
+    cursor: int | None = None,
+    signs: Signs = UNICODE,
+) -> Cells | None:
+    """Draw again what changes when the bins from dot column `first` on have changed.
+
+    Gives the picture that `rasterise` gives, from a few columns instead of all; None where a
+    guide's label would have to move.
+    """
+    rows, width = old.glyphs.shape
+    columns = width * DOTS_WIDE
+    start, context = columns, columns
+    for curve in curves:
+        before = np.flatnonzero(~np.isnan(curve.bins.high[:first]))
+        near = int(before[-1]) // DOTS_WIDE * DOTS_WIDE if len(before) else 0
+        farther = before[before < near]
+        start = min(start, near)
+        context = min(context, int(farther[-1]) // DOTS_WIDE * DOTS_WIDE if len(farther) else 0)
+    if any(cell * DOTS_WIDE >= start for cell in old.labelled):
+        return None
+    fresh = rasterise(
+        [replace(curve, bins=curve.bins.part(context)) for curve in curves],
+        scale,
+        columns - context,
+        rows,
+        guides=[replace(guide, label="") for guide in guides],
+        cursor=None if cursor is None else cursor - context,
+        signs=signs,
+        palette=old.palette,
+    )
+    cell, skip = start // DOTS_WIDE, (start - context) // DOTS_WIDE
+    glyphs, roles = old.glyphs.copy(), old.roles.copy()
+    glyphs[:, cell:], roles[:, cell:] = fresh.glyphs[:, skip:], fresh.roles[:, skip:]
+    return Cells(glyphs, roles, old.palette, old.labelled)
 
 
 def _palette(curves: Sequence[Curve], guides: Sequence[Guide]) -> tuple[str, ...]:
@@ -310,16 +383,18 @@ def _draw_guide(
         wanted = int(0.6 * dark.shape[1])
         start = int(starts[np.argmin(np.abs(starts - wanted))])
         cells.glyphs[row, start : start + len(text)] = [ord(char) for char in text]
+        cells.labelled += range(start, start + len(text))
 
 
-def _mark_outside(cells: Cells, bins: Envelope, scale: Scale, signs: Signs) -> None:
+def _mark_outside(cells: Cells, curve: Curve, scale: Scale, signs: Signs) -> None:
+    bins, role = curve.bins, CLIPPED if curve.role != ABANDONED else ABANDONED
     with np.errstate(invalid="ignore"):
         above = (bins.high > scale.high) | ((bins.flags & POS_INF) != 0)
         below = (bins.low < scale.low) | ((bins.flags & NEG_INF) != 0)
     if below.any():
-        _put(cells, -1, _cells_with(below), signs.below, CLIPPED)
+        _put(cells, -1, _cells_with(below), signs.below, role)
     if above.any():
-        _put(cells, 0, _cells_with(above), signs.above, CLIPPED)
+        _put(cells, 0, _cells_with(above), signs.above, role)
     infinite = (bins.flags & POS_INF) != 0
     if infinite.any():
         _put(cells, 0, _cells_with(infinite), signs.infinite, MISSING)

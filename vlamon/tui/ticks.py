@@ -47,7 +47,9 @@ def number_label(value: float, step: float) -> str:
                 for unit, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
                 if size >= unit
             )
-            return _trimmed(value / unit, step / unit) + (letter if value else "")
+            text = _trimmed(value / unit, step / unit)
+            whole = text.rstrip("0").rstrip(".") if "." in text else text
+            return whole + (letter if value else "")
         if value == 0:
             return "0"
         power = math.floor(math.log10(abs(value)) + 1e-9)

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from vlamon.store import RunStore
 
 
+_FEW_ROWS = 32
+"""New rows up to which they are added one by one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """A stretch of the axis on which one attempt is the run, or was until it was abandoned."""
@@ -114,6 +118,7 @@ class Track:
         self._window: Window | None = None
         self._key: tuple[object, ...] = ()
         self._newest = -math.inf
+        self._rows = 0
 
     def update(
         self, store: RunStore, axis: Axis, shown: Window, parts: Sequence[Piece]
@@ -123,20 +128,37 @@ class Track:
         lines = (len(store.epochs), len(store.intervals), len(store.metrics))
         key = (axis, len(store.attempts), origin(store, axis), *lines)
         newest = self._position(store, axis)
-        if shown != self._window or key != self._key or newest < self._newest:
+        fresh = store.rows - self._rows
+        whole = shown != self._window or key != self._key or newest < self._newest or fresh < 0
+        first = 0 if whole else self._first_column(shown)
+        if whole:
             self.live, self.abandoned = Bins.empty(shown.columns), None
             self._query(store, axis, shown, 0, parts)
-            changed: tuple[int, int] | None = (0, shown.columns)
-        else:
-            first = shown.column(self._newest)
-            if first is None:
-                first = 0 if self._newest < shown.start else shown.columns
-            changed = (first, shown.columns) if first < shown.columns else None
-            if changed:
-                self.live.clear(first, shown.columns)
-                self._query(store, axis, shown, first, parts)
-        self._window, self._key, self._newest = shown, key, newest
-        return changed
+        elif 0 < fresh <= _FEW_ROWS:
+            self._append(store, axis, shown)
+        elif fresh and first < shown.columns:
+            self.live.clear(first, shown.columns)
+            self._query(store, axis, shown, first, parts)
+        self._window, self._key, self._newest, self._rows = shown, key, newest, store.rows
+        return (first, shown.columns) if (whole or fresh) and first < shown.columns else None
+
+    def _first_column(self, shown: Window) -> int:
+        """Give the column from which on rows that came since the last update can lie."""
+        column = shown.column(self._newest)
+        if column is not None:
+            return column
+        return 0 if self._newest < shown.start else shown.columns
+
+    def _append(self, store: RunStore, axis: Axis, shown: Window) -> None:
+        """Add a few rows one by one: cheaper than a range query for the columns they lie in."""
+        values = store.values(self.metric, self._rows, store.rows)
+        present = store.present(self.metric, self._rows, store.rows)
+        shift = origin(store, axis)
+        at = positions(store, axis, self._rows, store.rows).tolist()
+        for x, value, logged in zip(at, values.tolist(), present.tolist(), strict=True):
+            column = shown.column(x - shift)
+            if logged and column is not None:
+                self.live.add(column, value)
 
     def _position(self, store: RunStore, axis: Axis) -> float:
         if not store.rows:

@@ -226,7 +226,7 @@ class SteeringScreen(PaintingScreen):
 
     def chart_extras(self, group: Group) -> dict[str, Any]:
         """Give a new chart the look that all have."""
-        from vlamon.tui.picture import Look
+        from vlamon.tui.look import Look
 
         look = Look(
             log=self._log,

@@ -13,9 +13,10 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from vlamon.tui.frame import GUTTER
+from vlamon.tui.frame import AROUND, GUTTER
 from vlamon.tui.glyphs import ASCII, UNICODE
-from vlamon.tui.picture import Look, Picture, plot_columns
+from vlamon.tui.look import Look
+from vlamon.tui.picture import Picture, plot_columns
 from vlamon.tui.raster import Guide
 from vlamon.tui.themes import Palette, load_themes, role_of_metric
 from vlamon.tui.track import extent, pieces
@@ -94,8 +95,8 @@ class Chart(Widget, can_focus=True):
         """
         width, height = self.size
         look = replace(self.look, focused=self.has_focus)
-        seen = (store.version, self.viewport.version, width, height, look)
-        if seen == self._seen or width < 8 or height < 1:
+        seen = (store.version, self.viewport.version, width, height, look, self.picture.title)
+        if seen == self._seen or width < AROUND + 2 or height < 1:
             return False
         self._seen = seen
         view = self.viewport.view

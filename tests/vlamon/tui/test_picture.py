@@ -1,0 +1,251 @@
+"""A chart that grows row by row is the chart that is drawn at once, and costs the same at any size."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vlamon.records import BatchBlock, Column, Event
+from vlamon.store import RunStore
+from vlamon.tui.look import Look
+from vlamon.tui.picture import Picture, plot_columns
+from vlamon.tui.raster import Guide
+from vlamon.tui.rows import cells, text_of
+from vlamon.tui.ticks import Axis
+from vlamon.tui.track import extent, pieces
+from vlamon.tui.viewport import View, Window, window
+
+SIZE = (60, 10)
+
+
+def block(first: int, values: list[float], attempt: int = 0) -> BatchBlock:
+    steps = np.arange(first, first + len(values))
+    return BatchBlock(
+        first,
+        attempt,
+        steps,
+        steps / 100.0,
+        1.7e9 + steps * 0.5,
+        {"closs": Column(np.array(values))},
+    )
+
+
+def picture(guides: tuple[Guide, ...] = ()) -> Picture:
+    return Picture(["closs"], "closs", ["closs"], guides)
+
+
+def draw(
+    chart: Picture,
+    store: RunStore,
+    view: View = View(),
+    size: tuple[int, int] = SIZE,
+    look: Look = Look(),
+) -> list[str]:
+    shown = window(view, extent(store, view.axis), plot_columns(size[0]))
+    chart.update(store, view, shown, pieces(store, view.axis), size, look)
+    return [text_of(row) for row in chart.rows]
+
+
+def test_ten_rows_are_a_whole_picture() -> None:
+    store = RunStore()
+    store.apply(block(0, [14, 12, 11, 10, 9.5, 9, 8.8, 8.7, 8.6, 8.55]))
+    store.apply(Event("a", "checkpoint", 5, 0, 1.7e9))
+    assert draw(picture((Guide(11.09, "guess", "ln V"),)), store) == [
+        "╭ closs ─────────────────────────────────── 8.550 ▾22.7 % ─╮",
+        "│    14⠑⡄                                                  │",
+        "│       ⠈⢆                                                 │",
+        "│    12   ⠱⡀                                               │",
+        "│          ⠈⠑⢄                                             │",
+        "│      ┈┈┈┈┈┈┈⠉⠢⢄┈┈┈┈┈┈┈┈┈┈┈┈┈┈┈┈┈┈┈┈┈ ln V ┈┈┈┈┈┈┈┈┈┈┈┈┈┈┈│",
+        "│    10          ⠑⠤⣀                                       │",
+        "│                   ⠉⠉⠑⠒⠤⢄⡀                                │",
+        "│                         ⠈⠉⠉⠑⠒⠒⠒⠤⠤⠤⠤⠤⠤⠤⠤⢄⣀⡀               │",
+        "╰──────0 ───────────────── 5 ───────────────── 10 ─────────╯",
+    ]
+
+
+values = st.lists(
+    st.one_of(st.floats(0, 100, width=32), st.sampled_from((math.nan, math.inf, 8.0, 8.5))),
+    min_size=1,
+    max_size=30,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(values, min_size=1, max_size=12),
+    st.sampled_from((None, 0, 2, 4)),
+    st.sampled_from((None, 3.0)),
+    st.booleans(),
+)
+def test_a_chart_that_grew_is_the_chart_drawn_at_once(
+    blocks: list[list[float]], exponent: int | None, smooth: float | None, log: bool
+) -> None:
+    look = Look(log=log, smooth=smooth)
+    guide = (Guide(50.0, "guess", "guess"),)
+    view = View(exponent=exponent, cursor=7.0)
+    store, grown = RunStore(), picture(guide)
+    first = 0
+    for held in blocks:
+        store.apply(block(first, held))
+        first += len(held)
+        draw(grown, store, view, look=look)
+    fresh = picture(guide)
+    draw(fresh, store, view, look=look)
+    fresh.scale = grown.scale
+    shown = window(view, extent(store, "step"), plot_columns(SIZE[0]))
+    once = fresh.cells(shown, SIZE[1] - 2, view, look)
+    grid = grown._grid
+    assert grid is not None
+    assert [grid.text(row) for row in range(8)] == [once.text(row) for row in range(8)]
+    assert (grid.roles == once.roles).all()
+
+
+@pytest.mark.parametrize("axis", ["step", "epoch", "since", "time"])
+def test_more_rows_never_change_finished_columns(axis: Axis) -> None:
+    rng = np.random.default_rng(0)
+    store, chart = RunStore(), picture()
+    store.apply(block(0, rng.normal(8, 1, 300).tolist()))
+    view = View(axis=axis)
+    draw(chart, store, view)
+    track, shown = chart.tracks[0], chart.window
+    before = [values.copy() for values in (track.live.low, track.live.high, track.live.last)]
+    newest = shown.column(extent(store, axis).last) if shown else None
+    assert newest is not None
+    store.apply(block(300, rng.normal(8, 1, 20).tolist()))
+    draw(chart, store, view)
+    assert chart.window == shown
+    after = (track.live.low, track.live.high, track.live.last)
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(old[:newest], new[:newest])
+
+
+@pytest.mark.parametrize("rows", [10, 1000, 250_000])
+def test_the_bins_asked_of_the_store_depend_on_the_width_alone(rows: int) -> None:
+    store, chart = RunStore(), picture()
+    store.apply(block(0, np.linspace(14, 8, rows).tolist()))
+    draw(chart, store)
+    assert chart.tracks[0].queried == plot_columns(SIZE[0])
+    for step in range(5):
+        store.apply(block(rows + step, [8.0]))
+        draw(chart, store, View(exponent=chart.window.exponent) if chart.window else View())
+    assert chart.tracks[0].queried <= 2 * plot_columns(SIZE[0])
+
+
+def test_one_bad_batch_among_a_million_stands_in_its_column() -> None:
+    held = np.full(1_000_000, 8.5)
+    held[::7] = 8.3
+    held[612_345] = 95.2
+    store, chart = RunStore(), picture()
+    store.apply(block(0, held.tolist()))
+    lines = draw(chart, store)
+    assert chart.window is not None
+    column = chart.window.column(612_345)
+    assert column is not None
+    assert [n for n, char in enumerate(lines[1]) if char == "↑"] == [7 + column // 2]
+
+
+def test_a_new_value_changes_few_rows() -> None:
+    store, chart = RunStore(), picture()
+    store.apply(block(0, (8 + np.random.default_rng(0).normal(0, 0.2, 1000)).tolist()))
+    draw(chart, store)
+    store.apply(block(1000, [8.1]))
+    shown = window(View(), extent(store, "step"), plot_columns(SIZE[0]))
+    assert len(chart.update(store, View(), shown, [], SIZE, Look())) <= 3
+
+
+def test_nothing_new_changes_no_row() -> None:
+    store, chart = RunStore(), picture()
+    store.apply(block(0, [1.0, 2.0, 3.0]))
+    draw(chart, store)
+    shown = window(View(), extent(store, "step"), plot_columns(SIZE[0]))
+    assert chart.update(store, View(), shown, [], SIZE, Look()) == []
+
+
+def rolled_back() -> RunStore:
+    store = RunStore()
+    store.apply(block(0, [8.0] * 60 + [40.0] * 40))
+    store.apply(block(60, [7.0] * 60, attempt=1))
+    return store
+
+
+def test_an_abandoned_attempt_stays_on_screen_and_is_told_apart() -> None:
+    store, chart = rolled_back(), picture()
+    draw(chart, store)
+    track, shown = chart.tracks[0], chart.window
+    assert shown is not None
+    assert track.abandoned is not None
+    at = shown.column(80.0)
+    assert at is not None
+    assert track.live.high[at] == 7.0
+    assert track.abandoned.high[at] == 40.0
+    before = shown.column(30.0)
+    assert before is not None
+    assert np.isnan(track.abandoned.high[before])
+    assert track.live.high[before] == 8.0
+    roles = {role for row in chart.rows for _, role in row}
+    assert "abandoned" in roles
+
+
+def test_rows_after_a_rollback_join_the_run_and_not_what_was_abandoned() -> None:
+    store, chart = rolled_back(), picture()
+    draw(chart, store)
+    store.apply(block(120, [6.5, 6.0], attempt=1))
+    draw(chart, store)
+    track, shown = chart.tracks[0], chart.window
+    assert shown is not None
+    assert track.abandoned is not None
+    at = shown.column(121.0)
+    assert at is not None
+    assert track.live.last[at] == 6.0
+    assert np.isnan(track.abandoned.high[at])
+
+
+def test_nan_is_marked_on_the_time_line_even_under_a_million_rows() -> None:
+    held = np.full(100_000, 8.5)
+    held[50_000] = math.nan
+    store, chart = RunStore(), picture()
+    store.apply(block(0, held.tolist()))
+    lines = draw(chart, store)
+    assert chart.window is not None
+    column = chart.window.column(50_000)
+    assert column is not None
+    assert lines[-1][7 + column // 2] == "✕"
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(10, 130), st.integers(1, 20), st.integers(0, 300))
+def test_every_size_gives_rows_of_exactly_that_size(width: int, height: int, rows: int) -> None:
+    store, chart = RunStore(), picture((Guide(11.09, "guess", "ln V 11.09"),))
+    if rows:
+        store.apply(block(0, np.linspace(14, 8, rows).tolist()))
+    draw(chart, store, size=(width, height))
+    assert len(chart.rows) == height
+    assert {cells(row) for row in chart.rows} == {width}
+
+
+def test_a_log_picture_says_so() -> None:
+    store, chart = RunStore(), picture()
+    store.apply(block(0, np.geomspace(10, 1e-4, 200).tolist()))
+    lines = draw(chart, store, look=Look(log=True))
+    labels = [line[1:7].strip() for line in lines[1:-1]]
+    assert [label for label in labels if label] == ["1", "0.01", "1e-4"]
+    assert "log" in lines[0]
+
+
+def test_a_picture_without_rows_is_an_empty_frame() -> None:
+    lines = draw(picture(), RunStore())
+    assert lines[0].startswith("╭ closs ─")
+    assert all(line.strip("│ 01.5") == "" for line in lines[1:-1])
+
+
+def test_a_held_window_does_not_move() -> None:
+    store, chart = RunStore(), picture()
+    store.apply(block(0, [8.0] * 100))
+    view = View(exponent=0, left=40.0)
+    draw(chart, store, view)
+    assert chart.window == Window(40, 0, plot_columns(SIZE[0]))
