@@ -1,4 +1,4 @@
-"""A chart that grows row by row is the chart that is drawn at once, and costs the same at any size."""
+"""A chart that grows row by row is the chart drawn at once, and costs the same at any size."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from vlamon.tui.track import extent, pieces
 from vlamon.tui.viewport import View, Window, window
 
 SIZE = (60, 10)
+WHOLE, PLAIN = View(), Look()
 
 
 def block(first: int, values: list[float], attempt: int = 0) -> BatchBlock:
@@ -41,9 +42,9 @@ def picture(guides: tuple[Guide, ...] = ()) -> Picture:
 def draw(
     chart: Picture,
     store: RunStore,
-    view: View = View(),
+    view: View = WHOLE,
     size: tuple[int, int] = SIZE,
-    look: Look = Look(),
+    look: Look = PLAIN,
 ) -> list[str]:
     shown = window(view, extent(store, view.axis), plot_columns(size[0]))
     chart.update(store, view, shown, pieces(store, view.axis), size, look)
@@ -233,7 +234,7 @@ def test_a_log_picture_says_so() -> None:
     store.apply(block(0, np.geomspace(10, 1e-4, 200).tolist()))
     lines = draw(chart, store, look=Look(log=True))
     labels = [line[1:7].strip() for line in lines[1:-1]]
-    assert [label for label in labels if label] == ["1", "0.01", "1e-4"]
+    assert [label for label in labels if label] == ["10", "0.1", "0.001"]
     assert "log" in lines[0]
 
 
