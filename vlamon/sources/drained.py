@@ -51,7 +51,7 @@ def drained(path: str, format_name: str | None = None) -> Drained:
 def _orders(path: str, name: str, source: LogFile) -> Iterable[KeyOrder]:
     parser_orders: Sequence[tuple[int, tuple[str, ...]]] = getattr(source.parser, "orders", ())
     for epoch, names in parser_orders:
-        yield KeyOrder(f"{path}, epoch {epoch}", names)
+        yield KeyOrder(f"epoch {epoch} of {Path(path).name}", names)
     if name == "reference-epoch" and path != "-" and not path.endswith(".gz"):
         yield from _orders_of_lines(path)
 
@@ -66,7 +66,9 @@ def _orders_of_lines(path: str) -> Iterable[KeyOrder]:
                 entry = json.loads(line)
             except ValueError:
                 continue
-            names = tuple(entry) if isinstance(entry, dict) else ()
+            if not isinstance(entry, dict):
+                continue
+            names = tuple(name.removeprefix("train_") for name in entry if name != "epoch")
             if names and names != last:
                 last = names
-                yield KeyOrder(f"{path}, epoch {entry.get('epoch')}", names)
+                yield KeyOrder(f"epoch {entry.get('epoch')} of {Path(path).name}", names)

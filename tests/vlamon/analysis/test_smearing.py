@@ -1,0 +1,197 @@
+"""Interval means recovered from running averages lie within their stated bound of the truth."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vlamon.records import IntervalBlock
+from vlamon.sources.formats.reference_output import OutputLogParser
+
+SAMPLES = Path(__file__).parents[2] / "fixtures" / "metriclogger"
+METERS = ("closs", "loss_ct", "z_loss", "grad_norm")
+
+
+def blocks_of(data: bytes, pieces: int = 1) -> list[IntervalBlock]:
+    parser = OutputLogParser("output.log")
+    lines = data.splitlines(keepends=True)
+    size = -(-len(lines) // pieces)
+    records = []
+    for at in range(0, len(lines), size):
+        records += parser.feed(b"".join(lines[at : at + size]))
+    return [record for record in records if isinstance(record, IntervalBlock)]
+
+
+class Run:
+    """A MetricLogger in a few lines: prints what the real one prints."""
+
+    def __init__(self, values: np.ndarray, epoch: int = 0, total: int = 5000) -> None:
+        self.values, self.epoch, self.total = values, epoch, total
+
+    def lines(self, start: int = 0, stop: int | None = None, every: int = 10) -> bytes:
+        out = []
+        seen: list[float] = []
+        for iteration in range(start, len(self.values) if stop is None else stop):
+            seen.append(float(self.values[iteration]))
+            if iteration % every == 0:
+                window = np.float32(np.mean(np.array(seen[-1000:], np.float32)))
+                average = sum(seen) / len(seen)
+                out.append(
+                    f"Epoch: [{self.epoch}]  [{iteration}/{self.total}]  lr: 0.000005  "
+                    f"closs: {window:.4f} ({average:.4f})  time: 0.5000  data: 0.0100\n"
+                )
+        return "".join(out).encode()
+
+    def mean(self, first: int, last: int) -> float:
+        return float(np.mean(self.values[first : last + 1]))
+
+
+def check(blocks: list[IntervalBlock], run: Run) -> int:
+    checked = 0
+    for block in blocks:
+        column, bound = block.metrics["closs"], block.bound["closs"]
+        for row in range(block.rows):
+            if column.present is not None and not column.present[row]:
+                continue
+            if block.first[row] < 0:
+                continue
+            truth = run.mean(int(block.first[row]), int(block.last[row]))
+            assert abs(column.values[row] - truth) <= bound.values[row] * (1 + 1e-9)
+            checked += 1
+    return checked
+
+
+@pytest.mark.parametrize("sample", ["sample", "sample_ragged_ranks"])
+@pytest.mark.parametrize("pieces", [1, 13])
+def test_recovered_means_of_real_logs_lie_within_their_bound(sample: str, pieces: int) -> None:
+    truth: dict[tuple[int, int], dict[str, str]] = {}
+    with (SAMPLES / sample / "truth.csv").open() as rows:
+        for line in csv.DictReader(rows):
+            truth[int(line["epoch"]), int(line["iter"])] = line
+    checked = 0
+    for block in blocks_of((SAMPLES / sample / "output.log").read_bytes(), pieces):
+        for row in range(block.rows):
+            span = range(int(block.first[row]), int(block.last[row]) + 1)
+            for name in METERS:
+                real = np.mean([float(truth[int(block.epoch[row]), k][name]) for k in span])
+                off = abs(block.metrics[name].values[row] - real)
+                assert off <= block.bound[name].values[row]
+                checked += 1
+    assert checked == len(truth) // 10 * len(METERS)
+
+
+def test_the_spike_that_the_printed_mean_hides_is_at_its_right_place() -> None:
+    blocks = blocks_of((SAMPLES / "sample" / "output.log").read_bytes())
+    values = np.concatenate([block.metrics["closs"].values for block in blocks])
+    printed = np.concatenate([block.printed["closs"][1].values for block in blocks])
+    last = np.concatenate([block.epoch * 260 + block.last for block in blocks])
+    peak = int(np.argmax(values))
+    with (SAMPLES / "sample" / "truth.csv").open() as rows:
+        truth = [float(line["closs"]) for line in csv.DictReader(rows)]
+    assert last[peak] == 710
+    assert values[peak] == pytest.approx(np.mean(truth[701:711]), abs=0.01)
+    assert values[peak - 1] == pytest.approx(np.mean(truth[691:701]), abs=0.01)
+    assert values[peak] > 30
+    assert printed.max() < 15
+
+
+def test_the_bound_is_the_rounding_of_both_averages() -> None:
+    (block,) = blocks_of(Run(np.full(300, 8.5)).lines())
+    after = block.last.astype(float) + 1
+    before = after - 10
+    expected = 5e-5 * (before + after) / 10
+    assert np.allclose(block.bound["closs"].values[1:], expected[1:])
+
+
+def test_meters_updated_on_some_batches_are_named_and_not_guessed() -> None:
+    (block, *_) = blocks_of((SAMPLES / "sample" / "output.log").read_bytes())
+    assert "acc_action_5" in block.not_inverted
+    assert "acc_action_5" not in block.metrics
+    assert [column.values[0] for column in block.printed["acc_action_5"]] == [0.0208, 0.0208]
+
+
+def test_a_resume_leaves_the_first_iteration_unknown_and_the_bound_says_so() -> None:
+    rng = np.random.default_rng(4)
+    run = Run(8.5 + rng.normal(0, 0.3, 2000))
+    for start in (501, 505, 510):
+        blocks = blocks_of(run.lines(start, 1200))
+        assert int(blocks[0].first[0]) == -1
+        assert check(blocks, run) > 50
+        # Further on the doubt of up to nine batches fades.
+        assert blocks[-1].bound["closs"].values[1] > blocks[-1].bound["closs"].values[-1] / 10
+
+
+def test_past_the_window_both_printed_numbers_bound_the_mean() -> None:
+    rng = np.random.default_rng(5)
+    values = 8.5 + rng.normal(0, 0.3, 4000)
+    values[2005:2015] += 60
+    run = Run(values)
+    blocks = blocks_of(run.lines(), pieces=3)
+    assert check(blocks, run) == 400
+    bounds = np.concatenate([block.bound["closs"].values for block in blocks])
+    alone = 5e-5 * (2 * np.concatenate([block.last for block in blocks]) + 2 - 10) / 10
+    assert np.all(bounds[1:] <= alone[1:] * (1 + 1e-9))
+    assert np.mean(bounds[110:] < 0.95 * alone[110:]) > 0.3
+
+
+def test_an_average_that_turned_nan_says_so_once_and_nothing_after() -> None:
+    values = np.full(100, 8.5)
+    values[42] = np.nan
+    (block,) = blocks_of(Run(values).lines())
+    column = block.metrics["closs"]
+    assert column.present is not None
+    assert np.isnan(column.values[5])
+    assert column.present.tolist() == [True] * 6 + [False] * 4
+
+
+def test_a_missing_line_makes_a_longer_interval() -> None:
+    run = Run(np.linspace(9, 8, 200))
+    lines = run.lines().splitlines(keepends=True)
+    del lines[7]
+    (block,) = blocks_of(b"".join(lines))
+    assert (int(block.first[7]), int(block.last[7])) == (61, 80)
+    assert check([block], run) == 19
+
+
+def test_a_new_process_in_the_same_epoch_is_seen_by_its_clock() -> None:
+    run = Run(np.linspace(9, 8, 1000))
+
+    def stamped(lines: bytes, base: float) -> bytes:
+        out = []
+        for index, line in enumerate(lines.splitlines(keepends=True)):
+            at = base + 5.0 * index
+            clock = f"{int(at // 3600):02d}:{int(at // 60 % 60):02d}:{at % 60:06.3f}"
+            out.append(
+                f"[rank0:INFO|misc.py:146] 2025-11-24 {clock.replace('.', ',')} >> ".encode()
+            )
+            out.append(line)
+        return b"".join(out)
+
+    log = stamped(run.lines(0, 401), 3600) + stamped(run.lines(410, 800), 4200)
+    blocks = blocks_of(log)
+    assert [block.attempt for block in blocks] == [0, 1]
+    assert int(blocks[1].first[0]) == -1
+    assert check(blocks, run) == 41 + 38
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    start=st.integers(0, 40),
+    length=st.integers(2, 1500),
+    scale=st.floats(0.01, 500),
+    pieces=st.integers(1, 7),
+)
+def test_any_run_is_recovered_within_its_bound(
+    seed: int, start: int, length: int, scale: float, pieces: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    run = Run(scale * rng.lognormal(0, 0.7, start + length))
+    lines = run.lines(start)
+    if lines:
+        check(blocks_of(lines, pieces), run)
