@@ -199,6 +199,13 @@ class Guard:
         self._rng_before = capture_rng(self.state.generators)
         return nxt
 
+    def checkpoint(self, step: int) -> None:
+        """Write a checkpoint behind a finished step, unless there is one; `close` waits for it."""
+        self.checkpoints.close()
+        newest = self.checkpoints.newest
+        if newest is None or newest.step != step:
+            self.checkpoints.save(step, self.state.capture(), self._meta(), None)
+
     def close(self) -> None:
         """Wait for checkpoints that are being written. Call it when the loop has ended."""
         self.checkpoints.close()
