@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -155,43 +156,61 @@ def test_a_writer_thread_reports_success_and_failure_with_its_token(tmp_path: Pa
     assert "state.bad is a object" in str(outcomes["second"])
 
 
-VICTIM = """
+VICTIMS = """
 import os, signal, sys
+from collections.abc import Iterator
 from pathlib import Path
 import torch
 from vlamon.guard.durable import Durable
 
-calls, deadline = 0, int(sys.argv[2])
-
-def mortal(function):
+def mortal(function, deadline, calls=[0]):
     def wrapped(*args, **options):
-        global calls
-        calls += 1
-        if calls == deadline:
+        calls[0] += 1
+        if calls[0] == deadline:
             os.kill(os.getpid(), signal.SIGKILL)
         return function(*args, **options)
     return wrapped
 
-for name in ("open", "write", "fsync", "rename", "mkdir", "close", "unlink", "rmdir"):
-    setattr(os, name, mortal(getattr(os, name)))
-Durable(Path(sys.argv[1]), keep=1).write(2, {"w": torch.full((3_000_000,), 2.0), "step": 2})
-print(calls)
-"""
+def write_until(root, deadline):
+    for name in ("open", "write", "fsync", "rename", "mkdir", "close", "unlink", "rmdir"):
+        setattr(os, name, mortal(getattr(os, name), deadline))
+    Durable(Path(root), keep=1).write(2, {"w": torch.full((3_000_000,), 2.0), "step": 2})
 
-
-def _fork_and_die_at(root: Path, call: int) -> bool:
-    """A fork spares the seconds that importing torch takes in a fresh process."""
+for line in sys.stdin:
+    deadline, root = line.rstrip().split(" ", 1)
     child = os.fork()
     if child == 0:
         code = 3
         try:
-            sys.argv = ["victim", str(root), str(call)]
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-            exec(compile(VICTIM, "victim", "exec"), {"__name__": "victim"})
+            write_until(root, int(deadline))
             code = 0
         finally:
             os._exit(code)
-    _, status = os.waitpid(child, 0)
+    print(os.waitpid(child, 0)[1], flush=True)
+"""
+
+
+@pytest.fixture
+def victims() -> Iterator[subprocess.Popen[str]]:
+    """A process that forks one victim a line: torch is imported once, and no thread pool that a
+    fork would tear is ever running in it."""
+    with subprocess.Popen(
+        [sys.executable, "-c", VICTIMS],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    ) as process:
+        yield process
+        process.kill()
+
+
+def _dies_at(victims: subprocess.Popen[str], root: Path, call: int) -> bool:
+    assert victims.stdin is not None
+    assert victims.stdout is not None
+    victims.stdin.write(f"{call} {root}\n")
+    victims.stdin.flush()
+    status = int(victims.stdout.readline())
     assert status in (0, signal.SIGKILL), status
     return status == signal.SIGKILL
 
@@ -204,14 +223,15 @@ def _intact(root: Path) -> int:
     return loaded.step
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_death_at_every_system_call_of_a_write_leaves_a_loadable_latest(tmp_path: Path) -> None:
+def test_death_at_every_system_call_of_a_write_leaves_a_loadable_latest(
+    tmp_path: Path, victims: subprocess.Popen[str]
+) -> None:
     seen, call = [], 0
     while True:
         call += 1
         root = tmp_path / str(call)
         Durable(root).write(1, {"w": torch.full((1000,), 1.0), "step": 1})
-        died = _fork_and_die_at(root, call)
+        died = _dies_at(victims, root, call)
         seen.append(_intact(root))
         Durable(root, keep=1).write(3, {"w": torch.full((10,), 3.0), "step": 3})
         assert [p.name for p in root.iterdir() if p.name.startswith(".writing")] == []
