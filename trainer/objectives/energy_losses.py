@@ -41,6 +41,8 @@ class EnergyLoss:
     """E⁺, mean over the true pairs, detached."""
     negative: Tensor
     """E⁻, mean over the negatives, detached."""
+    accuracy: Tensor
+    """Share of the negatives whose energy lies above that of their own true pair."""
 
 
 def swap_infonce(model: EnergyModel, inputs: EnergyInputs) -> EnergyLoss | None:
@@ -56,9 +58,12 @@ def swap_infonce(model: EnergyModel, inputs: EnergyInputs) -> EnergyLoss | None:
     energy = model(inputs.states, inputs.lengths, every, valid)
     own = torch.arange(rows, device=energy.device)
     loss = F.cross_entropy(-energy / TEMPERATURE, own)
-    positive = energy.diagonal().detach()
-    others = (energy.detach().sum() - positive.sum()) / (rows * (rows - 1))
-    return EnergyLoss(loss, positive.mean(), others)
+    energy = energy.detach()
+    positive = energy.diagonal()
+    pairs = rows * (rows - 1)
+    others = (energy.sum() - positive.sum()) / pairs
+    accuracy = (energy > positive.unsqueeze(1)).sum() / pairs
+    return EnergyLoss(loss, positive.mean(), others, accuracy)
 
 
 def layer_hinge(model: EnergyModel, inputs: EnergyInputs) -> EnergyLoss | None:
@@ -76,4 +81,5 @@ def layer_hinge(model: EnergyModel, inputs: EnergyInputs) -> EnergyLoss | None:
     steps = valid[:, 1:]
     distance = (apart * steps).sum(-1) / steps.sum(-1).clamp(min=1)
     loss = F.relu(MARGIN + MARGIN_BY_DISTANCE * distance + positive - negative).mean()
-    return EnergyLoss(loss, positive.detach().mean(), negative.detach().mean())
+    positive, negative = positive.detach(), negative.detach()
+    return EnergyLoss(loss, positive.mean(), negative.mean(), (negative > positive).float().mean())

@@ -148,6 +148,8 @@ class EnergyTask:
             metrics["energy"] = result.loss.detach()
             metrics["energy_positive"] = result.positive
             metrics["energy_negative"] = result.negative
+            metrics["energy_gap"] = result.negative - result.positive
+            metrics["energy_acc"] = result.accuracy
         return metrics
 
     @torch.no_grad()

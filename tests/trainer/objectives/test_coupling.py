@@ -1,0 +1,271 @@
+"""Each coupling touches what it says, and nothing else; and resumes bit for bit."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trainer.batch import Batch
+from trainer.experiments.toy import MODEL, ToyTask
+from trainer.model.energy import EnergyConfig, EnergyModel
+from trainer.model.vla import VLA
+from trainer.objectives import ObjectiveError, Objectives
+from trainer.objectives.coupling import REMEDIES, Cache, Coupling, EmaTarget
+from trainer.objectives.energy_task import EnergyTask
+
+BATCHES = [batch for batch, _ in zip(ToyTask(0, train=64).batches(), range(24), strict=False)]
+
+
+class Pair:
+    """A toy policy with an energy model, stepped as a loop would."""
+
+    def __init__(self, coupling: str | Coupling, loss: str = "hinge", frozen: bool = False) -> None:
+        torch.manual_seed(0)
+        self.policy = VLA(MODEL)
+        if frozen:
+            self.policy.model.embed_tokens.requires_grad_(False)
+        named = Coupling.named(coupling) if isinstance(coupling, str) else coupling
+        self.energy = EnergyModel(MODEL.hidden, EnergyConfig(width=16, heads=2))
+        self.task = EnergyTask(
+            self.policy,
+            self.energy,
+            named,
+            loss=loss,  # type: ignore[arg-type]
+            learning_rate=1e-3,
+        )
+        off = {"closs": 0.0, "z_loss": 0.0}
+        self.objectives = Objectives({**off, "loss_ct": 1.0, "energy": 1.0})
+        trained = [p for p in self.policy.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, 1e-3)
+
+    def step(self, step: int, batch: Batch) -> dict[str, Tensor]:
+        shown = None
+        if self.task.policy_turn(step):
+            outputs = self.policy(batch, keep_layers=self.task.keep_layers, project=False)
+            losses = self.objectives(self.task.before_update(outputs, step))
+            self.optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward(self.task.policy_weight() * losses.total)
+            self.optimizer.step()
+            self.task.policy_updated()
+            shown = float(losses.values["loss_ct"].detach())
+        return self.task.update(batch, step, shown)
+
+    def run(self, first: int, end: int) -> list[float]:
+        seen = [self.step(step, BATCHES[step]) for step in range(first, end)]
+        return [float(metrics["energy"]) for metrics in seen if "energy" in metrics]
+
+    def state(self) -> dict[str, Any]:
+        return copy.deepcopy(
+            {
+                "policy": self.policy.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "task": self.task.state_dict(),
+                "rng": torch.get_rng_state(),
+            }
+        )
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.policy.load_state_dict(state["policy"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.task.load_state_dict(state["task"])
+        torch.set_rng_state(state["rng"])
+
+
+def weights(module: nn.Module) -> dict[str, Tensor]:
+    return {name: p.detach().clone() for name, p in module.named_parameters()}
+
+
+def moved(module: nn.Module, before: dict[str, Tensor]) -> set[str]:
+    return {n for n, p in module.named_parameters() if not torch.equal(p, before[n])}
+
+
+@pytest.mark.parametrize("loss", ["hinge", "swap"])
+@pytest.mark.parametrize("name", sorted(set(REMEDIES) - {"entangled"}))
+def test_the_energy_loss_leaves_no_gradient_on_the_policy(name: str, loss: str) -> None:
+    pair = Pair(name, loss)
+    step = 5 if name == "alternate" else 0
+    outputs = pair.policy(BATCHES[0], keep_layers=pair.task.keep_layers, project=False)
+    assert pair.task.before_update(outputs, step).energy is None
+    before = weights(pair.policy)
+    metrics = pair.task.update(BATCHES[0], step)
+    assert float(metrics["energy_grad_norm"]) > 0
+    assert all(p.grad is None for p in pair.policy.parameters())
+    assert not moved(pair.policy, before)
+
+
+def test_entangled_is_the_coupling_whose_energy_gradient_reaches_the_decoder() -> None:
+    pair = Pair("entangled")
+    outputs = pair.policy(BATCHES[0], keep_layers=True, project=False)
+    energy = pair.task.before_update(outputs, 0).energy
+    assert energy is not None
+    (gradient,) = torch.autograd.grad(energy, pair.policy.model.embed_tokens.weight)
+    assert gradient.abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", sorted(REMEDIES))
+def test_what_was_frozen_stays_frozen_and_modes_come_back(name: str) -> None:
+    pair = Pair(name, frozen=True)
+    pair.policy.model.norm.eval()
+    modes = [module.training for module in pair.policy.modules()]
+    flags = [p.requires_grad for p in pair.policy.parameters()]
+    before = weights(pair.policy)
+    pair.run(0, 6)
+    assert "model.embed_tokens.weight" not in moved(pair.policy, before)
+    assert [p.requires_grad for p in pair.policy.parameters()] == flags
+    assert [module.training for module in pair.policy.modules()] == modes
+
+
+def test_freeze_backbone_trains_the_action_head_alone() -> None:
+    pair = Pair("freeze_backbone")
+    before = weights(pair.policy)
+    pair.run(0, 3)
+    changed = moved(pair.policy, before)
+    assert changed
+    assert all(name.startswith("action_head.") for name in changed)
+
+
+def test_alternation_steps_only_its_group() -> None:
+    pair = Pair("alternate")
+    for step in range(20):
+        policy, energy = weights(pair.policy), weights(pair.energy)
+        pair.step(step, BATCHES[step])
+        policy_turn = step // 5 % 2 == 0
+        assert bool(moved(pair.policy, policy)) == policy_turn
+        assert bool(moved(pair.energy, energy)) == (not policy_turn)
+
+
+def test_an_entry_of_the_cache_is_kept_and_then_computed_anew() -> None:
+    cache = Cache(refresh=3)
+    calls: list[tuple[int, list[int]]] = []
+
+    def at(step: int, ids: Sequence[int]) -> list[float]:
+        def compute(rows: Sequence[int]) -> Tensor:
+            calls.append((step, [ids[row] for row in rows]))
+            return torch.full((len(rows), 1, 1, 7), float(step))
+
+        return cache.negatives(ids, step, compute)[:, 0, 0, 0].tolist()
+
+    assert at(0, [7, 8]) == [0.0, 0.0]
+    assert at(2, [8, 9]) == [0.0, 2.0]
+    assert at(3, [7, 8, 9]) == [3.0, 3.0, 2.0]
+    assert at(4, [7, 9]) == [3.0, 2.0]
+    assert at(5, [9]) == [5.0]
+    assert at(6, [7]) == [6.0]  # the seed's cache never aged again after its first period
+    assert calls == [(0, [7, 8]), (2, [9]), (3, [7, 8]), (5, [9]), (6, [7])]
+
+
+def test_a_full_cache_drops_what_was_computed_longest_ago() -> None:
+    cache = Cache(refresh=100, capacity=2)
+    for step, sample in enumerate([1, 2, 3]):
+        cache.negatives([sample], step, lambda rows: torch.zeros(len(rows), 1, 1, 7))
+    assert list(cache.entries) == [2, 3]
+
+
+def test_cached_negatives_do_not_follow_the_head_between_refreshes() -> None:
+    live, cached = Pair("joint"), Pair("cache")
+    for pair in (live, cached):
+        outputs = pair.policy(BATCHES[0], keep_layers=True, project=False)
+        pair.task.before_update(outputs, 0)
+    kept = {key: value.clone() for key, (_, value) in _cache(cached).entries.items()}
+    with torch.no_grad():
+        for parameter in cached.policy.action_head.parameters():
+            parameter.add_(0.1)
+    outputs = cached.policy(BATCHES[0], keep_layers=True, project=False)
+    cached.task.before_update(outputs, 1)
+    for key, (_, value) in _cache(cached).entries.items():
+        assert torch.equal(value, kept[key])
+
+
+def _cache(pair: Pair) -> Cache:
+    part = pair.task.coupling.parts[0]
+    assert isinstance(part, Cache)
+    return part
+
+
+def test_the_ema_target_follows_the_head_slowly() -> None:
+    pair = Pair("ema_target")
+    part = pair.task.coupling.parts[0]
+    assert isinstance(part, EmaTarget)
+    assert part.target is not None
+    start = weights(part.target)
+    pair.run(0, 1)
+    live = weights(pair.policy.action_head)
+    for name, parameter in part.target.named_parameters():
+        expected = start[name] + 0.01 * (live[name] - start[name])
+        torch.testing.assert_close(parameter, expected, rtol=1e-4, atol=1e-7)
+        assert not parameter.requires_grad
+
+
+def test_isolation_sees_the_policy_after_its_update_and_joint_before() -> None:
+    def first_energy(name: str, skip: bool) -> float:
+        pair = Pair(name)
+        if skip:
+            for group in pair.optimizer.param_groups:
+                group["lr"] = 0.0
+        else:
+            for group in pair.optimizer.param_groups:
+                group["lr"] = 0.05
+        return pair.run(0, 1)[0]
+
+    assert first_energy("joint", skip=True) == first_energy("joint", skip=False)
+    assert first_energy("separate", skip=True) != first_energy("separate", skip=False)
+
+
+def test_adaptive_scales_down_the_loss_that_varies_too_much() -> None:
+    coupling = Coupling.named("adaptive")
+    assert coupling.weights() == (1.0, 0.1)
+    for step in range(10):
+        coupling.observe(0.1, 1.0 + 0.5 * (-1) ** step)
+    assert coupling.weights() == (1.0, 0.3)
+    for step in range(10):
+        coupling.observe(0.1 + 0.3 * (-1) ** step, 1.0)
+    assert coupling.weights() == (0.5, 1.0)
+    for _ in range(10):
+        coupling.observe(0.1, 1.0)
+    assert coupling.weights() == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "loss"),
+    [
+        *[(name, "hinge") for name in sorted(REMEDIES)],
+        ("separate+ema_target", "hinge"),
+        ("cache+alternate", "hinge"),
+        ("isolate", "swap"),
+    ],
+)
+def test_every_coupling_resumes_bit_for_bit(name: str, loss: str) -> None:
+    whole = Pair(name, loss)
+    expected = whole.run(0, 12)
+    first = Pair(name, loss)
+    seen = first.run(0, 6)
+    state = first.state()
+    second = Pair(name, loss)
+    second.load(state)
+    assert seen + second.run(6, 12) == expected
+    for ours, theirs in zip(second.policy.parameters(), whole.policy.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    for ours, theirs in zip(second.energy.parameters(), whole.energy.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_names_compose_and_unknown_ones_are_refused() -> None:
+    both = Coupling.named("separate+cache")
+    assert both.inputs() == "after"
+    assert both.quiet()
+    with pytest.raises(ObjectiveError, match="no coupling is called 'sepparate'; there are joint"):
+        Coupling.named("joint+sepparate")
+
+
+def test_a_batch_without_policy_rows_updates_nothing() -> None:
+    from tests.trainer.rows import mixed_batch
+
+    pair = Pair("separate")
+    before = weights(pair.energy)
+    assert pair.task.update(mixed_batch(policy=0, world=2), 0) == {}
+    assert not moved(pair.energy, before)

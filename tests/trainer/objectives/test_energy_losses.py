@@ -1,0 +1,141 @@
+"""The energy model and its two losses."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from trainer.model.energy import EnergyConfig, EnergyModel
+from trainer.objectives.energy_losses import EnergyInputs, layer_hinge, swap_infonce
+
+
+def model() -> EnergyModel:
+    torch.manual_seed(0)
+    return EnergyModel(24, EnergyConfig(width=16, heads=2))
+
+
+def inputs(rows: int = 4, layers: int = 3) -> EnergyInputs:
+    torch.manual_seed(1)
+    return EnergyInputs(
+        states=torch.randn(rows, 9, 24),
+        lengths=torch.tensor([9, 7, 5, 3][:rows]),
+        actions=torch.rand(rows, 5, 7) * 2 - 1,
+        valid=torch.ones(rows, 5, dtype=torch.bool),
+        negatives=torch.rand(rows, layers, 5, 7) * 2 - 1,
+    )
+
+
+def energies(energy: EnergyModel, given: EnergyInputs) -> Tensor:
+    chunks = given.actions.unsqueeze(0).expand(len(given.actions), -1, -1, -1)
+    valid = given.valid.unsqueeze(0).expand(len(given.actions), -1, -1)
+    result: Tensor = energy(given.states, given.lengths, chunks, valid)
+    return result
+
+
+def test_an_energy_lies_between_a_tenth_and_two_point_one() -> None:
+    given = inputs()
+    result = energies(model(), replace(given, states=given.states * 1e3))
+    assert ((result >= 0.1) & (result <= 2.1)).all()
+
+
+def test_padding_of_the_states_and_absent_steps_do_not_count() -> None:
+    energy, given = model(), inputs()
+    spoiled = given.states.clone()
+    spoiled[1, 7:] = 50.0
+    torch.testing.assert_close(
+        energies(energy, replace(given, states=spoiled)), energies(energy, given)
+    )
+    valid = given.valid.clone()
+    valid[:, 3:] = False
+    short = replace(given, valid=valid)
+    actions = given.actions.clone()
+    actions[:, 3:] = 9.0
+    torch.testing.assert_close(
+        energies(energy, replace(short, actions=actions)), energies(energy, short)
+    )
+
+
+def test_swap_is_cross_entropy_over_all_pairs() -> None:
+    energy, given = model(), inputs()
+    pairs = energies(energy, given)
+    expected = torch.nn.functional.cross_entropy(-pairs / 0.5, torch.arange(4))
+    found = swap_infonce(energy, given)
+    assert found is not None
+    torch.testing.assert_close(found.loss, expected)
+    torch.testing.assert_close(found.positive, pairs.diagonal().mean())
+    off = pairs[~torch.eye(4, dtype=torch.bool)]
+    torch.testing.assert_close(found.negative, off.mean())
+
+
+def test_collapse_reads_ln_b_with_equal_energies() -> None:
+    energy, given = model(), inputs()
+    torch.nn.init.zeros_(energy.step_head[-1].weight)  # type: ignore[arg-type]
+    found = swap_infonce(energy, given)
+    assert found is not None
+    assert float(found.loss.detach()) == pytest.approx(math.log(4))
+    assert float(found.positive) == pytest.approx(float(found.negative))
+    assert float(found.accuracy) == 0.0
+
+
+def test_hinge_follows_its_formula() -> None:
+    energy, given = model(), inputs()
+    assert given.negatives is not None
+    found = layer_hinge(energy, given)
+    assert found is not None
+    total = 0.0
+    for row in range(4):
+        for layer in range(3):
+            pair = torch.stack((given.actions[row], given.negatives[row, layer]))[None]
+            valid = torch.ones(1, 2, 5, dtype=torch.bool)
+            both = energy(given.states[row : row + 1], given.lengths[row : row + 1], pair, valid)
+            apart = (given.negatives[row, layer] - given.actions[row]).norm(dim=-1).mean()
+            total += float(torch.relu(1 + 0.6 * apart + both[0, 0] - both[0, 1]).detach())
+    assert float(found.loss.detach()) == pytest.approx(total / 12, rel=1e-5)
+
+
+def test_what_cannot_be_compared_gives_no_loss() -> None:
+    assert swap_infonce(model(), inputs(rows=1)) is None
+    assert layer_hinge(model(), replace(inputs(), negatives=None)) is None
+
+
+@pytest.mark.parametrize("loss", [swap_infonce, layer_hinge])
+def test_both_losses_pass_a_numeric_gradient_check(loss: object) -> None:
+    energy, given = model().double(), inputs()
+    given = replace(
+        given,
+        states=given.states.double(),
+        actions=given.actions.double(),
+        negatives=None if given.negatives is None else given.negatives.double(),
+    )
+    parameter = energy.state_mlp[0].weight
+    assert isinstance(parameter, Tensor)
+
+    def value(weight: Tensor) -> Tensor:
+        with torch.no_grad():
+            parameter.copy_(weight)
+        found = loss(energy, given)  # type: ignore[operator]
+        result: Tensor = found.loss
+        return result
+
+    start = parameter.detach().clone()
+    (slope,) = torch.autograd.grad(value(start), parameter)
+    direction = torch.randn_like(start)
+    numeric = (value(start + 1e-6 * direction) - value(start - 1e-6 * direction)) / 2e-6
+    assert float((slope * direction).sum()) == pytest.approx(float(numeric.detach()), rel=5e-3)
+
+
+def test_training_separates_true_pairs_from_swapped_ones() -> None:
+    energy, given = model(), inputs()
+    optimizer = torch.optim.Adam(energy.parameters(), 3e-3)
+    for _ in range(120):
+        found = swap_infonce(energy, given)
+        assert found is not None
+        optimizer.zero_grad()
+        found.loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    assert float(found.accuracy) > 0.9
+    assert float(found.positive) < float(found.negative) - 0.3
