@@ -53,6 +53,8 @@ from vlamon.wire.sidecar import DRAIN, Item, NewAttempt, NewWeights, Sidecar, St
 
 _LOUD: Mapping[str, Severity] = {"warn": "warn", "explode": "error", "trainer_error": "error"}
 _STATUS_FIELDS = frozenset(item.name for item in dataclasses.fields(Status)) - {"time", "attempt"}
+_REASONS = 100
+"""Kinds of swallowed values that are told apart."""
 _EMITTERS: weakref.WeakSet[Emitter] = weakref.WeakSet()
 
 
@@ -114,10 +116,10 @@ class Emitter:
         self._now = time.time
         self._event_numbers = itertools.count()
         self._swallowed: Counter[str] = Counter()
-        self._reported: Counter[str] = Counter()
         self._swallow_lock = threading.Lock()
         self._attempt = 0
         self._ended = False
+        self._end_reason = ""
         self._thread: threading.Thread | None = None
 
         rank = int(os.environ.get("RANK", "0") or 0)
@@ -156,8 +158,7 @@ class Emitter:
             self._orders,
             server,
             journal,
-            self._swallow,
-            self._warn,
+            self,
             self._attempt,
         )
         if weights:
@@ -166,7 +167,7 @@ class Emitter:
             self.event("note", text=f"the training started again: attempt {self._attempt}")
         if past.torn:
             lost, size = sum(torn.frames for torn in past.torn), sum(t.bytes for t in past.torn)
-            self._warn(f"the journal had {size} damaged bytes: about {lost} frames are lost")
+            self.warn(f"the journal had {size} damaged bytes: about {lost} frames are lost")
         self._sampler = Sampler(self._inbox.append)
         self._thread = threading.Thread(target=self._sidecar.run, name="vlamon", daemon=True)
         self._thread.start()
@@ -182,11 +183,11 @@ class Emitter:
             values: dict[str, float] | Reading = metrics
             for value in metrics.values():
                 if type(value) is not float:
-                    values = settle(metrics, self._swallow)
+                    values = settle(metrics, self.swallow)
                     break
             self._append((step, epoch, self._now(), values))
         except Exception as error:
-            self._swallow(f"log failed: {type(error).__name__}: {error}"[:200])
+            self.swallow(f"log failed: {type(error).__name__}: {error}"[:200])
 
     def log_epoch(
         self,
@@ -197,7 +198,7 @@ class Emitter:
     ) -> None:
         """Averages over an epoch or an evaluation; `split` is train, val_ind, val_ood …"""
         with self._kept("log_epoch"):
-            values = settle(metrics, self._swallow)
+            values = settle(metrics, self.swallow)
             if isinstance(values, Reading):  # once an epoch: waiting here costs nothing
                 values = values.wait()
             row = EpochRow(
@@ -216,22 +217,34 @@ class Emitter:
         **data: Any,
     ) -> str:
         """Something that nobody may miss. Returns the id that an order answering it carries."""
-        identity = f"{self._boot[:8]}-{next(self._event_numbers)}"
-        with self._kept("event"):
-            if kind == "end":
-                self._ended = True
-            event = Event(
-                identity,
-                messages.text(kind),
-                -1 if step is None else int(step),
-                self._attempt,
-                self._now(),
-                severity or _LOUD.get(kind, "info"),
-                messages.text(text),
-                messages.plain(data),
-            )
-            self._append(event)
-        return identity
+        try:
+            event = self._make_event(kind, step, text, severity, data)
+        except Exception as error:
+            self.swallow(f"event failed: {type(error).__name__}: {error}"[:200])
+            return ""
+        if kind == "end":
+            self._ended = True
+        self._append(event)
+        return event.id
+
+    def _make_event(
+        self,
+        kind: str,
+        step: int | None = None,
+        text: str = "",
+        severity: Severity | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> Event:
+        return Event(
+            f"{self._boot[:8]}-{next(self._event_numbers)}",
+            messages.text(kind),
+            -1 if step is None else int(step),
+            self._attempt,
+            self._now(),
+            severity or _LOUD.get(kind, "info"),
+            messages.text(text),
+            messages.plain(dict(data or {})),
+        )
 
     def set_weights(self, weights: Mapping[str, float]) -> None:
         """The weights in force from the next batch on."""
@@ -316,29 +329,22 @@ class Emitter:
         try:
             yield
         except Exception as error:
-            self._swallow(f"{what} failed: {type(error).__name__}: {error}"[:200])
+            self.swallow(f"{what} failed: {type(error).__name__}: {error}"[:200])
 
-    def _swallow(self, reason: str) -> None:
-        """Count; the first of a kind is told at once, the total at the end."""
+    def swallow(self, reason: str) -> None:
+        """Count; the first of a kind is told at once, the total at the end. On any thread."""
         with self._swallow_lock:
-            if reason not in self._swallowed and len(self._swallowed) >= 100:
+            if reason not in self._swallowed and len(self._swallowed) >= _REASONS:
                 reason = "other reasons"
             self._swallowed[reason] += 1
             first = self._swallowed[reason] == 1
-            if first:
-                self._reported[reason] = 1
-        if first:
-            self.event("note", text=f"vlamon left something out: {reason}", severity="warn")
+        if first and os.getpid() == self._owner:
+            text = f"vlamon left something out: {reason}"
+            # Not through `_append`: the sidecar may find out after the script has ended.
+            self._inbox.append(self._make_event("note", text=text, severity="warn"))
 
-    def _warn(self, text: str) -> None:
-        self.event("warn", text=text)
-
-    def _report_swallowed(self) -> None:
-        more = self._swallowed - self._reported
-        if more:
-            counts = "; ".join(f"{count} × {reason}" for reason, count in self._swallowed.items())
-            text = f"vlamon left out {self.swallowed} values: {counts}"
-            self.event("note", text=text, severity="warn", reasons=dict(self._swallowed))
+    def warn(self, text: str) -> None:
+        self._inbox.append(self._make_event("warn", text=text))
 
     # ---- the end ----
 
@@ -360,16 +366,29 @@ class Emitter:
         thread, self._thread = self._thread, None
         if thread is None or os.getpid() != self._owner:
             return
-        self._report_swallowed()
-        if not self._ended:
-            severity: Severity = "error" if reason else "info"
-            self.event("end", text=reason or "the training ended", severity=severity)
         self.status(state="ended")
+        self._end_reason = reason
         self._append = _discard
         self._sampler.stop()
         self._sidecar.stopping.set()
         thread.join(2 * DRAIN + 1)
         _EMITTERS.discard(self)
+
+    def last_words(self) -> list[Event]:
+        """What is said when everything else was: asked for by the sidecar, on its thread."""
+        words = []
+        if any(count > 1 for count in self._swallowed.values()):
+            counts = "; ".join(f"{count} × {reason}" for reason, count in self._swallowed.items())
+            text = f"vlamon left out {self.swallowed} values: {counts}"
+            reasons = {"reasons": dict(self._swallowed)}
+            words.append(self._make_event("note", text=text, severity="warn", data=reasons))
+        if not self._ended:
+            reason = self._end_reason
+            severity: Severity = "error" if reason else "info"
+            words.append(
+                self._make_event("end", text=reason or "the training ended", severity=severity)
+            )
+        return words
 
     def _abandon(self) -> None:
         """In a forked child: nothing here is its own, so let go of it and say nothing."""

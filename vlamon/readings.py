@@ -68,7 +68,10 @@ def settle(metrics: Mapping[str, Any], swallow: Swallow) -> dict[str, float] | R
         except Exception as error:
             swallow(f"{name} cannot be read: {type(error).__name__}: {error}"[:200])
     if on_gpu:
-        return _copy_later(cells, on_gpu)
+        try:
+            return _copy_later(cells, on_gpu)
+        except Exception as error:
+            swallow(f"values cannot be copied from the GPU: {type(error).__name__}: {error}"[:200])
     return _collect(cells)
 
 
@@ -107,8 +110,8 @@ def _settle_tensor(
         return
     names = [name] if value.ndim == 0 or count == 1 else names_of(name, count)
     if value.is_cuda:
-        flat = value.reshape(-1)
-        on_gpu.extend((part, flat[index]) for index, part in enumerate(names))
+        scalars = [value] if value.ndim == 0 else value.reshape(-1).unbind()
+        on_gpu.extend(zip(names, scalars, strict=True))
     else:
         cells.extend(zip(names, map(float, value.reshape(-1).tolist()), strict=True))
 
@@ -123,10 +126,15 @@ def _settle_array(name: str, value: Any, cells: list[Cell], swallow: Swallow) ->
 
 
 def _copy_later(cells: list[Cell], on_gpu: Sequence[tuple[str, Any]]) -> Reading:
-    """One copy a device-to-host stream for all scalars of the call; nothing waits for it."""
+    """One device-to-host copy for all scalars of the call; nothing waits for it."""
     torch = sys.modules["torch"]
-    with torch.cuda.device(on_gpu[0][1].device):
-        stacked = torch.stack([tensor.to(torch.float64) for _, tensor in on_gpu])
+    scalars = [scalar for _, scalar in on_gpu]
+    device = scalars[0].device
+    if len({(scalar.dtype, scalar.device) for scalar in scalars}) > 1:
+        scalars = [scalar.to(device, torch.float64, non_blocking=True) for scalar in scalars]
+    with torch.cuda.device(device):
+        # Two kernels for any number of losses, where a cast each would be one a loss.
+        stacked = torch.stack(scalars).to(torch.float64)
         pinned = torch.empty(len(on_gpu), dtype=torch.float64, pin_memory=True)
         pinned.copy_(stacked, non_blocking=True)
         copied = torch.cuda.Event()

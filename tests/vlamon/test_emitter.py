@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from vlamon import Emitter
-from vlamon.records import BatchBlock, Command, EpochRow, Event, Link, Record, Reply, RunInfo
+from vlamon.emitter import EmitterError
+from vlamon.records import (
+    BatchBlock,
+    Command,
+    EpochRow,
+    Event,
+    Link,
+    Record,
+    Reply,
+    RunInfo,
+    Snapshot,
+    Status,
+)
+from vlamon.sources.journal import JournalSource
 from vlamon.sources.socket import SocketSource
 
 
@@ -80,3 +100,281 @@ def test_the_end_of_a_run_reaches_its_monitor(tmp_path: Path) -> None:
     assert [event.kind for event in of_type(records, Event)] == ["end"]
     assert of_type(records, Link)[-1].state == "ended"
     assert list(tmp_path.iterdir()) == []
+
+
+def journal_of(run_dir: Path) -> list[Record]:
+    """All records of a finished run."""
+    source = JournalSource(run_dir / "run.vlaj", follow=False)
+    found: list[Record] = []
+    while not source.finished:
+        found += source.read(0.0)
+    return found
+
+
+def test_without_a_socket_the_journal_has_everything(tmp_path: Path) -> None:
+    with Emitter(None, run="goal", run_dir=tmp_path) as emitter:
+        for step in range(100):
+            emitter.log(step, closs=step / 3)
+        emitter.log_epoch(0, "train", {"closs": 16.5}, step=99)
+    found = journal_of(tmp_path)
+    blocks = of_type(found, BatchBlock)
+    assert [v for b in blocks for v in b.columns["closs"].values.tolist()] == [
+        step / 3 for step in range(100)
+    ]
+    assert of_type(found, EpochRow)[0].split == "train"
+    assert of_type(found, Event)[-1].kind == "end"
+
+
+def test_without_anything_it_costs_nothing_and_says_nothing() -> None:
+    with Emitter() as emitter:
+        emitter.log(0, closs=1.0)
+        assert emitter.commands() == ()
+
+
+def test_a_path_that_a_live_run_holds_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    before = threading.active_count()
+    with Emitter(tmp_path / "vla.sock"):
+        running = threading.active_count()
+        with pytest.raises(EmitterError, match=f"process {os.getpid()}"):
+            Emitter(tmp_path / "vla.sock", run_dir=tmp_path / "run")
+        assert threading.active_count() == running
+    assert not (tmp_path / "run").exists()
+    assert threading.active_count() <= before + 1  # the GPU sampler may take a second to end
+
+
+def test_a_journal_that_a_live_run_holds_gives_the_socket_back(tmp_path: Path) -> None:
+    with Emitter(None, run_dir=tmp_path / "run"):
+        with pytest.raises(EmitterError, match="another live training"):
+            Emitter(tmp_path / "vla.sock", run_dir=tmp_path / "run")
+        assert not (tmp_path / "vla.sock").exists()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda emitter: emitter.log("x", closs=1.0),
+        lambda emitter: emitter.log(None, closs=1.0),
+        lambda emitter: emitter.log(1 << 80, closs=1.0),
+        lambda emitter: emitter.log(1, epoch="first", closs=1.0),
+        lambda emitter: emitter.log(1, closs=object()),
+        lambda emitter: emitter.log_epoch("x", "train", {"closs": 1.0}),
+        lambda emitter: emitter.log_epoch(0, "train", 7),
+        lambda emitter: emitter.event("note", step="x"),
+        lambda emitter: emitter.set_weights({"closs": "heavy"}),
+        lambda emitter: emitter.set_attempt("x"),
+        lambda emitter: emitter.status(state="flying"),
+        lambda emitter: emitter.status(mood="good"),
+        lambda emitter: emitter.status(snapshots=[3]),
+    ],
+)
+def test_a_wrong_call_is_counted_and_told_and_never_raises(tmp_path: Path, call: Any) -> None:
+    with Emitter(None, run_dir=tmp_path) as emitter:
+        call(emitter)
+        emitter.log(5, closs=2.0)
+    assert emitter.swallowed == 1
+    assert len(emitter.swallowed_by_reason) == 1
+    found = journal_of(tmp_path)
+    assert of_type(found, BatchBlock)[-1].columns["closs"].values[-1] == 2.0
+    (told,) = [event for event in of_type(found, Event) if event.severity == "warn"]
+    assert "left something out" in told.text
+
+
+def test_what_is_swallowed_a_thousand_times_is_told_twice(tmp_path: Path) -> None:
+    with Emitter(None, run_dir=tmp_path) as emitter:
+        for step in range(1000):
+            emitter.log(step, closs="high")
+    assert emitter.swallowed == 1000
+    told = [event.text for event in of_type(journal_of(tmp_path), Event) if event.kind == "note"]
+    assert len(told) == 2
+    assert "1000 × closs is a text" in told[1]
+
+
+def test_nothing_raises_after_the_end(tmp_path: Path) -> None:
+    emitter = Emitter(tmp_path / "vla.sock", run_dir=tmp_path / "run")
+    emitter.close()
+    emitter.log(1, closs=1.0)
+    emitter.event("note")
+    emitter.status(state="training")
+    emitter.close()
+    assert list(emitter.commands()) == []
+    assert of_type(journal_of(tmp_path / "run"), BatchBlock) == []
+
+
+def test_a_step_that_falls_begins_another_attempt(tmp_path: Path) -> None:
+    with Emitter(None, run_dir=tmp_path) as emitter:
+        for step in (0, 1, 2, 1, 2):
+            emitter.log(step, closs=1.0)
+        emitter.set_attempt(5)
+        emitter.log(0, closs=1.0)
+        assert emitter.attempt == 5
+    blocks = of_type(journal_of(tmp_path), BatchBlock)
+    assert [(block.attempt, block.step.tolist()) for block in blocks] == [
+        (0, [0, 1, 2]),
+        (1, [1, 2]),
+        (5, [0]),
+    ]
+
+
+def test_weights_stand_at_the_row_from_which_they_are_in_force(tmp_path: Path) -> None:
+    with Emitter(None, run_dir=tmp_path, weights={"closs": 1.0}) as emitter:
+        emitter.log(0, closs=1.0)
+        emitter.set_weights({"closs": 0.5})
+        emitter.log(1, closs=1.0)
+    blocks = of_type(journal_of(tmp_path), BatchBlock)
+    assert [dict(block.weights) for block in blocks] == [{"closs": 1.0}, {"closs": 0.5}]
+
+
+def test_a_status_is_what_was_set_and_what_the_batches_say(tmp_path: Path) -> None:
+    path = tmp_path / "vla.sock"
+    with Emitter(path, total_steps=100) as emitter:
+        emitter.log(9, epoch=0.25, closs=1.0)
+        emitter.status(
+            state="paused",
+            phase="step",
+            snapshots=[Snapshot(5, "ring", True), {"step": 6, "where": "ring", "trusted": False}],
+            budget=2,
+            guard="ask",
+            deadline=12.5,
+        )
+        source = SocketSource(path, rows=False)
+        status = of_type(read_until(source, Status), Status)[-1]
+    assert (status.state, status.phase, status.step, status.epoch) == ("paused", "step", 9, 0.25)
+    assert [(item.step, item.trusted) for item in status.snapshots] == [(5, True), (6, False)]
+    assert (status.budget, status.guard, status.deadline) == (2, "ask", 12.5)
+
+
+def test_an_order_is_written_down_with_who_gave_it(tmp_path: Path) -> None:
+    path = tmp_path / "vla.sock"
+    with Emitter(path, run_dir=tmp_path / "run") as emitter:
+        emitter.commands()
+        source = SocketSource(path)
+        while source.info is None or not source.info.control:
+            source.read(0.1)
+        source.send(Command("c-1", "rollback", {"to": 3}))
+        ordered: list[Any] = []
+        while not ordered:
+            source.read(0.02)
+            ordered = list(emitter.commands())
+        ordered[0].refuse("no trusted snapshot yet")
+        ordered[0].done()  # too late: answered once
+        (reply,) = of_type(read_until(source, Reply), Reply)
+        assert (reply.ok, reply.error) == (False, "no trusted snapshot yet")
+    (event,) = [e for e in of_type(journal_of(tmp_path / "run"), Event) if e.kind == "control"]
+    assert (event.data["command"], event.data["args"]) == ("rollback", {"to": 3})
+    assert (event.data["uid"], event.data["pid"]) == (os.geteuid(), os.getpid())
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_read_only_run_takes_no_orders(tmp_path: Path, read_only: bool) -> None:
+    path = tmp_path / "vla.sock"
+    with Emitter(path, read_only=read_only) as emitter:
+        emitter.commands()
+        source = SocketSource(path)
+        read_until(source, RunInfo)
+        if not read_only:
+            return
+        assert source._talk is not None
+        source._talk.order(Command("c", "pause"))
+        (reply,) = of_type(read_until(source, Reply), Reply)
+        assert "read-only" in reply.error
+
+
+def test_an_exception_in_the_training_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), Emitter(None, run_dir=tmp_path) as emitter:
+        emitter.log(1, closs=1 / 0)
+    events = of_type(journal_of(tmp_path), Event)
+    assert [event.kind for event in events] == ["trainer_error", "end"]
+    assert "ZeroDivisionError" in events[0].text
+
+
+def test_under_torchrun_only_rank_zero_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with Emitter(tmp_path / "vla.sock", run_dir=tmp_path / "run") as emitter:
+        emitter.log(0, closs=1.0)
+        emitter.event("note")
+        assert emitter.commands() == ()
+        assert list(tmp_path.iterdir()) == []
+    with Emitter(str(tmp_path / "vla-{rank}.sock")) as emitter:
+        assert (tmp_path / "vla-1.sock").exists()
+
+
+def run_script(code: str, *args: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, timeout=60
+    )
+
+
+def test_a_script_that_never_closes_still_ends_well(tmp_path: Path) -> None:
+    code = (
+        "import sys; from vlamon import Emitter\n"
+        "emitter = Emitter(sys.argv[1] + '/s', run_dir=sys.argv[1])\n"
+        "for step in range(50): emitter.log(step, closs=1.0)\n"
+    )
+    assert run_script(code, tmp_path).returncode == 0
+    found = journal_of(tmp_path)
+    assert sum(block.rows for block in of_type(found, BatchBlock)) == 50
+    assert of_type(found, Event)[-1].kind == "end"
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_script_that_crashes_says_so_at_the_end(tmp_path: Path) -> None:
+    code = (
+        "import sys; from vlamon import Emitter\n"
+        "emitter = Emitter(None, run_dir=sys.argv[1])\n"
+        "emitter.log(1, closs=1.0)\n"
+        "raise RuntimeError('out of luck')\n"
+    )
+    assert run_script(code, tmp_path).returncode == 1
+    assert "RuntimeError" in of_type(journal_of(tmp_path), Event)[-1].text
+
+
+FORK = """
+import os, signal, sys, time
+from vlamon import Emitter
+from vlamon.sources.socket import SocketSource
+emitter = Emitter(sys.argv[1] + '/s', run_dir=sys.argv[1])
+emitter.log(0, closs=1.0)
+child = os.fork()
+if child == 0:
+    os.close(1), os.close(2)
+    emitter.log(77, closs=1.0)     # a DataLoader worker that inherits everything
+    emitter.event('note', text='from the child')
+    emitter.close()
+    time.sleep(20)
+    os._exit(0)
+time.sleep(0.2)
+emitter.log(1, closs=1.0)
+time.sleep(0.2)
+print(child, flush=True)
+if sys.argv[2] == 'kill':
+    time.sleep(1.2)
+    os.kill(os.getpid(), signal.SIGKILL)
+assert os.path.exists(sys.argv[1] + '/s')
+emitter.close()
+os.kill(child, signal.SIGKILL)
+"""
+
+
+def test_a_forked_worker_owns_nothing(tmp_path: Path) -> None:
+    done = run_script(FORK, tmp_path, "close")
+    assert done.returncode == 0, done.stderr
+    found = journal_of(tmp_path)
+    assert [s for b in of_type(found, BatchBlock) for s in b.step.tolist()] == [0, 1]
+    assert [event.kind for event in of_type(found, Event)] == ["end"]
+
+
+def test_a_worker_that_outlives_a_killed_trainer_does_not_hold_its_path(tmp_path: Path) -> None:
+    done = run_script(FORK, tmp_path, "kill")
+    worker = int(done.stdout)
+    try:
+        assert done.returncode == -9
+        with Emitter(tmp_path / "s", run_dir=tmp_path) as emitter:
+            assert emitter.attempt == 1
+            emitter.log(2, closs=1.0)
+    finally:
+        os.kill(worker, 9)
+    found = journal_of(tmp_path)
+    assert [s for b in of_type(found, BatchBlock) for s in b.step.tolist()] == [0, 1, 2]

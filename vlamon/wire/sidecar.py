@@ -10,9 +10,9 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from vlamon.readings import Reading
 from vlamon.records import (
@@ -77,6 +77,19 @@ Item = (
 )
 
 
+class Owner(Protocol):
+    """What the sidecar tells the emitter that it works for."""
+
+    def swallow(self, reason: str) -> None:
+        """Something was left out."""
+
+    def warn(self, text: str) -> None:
+        """Something went wrong that the monitors should hear of."""
+
+    def last_words(self) -> Sequence[Event]:
+        """The events that end the run."""
+
+
 class Sidecar:
     """Owns everything that is not the training thread's; `run` is the thread's body."""
 
@@ -87,8 +100,7 @@ class Sidecar:
         orders: OrderDesk,
         server: Server | None,
         journal: Journal | None,
-        swallow: Callable[[str], None],
-        warn: Callable[[str], None],
+        owner: Owner,
         attempt: int = 0,
     ) -> None:
         self.inbox = inbox
@@ -96,8 +108,7 @@ class Sidecar:
         self.orders = orders
         self.server = server
         self.journal = journal
-        self.swallow = swallow
-        self.warn = warn
+        self.owner = owner
         self.attempt = attempt
         self.last_step: int | None = None
         """Step of the last row of this attempt."""
@@ -132,7 +143,7 @@ class Sidecar:
         try:
             self._look()
         except Exception as error:
-            self.swallow(f"the sidecar failed: {type(error).__name__}: {error}"[:200])
+            self.owner.swallow(f"the sidecar failed: {type(error).__name__}: {error}"[:200])
         server = self.server
         if server is None:
             time.sleep(wait)
@@ -140,7 +151,7 @@ class Sidecar:
         try:
             server.serve(0.0 if self.inbox and len(self.inbox) >= _BATCH else wait)
         except Exception as error:
-            self.swallow(f"the server failed: {type(error).__name__}: {error}"[:200])
+            self.owner.swallow(f"the server failed: {type(error).__name__}: {error}"[:200])
             self.stopping.wait(wait)  # a fault that comes back must not spin
 
     def _look(self) -> None:
@@ -163,6 +174,7 @@ class Sidecar:
 
     def _finish(self) -> None:
         self.orders.close()
+        self.inbox.extend(self.owner.last_words())
         self._status_at = -math.inf
         self._turn(0.0)
         end = time.monotonic() + DRAIN
@@ -188,7 +200,7 @@ class Sidecar:
             try:
                 self._take_one(item)
             except ProtocolError as error:
-                self.swallow(f"could not be sent: {error}"[:200])
+                self.owner.swallow(f"could not be sent: {error}"[:200])
 
     def _take_one(self, item: Item) -> None:
         if isinstance(item, tuple):
@@ -233,10 +245,10 @@ class Sidecar:
             step = int(step)
             number = math.nan if epoch is None else float(epoch)
         except (TypeError, ValueError, OverflowError) as error:
-            self.swallow(f"step or epoch is no number: {error}"[:200])
+            self.owner.swallow(f"step or epoch is no number: {error}"[:200])
             return
         if not -(1 << 62) < step < 1 << 62:
-            self.swallow("step does not fit 63 bits")
+            self.owner.swallow("step does not fit 63 bits")
             return
         if isinstance(metrics, Reading):
             metrics = metrics.take()
@@ -265,7 +277,7 @@ class Sidecar:
             if name in self._known:
                 continue
             if len(self._known) >= blocks.MAX_METRICS or len(name) > blocks.MAX_NAME:
-                self.swallow(f"more than {blocks.MAX_METRICS} metrics, or a name too long")
+                self.owner.swallow(f"more than {blocks.MAX_METRICS} metrics, or a name too long")
                 continue
             weight = self._weights.get(name)
             kind: Kind = "watched" if weight is None else "trained"
@@ -326,7 +338,9 @@ class Sidecar:
         journal.tick()
         if journal.failure and not self._journal_failed:
             self._journal_failed = True
-            self.warn(f"the journal {journal.path} stopped ({journal.failure}); training goes on")
+            self.owner.warn(
+                f"the journal {journal.path} stopped ({journal.failure}); training goes on"
+            )
         log.forget(None if journal.failure else journal.flushed_seq)
 
     # ---- status ----
