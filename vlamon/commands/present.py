@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import IO, Literal
 
-from vlamon.records import Event, Link, Record
+from vlamon.records import Event, Link, Record, RunInfo
 from vlamon.sources import Source, SourceError
 from vlamon.tui.options import Options
 
@@ -85,9 +85,17 @@ def _json_encoder() -> Callable[[Record], Iterable[bytes]]:
 def _plain_encoder() -> Callable[[Record], Iterable[bytes]]:
     from vlamon.views.plain_lines import plain_lines
 
+    told: RunInfo | None = None
+
     def encode(record: Record) -> Iterable[bytes]:
+        nonlocal told
         if isinstance(record, Link):
             return ()
+        if isinstance(record, RunInfo):
+            # It comes again with each newly announced metric; a person needs it once a boot.
+            if told is not None and told.boot == record.boot and told.run_id == record.run_id:
+                return ()
+            told = record
         return (f"{line}\n".encode() for line in plain_lines(record))
 
     return encode

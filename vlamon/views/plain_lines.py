@@ -8,6 +8,7 @@ left out.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
@@ -28,6 +29,9 @@ from vlamon.records import (
 
 FIRST = ("closs", "loss", "loss_ct", "z_loss", "total")
 """Metrics that a line begins with; the rest follow as the run logs them."""
+SLOT = re.compile(r"_\d+$")
+FAMILY_FROM = 3
+"""So many slots of one metric are one number on a line; `--json` has each."""
 
 
 def plain_lines(record: Record) -> Iterable[str]:
@@ -62,10 +66,29 @@ def plain_lines(record: Record) -> Iterable[str]:
 
 
 def values_text(metrics: Mapping[str, float]) -> str:
-    """`closs 8.512  loss_ct 0.129 …`: the losses first."""
+    """`closs 8.512  loss_ct 0.129 …`: the losses first, a family of slots as its mean."""
     names = [name for name in FIRST if name in metrics]
     names += [name for name in metrics if name not in FIRST]
-    return "  ".join(f"{name} {number_text(metrics[name])}" for name in names)
+    parts: dict[str, str] = {}
+    families = _families(names)
+    for name in names:
+        members = families.get(SLOT.sub("", name), [])
+        if len(members) < FAMILY_FROM:
+            parts[name] = f"{name} {number_text(metrics[name])}"
+        else:
+            mean = sum(metrics[member] for member in members) / len(members)
+            last = members[-1].rpartition("_")[2]
+            parts[members[0]] = f"{members[0]}..{last} mean {number_text(mean)}"
+    return "  ".join(parts.values())
+
+
+def _families(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names that differ only by the slot at their end, by what they share."""
+    families: dict[str, list[str]] = {}
+    for name in names:
+        if SLOT.search(name):
+            families.setdefault(SLOT.sub("", name), []).append(name)
+    return families
 
 
 def number_text(value: float) -> str:

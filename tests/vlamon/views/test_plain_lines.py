@@ -23,6 +23,10 @@ from vlamon.views.plain_lines import number_text, plain_lines
             Interval(2, None, 10, {"closs": 9.0}, {}, {"closs": (8.0,), "acc": (0.5,)}),
             "epoch 2  batches ?..10  closs 9.0000  acc 0.5000",
         ),
+        (
+            EpochRow(0.0, "train", {f"l1_loss_action_{slot}": slot / 10 for slot in (5, 6, 7)}),
+            "epoch 0  train  l1_loss_action_5..7 mean 0.6000",
+        ),
         (Event("1", "explode", 7, 0, 0.0, text="closs 95"), "! explode at step 7: closs 95"),
         (Gap(3, 4, 6, "too slow"), "# 3 rows are missing, steps 4 to 6: too slow"),
         (RunInfo("i", "libero", host="n17", total_steps=9), "# run libero  on n17  9 steps"),
