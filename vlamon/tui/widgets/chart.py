@@ -21,6 +21,7 @@ from vlamon.tui.raster import Guide
 from vlamon.tui.themes import Palette, load_themes, role_of_metric
 from vlamon.tui.track import extent, pieces
 from vlamon.tui.viewport import Extent, Viewport, Window, window
+from vlamon.tui.widgets.kept_lines import KeptLines
 
 if TYPE_CHECKING:
     from vlamon.store import RunStore
@@ -29,7 +30,7 @@ _WHEEL_ZOOM = 1
 """Powers of two that a notch of the wheel zooms by."""
 
 
-class Chart(Widget, can_focus=True):
+class Chart(KeptLines, Widget, can_focus=True):
     """One or more metrics over a viewport that all charts of a screen share."""
 
     DEFAULT_CSS = "Chart { height: 1fr; min-height: 3; }"
@@ -118,7 +119,7 @@ class Chart(Widget, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """Give one row, made when it changed and kept until it changes again."""
         if y >= len(self._strips):
-            return Strip.blank(self.size.width)
+            return Strip.blank(self.size.width, self._palette().style(""))
         strip = self._strips[y]
         if strip is None:
             style = self._palette().style

@@ -18,6 +18,7 @@ from textual.widget import Widget
 from vlamon.tui.glyphs import Glyphs, plain
 from vlamon.tui.moment import Moment
 from vlamon.tui.rows import Row, clean, fit, spread
+from vlamon.tui.widgets.kept_lines import KeptLines
 
 if TYPE_CHECKING:
     from vlamon.tui.themes import Palette
@@ -52,7 +53,7 @@ def framed(
     return rows
 
 
-class RowPanel(Widget):
+class RowPanel(KeptLines, Widget):
     """Base of every panel but the chart: subclasses give rows, this paints the difference."""
 
     DEFAULT_CSS = """
