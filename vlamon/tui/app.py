@@ -27,6 +27,7 @@ from vlamon.tui.themes import (
 )
 
 if TYPE_CHECKING:
+    from textual.command import Provider
     from textual.screen import Screen
 
     from vlamon.sources.feed import Feed
@@ -35,12 +36,19 @@ LEAVE_BY = 2.0
 """Seconds that a signalled dashboard may take to leave before the process ends anyway."""
 
 
+def _commands() -> type[Provider]:
+    from vlamon.tui.commands import DashboardCommands
+
+    return DashboardCommands
+
+
 class Dashboard(DeltaDisplay, App[int]):
     """Draws a feed's store until its user leaves; returns the exit code."""
 
     TITLE = "vlamon"
     ENABLE_COMMAND_PALETTE = True
     CSS = ""
+    COMMANDS = {_commands}  # noqa: RUF012
 
     def __init__(
         self,

@@ -36,8 +36,8 @@ class Needs:
     """Trained terms, a row each in the contribution panel."""
     devices: int = 0
     """Accelerators, a row each."""
-    lower: str = "gpu"
-    """Panel that takes the lower left (grid) or the lower place (column)."""
+    lower: str = ""
+    """Panel that takes the lower left (grid) or the lower place (column); empty for the usual."""
     maximised: bool = False
     """Whether one chart takes everything between the status line and the keys."""
 
@@ -100,7 +100,7 @@ def arrange(width: int, height: int, needs: Needs) -> Arrangement:
 
 
 def _column(width: int, top: int, rows: int, needs: Needs) -> list[Place]:
-    lower = needs.lower if needs.lower != "gpu" else "events"
+    lower = needs.lower or "events"
     chart, contribution, below = _heights(rows, needs, wanted_below=max(LOWER_ROWS, rows // 5))
     count = max(1, min(needs.charts, chart // GOOD_CHART_ROWS))
     places = []
@@ -128,7 +128,7 @@ def _grid(width: int, top: int, rows: int, needs: Needs) -> list[Place]:
         y += contribution
     if below:
         lower = needs.lower
-        if lower == "events" or (side and lower in ("inspector", "diagnoses")):
+        if lower in ("", "events") or (side and lower in ("inspector", "diagnoses")):
             lower = "gpu"
         left = max(40, main * 9 // 25)
         places.append(Place(lower, 0, y, left, below))

@@ -19,7 +19,7 @@ def number(value: float | None, digits: int = 4) -> str:
     if size >= 1e6 or size < 1e-3:
         mantissa, exponent = f"{value:.{max(0, digits - 2)}e}".split("e")
         return f"{mantissa}e{int(exponent)}".replace("-", "−")
-    whole = max(1, math.floor(math.log10(size)) + 1)
+    whole = math.floor(math.log10(size)) + 1
     return f"{value:.{max(0, digits - whole)}f}".replace("-", "−")
 
 

@@ -42,6 +42,8 @@ def groups(
         known = entry(group.metrics[0])
         if group.metrics[0] in trained and not known.known:
             return 1, 35  # a term that only this run has stands behind the known losses
+        if known.family in ("total", "loss") and trained:
+            return 1, 46  # the contribution panel shows the total; its terms tell more
         return 2 if known.split else 1, known.order
 
     return sorted(made, key=rank)

@@ -20,7 +20,7 @@ from vlamon.tui.screens.steering import SteeringScreen
 from vlamon.tui.widgets.contribution import short_weight
 from vlamon.tui.widgets.events import EventsPanel, sentence
 from vlamon.tui.widgets.keys import Hint, KeysLine
-from vlamon.tui.widgets.status_line import pulse_words
+from vlamon.tui.widgets.status_line import newest_step, pulse_words
 
 
 class MainScreen(SteeringScreen):
@@ -125,10 +125,10 @@ class MainScreen(SteeringScreen):
         word = pulse_words(replace(moment.alive, text=""))[1]
         if moment.alive.pulse == "silent":
             word = "SILENT"
-        status, info = self.store.status, self.store.info
+        step, info = newest_step(moment), self.store.info
         done = ""
-        if status is not None and info is not None and info.total_steps:
-            done = f" {status.step * 100 // info.total_steps} %"
+        if step is not None and info is not None and info.total_steps:
+            done = f" {step * 100 // info.total_steps} %"
         alerts = f"({self.alerts.unseen}) " if self.alerts.unseen else ""
         return f"{alerts}{word}{done} · {self._run_name()}"
 

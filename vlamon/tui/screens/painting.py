@@ -76,7 +76,7 @@ class PaintingScreen(Screen[None]):
         self.pinned: list[str] = []
         self.hidden: set[str] = set()
         self.page = 0
-        self.lower = "gpu"
+        self.lower = ""
         self.maximised = ""
         self.event_id = ""
         self.moment: Moment | None = None

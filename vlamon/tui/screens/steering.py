@@ -245,6 +245,11 @@ class SteeringScreen(PaintingScreen):
         self.maximised = "" if self.maximised or group is None else group.name
         self.paint(force=True)
 
+    def show_alone(self, name: str) -> None:
+        """Give a chart the whole screen by its name."""
+        self.maximised = name
+        self.paint(force=True)
+
     def action_page(self, by: int) -> None:
         """Show the charts that come next."""
         slots = max(1, self.arrangement.charts)
@@ -258,7 +263,8 @@ class SteeringScreen(PaintingScreen):
         """Show the next panel below the charts."""
         choices = ("events", *LOWER) if self.arrangement.form == "column" else LOWER
         now = choices.index(self.lower) if self.lower in choices else 0
-        self.lower = choices[(now + 1) % len(choices)]
+        chosen = choices[(now + 1) % len(choices)]
+        self.lower = "" if chosen == choices[0] else chosen
         self.paint(force=True)
 
 

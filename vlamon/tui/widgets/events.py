@@ -74,7 +74,7 @@ def event_row(event: Event, width: int, moment: Moment) -> Row:
 def sentence(event: Event) -> str:
     """Give an event's own text, or one made of its data."""
     if event.text:
-        text = event.text
+        text = event.text.removeprefix(f"{event.kind} ")
         if count(event.step) not in text and str(event.step) not in text:
             text += f" at {count(event.step)}"
         return text

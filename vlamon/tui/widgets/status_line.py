@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from vlamon.analysis.liveness import Alive
@@ -71,7 +72,7 @@ def _parts(moment: Moment) -> list[tuple[int, Row]]:
         parts.append((4, (("held", "accent"),)))
     if moment.alive.text and moment.alive.pulse in ("waiting", "reconnecting", "failed", "ended"):
         parts.append((3, ((moment.alive.text, "muted"),)))
-    step = status.step if status is not None else _last_step(moment)
+    step = newest_step(moment)
     if step is not None:
         total = info.total_steps if info is not None else None
         of = f"/{count(total)}" if total else ""
@@ -117,18 +118,24 @@ def _model(device: str) -> str:
 
 
 def _epoch(moment: Moment) -> str:
-    status, info = moment.store.status, moment.store.info
-    if status is None or status.epoch is None:
-        return ""
-    text = f"{int(status.epoch)}"
+    store, info = moment.store, moment.store.info
+    epoch = float(store.epochs_of_rows(store.rows - 1)[0]) if store.rows else math.nan
+    if not math.isfinite(epoch):
+        if store.status is None or store.status.epoch is None:
+            return ""
+        epoch = store.status.epoch
+    text = f"{int(epoch)}"
     if info is not None and info.total_steps and info.steps_per_epoch:
         text += f"/{-(-info.total_steps // info.steps_per_epoch)}"
     return text
 
 
-def _last_step(moment: Moment) -> int | None:
+def newest_step(moment: Moment) -> int | None:
+    """Give the step of the newest batch: a trainer says its status far less often."""
     store = moment.store
-    return int(store.steps(store.rows - 1)[0]) if store.rows else None
+    if store.rows:
+        return int(store.steps(store.rows - 1)[0])
+    return None if store.status is None else store.status.step
 
 
 def _last_attempt(store: object) -> int:

@@ -1,0 +1,455 @@
+"""Every key of the dashboard does what the help page says."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from tests.vlamon.tui.fake_feed import (
+    EXPLOSION,
+    FakeFeed,
+    FrozenDashboard,
+    block,
+    fed,
+    info,
+    status,
+    whole_run,
+)
+from vlamon.records import Link, Reply
+from vlamon.tui.bindings import KEYS
+from vlamon.tui.options import Options
+from vlamon.tui.rows import text_of
+from vlamon.tui.screens.main import MainScreen
+
+TERMINAL = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
+
+
+@asynccontextmanager
+async def running(
+    feed: FakeFeed | None = None, size: tuple[int, int] = (120, 40), **options: Any
+) -> AsyncIterator[tuple[Pilot[Any], MainScreen, FakeFeed]]:
+    feed = feed or fed(*whole_run())
+    app = FrozenDashboard(feed, Options(**options), environ=TERMINAL)  # type: ignore[arg-type]
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        screen = app.screen
+        assert isinstance(screen, MainScreen)
+        yield pilot, screen, feed
+
+
+def lines(pilot: Pilot[Any]) -> list[str]:
+    """What is on screen, dialogs included."""
+    strips = pilot.app.screen._compositor.render_strips()
+    return ["".join(segment.text for segment in strip) for strip in strips]
+
+
+def page(pilot: Pilot[Any]) -> str:
+    return "\n".join(lines(pilot))
+
+
+def status_text(screen: MainScreen) -> str:
+    return text_of(screen.panels["status"].role_rows()[0])
+
+
+def test_every_key_names_an_action_that_exists() -> None:
+    for key in KEYS:
+        name = key.action.partition("(")[0]
+        assert hasattr(MainScreen, f"action_{name}"), key
+
+
+def test_no_key_is_bound_twice() -> None:
+    names = [name for key in KEYS for name in key.keys.split(",")]
+    assert len(names) == len(set(names))
+
+
+async def test_left_puts_a_cursor_on_the_newest_column_and_the_inspector_reads_there() -> None:
+    async with running() as (pilot, screen, _):
+        await pilot.press("left", "left", "left")
+        assert screen.moment is not None
+        assert screen.moment.at_cursor
+        assert screen.moment.row is not None
+        assert screen.moment.row < screen.store.rows - 1
+        await pilot.press("escape")
+        assert not screen.moment.at_cursor
+
+
+async def test_the_cursor_of_a_column_stands_on_the_batch_that_broke() -> None:
+    async with running() as (pilot, screen, _):
+        for _ in range(12):
+            await pilot.press("left")
+            assert screen.moment is not None
+            assert screen.moment.row is not None
+            if screen.store.value("closs", screen.moment.row) == pytest.approx(95.2):
+                return
+        pytest.fail("the cursor passed over the spike")
+
+
+async def test_comma_and_full_stop_move_by_one_batch() -> None:
+    async with running() as (pilot, screen, _):
+        await pilot.press("home")
+        assert screen.cursor_row() == 0
+        await pilot.press("full_stop", "full_stop")
+        assert screen.cursor_row() == 2
+        await pilot.press("comma")
+        assert screen.cursor_row() == 1
+        await pilot.press("end")
+        assert screen.cursor_row() == screen.store.rows - 1
+
+
+async def test_n_goes_to_events_from_the_newest_back() -> None:
+    async with running() as (pilot, screen, _):
+        await pilot.press("n")
+        assert screen.event_id == "e3"
+        await pilot.press("N", "N")
+        assert screen.event_id == "e1"
+        assert screen.store.value("closs", screen.cursor_row() or 0) == pytest.approx(95.2)
+        await pilot.press("n")
+        assert screen.event_id == "e2"
+
+
+async def test_space_holds_the_window_while_data_comes_in() -> None:
+    async with running() as (pilot, screen, feed):
+        await pilot.press("space")
+        assert screen.viewport.held
+        assert "held" in status_text(screen)
+        before = screen.charts[0].shown
+        feed.push(block(48_213, 4000, attempt=1))
+        await pilot.pause(0.15)
+        assert screen.charts[0].shown == before
+        await pilot.press("space")
+        assert not screen.viewport.held
+
+
+async def test_z_zooms_in_and_out_and_0_shows_the_whole_run() -> None:
+    async with running() as (pilot, screen, _):
+        whole = screen.charts[0].shown
+        assert whole is not None
+        await pilot.press("z")
+        nearer = screen.charts[0].shown
+        assert nearer is not None
+        assert nearer.exponent == whole.exponent - 1
+        await pilot.press("Z")
+        assert screen.charts[0].shown == whole
+        await pilot.press("z", "z", "0")
+        assert screen.charts[0].shown == whole
+
+
+async def test_pan_moves_the_window_and_f_follows_again() -> None:
+    async with running() as (pilot, screen, _):
+        await pilot.press("z", "z")
+        newest = screen.charts[0].shown
+        assert newest is not None
+        await pilot.press("less_than_sign")
+        earlier = screen.charts[0].shown
+        assert earlier is not None
+        assert earlier.start < newest.start
+        await pilot.press("greater_than_sign")
+        await pilot.press("less_than_sign", "f")
+        assert screen.charts[0].shown == newest
+
+
+async def test_l_makes_all_charts_logarithmic_or_the_focused_one() -> None:
+    async with running() as (pilot, screen, _):
+        await pilot.press("l")
+        assert all(chart.look.log for chart in screen.charts)
+        await pilot.press("l", "tab", "l")
+        assert [chart.look.log for chart in screen.charts].count(True) == 1
+
+
+async def test_s_cycles_through_smoothing() -> None:
+    async with running() as (pilot, screen, _):
+        seen = []
+        for _ in range(3):
+            await pilot.press("s")
+            seen.append(screen.charts[0].look.smooth)
+        assert seen == [4.0, 16.0, None]
+
+
+async def test_o_shows_clipped_excursions() -> None:
+    async with running() as (pilot, screen, _):
+        assert screen.charts[0].look.robust
+        await pilot.press("o")
+        assert not screen.charts[0].look.robust
+
+
+async def test_x_changes_the_axis_and_keeps_the_cursor_on_its_batch() -> None:
+    async with running() as (pilot, screen, _):
+        await pilot.press("n", "N", "N")
+        row = screen.cursor_row()
+        for axis in ("epoch", "since", "time", "step"):
+            await pilot.press("x")
+            assert screen.viewport.view.axis == axis
+            assert screen.cursor_row() is not None
+            assert abs((screen.cursor_row() or 0) - (row or 0)) <= 1, axis
+
+
+async def test_enter_gives_the_focused_chart_the_whole_screen() -> None:
+    async with running() as (pilot, screen, _):
+        await pilot.press("tab", "tab", "enter")
+        assert [chart.picture.metrics for chart in screen.charts] == [("loss_ct",)]
+        assert screen.charts[0].size == (120, 38)
+        await pilot.press("escape")
+        assert len(screen.charts) == 4
+
+
+async def test_brackets_page_through_charts_that_do_not_fit() -> None:
+    async with running(size=(80, 24)) as (pilot, screen, _):
+        assert screen.charts[0].picture.metrics == ("closs",)
+        await pilot.press("right_square_bracket")
+        assert screen.charts[0].picture.metrics == ("loss_ct",)
+        await pilot.press("left_square_bracket", "left_square_bracket")
+        assert screen.charts[0].picture.metrics == ("grad_norm",)
+
+
+async def test_b_shows_every_panel_below_in_turn() -> None:
+    async with running() as (pilot, screen, _):
+        seen = []
+        for _ in range(5):
+            await pilot.press("b")
+            seen.append(screen.lower)
+            assert screen.arrangement.has(screen.lower or "gpu")
+        assert seen == ["slots", "inspector", "diagnoses", "snapshots", ""]
+
+
+async def test_b_reaches_everything_in_eighty_columns_too() -> None:
+    async with running(size=(80, 24)) as (pilot, screen, _):
+        seen = set()
+        for _ in range(6):
+            await pilot.press("b")
+            seen |= {place.name for place in screen.arrangement.places}
+        assert {"gpu", "slots", "inspector", "diagnoses", "snapshots", "events"} <= seen
+
+
+async def test_question_mark_shows_every_key() -> None:
+    async with running(size=(100, 80)) as (pilot, _, _feed):
+        await pilot.press("question_mark")
+        text = page(pilot)
+        for key in KEYS:
+            assert key.help in text, key
+        await pilot.press("escape")
+        assert isinstance(pilot.app.screen, MainScreen)
+
+
+async def test_help_scrolls_where_it_does_not_fit() -> None:
+    async with running(size=(80, 24)) as (pilot, _, _feed):
+        await pilot.press("question_mark")
+        assert "Mouse:" not in page(pilot)
+        await pilot.press("end")
+        assert "Mouse:" in page(pilot)
+
+
+async def test_i_explains_the_focused_metric_from_the_catalogue() -> None:
+    async with running() as (pilot, _, _feed):
+        await pilot.press("tab", "tab", "i")
+        text = page(pilot)
+        assert "loss_ct" in text
+        assert "formula" in text
+        assert "weight 10" in text
+
+
+async def test_slash_finds_pins_and_hides_metrics() -> None:
+    async with running() as (pilot, screen, _):
+        await pilot.press("slash", *"grad")
+        assert "grad_norm" in page(pilot)
+        assert "30.8" not in "".join(lines(pilot)[17:22])
+        await pilot.press("enter")
+        assert screen.pinned == ["grad_norm"]
+        await pilot.press("escape")
+        assert screen.charts[0].picture.metrics == ("grad_norm",)
+        await pilot.press("slash", *"closs", "tab", "escape")
+        assert ("closs",) not in [chart.picture.metrics for chart in screen.charts]
+
+
+async def test_letters_typed_into_the_filter_are_no_orders() -> None:
+    async with running() as (pilot, _, feed):
+        await pilot.press("slash", *"cpqr")
+        assert feed.sent == []
+        assert pilot.app.is_running
+
+
+async def test_t_previews_themes_live_and_escape_goes_back() -> None:
+    async with running() as (pilot, _, _feed):
+        app = pilot.app
+        assert isinstance(app, FrozenDashboard)
+        before = app.palette.theme.name
+        await pilot.press("t", "down")
+        assert app.palette.theme.name != before
+        await pilot.press("escape")
+        assert app.palette.theme.name == before
+        await pilot.press("t", "down", "enter")
+        assert app.palette.theme.name != before
+
+
+async def test_c_orders_a_checkpoint_and_shows_the_reply() -> None:
+    async with running() as (pilot, screen, feed):
+        await pilot.press("c")
+        assert feed.sent == [("checkpoint", {})]
+        assert "waiting" in status_text(screen)
+        feed.push(Reply("order-1", True, {"step": 48_211, "seconds": 0.31}))
+        await pilot.pause(0.15)
+        assert "checkpoint done: step 48,211, 0.31 s" in status_text(screen)
+
+
+async def test_a_refused_order_says_why() -> None:
+    async with running() as (pilot, screen, feed):
+        await pilot.press("c")
+        feed.push(Reply("order-1", False, {}, "the disk is full"))
+        await pilot.pause(0.15)
+        assert "checkpoint refused: the disk is full" in status_text(screen)
+
+
+async def test_an_order_without_an_answer_says_so_after_a_while() -> None:
+    async with running() as (pilot, screen, feed):
+        await pilot.press("p")
+        app = pilot.app
+        assert isinstance(app, FrozenDashboard)
+        app.now += 11
+        feed.push(replace(status(), time=app.now))
+        await pilot.pause(0.15)
+        assert "pause: no answer after 10 s" in status_text(screen)
+
+
+async def test_an_order_that_cannot_be_sent_says_so() -> None:
+    async with running() as (pilot, screen, feed):
+        feed.refuse_to_send = "the connection is gone"
+        await pilot.press("c")
+        assert "checkpoint not sent: the connection is gone" in status_text(screen)
+
+
+async def test_a_run_that_takes_no_orders_says_so_at_once() -> None:
+    feed = fed(Link("live"), info(control=False), block(0, 100))
+    async with running(feed) as (pilot, screen, _):
+        await pilot.press("c")
+        assert feed.sent == []
+        assert "takes no orders" in status_text(screen)
+
+
+async def test_p_pauses_and_then_resumes() -> None:
+    async with running() as (pilot, _, feed):
+        await pilot.press("p")
+        feed.push(status(state="paused"))
+        await pilot.pause(0.15)
+        await pilot.press("p")
+        assert [name for name, _ in feed.sent] == ["pause", "resume"]
+
+
+async def test_r_offers_the_snapshots_and_rolls_back_to_the_chosen_one() -> None:
+    async with running() as (pilot, _, feed):
+        await pilot.press("r")
+        text = page(pilot)
+        for words in ("39,150", "48,100", "48,200", "trusted", "candidate", "8.52"):
+            assert words in text
+        await pilot.press("enter")
+        assert feed.sent == [("rollback", {"to": 48_100})]
+
+
+async def test_escape_leaves_the_rollback_dialog_without_an_order() -> None:
+    async with running() as (pilot, _, feed):
+        await pilot.press("r", "escape")
+        assert feed.sent == []
+
+
+async def test_m_sends_a_note() -> None:
+    async with running() as (pilot, _, feed):
+        await pilot.press("m", *"lr", "space", *"cut", "enter")
+        assert feed.sent == [("note", {"text": "lr cut"})]
+
+
+async def test_colon_sets_a_weight_and_refuses_nonsense_before_sending() -> None:
+    async with running() as (pilot, _, feed):
+        await pilot.press("colon", *"loss_ct", "space", "x", "enter")
+        assert feed.sent == []
+        assert "needs a number" in page(pilot)
+        await pilot.press("backspace", "5", "enter")
+        assert feed.sent == [("set", {"name": "loss_ct", "value": 5.0})]
+
+
+async def test_a_acknowledges_alerts() -> None:
+    async with running() as (pilot, screen, feed):
+        app = pilot.app
+        assert isinstance(app, FrozenDashboard)
+        feed.push(replace(EXPLOSION, id="live", time=app.now))
+        await pilot.pause(0.15)
+        assert "1 ⚠" in status_text(screen)
+        await pilot.press("a")
+        assert "1 alert acknowledged" in status_text(screen)
+        assert screen.alerts.unseen == 0
+
+
+async def test_capital_s_saves_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with running() as (pilot, screen, _):
+        await pilot.press("S")
+        (saved,) = tmp_path.glob("vlamon-libero_goal-*.svg")
+        assert "closs" in saved.read_text()
+        assert "picture saved" in status_text(screen)
+
+
+async def test_e_saves_every_batch_as_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with running(fed(Link("live"), info(), block(0, 5000))) as (pilot, screen, _):
+        await pilot.press("e")
+        await pilot.app.workers.wait_for_complete()
+        await pilot.pause()
+        (saved,) = tmp_path.glob("vlamon-libero_goal-*.csv")
+        rows = saved.read_text().splitlines()
+        assert rows[0].startswith("attempt,step,epoch,time,closs,loss_ct,z_loss")
+        assert len(rows) == 5001
+        assert "5,000 batches saved" in status_text(screen)
+
+
+async def test_a_full_disk_under_a_picture_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def full(*_: Any, **__: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    async with running() as (pilot, screen, _):
+        await pilot.press("S")
+        assert "picture not saved: No space left on device" in status_text(screen)
+
+
+async def test_the_palette_finds_commands_by_name() -> None:
+    async with running() as (pilot, _, feed):
+        await pilot.press("ctrl+p", *"checkpoint")
+        await pilot.pause(0.4)
+        await pilot.press("enter")
+        await pilot.pause(0.2)
+        assert feed.sent == [("checkpoint", {})]
+
+
+async def test_q_leaves_with_code_0() -> None:
+    async with running() as (pilot, _, _feed):
+        await pilot.press("q")
+    assert pilot.app.return_code == 0
+
+
+async def test_read_only_hides_every_order() -> None:
+    async with running(read_only=True, size=(160, 60)) as (pilot, screen, feed):
+        for key in ("c", "r", "p", "m", "colon"):
+            await pilot.press(key)
+            assert isinstance(pilot.app.screen, MainScreen)
+        assert feed.sent == []
+        footer = text_of(screen.panels["footer"].role_rows()[0])
+        assert "checkpoint" not in footer
+        await pilot.press("question_mark")
+        assert "snapshot to go back" not in page(pilot)
+
+
+async def test_shift_moves_the_cursor_ten_columns() -> None:
+    async with running() as (pilot, screen, _):
+        await pilot.press("left", "shift+left")
+        chart = screen.charts[0]
+        assert chart.shown is not None
+        column = chart.shown.column(screen.viewport.view.cursor or 0)
+        await pilot.press("shift+right")
+        assert chart.shown.column(screen.viewport.view.cursor or 0) == (column or 0) + 20
