@@ -22,7 +22,7 @@ from trainer.model.chameleon import DecoderLayer
 from trainer.model.vla import VLA, Outputs
 from trainer.objectives.total import Objectives
 
-DEFAULT_EVERY = 200
+DEFAULT_EVERY = 100
 """Steps between two measurements: under 1 % of the training's time (docs/objectives.md)."""
 
 

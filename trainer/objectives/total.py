@@ -116,7 +116,7 @@ class Objectives:
         """
         seen: dict[str, float] = {}
         if self.weighting.needs != "nothing":  # reading values back costs a GPU its lead
-            seen = {n: float(v) for n, v in (values or {}).items() if n in self.terms}
+            seen = {n: _number(v) for n, v in (values or {}).items() if n in self.terms}
         self.weighting.advance(self.stated, seen, norms or {})
         self.step += 1
 
@@ -142,6 +142,10 @@ def named_weighting(name: str) -> Weighting:
     if name not in WEIGHTINGS:
         raise ObjectiveError(f"no weighting is called {name!r}; there are {', '.join(WEIGHTINGS)}")
     return WEIGHTINGS[name]()
+
+
+def _number(value: Tensor | float) -> float:
+    return value.item() if isinstance(value, Tensor) else value
 
 
 def _plain(weight: Any) -> float | Schedule:
