@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import update_wrapper
 from typing import Any
 
 import click
@@ -25,23 +27,51 @@ class Desk:
     as_json: bool
 
 
+OPTIONS = (
+    click.option("--socket", metavar="PATH", help="The training's socket; else looked for."),
+    click.option("--timeout", type=float, help=f"Seconds to wait for it.  [default: {PATIENCE:g}]"),
+    click.option("--json", "as_json", is_flag=True, help="Print the answer as a JSON object."),
+)
+
+
+def at_desk(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every order, before its name or behind it; the later one counts."""
+
+    def seated(
+        ctx: click.Context,
+        /,
+        socket: str | None,
+        timeout: float | None,
+        as_json: bool,
+        **args: Any,
+    ) -> Any:
+        if timeout is not None and not timeout > 0:
+            raise click.UsageError(f"--timeout must be above 0, not {timeout:g}")
+        outer = ctx.obj or Desk(None, PATIENCE, False)
+        ctx.obj = Desk(
+            outer.socket if socket is None else socket,
+            outer.timeout if timeout is None else timeout,
+            outer.as_json or as_json,
+        )
+        return function(ctx.obj, **args)
+
+    order: Callable[..., Any] = update_wrapper(click.pass_context(seated), function)
+    for option in reversed(OPTIONS):
+        order = option(order)
+    return order
+
+
 @click.group()
-@click.option("--socket", metavar="PATH", help="The training's socket; found where there is one.")
-@click.option("--timeout", default=PATIENCE, show_default=True, help="Seconds to wait for it.")
-@click.option("--json", "as_json", is_flag=True, help="Print the answer as a JSON object.")
-@click.pass_context
-def command(ctx: click.Context, socket: str | None, timeout: float, as_json: bool) -> None:
+@at_desk
+def command(desk: Desk) -> None:
     """Order something from a training and wait until it is done.
 
     Exit codes: 0 done, 1 refused, 2 usage, 3 no trainer, 4 no answer in time.
     """
-    if not timeout > 0:
-        raise click.UsageError(f"--timeout must be above 0, not {timeout:g}")
-    ctx.obj = Desk(socket, timeout, as_json)
 
 
 @command.command()
-@click.pass_obj
+@at_desk
 def checkpoint(desk: Desk) -> int:
     """Write a checkpoint now."""
     return order(desk, "checkpoint")
@@ -49,28 +79,28 @@ def checkpoint(desk: Desk) -> int:
 
 @command.command()
 @click.option("--to", type=click.IntRange(min=0), metavar="STEP", help="Snapshot to go back to.")
-@click.pass_obj
+@at_desk
 def rollback(desk: Desk, to: int | None) -> int:
     """Go back to a snapshot, the newest trusted one unless told otherwise."""
     return order(desk, "rollback", **({} if to is None else {"to": to}))
 
 
 @command.command()
-@click.pass_obj
+@at_desk
 def pause(desk: Desk) -> int:
     """Stop at the next step boundary and wait."""
     return order(desk, "pause")
 
 
 @command.command()
-@click.pass_obj
+@at_desk
 def resume(desk: Desk) -> int:
     """Go on after a pause."""
     return order(desk, "resume")
 
 
 @command.command()
-@click.pass_obj
+@at_desk
 def stop(desk: Desk) -> int:
     """End the training after this step, with a checkpoint where it can write one."""
     return order(desk, "stop")
@@ -79,7 +109,7 @@ def stop(desk: Desk) -> int:
 @command.command(name="set", context_settings={"ignore_unknown_options": True})
 @click.argument("name")
 @click.argument("value")
-@click.pass_obj
+@at_desk
 def set_value(desk: Desk, name: str, value: str) -> int:
     """Set a value: lr_scale, clip_grad, guard (auto, ask, watch, off) or the weight of a loss."""
     return order(desk, "set", name=name, value=typed(value))
@@ -87,7 +117,7 @@ def set_value(desk: Desk, name: str, value: str) -> int:
 
 @command.command()
 @click.argument("text", nargs=-1, required=True)
-@click.pass_obj
+@at_desk
 def note(desk: Desk, text: tuple[str, ...]) -> int:
     """Put a note at this step."""
     return order(desk, "note", text=" ".join(text))

@@ -52,6 +52,13 @@ def test_an_order_that_is_done_exits_0(socket: Path) -> None:
     assert out.startswith("checkpoint done: step ")
 
 
+def test_options_may_stand_behind_the_order(socket: Path) -> None:
+    done = vlamon(["ctl", "checkpoint", "--socket", str(socket), "--timeout", "30", "--json"])
+
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["ok"] is True
+
+
 def test_an_order_that_is_refused_exits_1_with_the_reason(socket: Path) -> None:
     code, out, err = ctl(socket, "rollback", "--to", "3")
 
