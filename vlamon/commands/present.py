@@ -6,10 +6,11 @@ import math
 import os
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterable
 from typing import IO, Literal
 
-from vlamon.records import Event, Link, Record, RunInfo
+from vlamon.records import Command, Event, Link, Record, Reply, RunInfo
 from vlamon.sources import Source, SourceError
 from vlamon.tui.options import Options
 
@@ -31,7 +32,8 @@ def present(source: Source, mode: Mode, options: Options) -> int:
     try:
         if mode == "screen":
             return _screen(source, options)
-        return _lines(source, _json_encoder() if mode == "json" else _plain_encoder())
+        ordering = _Ordering(source) if options.auto_rollback else None
+        return _lines(source, _json_encoder() if mode == "json" else _plain_encoder(), ordering)
     finally:
         source.close()
 
@@ -49,13 +51,51 @@ def _screen(source: Source, options: Options) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _lines(source: Source, encode: Callable[[Record], Iterable[bytes]]) -> int:
+class _Ordering:
+    """`--auto-rollback` without a screen: orders given, and what became of them, on stderr."""
+
+    def __init__(self, source: Source) -> None:
+        from vlamon.analysis.autorollback import AutoRollback
+
+        self._source = source
+        self._monitor = AutoRollback()
+        self._given: set[str] = set()
+
+    def hear(self, record: Record) -> None:
+        """Answer a live explosion; repeat the reply to an own order."""
+        wanted = self._monitor.hear(record)
+        if wanted is not None:
+            command = Command(uuid.uuid4().hex, "rollback", {"event": wanted.event})
+            try:
+                self._source.send(command)
+            except SourceError as error:
+                _say(f"explosion at step {wanted.step} ({wanted.text}), no rollback: {error}")
+                return
+            self._given.add(command.id)
+            _say(f"explosion at step {wanted.step} ({wanted.text}): rollback ordered")
+        if isinstance(record, Reply) and record.id in self._given:
+            self._given.discard(record.id)
+            done = ", ".join(f"{name} {value}" for name, value in record.result.items())
+            _say(f"rollback done: {done}" if record.ok else f"rollback refused: {record.error}")
+
+
+def _say(text: str) -> None:
+    print(f"vlamon: {text}", file=sys.stderr, flush=True)
+
+
+def _lines(
+    source: Source,
+    encode: Callable[[Record], Iterable[bytes]],
+    ordering: _Ordering | None = None,
+) -> int:
     out: IO[bytes] = sys.stdout.buffer
     leave_by = math.inf
     while not source.finished and time.monotonic() < leave_by:
         records = source.read(WAIT)
         for record in records:
             _tell(record)
+            if ordering is not None:
+                ordering.hear(record)
             for line in encode(record):
                 out.write(line)
         if records:

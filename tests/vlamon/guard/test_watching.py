@@ -1,0 +1,120 @@
+"""Orders from other processes: `vlamon ctl` and `vlamon watch --auto-rollback` on a real socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import sys, time
+from vlamon import Emitter
+from tests.vlamon.guard.toy import Toy
+from vlamon.guard import GuardSettings
+
+socket, mode, explode_at, until = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+with Emitter(socket, run="toy", weights={"closs": 1.0}) as emitter:
+    toy = Toy(mode=mode, faults={4 * explode_at: lambda toy, y: y + 200.0})
+    guard, step = toy.guard, 0
+    guard.reporter.emitter = emitter
+    step = guard.start()
+    begun = time.monotonic()
+    while time.monotonic() - begun < until and not guard.stopped:
+        batch, loss = toy.train_step()
+        emitter.log(step, closs=loss)
+        step = guard.after_step(step, batch=batch, samples=batch[0], closs=loss)
+        time.sleep(0.004)
+    guard.close()
+print(emitter.attempt, step)
+"""
+
+
+@pytest.fixture
+def training(tmp_path: Path):  # type: ignore[no-untyped-def]
+    running: list[subprocess.Popen[str]] = []
+
+    def start(mode: str, explode_at: int, until: float = 30.0) -> tuple[str, subprocess.Popen[str]]:
+        socket = str(tmp_path / "toy.sock")
+        arguments = [socket, mode, str(explode_at), str(until)]
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, *arguments],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        running.append(process)
+        for _ in range(600):
+            if os.path.exists(socket):
+                return socket, process
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        raise AssertionError("the training did not serve its socket")
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def vlamon(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "vlamon", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def status(socket: str) -> dict[str, object]:
+    found: dict[str, object] = json.loads(vlamon("status", "--socket", socket, "--json").stdout)
+    return found
+
+
+def test_ctl_rollback_answers_with_what_was_done(training) -> None:  # type: ignore[no-untyped-def]
+    socket, process = training("auto", 10**6)
+    time.sleep(2.5)
+    done = vlamon("ctl", "rollback", "--socket", socket)
+    assert done.returncode == 0, done.stderr
+    assert "step" in done.stdout
+    assert "seconds" in done.stdout
+    refused = vlamon("ctl", "rollback", "--to", "0", "--socket", socket)
+    assert refused.returncode in (0, 1)
+    stopped = vlamon("ctl", "stop", "--socket", socket)
+    assert stopped.returncode == 0, stopped.stderr
+    out, _ = process.communicate(timeout=20)
+    assert int(out.split()[0]) >= 1
+
+
+def test_a_monitor_rolls_back_a_training_that_does_not_look_itself(training) -> None:  # type: ignore[no-untyped-def]
+    socket, process = training("off", 500, until=12.0)
+    watchers = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "vlamon",
+                "watch",
+                "--plain",
+                "--auto-rollback",
+                "--socket",
+                socket,
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    out, errors = process.communicate(timeout=60)
+    said = [watcher.communicate(timeout=20)[1] for watcher in watchers]
+    assert out.split()[0] == "1", (out, errors, said)
+    assert all("explosion at step 500" in text for text in said)
+    assert sum("rollback done" in text for text in said) == 1
+    assert sum("answered by an earlier order" in text for text in said) == 1
