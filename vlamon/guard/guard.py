@@ -129,6 +129,7 @@ class Guard:
     def start(self, resume: bool = True) -> int:
         """The first step to run: 0, or the one after the newest whole checkpoint in `run_dir`."""
         self._started = True
+        self._carried = self._take_order()  # asking tells the monitors that orders are served
         loaded = self.checkpoints.load() if resume else None
         step = -1
         if loaded is not None:
