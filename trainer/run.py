@@ -217,7 +217,7 @@ def prepare(config: TrainConfig, options: Options) -> Run:
     ranks.barrier()
     book = load_or_fit_codebook(config.data, book_path)
     if config.data.informed_embedding:
-        start_from_meaning(model.model.embed_tokens, book)
+        start_from_meaning(model, book)
     splits = ("train", "val_ind", "val_ood") if config.loop.validation_samples else ("train",)
     data = {split: TabletopData(config.data, book, split) for split in splits}
     run = Run(

@@ -1,4 +1,4 @@
-"""Embeddings that start from what their tokens mean.
+"""Embeddings and action queries that start apart from each other, by what they mean.
 
 Eight thousand image codes, of which a training of half an hour sees most a few dozen times: started
 at random, each would have to learn alone where it is and what it shows. Started from the codebook
@@ -15,6 +15,7 @@ from torch import nn
 
 from trainer.data.codebook import Codebook
 from trainer.model import tokens
+from trainer.model.vla import VLA
 
 STD = 0.1
 """Larger than the other weights' 0.02: what is known should outlast the first hundred updates."""
@@ -22,8 +23,14 @@ _SEED = 31
 
 
 @torch.no_grad()
-def start_from_meaning(embedding: nn.Embedding, book: Codebook) -> None:
-    """Fill the rows of image codes, state bins and action bins; the same for every seed."""
+def start_from_meaning(model: VLA, book: Codebook) -> None:
+    """Fill the rows of image codes, state bins and action bins; the same for every seed.
+
+    The ActionHead's learned tokens become as large as what they ask: at the decoder's 0.02 they
+    drown in the projection's bias, and all 7 × horizon queries begin as one.
+    """
+    embedding = model.model.embed_tokens
+    torch.nn.init.normal_(model.action_head.action_tokens, 0.0, 1.0)
     rng = np.random.default_rng(_SEED)
     width = embedding.weight.shape[1]
     first = tokens.IMAGE_CODE_FIRST

@@ -24,9 +24,9 @@ REACH_PER_STEP = 0.15
 TURN_PER_STEP = 0.2
 SUCCESS_RADIUS = 0.12
 """Distance, in table units, at which a reach or a push has arrived (6 % of the table's width)."""
-BLOCK_HALF = 0.11
-CONTACT = 0.17
-LOW = 0.2
+BLOCK_HALF = 0.15
+CONTACT = 0.21
+LOW = 0.25
 """Height below which the gripper touches a block."""
 TRAVEL_HEIGHT = 0.4
 EPISODE_STEPS = {"reach": 16, "push": 30}
@@ -272,7 +272,7 @@ class Camera:
         canvas = self._background.copy()
         unit = 0.44 * self._size
         if scene.disc is not None:
-            self._ellipse(canvas, *self._at(*scene.disc, 0.0), 0.14 * unit, (0.44, 0.42, 0.50))
+            self._ellipse(canvas, *self._at(*scene.disc, 0.0), 0.19 * unit, (0.44, 0.42, 0.50))
         for block in sorted(scene.blocks, key=lambda b: -b.y):
             height = BLOCK_HALF if self._name == "front" else 0.0
             u, v = self._at(block.x, block.y, height)
@@ -299,8 +299,8 @@ class Camera:
         x, y, z = scene.gripper
         u, v = self._at(x, y, z)
         steel = (0.58, 0.59, 0.62)
-        spread = (0.05 + 0.08 * scene.opening) * unit
-        finger = 0.035 * unit
+        spread = (0.07 + 0.09 * scene.opening) * unit
+        finger = 0.05 * unit
         if self._name == "top":
             self._box(canvas, u, v, spread + finger, finger, steel)
             self._box(canvas, u - spread, v, finger, 2.4 * finger, steel)
