@@ -91,10 +91,12 @@ class GuardConfig:
 
     mode: str = "auto"
     """`auto`, `ask`, `watch` or `off`."""
-    every: int = 10
-    """Steps between two snapshots in memory."""
-    slots: int = 8
+    every: int = 50
+    """Steps between two snapshots in memory; wider where they could not be trusted in time."""
+    slots: int = 4
     """Snapshots kept in memory."""
+    cooldown: int = 100
+    """Steps after a rollback within which another explosion goes one snapshot further back."""
 
     def __post_init__(self) -> None:
         _one_of("guard.mode", self.mode, ("auto", "ask", "watch", "off"))

@@ -3,128 +3,143 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from trainer import control
 from trainer.batch import Batch
 from trainer.faults import poison_hook
 from trainer.logs import EpochLog, append_epoch_line
-from trainer.optimisation import Stepped
 from trainer.run import Run
 from trainer.validation import validate
 
+LOG_FILES = {
+    "train": ("log_train.txt", "train"),
+    "val_ind": ("log_eval_ind.txt", "val"),
+    "val_ood": ("log_eval_ood.txt", "val"),
+}
+"""Split to file and to the prefix of its keys."""
+
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """One finished step, before anyone has looked at its numbers."""
+class Computed:
+    """A step up to its clipped gradient."""
 
-    step: int
-    """Number of the step, from 0."""
+    values: dict[str, Tensor]
+    """Losses, watched metrics and the total of this rank."""
+    losses: Mapping[str, Tensor]
+    """The loss terms among them."""
+    grad_norm: Tensor
+    """Norm of the gradient before clipping, the same on all ranks."""
     lr: float
-    """Learning rate it was made with."""
-    stepped: Stepped
-    """What it did."""
+    """Learning rate for the update."""
     batches: list[Batch]
-    """What it saw."""
+    """What this rank saw."""
     data_seconds: float
     """Time spent on getting the data."""
-    seconds: float
-    """Time of the whole step."""
 
 
 def train(run: Run) -> str:
     """Train to the planned number of steps; says how it ended: `finished` or `stopped`."""
     steps, per_epoch = run.config.loop.steps, run.config.loop.steps_per_epoch
-    epoch_log = begin_epoch(run)
+    step = run.guard.start(resume=run.options.resume)
+    epoch_log = begin_epoch(run, step)
     run.model.train()
-    while run.progress.step < steps:
-        if control.obey(run) == "stop" or run.must_end():
-            run.checkpoint()
-            return "stopped"
-        measured = one_step(run)
-        run.progress.step += 1
-        report(run, measured, epoch_log)
-        if run.progress.step % per_epoch == 0 or run.progress.step == steps:
-            end_epoch(run, epoch_log)
-            epoch_log = begin_epoch(run)
-        if run.checkpoint_is_due() or run.progress.step == steps:
-            run.checkpoint()
-    return "finished"
+    while step < steps and not run.guard.stopped and not run.must_end():
+        run.step, began = step, time.perf_counter()
+        computed = compute(run, step)
+        finite = run.guard.check(step, **computed.losses, grad_norm=computed.grad_norm)
+        update(run, computed, finite)
+        report(run, computed, epoch_log, time.perf_counter() - began)
+        names = [name for batch in computed.batches for name in batch.sample_ids]
+        following = run.guard.after_step(step, batch=computed.batches, samples=names)
+        if following != step + 1:
+            # Went back: the meters start anew there, as they would after a resume.
+            epoch_log = begin_epoch(run, following)
+        elif following % per_epoch == 0 or following == steps:
+            end_epoch(run, step, epoch_log)
+            epoch_log = begin_epoch(run, following)
+        step = following
+    run.step = step
+    run.guard.checkpoint(step - 1)
+    return "finished" if step >= steps else "stopped"
 
 
-def one_step(run: Run) -> Measured:
-    """Data, forward, backward, step."""
-    step, began = run.progress.step, time.perf_counter()
+def compute(run: Run, step: int) -> Computed:
+    """Data, forward, backward, clipping."""
+    began = time.perf_counter()
     run.phase("data")
     first, batches = run.next_batches()
     end = run.sampler.cursor
     data_seconds = time.perf_counter() - began
 
-    for change in run.faults.strike_weights(run.model, first, end):
-        run.note(f"induced: {change}", step)
+    run.faults.strike_weights(run.model, first, end)
     poison = None
     if run.faults.poisons(first, end):
         poison = run.model.model.norm.register_forward_hook(poison_hook)
-        run.note("induced: one hidden state is NaN", step)
-
     run.phase("forward")
     values = run.optimisation.accumulate(batches)
     if poison is not None:
         poison.remove()
+
     run.phase("step")
+    norm = run.optimisation.clip(run.clipping.limit if run.faults.clips(first) else 0.0)
+    losses = {name: values[name] for name in run.optimisation.objectives.terms if name in values}
     lr = run.learning_rate.at(step) * run.faults.lr_factor(first, end)
-    clip = run.clip_grad if run.faults.clips(first) else 0.0
-    stepped = run.optimisation.step(values, lr, clip)
-    return Measured(step, lr, stepped, batches, data_seconds, time.perf_counter() - began)
+    return Computed(values, losses, norm, lr, batches, data_seconds)
 
 
-def report(run: Run, measured: Measured, epoch_log: EpochLog) -> None:
+def update(run: Run, computed: Computed, finite: bool) -> None:
+    """Change the weights, unless a non-finite number would get into them."""
+    if finite:
+        run.optimisation.update(computed.lr)
+    run.optimisation.forget_gradient()
+
+
+def report(run: Run, computed: Computed, epoch_log: EpochLog, seconds: float) -> None:
     """Every number of the step to the monitors, and to the meters of the logs."""
-    reduced = run.reduce(measured.stepped.values)
+    step, per_epoch = run.step, run.config.loop.steps_per_epoch
+    reduced = run.reduce(computed.values)
     total = reduced.pop("total")
     values: dict[str, Tensor | float] = {
-        "lr": measured.lr,
+        "lr": computed.lr,
         **reduced,
-        "grad_norm": measured.stepped.grad_norm,
+        "grad_norm": computed.grad_norm,
     }
-    samples = sum(batch.rows for batch in measured.batches) * run.ranks.size
-    tokens = sum(int(batch.lengths.sum()) for batch in measured.batches) * run.ranks.size
+    samples = sum(batch.rows for batch in computed.batches) * run.ranks.size
+    tokens = sum(int(batch.lengths.sum()) for batch in computed.batches) * run.ranks.size
     if run.emitter is not None:
         run.emitter.log(
-            measured.step,
-            epoch=measured.step / run.config.loop.steps_per_epoch,
+            step,
+            epoch=step / per_epoch,
             **values,
             total=total,
-            samples_per_second=samples / measured.seconds,
-            tokens_per_second=tokens / measured.seconds,
-            time=measured.seconds,
-            data=measured.data_seconds,
+            samples_per_second=samples / seconds,
+            tokens_per_second=tokens / seconds,
+            time=seconds,
+            data=computed.data_seconds,
         )
-    # The reference's logs hold 0 for a batch without actions, and every other term in its order.
+    # The reference's logs hold 0 for a batch without actions.
     values.setdefault("loss_ct", 0.0)
     epoch_log.update(
-        measured.step % run.config.loop.steps_per_epoch,
+        step % per_epoch,
         values,
-        seconds=measured.seconds,
-        data_seconds=measured.data_seconds,
+        seconds=seconds,
+        data_seconds=computed.data_seconds,
         samples=samples,
     )
 
 
-def begin_epoch(run: Run) -> EpochLog:
+def begin_epoch(run: Run, step: int) -> EpochLog:
     """The meters of the epoch that the next step belongs to."""
     per_epoch = run.config.loop.steps_per_epoch
-    return EpochLog(run.logger, run.progress.step // per_epoch, per_epoch)
+    return EpochLog(run.logger, step // per_epoch, per_epoch)
 
 
-def end_epoch(run: Run, epoch_log: EpochLog) -> None:
+def end_epoch(run: Run, step: int, epoch_log: EpochLog) -> None:
     """One line in each log of epochs, and the validation."""
-    step = run.progress.step
-    epoch = (step - 1) // run.config.loop.steps_per_epoch
-    means = epoch_log.finish()
-    tables = {"train": means}
+    tables = {"train": epoch_log.finish()}
     for split in ("val_ind", "val_ood"):
         if split in run.data and run.ranks.leads:
             tables[split] = validate(
@@ -137,13 +152,9 @@ def end_epoch(run: Run, epoch_log: EpochLog) -> None:
     run.ranks.barrier()
     if not run.ranks.leads:
         return
-    files = {
-        "train": "log_train.txt",
-        "val_ind": "log_eval_ind.txt",
-        "val_ood": "log_eval_ood.txt",
-    }
+    epoch = step // run.config.loop.steps_per_epoch
     for split, table in tables.items():
-        prefix = "train" if split == "train" else "val"
-        append_epoch_line(run.options.run_dir / files[split], prefix, table, epoch)
+        name, prefix = LOG_FILES[split]
+        append_epoch_line(run.options.run_dir / name, prefix, table, epoch)
         if run.emitter is not None:
-            run.emitter.log_epoch(epoch, split, table, step=step - 1)
+            run.emitter.log_epoch(epoch, split, table, step=step)

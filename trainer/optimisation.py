@@ -1,11 +1,10 @@
-"""One optimizer step: micro-batches in, losses out, and no non-finite number into the weights."""
+"""The pieces of one optimizer step: forward and backward, clipping, the update and its rate."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,18 +17,6 @@ from trainer.metrics import watched_metrics
 from trainer.objectives import Objectives
 
 
-@dataclass(frozen=True, slots=True)
-class Stepped:
-    """What one optimizer step did."""
-
-    values: dict[str, Tensor]
-    """Losses and watched metrics by name, means over the micro-batches that had them."""
-    grad_norm: Tensor
-    """Norm of the gradient before clipping."""
-    blocked: Tensor
-    """1.0 where the gate kept a non-finite gradient from the weights, else 0.0."""
-
-
 class LearningRate:
     """The schedule and the factor that an operator or the guard puts on it."""
 
@@ -37,7 +24,7 @@ class LearningRate:
         self._config = config
         self._steps = steps
         self.scale = 1.0
-        """Factor on the whole schedule."""
+        """Factor on the whole schedule; the guard keeps it, outside its snapshots."""
 
     def at(self, step: int) -> float:
         """The learning rate of a step."""
@@ -52,13 +39,21 @@ class LearningRate:
             rate *= config.final_lr + (1 - config.final_lr) * share
         return rate
 
+
+class Clipping:
+    """The largest gradient norm in force: part of a snapshot, and an operator may change it."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        """0 for no clipping."""
+
     def state_dict(self) -> dict[str, float]:
-        """The factor; the rest is configuration."""
-        return {"scale": self.scale}
+        """The limit."""
+        return {"limit": self.limit}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Take up a factor."""
-        self.scale = float(state["scale"])
+        """Take up a limit."""
+        self.limit = float(state["limit"])
 
 
 def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
@@ -75,7 +70,7 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimiz
 
 
 class Optimisation:
-    """Forward, backward, clip, gate, step."""
+    """Forward, backward, clip, update."""
 
     def __init__(
         self,
@@ -115,25 +110,23 @@ class Optimisation:
             losses = self.objectives(outputs)
         return {**watched_metrics(outputs), **losses.values}, losses.total
 
-    def step(self, values: dict[str, Tensor], lr: float, clip_grad: float) -> Stepped:
-        """Clip and step, unless the loss or the gradient is not finite."""
+    def clip(self, limit: float) -> Tensor:
+        """The gradient's norm before it is clipped to `limit` (0: not at all)."""
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        if clip_grad > 0:
-            torch.nn.utils.clip_grads_with_norm_(parameters, clip_grad, norm)
+        if limit > 0:
+            torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+        return norm
+
+    def update(self, lr: float) -> None:
+        """Change the weights; the caller has made sure that the gradient is finite."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        finite = torch.isfinite(norm) & torch.isfinite(values["total"])
-        blocked = (~finite).float()
-        if self.optimizer.defaults.get("fused"):
-            # Fused kernels skip parameters, moments and step counters alike when this device
-            # tensor holds 1: no question to the device, and 0 · NaN never happens.
-            self.optimizer.found_inf = blocked  # type: ignore[attr-defined]
-            self.optimizer.step()
-        elif not blocked.item():
-            self.optimizer.step()
+        self.optimizer.step()
+
+    def forget_gradient(self) -> None:
+        """Begin the next step with none."""
         self.optimizer.zero_grad(set_to_none=True)
-        return Stepped(values, norm, blocked)
 
     def _sync(self, last: bool) -> AbstractContextManager[Any]:
         if isinstance(self._called, DistributedDataParallel) and not last:

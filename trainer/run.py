@@ -7,17 +7,18 @@ import logging
 import random
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
 from torch import nn
 
-from trainer import checkpoints, distributed
+from trainer import distributed, examination
 from trainer.batch import Batch, collate
 from trainer.config import ConfigError, TrainConfig, as_tables
 from trainer.data.dataset import TabletopData, load_or_fit_codebook
@@ -28,9 +29,9 @@ from trainer.faults import Faults
 from trainer.logs import run_logger
 from trainer.model.vla import VLA
 from trainer.objectives import Objectives
-from trainer.optimisation import LearningRate, Optimisation, make_optimizer
+from trainer.optimisation import Clipping, LearningRate, Optimisation, make_optimizer
 from vlamon import Emitter
-from vlamon.guard.durable import Durable
+from vlamon.guard import Guard, GuardSettings, Rebuild
 from vlamon.records import Phase
 
 
@@ -60,21 +61,6 @@ class Options:
     """Directory of safetensors shards to start from."""
 
 
-class Progress:
-    """The number of finished steps."""
-
-    def __init__(self) -> None:
-        self.step = 0
-
-    def state_dict(self) -> dict[str, int]:
-        """The step."""
-        return {"step": self.step}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go to a step."""
-        self.step = int(state["step"])
-
-
 @dataclass(kw_only=True)
 class Run:
     """The parts of a running training; what changes lives in the parts."""
@@ -85,19 +71,18 @@ class Run:
     model: VLA
     optimisation: Optimisation
     learning_rate: LearningRate
+    clipping: Clipping
     sampler: Sampler
     data: dict[str, TabletopData]
     """The splits by name: train, val_ind, val_ood."""
     faults: Faults
-    progress: Progress
+    guard: Guard
     reduce: Reducer
     logger: logging.Logger
     emitter: Emitter | None
     """None on all ranks but the first, and without emission."""
-    clip_grad: float
-    """Clipping now in force; an operator may change it."""
-    durable: Durable
-    """Checkpoints on disk."""
+    step: int = 0
+    """The step that runs, or the next one between two steps."""
     outcome: str = field(default="")
     """How the training ended; empty while it runs."""
     started: float = field(default_factory=time.monotonic)
@@ -108,7 +93,7 @@ class Run:
     def __enter__(self) -> Self:
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "terminated", True))
         if self.emitter is not None:
-            self.emitter.status(state="training", step=self.progress.step)
+            self.emitter.status(state="training", phase="data")
         return self
 
     def __exit__(
@@ -117,12 +102,13 @@ class Run:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.guard.close()
         if self.emitter is not None:
             if error is not None:
                 name = type(error).__name__
                 self.emitter.event(
                     "trainer_error",
-                    step=self.progress.step,
+                    step=self.step,
                     severity="error",
                     text=f"the training failed: {name}: {error}",
                 )
@@ -146,37 +132,6 @@ class Run:
         if self.emitter is not None:
             self.emitter.event("note", step=step, text=text)
 
-    def checkpoint_is_due(self) -> bool:
-        """Whether a durable checkpoint belongs behind the step that just ended."""
-        every = self.config.loop.checkpoint_every or self.config.loop.steps_per_epoch
-        return self.progress.step % every == 0
-
-    def checkpoint(self) -> Path:
-        """Write the state to disk; every rank holds the same, so rank 0 writes."""
-        if self.ranks.leads:
-            self.phase("checkpoint")
-            written = self.durable.write(
-                self.progress.step, checkpoints.gather(self.parts()), {"clip_grad": self.clip_grad}
-            )
-            path = written.path
-            if self.emitter is not None:
-                self.emitter.event(
-                    "checkpoint", step=self.progress.step, text=f"checkpoint {path}", path=str(path)
-                )
-        self.ranks.barrier()
-        return path if self.ranks.leads else self.durable.root
-
-    def restore(self) -> None:
-        """Go on from the newest checkpoint that is whole."""
-        loaded = self.durable.load()
-        if loaded is None:
-            raise ConfigError(
-                f"--resume: {self.durable.root} holds no checkpoint; leave --resume out to begin"
-            )
-        checkpoints.restore(self.parts(), loaded.state)
-        self.clip_grad = float(loaded.meta["clip_grad"])
-        self.note(f"resumed from {loaded.path}", self.progress.step)
-
     def next_batches(self) -> tuple[int, list[Batch]]:
         """The cursor of the next step's first sample, and its micro-batches on the device."""
         first, batches = self.sampler.cursor, []
@@ -185,17 +140,6 @@ class Run:
             batch = collate([self.data["train"].sample(i) for i in draw.sample_ids])
             batches.append(self.faults.corrupt(batch, draw.cursors).to(self.ranks.device))
         return first, batches
-
-    def parts(self) -> dict[str, Any]:
-        """Everything that a bit-exact resume needs besides the random number generators."""
-        return {
-            "model": self.model,
-            "optimizer": self.optimisation.optimizer,
-            "objectives": self.optimisation.objectives,
-            "learning_rate": self.learning_rate,
-            "sampler": self.sampler,
-            "progress": self.progress,
-        }
 
 
 def prepare(config: TrainConfig, options: Options) -> Run:
@@ -220,39 +164,89 @@ def prepare(config: TrainConfig, options: Options) -> Run:
         start_from_meaning(model, book)
     splits = ("train", "val_ind", "val_ood") if config.loop.validation_samples else ("train",)
     data = {split: TabletopData(config.data, book, split) for split in splits}
+    optimisation = Optimisation(
+        model,
+        called,
+        objectives,
+        make_optimizer(model, config.optim),
+        bf16=config.loop.dtype == "bf16",
+    )
+    sampler = Sampler(
+        data["train"].frames,
+        batch=config.loop.batch,
+        world_share=config.data.world_share,
+        seed=options.seed,
+        rank=ranks.rank,
+        ranks=ranks.size,
+        draws=config.loop.accumulate,
+    )
+    emitter = make_emitter(config, options, objectives) if ranks.leads else None
+    learning_rate = LearningRate(config.optim, config.loop.steps)
+    clipping = Clipping(config.optim.clip_grad)
     run = Run(
         config=config,
         options=options,
         ranks=ranks,
         model=model,
-        optimisation=Optimisation(
-            model,
-            called,
-            objectives,
-            make_optimizer(model, config.optim),
-            bf16=config.loop.dtype == "bf16",
-        ),
-        learning_rate=LearningRate(config.optim, config.loop.steps),
-        sampler=Sampler(
-            data["train"].frames,
-            batch=config.loop.batch,
-            world_share=config.data.world_share,
-            seed=options.seed,
-            rank=ranks.rank,
-            ranks=ranks.size,
-        ),
+        optimisation=optimisation,
+        learning_rate=learning_rate,
+        clipping=clipping,
+        sampler=sampler,
         data=data,
         faults=faults,
-        progress=Progress(),
         reduce=Reducer(ranks, metric_names(objectives)),
         logger=run_logger(options.run_dir, ranks.rank),
-        emitter=make_emitter(config, options, objectives) if ranks.leads else None,
-        clip_grad=config.optim.clip_grad,
-        durable=Durable(options.run_dir / "checkpoints", keep=config.loop.keep_checkpoints),
+        emitter=emitter,
+        guard=Guard(
+            model,
+            optimisation.optimizer,
+            sampler=sampler,
+            emitter=emitter,
+            run_dir=options.run_dir,
+            settings=guard_settings(config),
+            extras={"objectives": objectives, "clipping": clipping},
+            weights=lambda: objectives.weights,
+            probe=lambda batches: examination.probe(optimisation, batches),
+            replay=lambda step: examination.replay(run, step),
+            rebuild=Rebuild("trainer.examination:rebuild", {"config": as_tables(config)}),
+            settable=settable(objectives, clipping, emitter),
+            set_lr_scale=lambda scale: setattr(learning_rate, "scale", scale),
+        ),
     )
-    if options.resume:
-        run.restore()
     return run
+
+
+def guard_settings(config: TrainConfig) -> GuardSettings:
+    """The guard's settings; a durable checkpoint belongs to every epoch's end unless told."""
+    return GuardSettings(
+        mode=config.guard.mode,  # type: ignore[arg-type]
+        every=config.guard.every,
+        slots=config.guard.slots,
+        cooldown=config.guard.cooldown,
+        durable_every=config.loop.checkpoint_every or config.loop.steps_per_epoch,
+        keep=config.loop.keep_checkpoints,
+    )
+
+
+def settable(
+    objectives: Objectives, clipping: Clipping, emitter: Emitter | None
+) -> dict[str, Callable[[float], float]]:
+    """What `vlamon ctl set` may change: loss weights and clip_grad; each gives the old value."""
+
+    def set_weight(name: str, value: float) -> float:
+        before = objectives.set(name, value)
+        if emitter is not None:
+            emitter.set_weights(objectives.weights)
+        return before
+
+    def set_clip(value: float) -> float:
+        before, clipping.limit = clipping.limit, max(0.0, value)
+        return before
+
+    changes: dict[str, Callable[[float], float]] = {"clip_grad": set_clip}
+    for name in objectives.terms:
+        changes[name] = changes[f"{name}_weight"] = partial(set_weight, name)
+    return changes
 
 
 def seed_everything(seed: int) -> None:

@@ -7,7 +7,7 @@ encoded when a sample first shows it, and kept.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +59,10 @@ class DataConfig:
             )
         if not 1 <= self.horizon <= 20 or self.episodes < 1 or self.history < 1:
             raise ValueError("data needs episodes >= 1, history >= 1 and a horizon from 1 to 20")
+
+    def with_validation(self, episodes: int) -> DataConfig:
+        """The same table with another number of held-out episodes."""
+        return replace(self, validation_episodes=episodes)
 
 
 def fit_codebook(config: DataConfig, frames: int = 400) -> Codebook:

@@ -55,11 +55,24 @@ def decode_text(ids: Sequence[int]) -> str:
     return re.sub(r" (?=[?.,])", "", raw.decode(errors="replace")).strip()
 
 
+def apart(state: Sequence[float]) -> list[float]:
+    """Each of the dimensions in a stretch of its own of [-1, 1].
+
+    The 256 state bins are shared by eight dimensions; normalised like this, a token also says which
+    dimension it is of (32 bins each), and a small model need not count positions to find out.
+    """
+    width = 2.0 / len(state)
+    middle = [-1.0 + width * (dim + 0.5) for dim in range(len(state))]
+    # 0.98: an end of one stretch must not round into the next.
+    return [m + 0.98 * width / 2 * v for m, v in zip(middle, state, strict=True)]
+
+
 def policy_prompt(
     instruction: str, state: Sequence[float], images: Sequence[NDArray[np.int64]]
 ) -> list[int]:
     """Everything that a policy row says before its first action."""
-    row = [tokens.BOS, *encode_text(QUESTION.format(task=instruction)), *tokens.state_block(state)]
+    question = encode_text(QUESTION.format(task=instruction))
+    row = [tokens.BOS, *question, *tokens.state_block(apart(state))]
     for codes in images:
         row += tokens.image_block(codes)
     return [*row, tokens.TURN]

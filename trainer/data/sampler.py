@@ -39,14 +39,17 @@ class Sampler:
         seed: int,
         rank: int = 0,
         ranks: int = 1,
+        draws: int = 1,
     ) -> None:
-        """`batch` counts one rank's samples; the cursor moves by `batch` × `ranks` a draw."""
+        """`batch` counts one rank's samples; the cursor moves by `batch` × `ranks` a draw, and a
+        step takes `draws` of them."""
         self._frames = frames
         self._batch = batch
         self._world_share = world_share
         self._seed = seed
         self._rank = rank
         self._ranks = ranks
+        self._draws = draws
         self._pass = -1
         self._names: NDArray[np.int64] = np.empty(0, np.int64)
         self.cursor = 0
@@ -64,6 +67,10 @@ class Sampler:
         start = first + self._rank * self._batch
         cursors = tuple(range(start, start + self._batch))
         return Draw(first, cursors, tuple(self.name(cursor) for cursor in cursors))
+
+    def skip(self, steps: int) -> None:
+        """Leave out the samples of so many steps."""
+        self.cursor += steps * self._draws * self.per_draw
 
     def name(self, cursor: int) -> int:
         """The id of the sample at a cursor."""

@@ -1,0 +1,111 @@
+"""What the guard's autopsy asks of this training: measure a batch, and train a step once more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from trainer.batch import Batch
+from trainer.config import build
+from trainer.model.layout import find_layout
+from trainer.model.tokens import is_image_code
+from trainer.model.vla import VLA, Outputs
+from trainer.objectives import Objectives
+from trainer.optimisation import Optimisation, make_optimizer
+from vlamon.guard import Probed
+
+if TYPE_CHECKING:
+    from trainer.run import Run
+
+
+@torch.no_grad()
+def probe(optimisation: Optimisation, batches: Sequence[Batch | Mapping[str, Any]]) -> Probed:
+    """Losses of a step's batches on the weights as they are, closs per sample, and which modules
+    gave non-finite numbers."""
+    was_training = optimisation.model.training
+    optimisation.model.eval()
+    sums: dict[str, list[Tensor]] = {}
+    per_sample: list[float] = []
+    samples: list[dict[str, Any]] = []
+    non_finite: list[str] = []
+    hooks = [
+        module.register_forward_hook(_watch(name, non_finite))
+        for name, module in optimisation.model.named_modules()
+        if name and not list(module.children())
+    ]
+    try:
+        for given in batches:
+            batch = given if isinstance(given, Batch) else _unpacked(given)
+            outputs = optimisation.model(batch)
+            for name, value in optimisation.objectives(outputs).values.items():
+                sums.setdefault(name, []).append(value)
+            per_sample += closs_per_row(outputs).tolist()
+            samples += [
+                {"id": name, "source": source, "kind": kind}
+                for name, source, kind in zip(
+                    batch.sample_ids, batch.sources, batch.kinds, strict=True
+                )
+            ]
+    finally:
+        for hook in hooks:
+            hook.remove()
+        optimisation.model.train(was_training)
+    values = {name: float(torch.stack(each).mean()) for name, each in sums.items()}
+    return Probed(values=values, per_sample=per_sample, samples=samples, non_finite=non_finite)
+
+
+def closs_per_row(outputs: Outputs) -> Tensor:
+    """The closs of each row by itself, image codes weighted as in the whole."""
+    tokens, batch = outputs.tokens, outputs.batch
+    row = batch.layout.label_at // batch.input_ids.shape[1]
+    weight = torch.where(is_image_code(tokens.targets), outputs.image_weight, 1.0)
+    loss = weight * (tokens.logsumexp - tokens.target_logit)
+    zeros = torch.zeros(batch.rows, device=loss.device)
+    return zeros.index_add(0, row, loss) / zeros.index_add(0, row, weight).clamp(min=1e-9)
+
+
+def replay(run: Run, step: int) -> Mapping[str, float]:
+    """One whole step without telling anyone: the same samples, faults and random numbers."""
+    from trainer.loop import compute, update
+
+    computed = compute(run, step)
+    watched = {**computed.losses, "grad_norm": computed.grad_norm}
+    values = {name: float(value) for name, value in watched.items()}
+    update(run, computed, finite=all(math.isfinite(value) for value in values.values()))
+    return values
+
+
+def rebuild(config: Mapping[str, Any]) -> tuple[nn.Module, Any]:
+    """Model and probe in a process of their own, for `python -m vlamon.guard replay`."""
+    tables = dict(config["config"])
+    trained = build({**tables, "model": {**tables["model"], "size": "micro"}}, "the kept explosion")
+    model = VLA(trained.model)
+    objectives = Objectives(trained.weights)
+    optimisation = Optimisation(model, model, objectives, make_optimizer(model, trained.optim))
+    return model, lambda batches: probe(optimisation, batches)
+
+
+def _unpacked(packed: Mapping[str, Any]) -> Batch:
+    """A batch that was kept as plain containers."""
+    ids, labels = packed["input_ids"], packed["labels"]
+    return Batch(
+        input_ids=ids,
+        labels=labels,
+        lengths=packed["lengths"],
+        layout=find_layout(ids, labels),
+        sample_ids=tuple(packed["sample_ids"]),
+        kinds=tuple(packed["kinds"]),
+        sources=tuple(packed["sources"]),
+    )
+
+
+def _watch(name: str, found: list[str]) -> Any:
+    def hook(module: nn.Module, args: object, output: object) -> None:
+        if isinstance(output, Tensor) and not bool(torch.isfinite(output).all()):
+            found.append(name)
+
+    return hook
