@@ -36,7 +36,7 @@ class Kind:
 
 
 KINDS = {
-    "lr_jump": Kind(64, 300.0, "the learning rate is multiplied"),
+    "lr_jump": Kind(32, 1000.0, "the learning rate is multiplied"),
     "corrupt_labels": Kind(64, 1.0, "labelled bins and image codes become random tokens"),
     "logit_scale": Kind(0, 30.0, "the final norm's gain is multiplied"),
     "no_clip": Kind(10**9, 1.0, "gradients are no longer clipped"),
