@@ -41,7 +41,8 @@ class Scale:
             wide = values.astype(np.float64)
             placed = np.log10(np.maximum(wide, 0.0)) if self.log else wide
             share = (high - placed) / (high - low)
-            rows = np.rint(np.clip(np.nan_to_num(share, nan=0.0), 0.0, 1.0) * (count - 1))
+            share = np.where(share == share, share, 0.0)
+            rows = np.rint(np.clip(share, 0.0, 1.0) * (count - 1))
         return rows.astype(np.intp)
 
     def row(self, value: float, count: int) -> int | None:
