@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SLACK = 0.6
+"""Share of the interval by which a paint may come early.
+
+Values that arrive as often as paints are allowed do not arrive evenly. Without slack one that comes
+early makes its paint wait, and every one after it as long, for good.
+"""
+
 
 @dataclass(slots=True)
 class Pacer:
@@ -11,14 +18,14 @@ class Pacer:
     turn, so that a value that comes alone is never late and a flood never paints more often."""
 
     interval: float
-    """Least time between two paints, seconds."""
-    last: float = float("-inf")
-    """When the last paint began."""
+    """Time between two paints of a flood, seconds."""
+    due: float = float("-inf")
+    """When the next paint of an even flood would begin."""
 
     def wait(self, now: float) -> float:
         """Give the seconds to wait until the next paint may begin; 0 means now."""
-        return max(0.0, self.last + self.interval - now)
+        return max(0.0, self.due - SLACK * self.interval - now)
 
     def painted(self, now: float) -> None:
         """Note that a paint begins."""
-        self.last = now
+        self.due = max(self.due, now) + self.interval

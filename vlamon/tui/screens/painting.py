@@ -12,6 +12,7 @@ from textual.app import ComposeResult
 from textual.screen import Screen
 
 from vlamon.analysis.liveness import Alive, Heart, judge, typical_interval
+from vlamon.tui.direct import DirectRows
 from vlamon.tui.glyphs import ASCII, UNICODE
 from vlamon.tui.layout import Arrangement, Needs, Place, arrange
 from vlamon.tui.moment import Moment
@@ -55,7 +56,7 @@ PANELS: dict[str, type[RowPanel]] = {
 }
 
 
-class PaintingScreen(Screen[None]):
+class PaintingScreen(DirectRows, Screen[None]):
     """Panels, their places, and the paint tick: at once after a rest, then at most ten a second."""
 
     DEFAULT_CSS = """

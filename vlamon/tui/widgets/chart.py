@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.segment import Segment
 from textual import events
-from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
@@ -110,10 +109,8 @@ class Chart(KeptLines, Widget, can_focus=True):
             self._strips = [None] * len(self.picture.rows)
         for row in changed:
             self._strips[row] = None
-        if len(changed) > height // 2:
-            self.refresh()
-        elif changed:
-            self.refresh(*(Region(0, row, width, 1) for row in changed))
+        if changed:
+            self.refresh_rows(changed)
         return bool(changed)
 
     def render_line(self, y: int) -> Strip:

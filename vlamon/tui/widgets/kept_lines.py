@@ -6,12 +6,15 @@ of a frame's time here, for widgets that have none of them and whose strips are 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from textual.filter import ANSIToTruecolor
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
+
+from vlamon.tui.direct import DirectRows
 
 if TYPE_CHECKING:
     # A mixin to the checker's eyes as well, so that `render_lines` has its super class.
@@ -22,6 +25,14 @@ else:
 
 class KeptLines(_Base):
     """Mixin, before Widget in the bases, for `render_line`s that give whole, styled rows."""
+
+    def refresh_rows(self, rows: Sequence[int]) -> None:
+        """Have rows painted again, on the short way where the screen offers one."""
+        screen = self.screen if self.is_attached else None
+        if isinstance(screen, DirectRows):
+            screen.mark_rows(self, rows)
+        else:
+            self.refresh(*(Region(0, row, self.size.width, 1) for row in rows))
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Give the rows of a region as `render_line` keeps them."""

@@ -10,7 +10,6 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 from rich.segment import Segment
-from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
@@ -117,7 +116,7 @@ class RowPanel(KeptLines, Widget):
         if whole:
             self.refresh()
         else:
-            self.refresh(*(Region(0, index, width, 1) for index in changed))
+            self.refresh_rows(changed)
 
     def on_resize(self) -> None:
         """Ask to be drawn."""
