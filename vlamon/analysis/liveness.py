@@ -76,6 +76,8 @@ class Heart:
     """Rows held when a row last came."""
     row_time: float = float("nan")
     """The trainer's time of the newest row; its arrival where rows carry no time."""
+    row_seen_at: float = float("-inf")
+    """The watcher's monotonic clock when a row last came, live or out of history."""
     _arrivals: list[float] = field(default_factory=list)
 
     def observe(self, rows: int, row_time: float, other_times: Sequence[float], now: float) -> None:
@@ -88,14 +90,19 @@ class Heart:
                 self._arrivals = [*self._arrivals[-WINDOW:], now]
                 if not known:
                     self.newest, self.seen_at = max(self.newest, now), now
-            self.rows = rows
+            self.rows, self.row_seen_at = rows, now
             self.row_time = row_time if np.isfinite(row_time) else self._trainer_now(now)
 
     def _trainer_now(self, now: float) -> float:
         return self.newest + (now - self.seen_at)
 
     def quiet(self, now: float) -> float:
-        """Give the seconds since the newest row, on the trainer's clock."""
+        """Give the seconds since the newest row, on the trainer's clock.
+
+        While rows of an old history still come in, their age is not silence.
+        """
+        if now - self.row_seen_at < LEAST_SILENCE:
+            return 0.0
         if not np.isfinite(self.row_time) or not np.isfinite(self.newest):
             return 0.0
         return max(0.0, self._trainer_now(now) - self.row_time)

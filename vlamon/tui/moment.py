@@ -9,7 +9,7 @@ from vlamon.analysis.liveness import Alive
 from vlamon.tui.glyphs import UNICODE, Glyphs
 
 if TYPE_CHECKING:
-    from vlamon.records import Event
+    from vlamon.records import Event, Status
     from vlamon.store import RunStore
 
 
@@ -47,10 +47,14 @@ class Moment:
     @property
     def deadline(self) -> float | None:
         """Seconds until the guard acts by itself, in ask mode; None otherwise."""
-        status = self.store.status
-        if status is None or status.deadline is None or status.state != "paused":
-            return None
-        return max(0.0, status.deadline - self.now)
+        return seconds_left(self.store.status, self.now)
+
+
+def seconds_left(status: Status | None, now: float) -> float | None:
+    """Give the time until a guard that waits for a person acts by itself; None when none waits."""
+    if status is None or status.deadline is None or status.state != "paused":
+        return None
+    return max(0.0, status.deadline - now)
 
 
 def severity_role(event: Event) -> str:

@@ -96,10 +96,6 @@ class Choice(Dialog[str]):
         self._first = max(0, at - room + 2) if at >= room else 0
         return self._first
 
-    def update(self) -> None:
-        """Paint, and tell who previews."""
-        super().update()
-
     def action_move(self, by: int) -> None:
         """Move the cursor."""
         self._at = max(0, min(len(self._items) - 1, self._at + by))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from textual import events
 from textual.binding import Binding
@@ -22,6 +23,9 @@ from vlamon.tui.widgets.events import EventsPanel, sentence
 from vlamon.tui.widgets.keys import Hint, KeysLine
 from vlamon.tui.widgets.status_line import newest_step, pulse_words
 
+if TYPE_CHECKING:
+    from vlamon.tui.screens.choice import Choice
+
 
 class MainScreen(SteeringScreen):
     """Everything that a person sees and does."""
@@ -37,6 +41,8 @@ class MainScreen(SteeringScreen):
         self._alarmed = False
         self._asked: set[str] = set()
         self._explosion: Event | None = None
+        self._dialog: Choice | None = None
+        self._asking = False
         self._opened = self.dashboard.monotonic()
         shown = sorted((key for key in keys_for(options.read_only) if key.footer), key=_rank)
         footer = self.panels["footer"]
@@ -64,17 +70,16 @@ class MainScreen(SteeringScreen):
             self.say(heard)
         self._watch_pulse(moment.alive)
         self._ask(moment)
+        self._keep_dialog(moment)
         self.dashboard.set_terminal_title(self._title(moment))
 
     def _caught_up(self, moment: Moment) -> bool:
         """Say whether what arrives now is news: the link lives and history has been read."""
         if moment.alive.pulse in ("waiting", "reconnecting", "failed"):
             return False
-        status, rows = self.store.status, self.store.rows
-        if status is None:
+        if self.store.status is None:
             return self.dashboard.monotonic() - self._opened > 1.0
-        last = int(self.store.steps(rows - 1, rows)[0]) if rows else -1
-        return last >= status.step - 64
+        return not self.reading()
 
     def _watch_pulse(self, alive: Alive) -> None:
         """Alert once when a run that was seen alive falls silent or its source fails."""
@@ -94,7 +99,19 @@ class MainScreen(SteeringScreen):
         if key in self._asked or len(self.app.screen_stack) > 1:
             return
         self._asked.add(key)
+        self._asking = True
         self.app.call_later(self.action_rollback)
+
+    def _keep_dialog(self, moment: Moment) -> None:
+        """Count down in the open rollback dialog; close it when the guard no longer asks."""
+        dialog = self._dialog
+        if dialog is None or not dialog.is_current:
+            return
+        if self._asking and moment.deadline is None:
+            self._asking = False
+            dialog.dismiss(None)
+        elif dialog.is_mounted:
+            dialog.update()
 
     def retouch(self, moment: Moment) -> Moment:
         """Add notice, alerts and findings."""
@@ -183,6 +200,7 @@ class MainScreen(SteeringScreen):
         event = self._explosion
 
         def chosen(answer: str | None) -> None:
+            self._dialog, self._asking = None, False
             if answer == "resume":
                 self.order("resume")
             elif answer is not None:
@@ -191,7 +209,8 @@ class MainScreen(SteeringScreen):
                     args["event"] = event.id
                 self.order("rollback", **args)
 
-        self.app.push_screen(rollback_dialog(self, event), chosen)
+        self._dialog = rollback_dialog(self, event)
+        self.app.push_screen(self._dialog, chosen)
 
     def action_note(self) -> None:
         """Ask for a note and send it."""

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from textual.app import ComposeResult
@@ -40,6 +41,9 @@ FRAMES = 10.0
 """Most frames a second."""
 SLOW_FRAMES = 2.0
 """Most frames a second of the charts with `--low-bandwidth`; numbers get half."""
+
+HISTORY = 500
+"""Steps behind the trainer from which what arrives is called history."""
 
 PANELS: dict[str, type[RowPanel]] = {
     "status": StatusLine,
@@ -193,7 +197,20 @@ class PaintingScreen(DirectRows, Screen[None]):
         interval = typical_interval(times)
         if interval != interval:
             interval = typical_interval(heart.arrivals)
-        return judge(store.link, store.status, rows, interval, heart.quiet(now))
+        alive = judge(store.link, store.status, rows, interval, heart.quiet(now))
+        if alive.pulse == "live" and not alive.text:
+            return replace(alive, text=self.reading())
+        return alive
+
+    def reading(self) -> str:
+        """Say how much of a long history is still to come."""
+        status, rows = self.store.status, self.store.rows
+        if status is None or not rows:
+            return ""
+        last = int(self.store.steps(rows - 1, rows)[0])
+        if status.step - last < HISTORY:
+            return ""
+        return f"reading history, {last * 100 // max(1, status.step)} %"
 
     def cursor_row(self) -> int | None:
         """Give the row under the cursor; None where there is no cursor."""

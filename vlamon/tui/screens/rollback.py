@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from vlamon.records import Event, Snapshot
 from vlamon.tui.glyphs import Glyphs
+from vlamon.tui.moment import seconds_left
 from vlamon.tui.numbers import age, count, number
 from vlamon.tui.rows import Row
 from vlamon.tui.screens.choice import Choice, Choosing, Item
@@ -34,7 +35,7 @@ def rollback_dialog(main: MainScreen, event: Event | None) -> Choice:
 
     def above() -> Sequence[Row]:
         rows: list[Row] = []
-        deadline = main.moment.deadline if main.moment is not None else None
+        deadline = seconds_left(main.store.status, main.clock())
         if deadline is not None:
             said = f" the guard acts by itself in {deadline:.0f} s"
             rows.append(((said, "explode bold"),))

@@ -82,20 +82,26 @@ def batch_samples(event: Event) -> str:
 
 def _metric_rows(moment: Moment, width: int, room: int) -> list[Row]:
     """Lay the metrics out in columns of equal width, filled downwards."""
-    names = list(moment.store.metrics)
-    if not names:
+    store, row = moment.store, moment.row
+    assert row is not None
+    names = [name for name in store.metrics if store.value(name, row) is not None]
+    missing = len(store.metrics) - len(names)
+    room -= bool(missing)
+    if not names or room < 1:
         return []
     columns = max(1, min(width // 34, -(-len(names) // room)))
     size = width // columns
     lines = -(-len(names) // columns)
     rows: list[Row] = []
     for line in range(min(lines, room)):
-        row: list[tuple[str, str]] = []
+        cells: list[tuple[str, str]] = []
         for column in range(columns):
             index = column * lines + line
             if index < len(names):
-                row += _cell(moment, names[index], index, size)
-        rows.append(tuple(row))
+                cells += _cell(moment, names[index], index, size)
+        rows.append(tuple(cells))
+    if missing:
+        rows.append(((f" {missing} more not logged in this batch", "muted"),))
     return rows
 
 

@@ -70,7 +70,13 @@ def _parts(moment: Moment) -> list[tuple[int, Row]]:
     parts.append((0, ((f"{moment.glyphs.dot} {word}", role),)))
     if moment.held:
         parts.append((4, (("held", "accent"),)))
-    if moment.alive.text and moment.alive.pulse in ("waiting", "reconnecting", "failed", "ended"):
+    if moment.alive.text and moment.alive.pulse in (
+        "live",
+        "waiting",
+        "reconnecting",
+        "failed",
+        "ended",
+    ):
         parts.append((3, ((moment.alive.text, "muted"),)))
     step = newest_step(moment)
     if step is not None:
