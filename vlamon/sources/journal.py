@@ -24,7 +24,7 @@ from vlamon.sources import SourceError
 from vlamon.wire import block as blocks
 from vlamon.wire import messages
 from vlamon.wire.block import Block
-from vlamon.wire.journal import JournalError, Scanner, Sealed, Torn, can_join
+from vlamon.wire.journal import JournalError, Scanner, Sealed, Torn
 from vlamon.wire.protocol import Message, ProtocolError, unpack
 
 _CHUNK = 1 << 20
@@ -193,7 +193,7 @@ class JournalSource:
             block = blocks.cut(block, -missing, block.rows)
         self._next_seq = block.end
         self._last_step = block.last_step
-        if self._group and not can_join(self._group, self._group_size, block):
+        if self._group and not blocks.can_join(self._group, self._group_size, block):
             yield from self._flush()
         self._group.append(block)
         self._group_size += block.size

@@ -119,6 +119,21 @@ def from_rows(
     )
 
 
+def can_join(group: Sequence[Block], size: int, block: Block) -> bool:
+    """Whether `block` can stand in one frame with the blocks before it, which have `size` bytes.
+
+    Weights that are repeated do not part them, weights that differ do.
+    """
+    first, last = group[0], group[-1]
+    return (
+        last.end == block.seq
+        and last.attempt == block.attempt
+        and (not block.weights or block.weights == first.weights)
+        and block.end - first.seq <= ROWS
+        and size + block.size <= MAX_BYTES
+    )
+
+
 def join(blocks: Sequence[Block]) -> Block:
     """One block of several that follow each other and fit together."""
     if len(blocks) == 1:

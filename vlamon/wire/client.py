@@ -69,6 +69,9 @@ class Conversation:
         """Newest value by metric, for a conversation without rows."""
         self._reader = FrameReader()
         self._outgoing: list[bytes] = []
+        self._group: list[Block] = []
+        """Rows that came with the same read, joined before anybody sees them."""
+        self._group_size = 0
 
     def feed(self, data: bytes) -> list[Record]:
         """The records in what was read. Raises ProtocolError; the connection is useless then."""
@@ -76,6 +79,7 @@ class Conversation:
         found: list[Record] = []
         for message in self._reader.messages():
             found.extend(self._take(message))
+        found.extend(self._flush())
         return found
 
     def outgoing(self) -> bytes:
@@ -94,6 +98,7 @@ class Conversation:
             reason = value_of(message, "reason", str, "")
             self.bye = Bye(reason, value_of(message, "code", str, ""))
         elif name == "hello":
+            yield from self._flush()
             yield self._greet(message)
         elif self.info is None:
             raise ProtocolError(f"`{name}` came before the greeting")
@@ -107,6 +112,7 @@ class Conversation:
                 self.cursor.note = number + 1
             record = messages.read(message)
             if record is not None:
+                yield from self._flush()
                 yield from self._take_record(record)
 
     def _greet(self, message: Message) -> RunInfo:
@@ -153,9 +159,20 @@ class Conversation:
         if block.seq < cursor.seq:
             block = blocks.cut(block, cursor.seq - block.seq, block.rows)
         elif block.seq > cursor.seq:
+            yield from self._flush()
             yield Gap(block.seq - cursor.seq, None, None, "rows are missing in the stream")
         cursor.seq = block.end
-        yield blocks.record(self._shifted(block))
+        block = self._shifted(block)
+        if self._group and not blocks.can_join(self._group, self._group_size, block):
+            yield from self._flush()
+        self._group.append(block)
+        self._group_size += block.size
+
+    def _flush(self) -> Iterator[Record]:
+        """The rows so far as one record: small blocks would cost the store 20 times as much."""
+        if self._group:
+            group, self._group, self._group_size = self._group, [], 0
+            yield blocks.record(blocks.join(group))
 
     def _shifted(self, block: Block) -> Block:
         cursor = self.cursor

@@ -456,7 +456,7 @@ class Journal:
                 continue
             if block.seq < seq:
                 block = blocks.cut(block, seq - block.seq, block.rows)
-            if group and not can_join(group, size, block):
+            if group and not blocks.can_join(group, size, block):
                 fetch.pieces.append(_piece(group))
                 group, size = [], 0
             group.append(block)
@@ -472,21 +472,6 @@ class Journal:
 def is_batch(payload: bytes) -> bool:
     """Whether the payload is a `batch`, without decoding it; the writer puts `t` first."""
     return payload[1:9] == b"\xa1t\xa5batch"
-
-
-def can_join(group: list[Block], size: int, block: Block) -> bool:
-    """Whether `block` can stand in one frame with the blocks before it.
-
-    Weights are repeated in every frame of a journal, so they do not part it unless they differ.
-    """
-    first, last = group[0], group[-1]
-    return (
-        last.end == block.seq
-        and last.attempt == block.attempt
-        and (not block.weights or block.weights == first.weights)
-        and block.end - first.seq <= blocks.ROWS
-        and size + block.size <= blocks.MAX_BYTES
-    )
 
 
 def _piece(group: list[Block]) -> Piece:

@@ -36,7 +36,7 @@ DEVICE = Device(
 )
 UNKNOWN = Device(1, "", "", None, None, None, None, None, None, None, None)
 RUN = RunInfo(
-    "id", "goal", "b", "node", 7, "me", 1.5, ("a", "b"), 8, 1, ("H100",), SPECS, 9, 3, True
+    "id", "goal", "b", "node", 7, "me", 1.5, ("a", "b"), 8, 1, ("H",), SPECS, 9, 3, control=True
 )
 RING = (Snapshot(4, "ring", True, 1.0, 3.5),)
 RECORDS: list[tuple[Callable[[Any], dict[str, Any]], Record]] = [
