@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from trainer.experiments.coupling_report import paired, write
 from trainer.experiments.coupling_runs import RunResult, as_row, run
 
 COUPLINGS = (
@@ -35,6 +36,9 @@ def main(runs: Path, docs: Path, seeds: int, only: Sequence[str] | None) -> None
             with runs.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(as_row(result)) + "\n")
             print(f"seed {seed:2d}  {name:16s} {result.seconds:5.1f} s", flush=True)
+    table = paired(results, [name for name in COUPLINGS if only is None or name in only])
+    write(table, docs / "coupling.md", docs / "images" / "coupling.svg")
+    print(f"wrote {docs / 'coupling.md'} and {docs / 'images' / 'coupling.svg'}")
 
 
 def read(runs: Path) -> list[RunResult]:
