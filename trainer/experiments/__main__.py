@@ -1,11 +1,11 @@
-"""`python -m trainer.experiments coupling`: the experiments that the documentation quotes."""
+"""`python -m trainer.experiments coupling|shares`: what the documentation quotes."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from trainer.experiments import coupling
+from trainer.experiments import coupling, shares
 
 
 def main() -> None:
@@ -22,8 +22,15 @@ def main() -> None:
         help="results, one line a run; runs that are there already are not repeated",
     )
     one.add_argument("--docs", type=Path, default=Path("docs"), help="where table and plot go")
+    two = names.add_parser("shares", help="value share against pull, over a short training")
+    two.add_argument("--preset", default="tiny", help="preset of the training")
+    two.add_argument("--steps", type=int, default=400, help="steps of the training")
+    two.add_argument("--docs", type=Path, default=Path("docs"), help="where the plot goes")
     options = parser.parse_args()
-    coupling.main(options.runs, options.docs, options.seeds, options.only)
+    if options.name == "coupling":
+        coupling.main(options.runs, options.docs, options.seeds, options.only)
+    else:
+        shares.main(options.docs, options.preset, options.steps)
 
 
 if __name__ == "__main__":

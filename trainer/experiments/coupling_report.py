@@ -126,8 +126,8 @@ def _pairs(table: Table, measure: str) -> list[str]:
     raw = [wilcoxon(table.values(a, measure), table.values(b, measure)) for a, b in pairs]
     found = dict(zip(pairs, holm(raw), strict=True))
     lines = [
-        f"**{MEASURES[measure][0]}**, every pair (Holm over {len(pairs)}):"
-        + " the row is lower (<) or higher (>) than the column at p < 0.05, · otherwise.",
+        f"**{MEASURES[measure][0]}**, every pair (Holm over {len(pairs)}): the row is lower (<)",
+        "or higher (>) than the column at p < 0.05, · otherwise.",
         "",
         f"| | {' | '.join(names)} |",
         "|---" * (len(names) + 1) + "|",
