@@ -78,6 +78,11 @@ class Terminal:
         """What the screen shows."""
         return list(self._screen.display)
 
+    def line(self, y: int) -> str:
+        """One line of it; much cheaper than all."""
+        cells = self._screen.buffer[y]
+        return "".join(cells[x].data for x in range(self._screen.columns))
+
     def shows(self, text: str) -> bool:
         """Whether a text stands anywhere on the screen."""
         return any(text in line for line in self._screen.display)

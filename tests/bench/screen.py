@@ -99,11 +99,8 @@ def watched(
 
 def closs_readout(terminal: Terminal) -> str:
     """What the title of the closs chart says."""
-    for line in terminal.lines():
-        found = re.search(r"closs.*? (\d+\.\d{3}) ", line)
-        if found:
-            return found.group(1)
-    return ""
+    found = re.search(r"closs.*? (\d+\.\d{3}) ", terminal.line(1))
+    return found.group(1) if found else ""
 
 
 @dataclass(slots=True)

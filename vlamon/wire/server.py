@@ -86,7 +86,11 @@ class Server:
             return  # full: it is awake already; closed: nobody waits
 
     def serve(self, timeout: float) -> None:
-        """Wait at most `timeout` seconds for sockets, then move every byte that can move."""
+        """Move every byte that can move, waiting at most `timeout` seconds for sockets in between.
+
+        What is new goes out before the wait: behind it every value would be a whole turn late.
+        """
+        self._push_all()
         for key, mask in self._selector.select(timeout):
             if key.data is None:
                 self._accept()
@@ -98,6 +102,9 @@ class Server:
                     subscriber.blocked = False
                 if mask & selectors.EVENT_READ:
                     self._receive(subscriber)
+        self._push_all()
+
+    def _push_all(self) -> None:
         now = time.monotonic()
         for subscriber in list(self.subscribers):
             self._push(subscriber, now)
