@@ -178,7 +178,7 @@ class GrowingFile:
         self._touched = (status.st_size, status.st_mtime_ns)
         if data:
             self._position += len(data)
-            self._before = (self._before + data)[-FINGERPRINT:]
+            self._before = (self._before + data[-FINGERPRINT:])[-FINGERPRINT:]
         elif self._replaced(status):
             return self._turned_over()
         text = f"{self._path} was written anew; reading from its start" if rewritten else ""

@@ -106,9 +106,12 @@ class LogFile:
 
     def _whole_lines(self, chunk: Chunk) -> bytes:
         """The new bytes up to the last newline, the rest kept for later."""
-        data = self._partial + chunk.data if self._partial else chunk.data
+        data = chunk.data
         cut = len(data) if chunk.end else data.rfind(b"\n") + 1
-        lines, self._partial = data[:cut], data[cut:]
+        if cut or chunk.end:
+            lines, self._partial = self._partial + data[:cut], data[cut:]
+        else:
+            lines, self._partial = b"", self._partial + data
         if self._skipping and lines:
             lines = lines[lines.find(b"\n") + 1 :]
             self._skipping = False

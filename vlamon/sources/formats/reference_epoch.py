@@ -1,15 +1,15 @@
 """`log_train.txt` and `log_eval_*.txt` of the reference training: one JSON object an epoch.
 
 Bare `NaN` and `Infinity` occur, keys differ in order (and, after a change of the run, in number)
-from line to line. A million lines must load at the decoder's own speed, so whole blocks of lines
-are decoded at once and only what that refuses is looked at line by line.
+from line to line. A million lines must load at about the decoder's own speed, so lines with the
+same keys go through C loops, and only pieces that these refuse are looked at line by line.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain, pairwise
 from operator import itemgetter
 from pathlib import PurePath
@@ -22,6 +22,10 @@ from numpy.typing import NDArray
 from vlamon.records import Column, EpochBlock, Record
 from vlamon.sources.formats import Format, UnknownLines
 
+PIECE = 256
+"""Lines that are tried together where all of them do not go together."""
+HELD = 128
+"""Decoded lines held at once."""
 TRAIN = "train_"
 VALIDATION = "val_"
 EVAL_FILE = re.compile(r"log_eval_(\w+?)(?:\.txt)?(?:[.-].*)?$")
@@ -45,43 +49,44 @@ class EpochLines:
 
     def feed(self, data: bytes) -> list[Record]:
         """Records of these whole lines."""
-        rows = self._decode(data)
-        if not rows:
-            return []
-        table = _Table(rows)
+        lines = data.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        columns = _alike(lines)
+        if columns is not None:
+            self._line += len(lines)
+            return self._records(columns)
         records: list[Record] = []
-        epoch = table.columns.pop("epoch").values
-        for first, end in self._attempts(epoch):
-            records += self._blocks(table, epoch, first, end)
+        for start in range(0, len(lines), PIECE):
+            piece = lines[start : start + PIECE]
+            columns = _alike(piece) or self._one_by_one(piece)
+            self._line += len(piece)
+            if columns is not None:
+                records += self._records(columns)
         return records
 
     def finish(self) -> list[Record]:
         """Nothing waits: every line stands for itself."""
         return []
 
-    def _decode(self, data: bytes) -> list[dict[str, Any]]:
-        lines = data.split(b"\n")
-        if not lines[-1]:
-            lines.pop()
-        start = self._line
-        self._line += len(lines)
-        try:
-            rows = orjson.loads(b"[" + b",".join(lines) + b"]")
-        except orjson.JSONDecodeError:
-            rows = None
-        # Lines that are not objects by themselves can still join into a list of another length.
-        if rows is not None and len(rows) == len(lines) and all(map(_is_epoch_line, rows)):
-            return list(rows)
-        return [row for row in self._one_by_one(lines, start) if row is not None]
-
-    def _one_by_one(self, lines: list[bytes], start: int) -> Iterable[dict[str, Any] | None]:
-        for number, line in enumerate(lines, start + 1):
-            if not line.strip():
-                continue
+    def _one_by_one(self, lines: list[bytes]) -> dict[str, Column] | None:
+        """Columns of lines that differ in their keys, or are no epoch lines at all."""
+        rows = []
+        for number, line in enumerate(lines, self._line + 1):
             row = _decode_line(line)
-            if row is None:
+            if row is not None:
+                rows.append(row)
+            elif line.strip():
                 self.unknown.add(number, line)
-            yield row
+        return _ragged(rows) if rows else None
+
+    def _records(self, columns: dict[str, Column]) -> list[Record]:
+        epoch = columns.pop("epoch").values
+        return [
+            block
+            for first, end in self._attempts(epoch)
+            for block in self._blocks(columns, epoch, first, end)
+        ]
 
     def _attempts(self, epoch: NDArray[np.float64]) -> Iterable[tuple[int, int]]:
         """Row ranges of one attempt each: an epoch that comes again starts a new one."""
@@ -96,16 +101,16 @@ class EpochLines:
         self._epoch = float(epoch[-1])
 
     def _blocks(
-        self, table: _Table, epoch: NDArray[np.float64], first: int, end: int
+        self, columns: Mapping[str, Column], epoch: NDArray[np.float64], first: int, end: int
     ) -> Iterable[EpochBlock]:
         splits: dict[str, dict[str, Column]] = {}
-        for name, column in table.columns.items():
+        for name, column in columns.items():
             split, metric = self._split_of(name)
             cut = _cut(column, first, end)
             if cut is not None:
                 splits.setdefault(split, {})[metric] = cut
-        for split, columns in splits.items():
-            yield EpochBlock(split, epoch[first:end], columns, attempt=self._attempt)
+        for split, metrics in splits.items():
+            yield EpochBlock(split, epoch[first:end], metrics, attempt=self._attempt)
 
     def _split_of(self, name: str) -> tuple[str, str]:
         if name.startswith(VALIDATION):
@@ -113,33 +118,49 @@ class EpochLines:
         return "train", name.removeprefix(TRAIN)
 
 
-class _Table:
-    """Decoded lines as columns, in one C loop where all have the same keys."""
+def _alike(lines: list[bytes]) -> dict[str, Column] | None:
+    """Columns of lines that all have the first one's keys, in C loops; None where they do not.
 
-    def __init__(self, rows: list[dict[str, Any]]) -> None:
-        names = tuple(rows[0])
-        self.columns: dict[str, Column] = {}
-        cells = len(rows) * len(names)
-        if len(names) > 1 and sum(map(len, rows)) == cells:
+    Decoded lines are held a few at a time: more would fall out of the cache, which costs more
+    than all the rest.
+    """
+    first = _decode_line(lines[0])
+    if first is None or len(first) < 2:
+        return None
+    names = tuple(first)
+    pick, count = itemgetter(*names), len(names)
+    cells = np.empty(len(lines) * count)
+    for start in range(0, len(lines), HELD):
+        few = lines[start : start + HELD]
+        try:
+            rows = list(map(orjson.loads, few))
+        except orjson.JSONDecodeError:
             try:
-                flat = np.fromiter(
-                    chain.from_iterable(map(itemgetter(*names), rows)), np.float64, cells
-                )
-            except (KeyError, TypeError, ValueError):
-                self._ragged(rows)
-            else:
-                square = flat.reshape(len(rows), len(names))
-                self.columns = {name: Column(square[:, i]) for i, name in enumerate(names)}
-        else:
-            self._ragged(rows)
+                rows = [_decode_line(line) for line in few]
+            except RecursionError:
+                return None
+        try:
+            if sum(map(len, rows)) != len(few) * count:
+                return None
+            flat = chain.from_iterable(map(pick, rows))
+            cells[start * count : (start + len(few)) * count] = np.fromiter(
+                flat, np.float64, len(few) * count
+            )
+        except (KeyError, TypeError, ValueError):
+            return None
+    by_name = np.ascontiguousarray(cells.reshape(len(lines), count).T)
+    return {name: Column(by_name[index]) for index, name in enumerate(names)}
 
-    def _ragged(self, rows: list[dict[str, Any]]) -> None:
-        for name in dict.fromkeys(chain.from_iterable(rows)):
-            cells = [_number(row.get(name)) for row in rows]
-            present = np.array([cell is not None for cell in cells])
-            if present.any():
-                values = np.array([0.0 if cell is None else cell for cell in cells])
-                self.columns[name] = Column(values, None if present.all() else present)
+
+def _ragged(rows: list[dict[str, Any]]) -> dict[str, Column]:
+    columns = {}
+    for name in dict.fromkeys(chain.from_iterable(rows)):
+        cells = [_number(row.get(name)) for row in rows]
+        present = np.array([cell is not None for cell in cells])
+        if present.any():
+            values = np.array([0.0 if cell is None else cell for cell in cells])
+            columns[name] = Column(values, None if present.all() else present)
+    return columns
 
 
 def _cut(column: Column, first: int, end: int) -> Column | None:
