@@ -17,8 +17,7 @@ this was one of the iterations since the print that is missing, so the count is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +36,7 @@ _FLOAT32_MEAN = 2.0**-22
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +55,66 @@ class Recovered:
 
 @dataclass(slots=True)
 class _Context:
-    """Lines of the running epoch that later lines are differenced against."""
+    """The last lines of the running epoch, which later lines are differenced against."""
 
-    epoch: int = -1
-    iteration: Ints = field(default_factory=lambda: np.empty(0, np.int64))
-    average: Floats = field(default_factory=lambda: np.empty((0, 0)))
-    window: Floats = field(default_factory=lambda: np.empty((0, 0)))
-    mean: Floats = field(default_factory=lambda: np.empty((0, 0)))
-    bound: Floats = field(default_factory=lambda: np.empty((0, 0)))
-    start: int = 0
+    epoch: Ints
+    iteration: Ints
+    average: Floats
+    window: Floats
+    present: Bools
+    mean: Floats
+    bound: Floats
+    start: int
     """First iteration counted, the latest that is possible."""
-    slack: int = 0
+    slack: int
     """How much earlier the count may have begun."""
-    invertible: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, bool))
+    invertible: Bools
     """Meters that were there from the epoch's first line on."""
+
+    @classmethod
+    def empty(cls, meters: int) -> _Context:
+        """Nothing was read yet."""
+        nothing, table = np.empty(0, np.int64), np.empty((0, meters))
+        flags = np.empty((0, meters), bool)
+        none = np.zeros(meters, bool)
+        return cls(nothing, nothing, table, table, flags, table, table, 0, 0, none)
+
+    def widened(self, meters: int) -> _Context:
+        """The same with columns for meters that were met only now."""
+        more = meters - self.average.shape[1]
+        return replace(
+            self,
+            average=_wider(self.average, more),
+            window=_wider(self.window, more),
+            present=np.pad(self.present, ((0, 0), (0, more))),
+            mean=_wider(self.mean, more),
+            bound=_wider(self.bound, more),
+            invertible=np.pad(self.invertible, (0, more)),
+        )
+
+
+def _wider(table: Floats, more: int) -> Floats:
+    return np.pad(table, ((0, 0), (0, more)), constant_values=np.nan)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """Context and block as one table, and where the epochs (or processes) in it begin."""
+
+    iteration: Ints
+    average: Floats
+    window: Floats
+    present: Bools
+    mean: Floats
+    bound: Floats
+    head: Ints
+    """Row of the first line of each row's epoch."""
+    start: Ints
+    """First iteration that each row's average counts, the latest that is possible."""
+    slack: Ints
+    """How much earlier that count may have begun."""
+    old: int
+    """Rows of the context."""
 
 
 class Desmearer:
@@ -83,7 +129,8 @@ class Desmearer:
         self.window = window
         self.stride = STRIDE
         self._middle = middle
-        self._context = _Context()
+        self._averaging: Bools = np.ones(0, bool)
+        self._context = _Context.empty(0)
 
     def feed(
         self,
@@ -91,186 +138,182 @@ class Desmearer:
         iteration: Ints,
         average: Floats,
         window: Floats,
-        present: NDArray[np.bool_],
-        restarted: NDArray[np.bool_] | None = None,
+        present: Bools,
+        restarted: Bools | None = None,
     ) -> Recovered:
         """Recover a block. Tables are lines × meters; `present` is False where none was printed.
 
         The number of meters may grow from block to block (new ones at the end), never shrink.
         `restarted` marks lines from which on a new process counts, though the iterations go on.
         """
-        rows, meters = average.shape
-        out = Recovered(
-            first=np.empty(rows, np.int64),
-            mean=np.full((rows, meters), np.nan),
-            bound=np.full((rows, meters), np.nan),
-            known=np.zeros((rows, meters), bool),
+        meters = average.shape[1]
+        if not len(epoch):
+            nothing, flags = np.empty((0, meters)), np.empty((0, meters), bool)
+            return Recovered(np.empty(0, np.int64), nothing, nothing, flags)
+        if meters > self._context.average.shape[1]:
+            self._context = self._context.widened(meters)
+        lines = self._joined(epoch, iteration, average, window, present, restarted)
+        invertible = lines.present[lines.head]
+        if len(self._context.iteration):
+            invertible[lines.head == 0] = self._context.invertible
+        first = self._first_lines(lines)
+        self._difference(lines)
+        self._cut_with_window(lines)
+        self._keep(lines, np.concatenate([self._context.epoch, epoch]), invertible[-1])
+        block = slice(lines.old, None)
+        known = invertible[block] & present & ~np.isnan(lines.bound[block])
+        return Recovered(
+            first=first[block],
+            mean=np.where(known, lines.mean[block], np.nan),
+            bound=np.where(known, lines.bound[block], np.nan),
+            known=known,
         )
-        self._widen(meters)
-        for begin, end in segments(epoch, iteration, restarted):
-            cut = slice(begin, end)
-            new_process = restarted is not None and bool(restarted[begin])
-            if begin > 0 or new_process or not self._continues(epoch[0], iteration[0]):
-                self._begin(int(epoch[begin]), int(iteration[begin]), present[begin])
-            self._recover(iteration[cut], average[cut], window[cut], present[cut], out, begin)
-        return out
 
-    def _continues(self, epoch: np.int64, iteration: np.int64) -> bool:
-        held = self._context.iteration
-        return bool(len(held) and self._context.epoch == epoch and iteration > held[-1])
-
-    def _widen(self, meters: int) -> None:
-        context = self._context
-        missing = meters - context.average.shape[1]
-        if missing > 0:
-            pad = ((0, 0), (0, missing))
-            for name in ("average", "window", "mean", "bound"):
-                padded = np.pad(getattr(context, name), pad, constant_values=np.nan)
-                setattr(context, name, padded)
-            context.invertible = np.pad(context.invertible, (0, missing), constant_values=False)
-
-    def _begin(self, epoch: int, iteration: int, present: NDArray[np.bool_]) -> None:
-        meters = len(present)
-        fresh = _Context(
-            epoch=epoch,
-            average=np.empty((0, meters)),
-            window=np.empty((0, meters)),
-            mean=np.empty((0, meters)),
-            bound=np.empty((0, meters)),
-            invertible=present.copy(),
-        )
-        if not self._middle:
-            fresh.start = iteration
-            fresh.slack = min(self.stride - 1, iteration)
-        self._middle = False
-        self._context = fresh
-
-    def _recover(
+    def _joined(
         self,
+        epoch: Ints,
         iteration: Ints,
         average: Floats,
         window: Floats,
-        present: NDArray[np.bool_],
-        out: Recovered,
-        at: int,
-    ) -> None:
+        present: Bools,
+        restarted: Bools | None,
+    ) -> _Lines:
         context = self._context
         old = len(context.iteration)
+        epochs = np.concatenate([context.epoch, epoch])
         ks = np.concatenate([context.iteration, iteration])
-        averages = np.concatenate([context.average, average])
-        windows = np.concatenate([context.window, window])
-        if len(ks) > 1:
-            self.stride = int(np.min(np.diff(ks)))
-        mean = np.concatenate([context.mean, np.full(average.shape, np.nan)])
-        bound = np.concatenate([context.bound, np.full(average.shape, np.nan)])
+        begins = np.ones(len(ks), bool)
+        begins[1:] = (epochs[1:] != epochs[:-1]) | (ks[1:] <= ks[:-1])
+        if restarted is not None:
+            begins[old:] |= restarted
+        begins[: max(old, 1)] = False
+        begins[0] = True
+        heads = np.flatnonzero(begins)
+        head = np.repeat(heads, np.diff(np.append(heads, len(ks))))
+        inside = np.diff(ks)[~begins[1:]]
+        if len(inside):
+            self.stride = int(np.min(inside))
+        start = ks[head]
+        slack = np.minimum(self.stride - 1, start)
+        if old:
+            start[head == 0], slack[head == 0] = context.start, context.slack
+        elif self._middle:
+            start[head == 0], slack[head == 0] = 0, 0
+        self._middle = False
+        unknown = np.full(average.shape, np.nan)
+        return _Lines(
+            iteration=ks,
+            average=np.concatenate([context.average, average]),
+            window=np.concatenate([context.window, window]),
+            present=np.concatenate([context.present, present]),
+            mean=np.concatenate([context.mean, unknown]),
+            bound=np.concatenate([context.bound, unknown]),
+            head=head,
+            start=start,
+            slack=slack,
+            old=old,
+        )
 
+    def _first_lines(self, lines: _Lines) -> Ints:
+        """First iteration of each row; the first line of an epoch is its own average."""
+        ks = lines.iteration
         first = np.empty(len(ks), np.int64)
         first[1:] = ks[:-1] + 1
-        new = np.arange(max(old, 1), len(ks))
-        if old == 0:
-            begun = context.start == ks[0]
-            first[0] = ks[0] if begun and context.slack == 0 else -1
-            if begun:
-                mean[0], bound[0] = averages[0], self.half_unit
-        if len(new):
-            mean[new], bound[new] = self._difference(ks, averages, new)
-            self._cut_with_window(ks, averages, windows, mean, bound, new)
+        heads = np.unique(lines.head[lines.old :])
+        heads = heads[heads >= lines.old]
+        begun = lines.start[heads] == ks[heads]
+        first[heads] = np.where(begun & (lines.slack[heads] == 0), ks[heads], -1)
+        own = heads[begun]
+        lines.mean[own], lines.bound[own] = lines.average[own], self.half_unit
+        return first
 
-        rows = slice(at, at + len(iteration))
-        usable = context.invertible & present
-        out.first[rows] = first[old:]
-        out.mean[rows] = np.where(usable, mean[old:], np.nan)
-        out.bound[rows] = np.where(usable, bound[old:], np.nan)
-        out.known[rows] = ~np.isnan(out.bound[rows])
-        self._keep(ks, averages, windows, mean, bound)
-
-    def _difference(self, ks: Ints, averages: Floats, new: Ints) -> tuple[Floats, Floats]:
+    def _difference(self, lines: _Lines) -> None:
         """Range of the interval mean over every count that a resume allows; its middle and half."""
-        context, half = self._context, self.half_unit
-        length = (ks[new] - ks[new - 1])[:, None].astype(np.float64)
-        before = (ks[new - 1] - context.start + 1)[:, None].astype(np.float64)
-        earlier, later = averages[new - 1], averages[new]
+        ks, half = lines.iteration, self.half_unit
+        rows = np.arange(max(lines.old, 1), len(ks))
+        rows = rows[lines.head[rows] != rows]
+        if not len(rows):
+            return
+        length = (ks[rows] - ks[rows - 1])[:, None].astype(np.float64)
+        count = (ks[rows - 1] - lines.start[rows] + 1)[:, None].astype(np.float64)
+        earlier, later = lines.average[rows - 1], lines.average[rows]
         with np.errstate(invalid="ignore", over="ignore"):
             slope = (later - earlier) / length
-            ends = []
-            for slack in {0, context.slack}:
-                count = before + slack
-                value = later + count * slope
-                spread = half * (2 * count + length) / length
-                ends.append((value - spread, value + spread, value, spread))
-            if len(ends) == 1:
-                mean, bound = ends[0][2], np.broadcast_to(ends[0][3], later.shape).copy()
-            else:
-                low = np.minimum(ends[0][0], ends[1][0])
-                high = np.maximum(ends[0][1], ends[1][1])
-                mean, bound = (low + high) / 2, (high - low) / 2
+            mean = later + count * slope
+            spread = np.broadcast_to(half * (2 * count + length) / length, mean.shape)
+            slack = lines.slack[rows][:, None].astype(np.float64)
+            if slack.any():
+                # Mean and spread both go with the count, so the range ends where the counts end.
+                other = later + (count + slack) * slope
+                widest = half * (2 * (count + slack) + length) / length
+                low = np.minimum(mean - spread, other - widest)
+                high = np.maximum(mean + spread, other + widest)
+                sure = slack == 0
+                mean = np.where(sure, mean, (low + high) / 2)
+                spread = np.where(sure, spread, (high - low) / 2)
         # An average that turned non-finite did so in this interval; after it nothing is known.
-        turned = np.isfinite(earlier) & ~np.isfinite(later)
-        mean = np.where(turned, later, mean)
-        bound = np.where(turned, 0.0, bound)
         lost = ~np.isfinite(earlier)
-        return np.where(lost, np.nan, mean), np.where(lost, np.nan, bound)
+        turned = ~lost & ~np.isfinite(later)
+        if lost.any() or turned.any():
+            mean = np.where(turned, later, np.where(lost, np.nan, mean))
+            spread = np.where(turned, 0.0, np.where(lost, np.nan, spread))
+        lines.mean[rows], lines.bound[rows] = mean, spread
 
-    def _cut_with_window(
-        self,
-        ks: Ints,
-        averages: Floats,
-        windows: Floats,
-        mean: Floats,
-        bound: Floats,
-        new: Ints,
-    ) -> None:
+    def _cut_with_window(self, lines: _Lines) -> None:
         """Cut the ranges with what the moving window's mean says, where it has begun to move."""
-        context, stride = self._context, max(self.stride, 1)
-        if context.slack or self.window % stride:
+        stride = max(self.stride, 1)
+        if self.window % stride:
             return
-        lag = self.window // stride
-        counts = ks - context.start + 1
-        moved = new[(counts[new - 1] > self.window) & (new - lag >= 1)]
-        moved = moved[
-            (ks[moved - lag] == ks[moved] - self.window)
-            & (ks[moved - lag - 1] == ks[moved - 1] - self.window)
+        ks, lag = lines.iteration, self.window // stride
+        count = ks - lines.start + 1
+        sure = lines.slack == 0
+        self._test_window(lines, sure & (count <= self.window))
+        rows = np.arange(max(lines.old, lag + 1), len(ks))
+        rows = rows[sure[rows] & (count[rows - 1] > self.window)]
+        rows = rows[lines.head[rows - lag - 1] == lines.head[rows]]
+        rows = rows[
+            (ks[rows - lag] == ks[rows] - self.window)
+            & (ks[rows - lag - 1] == ks[rows - 1] - self.window)
         ]
-        if not len(moved):
-            return
-        full = counts <= self.window
+        for turn in np.unique(count[rows] // self.window):
+            self._cut(lines, rows[count[rows] // self.window == turn], lag)
+
+    def _test_window(self, lines: _Lines, full: Bools) -> None:
+        """Whether the first number is a mean at all; DeiT's is a median of twenty."""
         with np.errstate(invalid="ignore"):
-            apart = np.abs(windows[full] - averages[full])
-            allowed = 2 * self.half_unit + 2**-19 * np.abs(averages[full])
-            averaging = np.all((apart <= allowed) | np.isnan(apart), axis=0)
-        for chunk in np.split(moved, np.flatnonzero(np.diff(moved // lag)) + 1):
-            scale = self.window / (ks[chunk] - ks[chunk - 1])[:, None]
-            with np.errstate(invalid="ignore", over="ignore"):
-                rounding = 2 * self.half_unit + _FLOAT32_MEAN * (
-                    np.abs(windows[chunk]) + np.abs(windows[chunk - 1])
-                )
-                value = scale * (windows[chunk] - windows[chunk - 1]) + mean[chunk - lag]
-                spread = scale * rounding + bound[chunk - lag]
-                low = np.maximum(mean[chunk] - bound[chunk], value - spread)
-                high = np.minimum(mean[chunk] + bound[chunk], value + spread)
-                better = averaging & (low <= high) & (high - low < 2 * bound[chunk])
-            mean[chunk] = np.where(better, (low + high) / 2, mean[chunk])
-            bound[chunk] = np.where(better, (high - low) / 2, bound[chunk])
+            apart = np.abs(lines.window[full] - lines.average[full])
+            allowed = 2 * self.half_unit + 2**-19 * np.abs(lines.average[full])
+            agrees = np.all((apart <= allowed) | np.isnan(apart), axis=0)
+        agrees[: len(self._averaging)] &= self._averaging
+        self._averaging = agrees
 
-    def _keep(
-        self, ks: Ints, averages: Floats, windows: Floats, mean: Floats, bound: Floats
-    ) -> None:
-        context = self._context
+    def _cut(self, lines: _Lines, rows: Ints, lag: int) -> None:
+        scale = self.window / (lines.iteration[rows] - lines.iteration[rows - 1])[:, None]
+        new, old = lines.window[rows], lines.window[rows - 1]
+        with np.errstate(invalid="ignore", over="ignore"):
+            rounding = 2 * self.half_unit + _FLOAT32_MEAN * (np.abs(new) + np.abs(old))
+            value = scale * (new - old) + lines.mean[rows - lag]
+            spread = scale * rounding + lines.bound[rows - lag]
+            mean, bound = lines.mean[rows], lines.bound[rows]
+            low = np.maximum(mean - bound, value - spread)
+            high = np.minimum(mean + bound, value + spread)
+            better = self._averaging & (low <= high) & (high - low < 2 * bound)
+        lines.mean[rows] = np.where(better, (low + high) / 2, mean)
+        lines.bound[rows] = np.where(better, (high - low) / 2, bound)
+
+    def _keep(self, lines: _Lines, epochs: Ints, invertible: Bools) -> None:
         # One more line than the window reaches back, so that its oldest interval has both ends.
-        keep = slice(max(0, len(ks) - self.window // max(self.stride, 1) - 2), None)
-        context.iteration, context.average = ks[keep].copy(), averages[keep].copy()
-        context.window, context.mean = windows[keep].copy(), mean[keep].copy()
-        context.bound = bound[keep].copy()
-
-
-def segments(
-    epoch: Ints, iteration: Ints, restarted: NDArray[np.bool_] | None = None
-) -> list[tuple[int, int]]:
-    """Cut a block where the epoch changes, the iteration falls back or a new process counts."""
-    if not len(epoch):
-        return []
-    breaks = (epoch[1:] != epoch[:-1]) | (iteration[1:] <= iteration[:-1])
-    if restarted is not None:
-        breaks |= restarted[1:]
-    edges = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(epoch)]
-    return list(pairwise(edges))
+        reach = self.window // max(self.stride, 1) + 2
+        keep = slice(max(int(lines.head[-1]), len(epochs) - reach), None)
+        self._context = _Context(
+            epoch=epochs[keep].copy(),
+            iteration=lines.iteration[keep].copy(),
+            average=lines.average[keep].copy(),
+            window=lines.window[keep].copy(),
+            present=lines.present[keep].copy(),
+            mean=lines.mean[keep].copy(),
+            bound=lines.bound[keep].copy(),
+            start=int(lines.start[-1]),
+            slack=int(lines.slack[-1]),
+            invertible=invertible.copy(),
+        )

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from functools import cache
 from itertools import pairwise
 from pathlib import PurePath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vlamon.analysis.smearing import Desmearer, segments
+from vlamon.analysis.smearing import WINDOW, Desmearer
 from vlamon.records import Column, IntervalBlock, Record, RunInfo
 from vlamon.sources.formats import Format, UnknownLines
 from vlamon.sources.formats.shapes import Layout, ShapeReader, Sheet, Span, merge
@@ -39,6 +40,9 @@ _OCCASIONAL = ("acc_", "l1_", "accuracy")
 
 _UNEXPLAINED_SECONDS = 5.0
 """A gap that the `time` meter does not account for, beyond this, is a new process starting."""
+
+_MOST_RESTARTS = 8
+"""More of them in one block of lines are a misunderstanding."""
 
 
 def layout_of(line: bytes) -> Layout | None:
@@ -165,7 +169,12 @@ class OutputLogParser:
                     )
                 )
         step = epoch * self._total + iteration if self._total else None
-        for begin, end in self._attempts(epoch, iteration, restarted, records, time):
+        # Columns of their own, so that a block keeps what it shows and not the whole table.
+        cells = np.ascontiguousarray(table[:, 10:].T)
+        there = np.ascontiguousarray(present[:, 10:].T)
+        columns = {name: index - 10 for name, index in at.items() if index >= 10}
+        mean, bounds = (np.ascontiguousarray(t.T) for t in (recovered.mean, recovered.bound))
+        for begin, end in self._attempts(epoch, iteration, restarted):
             cut = slice(begin, end)
             metrics: dict[str, Column] = {}
             bound: dict[str, Column] = {}
@@ -173,16 +182,14 @@ class OutputLogParser:
                 known = recovered.known[cut, column]
                 if known.any():
                     mask = None if known.all() else known
-                    metrics[meters[index]] = Column(recovered.mean[cut, column], mask)
-                    bound[meters[index]] = Column(recovered.bound[cut, column], mask)
+                    metrics[meters[index]] = Column(mean[column, cut], mask)
+                    bound[meters[index]] = Column(bounds[column, cut], mask)
             printed: dict[str, tuple[Column, ...]] = {}
-            for name in meters:
-                pair = (at[name], at[name + _AVERAGE])
-                if present[cut, pair[0]].any():
-                    printed[name] = tuple(_column(table, present, cut, i) for i in pair)
-            for name in singles:
-                if present[cut, at[name]].any():
-                    printed[name] = (_column(table, present, cut, at[name]),)
+            for name in (*meters, *singles):
+                numbers = (name, name + _AVERAGE) if name in meters else (name,)
+                rows = [columns[number] for number in numbers]
+                if there[rows[0], cut].any():
+                    printed[name] = tuple(_column(cells[i, cut], there[i, cut]) for i in rows)
             records.append(
                 IntervalBlock(
                     epoch=epoch[cut],
@@ -203,38 +210,39 @@ class OutputLogParser:
     def _note_orders(
         self, sheets: tuple[Sheet, ...], epoch: NDArray[np.int64], iteration: NDArray[np.int64]
     ) -> None:
-        rows = np.sort(np.concatenate([sheet.rows for sheet in sheets]))
-        for begin, _ in segments(epoch, iteration):
-            if begin == 0 and self._reached[0] == epoch[0]:
-                continue
-            sheet = next(s for s in sheets if rows[begin] in s.rows)
-            names = tuple(n[: -len(_AVERAGE)] for n in sheet.names if n.endswith(_AVERAGE))
+        rows = np.concatenate([sheet.rows for sheet in sheets])
+        owner = np.repeat(np.arange(len(sheets)), [len(sheet.rows) for sheet in sheets])
+        owner = owner[np.argsort(rows, kind="stable")]
+        before = np.concatenate([[self._reached[0]], epoch[:-1]])
+        for row in np.flatnonzero(epoch != before).tolist():
+            sheet = sheets[int(owner[row])]
+            names = self._meter_names(sheet.names)
             if not self.orders or self.orders[-1][1] != names:
-                self.orders.append((int(epoch[begin]), names))
+                self.orders.append((int(epoch[row]), names))
+
+    @staticmethod
+    @cache
+    def _meter_names(columns: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(n[: -len(_AVERAGE)] for n in columns if n.endswith(_AVERAGE))
 
     def _attempts(
         self,
         epoch: NDArray[np.int64],
         iteration: NDArray[np.int64],
         restarted: NDArray[np.bool_],
-        records: list[Record],
-        time: NDArray[np.float64],
     ) -> list[tuple[int, int]]:
         """Cut where a later line is no later in training: the run was restarted there."""
-        cuts = []
-        for begin, _ in segments(epoch, iteration, restarted):
-            here = (int(epoch[begin]), int(iteration[begin]))
-            before = self._reached
-            if begin:
-                before = (int(epoch[begin - 1]), int(iteration[begin - 1]))
-            if here <= before or restarted[begin]:
-                cuts.append(begin)
+        epochs = np.concatenate([[self._reached[0]], epoch])
+        iterations = np.concatenate([[self._reached[1]], iteration])
+        back = (epochs[1:] < epochs[:-1]) | (
+            (epochs[1:] == epochs[:-1]) & (iterations[1:] <= iterations[:-1])
+        )
+        cuts = np.flatnonzero(back | restarted).tolist()
         self._reached = (int(epoch[-1]), int(iteration[-1]))
         if cuts and cuts[0] == 0:
             self.attempt += 1
             cuts = cuts[1:]
-        edges = [0, *cuts, len(epoch)]
-        return list(pairwise(edges))
+        return list(pairwise([0, *cuts, len(epoch)]))
 
 
 class _ProcessClock:
@@ -245,9 +253,9 @@ class _ProcessClock:
     """
 
     def __init__(self) -> None:
-        self._epoch = -1
         self._start = 0
-        self._last: tuple[int, float, float] | None = None
+        self._last: tuple[int, int, float, float] | None = None
+        self._trusted = True
 
     def restarts(
         self,
@@ -257,34 +265,46 @@ class _ProcessClock:
         pace: NDArray[np.float64],
     ) -> NDArray[np.bool_]:
         """Rows from which on a new process prints; not those where the iteration falls back."""
-        found = np.zeros(len(epoch), bool)
-        for begin, end in segments(epoch, iteration):
-            last = self._last
-            if last is None or epoch[begin] != self._epoch or iteration[begin] <= last[0]:
-                self._epoch, self._start = int(epoch[begin]), int(iteration[begin])
-                last = (int(iteration[begin]), time[begin], pace[begin])
-            at = begin
-            ks = np.concatenate([[last[0]], iteration[begin:end]])
-            times = np.concatenate([[last[1]], time[begin:end]])
-            paces = np.concatenate([[last[2]], pace[begin:end]])
-            while at < end:
-                cut = slice(at - begin, end - begin + 1)
-                count = ks[cut] - self._start + 1
-                spent = np.diff(count * paces[cut])
-                gap = np.diff(times[cut]) - spent
-                with np.errstate(invalid="ignore"):
-                    unexplained = gap > _UNEXPLAINED_SECONDS + 1e-4 * count[1:] + 0.02 * np.abs(
-                        np.diff(times[cut])
-                    )
-                unexplained &= (count[1:] <= 1000) & (count[1:] > count[:-1])
-                if not unexplained.any():
-                    break
-                at += int(np.argmax(unexplained))
-                found[at] = True
-                self._start = int(iteration[at])
-                at += 1
-            self._last = (int(ks[-1]), float(times[-1]), float(paces[-1]))
-        return found
+        epoch0, k0, time0, pace0 = self._last or (int(epoch[0]), -1, time[0], pace[0])
+        epochs = np.concatenate([[epoch0], epoch])
+        ks = np.concatenate([[k0], iteration])
+        times, paces = np.concatenate([[time0], time]), np.concatenate([[pace0], pace])
+        begins = np.concatenate([[True], (epochs[1:] != epochs[:-1]) | (ks[1:] <= ks[:-1])])
+        begins[1] |= self._last is None
+        heads = np.flatnonzero(begins)
+        sizes = np.diff(np.append(heads, len(ks)))
+        starts = np.repeat(ks[heads], sizes)
+        starts[: sizes[0]] = self._start
+        ends = np.repeat(heads + sizes, sizes)
+        found = np.zeros(len(ks), bool)
+        while self._trusted:
+            row = _first_unexplained(ks - starts + 1, times, paces, begins)
+            if row is None:
+                break
+            found[row] = begins[row] = True
+            starts[row : ends[row]] = ks[row]
+            if np.count_nonzero(found) > _MOST_RESTARTS:
+                # `time` is something else in this log: its sum explains nothing.
+                self._trusted = False
+                found[:] = False
+        self._start = int(starts[-1])
+        self._last = (int(epoch[-1]), int(iteration[-1]), float(time[-1]), float(pace[-1]))
+        return found[1:]
+
+
+def _first_unexplained(
+    count: NDArray[np.int64],
+    times: NDArray[np.float64],
+    paces: NDArray[np.float64],
+    begins: NDArray[np.bool_],
+) -> int | None:
+    passed = np.diff(times)
+    with np.errstate(invalid="ignore"):
+        gap = passed - np.diff(count * paces)
+        allowed = _UNEXPLAINED_SECONDS + 1e-4 * count[1:] + 0.02 * np.abs(passed)
+        unexplained = (gap > allowed) & (count[1:] <= WINDOW) & ~begins[1:]
+    rows = np.flatnonzero(unexplained)
+    return int(rows[0]) + 1 if len(rows) else None
 
 
 def _seconds(stamps: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -302,11 +322,8 @@ def _seconds(stamps: NDArray[np.float64]) -> NDArray[np.float64]:
     return out
 
 
-def _column(
-    table: NDArray[np.float64], present: NDArray[np.bool_], rows: slice, index: int
-) -> Column:
-    there = present[rows, index]
-    return Column(table[rows, index], None if there.all() else there)
+def _column(values: NDArray[np.float64], present: NDArray[np.bool_]) -> Column:
+    return Column(values, None if present.all() else present)
 
 
 def recognises(head: bytes, path: str) -> int:

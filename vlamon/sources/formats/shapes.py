@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 DIGITS = b"0123456789"
 _MOST_SHAPES = 4096
+_IS_DIGIT = bytes(int(48 <= byte <= 57) for byte in range(256))
 _POWERS = 10.0 ** np.arange(0, 17)
 
 Span = tuple[int, int]
@@ -98,16 +99,17 @@ class ShapeReader:
         starts = np.empty_like(ends)
         starts[0], starts[1:] = 0, ends[:-1] + 1
         shapes = data.translate(None, DIGITS).split(b"\n")[: len(ends)]
-        members: dict[bytes, list[int]] = {}
-        for row, shape in enumerate(shapes):
-            if self._marker in shape:
-                members.setdefault(shape, []).append(row)
-        runs = _Runs(data, text, starts) if members else None
+        # Bytes remember their hash, so that the second look costs a pointer's comparison.
+        index = {shape: number for number, shape in enumerate(dict.fromkeys(shapes))}
+        numbers = np.fromiter(map(index.__getitem__, shapes), np.int64, len(shapes))
+        wanted = [shape for shape in index if self._marker in shape]
+        members = dict(zip(wanted, _rows_of(numbers, [index[s] for s in wanted]), strict=True))
+        runs = _Runs(data, starts) if members else None
         sheets: list[Sheet] = []
         read = np.zeros(len(ends), bool)
         for shape, rows in members.items():
             assert runs is not None
-            for sheet in self._read_shape(data, runs, shape, np.array(rows), starts, ends):
+            for sheet in self._read_shape(data, runs, shape, rows, starts, ends):
                 read[sheet.rows] = True
                 sheets.append(sheet)
         rest = tuple((row, data[starts[row] : ends[row]]) for row in np.flatnonzero(~read).tolist())
@@ -182,33 +184,48 @@ class ShapeReader:
         return taken, Sheet(plan.layout.names, mine, values)
 
 
+def _rows_of(numbers: NDArray[np.int64], wanted: Sequence[int]) -> list[NDArray[np.int64]]:
+    """The rows that hold each of these numbers."""
+    if len(wanted) <= 16:
+        return [np.flatnonzero(numbers == number) for number in wanted]
+    order = np.argsort(numbers, kind="stable")
+    sorted_numbers = numbers[order]
+    lows = np.searchsorted(sorted_numbers, wanted, "left")
+    highs = np.searchsorted(sorted_numbers, wanted, "right")
+    return [order[low:high] for low, high in zip(lows, highs, strict=True)]
+
+
 class _Runs:
     """The runs of digits of a block: where they are, and what they say."""
 
-    def __init__(self, data: bytes, text: NDArray[np.uint8], starts: NDArray[np.int64]) -> None:
-        padded = np.zeros(len(text) + 10, np.uint8)
-        padded[9:-1] = text
-        digit = (padded - 48) < 10
-        # From here on positions count in the padded copy: eight bytes may be read before any end.
+    def __init__(self, data: bytes, starts: NDArray[np.int64]) -> None:
+        # Nine bytes in front, so that eight may be read before any end; positions count from there.
+        padded = b"\0" * 9 + data + b"\0"
+        digit = np.frombuffer(padded.translate(_IS_DIGIT), np.bool_)
         edges = np.flatnonzero(digit[1:] != digit[:-1]) + 1
-        self.begin = edges[0::2]
-        self.end = edges[1::2]
+        self._text = np.frombuffer(padded, np.uint8)
+        self.begin = edges[0::2].copy()
+        self.end = edges[1::2].copy()
         self._words: NDArray[np.uint64] = np.ndarray(
-            (len(padded) - 7,), "<u8", buffer=padded.data, strides=(1,)
+            (len(padded) - 7,), "<u8", buffer=padded, strides=(1,)
         )
-        bounds = np.searchsorted(self.begin, np.append(starts, len(text)) + 9)
+        bounds = np.searchsorted(self.begin, np.append(starts, len(data)) + 9)
         self.first = bounds[:-1]
         self.count = np.diff(bounds)
 
     def equal(self, at: NDArray[np.int64], digits: Sequence[bytes]) -> NDArray[np.bool_]:
         """Rows whose runs read just these digits, one column a run."""
-        value, length = self._integers(at)
-        wanted = np.array([int(text) for text in digits], np.uint64)
+        begin = self.begin[at]
         lengths = np.array([len(text) for text in digits])
-        same: NDArray[np.bool_] = np.all((value == wanted) & (length == lengths), axis=1)
-        return same & bool(np.all(lengths <= 8))
+        same = self.end[at] - begin == lengths
+        for place in range(int(lengths.max())):
+            wanted = np.array([text[place] if place < len(text) else 0 for text in digits])
+            reach = np.minimum(begin + place, len(self._text) - 1)
+            same &= (self._text[reach] == wanted) | (place >= lengths)
+        equal: NDArray[np.bool_] = np.all(same, axis=1)
+        return equal
 
-    def _integers(self, at: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    def _integers(self, at: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Values of these runs, for up to eight digits, and their lengths."""
         end = self.end[at]
         length = end - self.begin[at]
@@ -221,7 +238,8 @@ class _Runs:
         high = ((word >> np.uint64(16)) & np.uint64(0x000000FF000000FF)) * np.uint64(
             0x0000271000000001
         )
-        return (low + high) >> np.uint64(32), length
+        # As signed numbers they become floats in one instruction.
+        return ((low + high) >> np.uint64(32)).view(np.int64), length
 
     def decimals(
         self, base: NDArray[np.int64], whole: NDArray[np.int64], fraction: NDArray[np.int64]
@@ -230,13 +248,17 @@ class _Runs:
         integer, digits = self._integers(base + whole)
         values = integer.astype(np.float64)
         split = fraction >= 0
-        exact = np.all(digits <= 8, axis=1)
+        exact: NDArray[np.bool_] = np.all(digits <= 8, axis=1)
         if split.any():
             part, length = self._integers(base + fraction[split])
-            exact &= np.all(digits[:, split] + length <= 15, axis=1) & np.all(length <= 8, axis=1)
-            scale = _POWERS[np.minimum(length, 8)]
+            least, most = int(length.min()), int(length.max())
+            if most > 7 or int(digits.max()) > 8:
+                exact &= np.all(digits[:, split] + length <= 15, axis=1) & np.all(
+                    length <= 8, axis=1
+                )
+            scale = _POWERS[most] if least == most <= 8 else _POWERS[np.minimum(length, 8)]
             # Both are integers below 2^53, so this one division rounds as float() does.
-            values[:, split] = (values[:, split] * scale + part.astype(np.float64)) / scale
+            values[:, split] = (values[:, split] * scale + part) / scale
         return values, exact
 
 
