@@ -44,6 +44,7 @@ from vlamon.records import (
 )
 from vlamon.wire import messages
 from vlamon.wire.address import AddressError, BoundSocket, Peer
+from vlamon.wire.block import MAX_METRICS, MAX_NAME
 from vlamon.wire.blocklog import BlockLog, NoteLog
 from vlamon.wire.history import History
 from vlamon.wire.journal import NAME, Journal, JournalError, Past
@@ -55,6 +56,10 @@ _LOUD: Mapping[str, Severity] = {"warn": "warn", "explode": "error", "trainer_er
 _STATUS_FIELDS = frozenset(item.name for item in dataclasses.fields(Status)) - {"time", "attempt"}
 _REASONS = 100
 """Kinds of swallowed values that are told apart."""
+_SNAPSHOTS = 200
+"""Snapshots in a status, the newest ones."""
+_ARGV = 4000
+"""Characters of the command line in the greeting."""
 _EMITTERS: weakref.WeakSet[Emitter] = weakref.WeakSet()
 
 
@@ -76,11 +81,13 @@ class PendingCommand:
 
     def done(self, result: Mapping[str, Any] | None = None) -> None:
         """It was executed; `result` says what was done."""
-        self._answer(Reply(self.id, True, result=messages.plain(dict(result or {}))))
+        with self._emitter._kept("done"):
+            self._answer(Reply(self.id, True, result=messages.plain(dict(result or {}))))
 
     def refuse(self, reason: str) -> None:
         """It was not executed; `reason` is a sentence for whoever asked."""
-        self._answer(Reply(self.id, False, error=messages.text(reason)))
+        with self._emitter._kept("refuse"):
+            self._answer(Reply(self.id, False, error=messages.text(reason)))
 
     def _answer(self, reply: Reply) -> None:
         if not self._answered:
@@ -121,6 +128,7 @@ class Emitter:
         self._ended = False
         self._end_reason = ""
         self._thread: threading.Thread | None = None
+        self._sidecar: Sidecar | None = None
 
         rank = int(os.environ.get("RANK", "0") or 0)
         place = None if path is None else os.fspath(path)
@@ -201,9 +209,8 @@ class Emitter:
             values = settle(metrics, self.swallow)
             if isinstance(values, Reading):  # once an epoch: waiting here costs nothing
                 values = values.wait()
-            row = EpochRow(
-                float(epoch), str(split), values, self._attempt, _whole(step), self._now()
-            )
+            named = messages.text(split)
+            row = EpochRow(float(epoch), named, values, self._attempt, _whole(step), self._now())
             self._append(row)
 
     def event(
@@ -254,7 +261,9 @@ class Emitter:
     @property
     def attempt(self) -> int:
         """The attempt that the next batch belongs to: 0, and one more after each rollback."""
-        return self._attempt
+        if self._sidecar is None:
+            return self._attempt
+        return max(self._attempt, self._sidecar.attempt)  # a step that fell began another one
 
     def set_attempt(self, attempt: int) -> None:
         """Begin another attempt; call it after a rollback and before the next `log`."""
@@ -364,13 +373,14 @@ class Emitter:
     def close(self, reason: str = "") -> None:
         """Send what is left (at most 2 s), say goodbye and give the path back. May come twice."""
         thread, self._thread = self._thread, None
-        if thread is None or os.getpid() != self._owner:
+        sidecar = self._sidecar
+        if thread is None or sidecar is None or os.getpid() != self._owner:
             return
         self.status(state="ended")
         self._end_reason = reason
         self._append = _discard
         self._sampler.stop()
-        self._sidecar.stopping.set()
+        sidecar.stopping.set()
         thread.join(2 * DRAIN + 1)
         _EMITTERS.discard(self)
 
@@ -395,10 +405,8 @@ class Emitter:
         self._append = _discard
         self._inbox.clear()
         self._swallow_lock = threading.Lock()
-        if self._sidecar.server is not None:
-            self._sidecar.server.abandon()
-        if self._sidecar.journal is not None:
-            self._sidecar.journal.abandon()
+        if self._sidecar is not None:
+            self._sidecar.abandon()
 
 
 def _discard(item: Item) -> None:
@@ -476,7 +484,7 @@ def _describe(
         pid=os.getpid(),
         user=user,
         started=time.time(),
-        argv=tuple(messages.text(part) for part in sys.orig_argv),
+        argv=_argv(),
         world_size=int(os.environ.get("WORLD_SIZE", "1") or 1),
         rank=int(os.environ.get("RANK", "0") or 0),
         metrics=tuple(
@@ -485,8 +493,21 @@ def _describe(
     )
 
 
+def _argv() -> tuple[str, ...]:
+    """The command line, as far as a greeting should be long."""
+    kept: list[str] = []
+    room = _ARGV
+    for part in map(messages.text, sys.orig_argv):
+        room -= len(part)
+        if room < 0:
+            return (*kept, "…")
+        kept.append(part)
+    return tuple(kept)
+
+
 def _floats(weights: Mapping[str, float]) -> dict[str, float]:
-    return {messages.text(name): float(weight) for name, weight in weights.items()}
+    pairs = list(weights.items())[:MAX_METRICS]
+    return {messages.text(name)[:MAX_NAME]: float(weight) for name, weight in pairs}
 
 
 def _whole(step: int | None) -> int | None:
@@ -498,15 +519,25 @@ def _checked_status(name: str, value: Any) -> Any:
     if name not in _STATUS_FIELDS:
         raise ValueError(f"a status has no {name!r:.40}")
     if name == "snapshots":
-        return tuple(
-            item if isinstance(item, Snapshot) else Snapshot(**item) for item in value or ()
-        )
+        return tuple(_checked_snapshot(item) for item in list(value or ())[-_SNAPSHOTS:])
     if name == "state":
         if value not in get_args(RunState):
             raise ValueError(f"{value!r:.40} is no state")
         return value
     if name in ("phase", "guard"):
-        return str(value)
+        return messages.text(value)
     if value is None:
         return None
     return int(value) if name in ("step", "budget") else float(value)
+
+
+def _checked_snapshot(item: Snapshot | Mapping[str, Any]) -> Snapshot:
+    """A snapshot made of plain values, whatever the script computed them with."""
+    given = item if isinstance(item, Snapshot) else Snapshot(**item)
+    return Snapshot(
+        int(given.step),
+        messages.text(given.where),
+        bool(given.trusted),
+        float(given.time),
+        None if given.closs is None else float(given.closs),
+    )

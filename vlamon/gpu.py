@@ -6,6 +6,7 @@ sampled all the same.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -17,6 +18,8 @@ from typing import Any
 from vlamon.records import Device, GpuSample, Process
 
 PERIOD = 1.0
+_RELIST = 10.0
+"""Seconds between two looks for new worker processes."""
 _THROTTLE = {
     0x2: "application clocks",
     0x4: "power cap",
@@ -140,13 +143,15 @@ class ProcessMeter:
         self._ticks = os.sysconf("SC_CLK_TCK")
         self._page = os.sysconf("SC_PAGE_SIZE")
         self._used: dict[int, int] = {}
+        self._pids: list[int] = []
+        self._listed_at = -math.inf
         self._at = time.monotonic()
 
     def sample(self) -> Process | None:
         """The sums now; None once the process is gone. CPU needs two samples."""
         seen: dict[int, int] = {}
         rss = threads = 0
-        for pid in _descendants(self.pid):
+        for pid in self._family():
             stat = _stat(pid)
             if stat is not None:
                 seen[pid] = int(stat[11]) + int(stat[12])
@@ -163,6 +168,13 @@ class ProcessMeter:
             used = sum(ticks - before.get(pid, 0) for pid, ticks in seen.items())
             cpu = 100.0 * used / self._ticks / elapsed
         return Process(self.pid, cpu, rss, threads)
+
+    def _family(self) -> list[int]:
+        """The process and its descendants, looked up rarely: a node may run thousands."""
+        if time.monotonic() - self._listed_at > _RELIST:
+            self._listed_at = time.monotonic()
+            self._pids = _descendants(self.pid)
+        return self._pids
 
 
 def _stat(pid: int) -> list[str] | None:

@@ -71,6 +71,7 @@ class StreamSource:
         self._ended = False
         self._closed = False
         self._lock = threading.Lock()
+        self._reading = threading.RLock()
         self._orders: deque[Command] = deque()
         self._waiting: dict[str, Command] = {}
         self._unsent = b""
@@ -101,14 +102,15 @@ class StreamSource:
 
     def read(self, timeout: float) -> Sequence[Record]:
         """Records as they come; a change of the link comes as a Link."""
-        if self._closed:
-            return []
-        if self._stream is None:
-            return self._connect(timeout)
-        try:
-            return self._exchange(self._stream, timeout)
-        except ProtocolError as error:
-            return self._break(error)
+        with self._reading:
+            if self._closed:
+                return self._hang_up()
+            if self._stream is None:
+                return self._connect(timeout)
+            try:
+                return self._exchange(self._stream, timeout)
+            except ProtocolError as error:
+                return self._break(error)
 
     def send(self, command: Command) -> None:
         """Queue an order for the trainer that is connected now."""
@@ -122,14 +124,14 @@ class StreamSource:
         self._wake()
 
     def close(self) -> None:
-        """End `read` soon; the descriptors are closed by the thread that reads, or here."""
-        if self._closed:
-            return
+        """End `read` soon. The thread that reads hangs up; where none does, this one."""
         self._closed = True
         self._wake()
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            stream.close()
+        if self._reading.acquire(timeout=1.0):
+            try:
+                self._hang_up()
+            finally:
+                self._reading.release()
 
     def __del__(self) -> None:
         with contextlib.suppress(OSError, AttributeError):

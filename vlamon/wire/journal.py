@@ -7,6 +7,7 @@ whose crc holds, and says what it skipped.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -403,7 +404,7 @@ class Journal:
             stopping = self._stopping
             try:
                 self._write()
-            except OSError as error:
+            except Exception as error:  # whatever it is: the training goes on without a journal
                 self._give_up(error)
             while self._fetches:
                 self._answer(self._fetches.popleft())
@@ -413,7 +414,7 @@ class Journal:
 
     def _write(self) -> None:
         while self._queue and not self.failure:
-            taken = [self._queue.popleft() for _ in range(min(len(self._queue), 256))]
+            taken = self._take_some()
             data = memoryview(b"".join(item[0] for item in taken))
             at = self._size
             while len(data):
@@ -427,9 +428,16 @@ class Journal:
                 self._size += len(item)
                 self._queued -= len(item)
 
-    def _give_up(self, error: OSError) -> None:
+    def _take_some(self) -> list[tuple[bytes, int, int]]:
+        taken: list[tuple[bytes, int, int]] = []
+        with contextlib.suppress(IndexError):  # the sidecar empties it when it gives up
+            while len(taken) < 256:
+                taken.append(self._queue.popleft())
+        return taken
+
+    def _give_up(self, error: Exception) -> None:
         """A full disk, or worse: leave a journal that ends in a whole frame, and stop."""
-        self.failure = error.strerror or type(error).__name__
+        self.failure = getattr(error, "strerror", None) or type(error).__name__
         self._queue.clear()
         try:
             os.ftruncate(self._descriptor, self._size)

@@ -209,6 +209,18 @@ def check_version(message: Message) -> None:
     )
 
 
+def check_monitor(message: Message) -> None:
+    """The same in the other direction; a subscription may leave the version out."""
+    version = message.get("v", list(VERSION))
+    if not isinstance(version, list) or not version or version[0] != VERSION[0]:
+        theirs = ".".join(str(part) for part in version) if isinstance(version, list) else "?"
+        ours = ".".join(map(str, VERSION))
+        raise ProtocolError(
+            f"this training speaks protocol {ours}, the monitor {theirs:.20}: "
+            "use a vlamon of the same major version for both"
+        )
+
+
 def read(message: Message) -> Record | None:
     """The record in a message from a trainer, None where this version does not know it.
 

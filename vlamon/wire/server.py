@@ -107,7 +107,11 @@ class Server:
     def _push_all(self) -> None:
         now = time.monotonic()
         for subscriber in list(self.subscribers):
-            self._push(subscriber, now)
+            try:
+                self._push(subscriber, now)
+            except Exception:
+                self._drop(subscriber)  # a fault with one must not repeat itself, nor hurt others
+                raise
 
     @property
     def idle(self) -> bool:
@@ -216,8 +220,7 @@ class Server:
             raise ProtocolError(f"a monitor may send subscribe and command, not {name!r:.40}")
 
     def _subscribe(self, subscriber: Subscriber, message: Message) -> None:
-        if "v" in message:
-            messages.check_version(message)
+        messages.check_monitor(message)
         request = messages.read_subscribe(message)
         subscriber.subscribed = True
         subscriber.rows = request.rows
@@ -261,7 +264,7 @@ class Server:
         elif now - subscriber.progress > self.stall:
             self._drop(subscriber)
             return
-        wants_write = subscriber.sending is not None
+        wants_write = subscriber.sending is not None or budget <= 0
         mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if wants_write else 0)
         if self._selector.get_key(subscriber.sock).events != mask:
             self._selector.modify(subscriber.sock, mask, subscriber)

@@ -31,7 +31,7 @@ from vlamon.wire.block import Block, Row
 from vlamon.wire.history import History
 from vlamon.wire.journal import Journal
 from vlamon.wire.orders import OrderDesk
-from vlamon.wire.protocol import Message, ProtocolError
+from vlamon.wire.protocol import HEADER, Message, ProtocolError, pack, unpack
 from vlamon.wire.server import Server
 
 TICK = 0.05
@@ -129,6 +129,13 @@ class Sidecar:
         self._status_written = 0
         self._journal_failed = False
 
+    def abandon(self) -> None:
+        """In a forked child: let go of every descriptor."""
+        if self.server is not None:
+            self.server.abandon()
+        if self.journal is not None:
+            self.journal.abandon()
+
     # ---- the thread ----
 
     def run(self) -> None:
@@ -206,7 +213,7 @@ class Sidecar:
         if isinstance(item, tuple):
             self._take_row(*item)
         elif isinstance(item, Event):
-            self._note(messages.event(self._placed(item)))
+            self._take_event(self._placed(item))
         elif isinstance(item, EpochRow):
             self._note(messages.epoch(replace(item, attempt=self.attempt)))
         elif isinstance(item, GpuSample):
@@ -224,6 +231,14 @@ class Sidecar:
             self._status_dirty = True
             if "state" in item.fields:
                 self._status_at = -math.inf
+
+    def _take_event(self, event: Event) -> None:
+        """No event is ever dropped; data that no frame can carry is."""
+        try:
+            self._note(messages.event(event))
+        except ProtocolError as error:
+            self.owner.swallow(f"the data of an event: {error}"[:200])
+            self._note(messages.event(replace(event, data={})))
 
     def _take_gpu(self, sample: GpuSample) -> None:
         names = tuple(device.name for device in sample.devices)
@@ -293,6 +308,8 @@ class Sidecar:
 
     def _note(self, message: Message) -> None:
         self._flush_rows()
+        # Read as a monitor will: a note that it would refuse must never be sent.
+        messages.read(unpack(pack(message)[HEADER.size :]))
         frame = self.history.notes.append(message, self.history.log.end)
         if self.journal is not None:
             self.journal.add_frame(frame)

@@ -242,7 +242,7 @@ def test_one_monitor_too_many_is_told(stage: Stage, monkeypatch: pytest.MonkeyPa
         (pack({"t": "batch"}), "subscribe and command, not 'batch'"),
         (pack({"t": "command", "id": "", "name": "x"}), "no id"),
         (pack({"t": "subscribe", "since_seq": -1}), "negative"),
-        (pack({"t": "subscribe", "v": [99]}), "speaks protocol 99"),
+        (pack({"t": "subscribe", "v": [99]}), "the monitor 99"),
         (b"\0\0\0\1\xc1", "msgpack"),
     ],
 )
