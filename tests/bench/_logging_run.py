@@ -2,12 +2,15 @@
 
     python -m tests.bench._logging_run SOCKET HISTORY HZ SPIKE
 
+A folder in place of a socket gets a journal instead.
+
 Writes `ready` when the history is logged; for every later batch `value time` where `value` is
 what the title of the closs chart will read. On stdin, `go N` logs N batches, an empty line ends.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
@@ -48,7 +51,9 @@ def live(step: int) -> dict[str, float]:
 
 def main(path: str, steps: int, hertz: float, spike: int) -> None:
     """Log the history, then what stdin asks for."""
-    with Emitter(path, run="bench", weights={"closs": 1.0, "loss_ct": 10.0, "z_loss": 1e-5}) as out:
+    folder = path if os.path.isdir(path) else None
+    weights = {"closs": 1.0, "loss_ct": 10.0, "z_loss": 1e-5}
+    with Emitter(None if folder else path, run="bench", run_dir=folder, weights=weights) as out:
         columns = {name: values.tolist() for name, values in history(steps, spike).items()}
         for step in range(steps):
             out.log(step, epoch=step / 1312, **{name: columns[name][step] for name in METRICS})

@@ -40,6 +40,7 @@ class Terminal:
         self.started = time.monotonic()
         self.bytes = 0
         self.last_read = self.started
+        self.columns, self.rows = columns, rows
         self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
         self.keep_screen = True
@@ -89,7 +90,7 @@ class Terminal:
 
     def has_curve(self) -> bool:
         """Whether any Braille dot is on the screen."""
-        return any("⠀" < char <= "⣿" for line in self._screen.display for char in line)
+        return any("⠀" < char <= "⣿" for y in range(self.rows) for char in self.line(y))
 
     def press(self, keys: str) -> None:
         """Type."""

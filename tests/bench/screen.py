@@ -170,8 +170,96 @@ def measure_live(seconds: float, steps: int) -> list[Figure]:
     return figures
 
 
+def journal_of(folder: str, steps: int, spike: int = -1) -> str:
+    """A journal with a whole history, as a training leaves it."""
+    command = [PYTHON, "-m", "tests.bench._logging_run", folder, str(steps), "1", str(spike)]
+    run = subprocess.run(
+        command, input="\n", text=True, stdout=subprocess.PIPE, env={**os.environ, **ENVIRON}
+    )
+    run.check_returncode()
+    return f"{folder}/run.vlaj"
+
+
+def settled(terminal: Terminal, quiet: float, limit: float) -> None:
+    """Read until nothing was written for `quiet` seconds."""
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        before = terminal.bytes
+        terminal.pump(quiet)
+        if terminal.bytes == before:
+            return
+
+
+def measure_opening(seconds: float, steps: int) -> list[Figure]:
+    """Opening a journal of a million steps, and what then costs what."""
+    del seconds
+    figures = []
+    spike = steps * 5 // 8 + 1234
+    with tempfile.TemporaryDirectory(prefix="vlamon-bench-") as folder:
+        path = journal_of(folder, steps, spike)
+        terminal = Terminal((*VLAMON, "watch", path), environ=ENVIRON)
+        terminal.pump(60, terminal.has_curve)
+        first = terminal.last_read - terminal.started
+        last = f"{steps - 1:,}"
+        terminal.pump(60, lambda: last in terminal.line(0))
+        whole = terminal.last_read - terminal.started
+        settled(terminal, 1.0, 10)
+        figures.append(row(f"open a journal of {steps:,} × 5: first curve", first, "s", 0.5))
+        figures.append(row(f"open a journal of {steps:,} × 5: all of it", whole, "s", 3.0))
+        resident, peak = terminal.memory()
+        figures.append(row(f"memory with {5 * steps:,} points", resident, "MB", 100))
+        figures.append(row("memory, peak", peak, "MB", 130))
+        seen = any("↑" in line[: terminal.columns // 3] for line in terminal.lines()[1:4])
+        figures.append(Figure("one bad batch of them is visible", str(seen), "always", seen))
+        figures.append(row("redraw after a key (p95 of 40)", keys(terminal), "ms", 20))
+        settled(terminal, 1.0, 10)
+        cpu, count, begin = terminal.cpu_seconds(), terminal.bytes, time.monotonic()
+        terminal.pump(20, lambda: False)
+        spent = time.monotonic() - begin
+        used = 100 * (terminal.cpu_seconds() - cpu) / spent
+        figures.append(row("idle: bytes/s", (terminal.bytes - count) / spent, "B/s", 0))
+        figures.append(row("idle: CPU", used, "%", 0.3))
+        terminal.close()
+    return figures
+
+
+def keys(terminal: Terminal) -> float:
+    """Zoom and pan and give the p95 of the time from key to the last byte of its frame, in ms."""
+    times = []
+    for key in ("z", "z", "<", "<", "l", "l", "Z", "Z") * 5:
+        settled(terminal, 0.15, 2)
+        pressed = time.monotonic()
+        before = terminal.bytes
+        terminal.press(key)
+        terminal.pump(0.2)
+        if terminal.bytes > before:
+            times.append(terminal.last_read - pressed)
+    return p95(times)
+
+
+def measure_start(seconds: float, steps: int) -> list[Figure]:
+    """From the command to a curve, against the import of textual.app alone; interleaved."""
+    del seconds, steps
+    starts, imports = [], []
+    with tempfile.TemporaryDirectory(prefix="vlamon-bench-") as folder:
+        path = journal_of(folder, 1000)
+        for _ in range(9):
+            begin = time.monotonic()
+            subprocess.run([PYTHON, "-c", "import textual.app"], check=True)
+            imports.append(time.monotonic() - begin)
+            terminal = Terminal((*VLAMON, "watch", path), environ=ENVIRON)
+            terminal.pump(20, terminal.has_curve)
+            starts.append(terminal.last_read - terminal.started)
+            terminal.close()
+    ratio = statistics.median(starts) / statistics.median(imports)
+    name = f"first curve ({statistics.median(starts):.2f} s) against `import textual.app`"
+    return [row(name, ratio, "×", 2.0)]
+
+
 MEASURES: dict[str, Callable[[float, int], list[Figure]]] = {
     "live": measure_live,
+    "opening": measure_opening,
+    "start": measure_start,
 }
 
 
