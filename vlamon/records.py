@@ -401,6 +401,20 @@ class Link:
     """One sentence for the status line."""
 
 
+@dataclass(frozen=True, slots=True)
+class Backfill:
+    """Rows of a long log from its start, whose newest part is on screen already; never sent.
+
+    Whoever fills a store gathers them apart, and puts them in the place of the rows shown so far
+    when the last of them has come.
+    """
+
+    records: tuple[Record, ...]
+    """The next ones."""
+    done: bool
+    """Whether they were the last."""
+
+
 Record = (
     RunInfo
     | MetricsAnnounced
@@ -415,4 +429,5 @@ Record = (
     | Reply
     | Gap
     | Link
+    | Backfill
 )

@@ -13,11 +13,17 @@ from vlamon.tui.options import Options
 @click.argument("files", nargs=-1, required=True, type=click.Path())
 @click.option("--once", is_flag=True, help="Read what is there and end; do not follow.")
 @click.option("--format", "format_name", metavar="NAME", help="Force a log format.")
+@click.option(
+    "--gpu/--no-gpu",
+    default=None,
+    help="Sample this machine's GPUs and the process that writes the log (on for a screen).",
+)
 @appearance
 def command(
     files: tuple[str, ...],
     once: bool,
     format_name: str | None,
+    gpu: bool | None,
     plain: bool,
     json: bool,
     options: Options,
@@ -28,7 +34,16 @@ def command(
     """
     from vlamon.sources.together import Together, opened
 
-    sources = [opened(path, follow=not once, format_name=format_name) for path in files]
-    source = sources[0] if len(sources) == 1 else Together(sources)
     mode = mode_for(plain=plain, json=json)
-    return present(source, "plain" if once and mode == "screen" else mode, options)
+    if once and mode == "screen":
+        mode = "plain"
+    sources = [
+        opened(path, follow=not once, format_name=format_name, newest_first=mode == "screen")
+        for path in files
+    ]
+    source = sources[0] if len(sources) == 1 else Together(sources)
+    if gpu or (gpu is None and mode == "screen"):
+        from vlamon.sources.beside import Beside
+
+        source = Beside(source, files)
+    return present(source, mode, options)

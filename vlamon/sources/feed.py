@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from vlamon.records import Command, Link, Record
+from vlamon.records import Backfill, Command, Link, Record
 from vlamon.sources import Source, SourceError
 from vlamon.store import RunStore
 
@@ -28,6 +28,7 @@ class Feed:
         self.lock = threading.RLock()
         self.on_change: Callable[[], None] | None = None
         self.on_records: Callable[[Sequence[Record]], None] | None = None
+        self._behind: RunStore | None = None
         self._closing = threading.Event()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="vlamon-feed", daemon=True)
@@ -84,6 +85,10 @@ class Feed:
     def _take(self, records: Sequence[Record]) -> None:
         if not records:
             return
+        for record in records:
+            if isinstance(record, Backfill):
+                self._fill(record)
+        records = [record for record in records if not isinstance(record, Backfill)]
         # Long histories are applied in pieces, so that a frame never waits for all of them.
         for start in range(0, len(records), 16):
             with self.lock:
@@ -92,6 +97,17 @@ class Feed:
         if self.on_records is not None:
             self.on_records(records)
         self._changed()
+
+    def _fill(self, backfill: Backfill) -> None:
+        """Gather older rows apart, without the lock: nobody draws from them yet."""
+        if self._behind is None:
+            self._behind = RunStore()
+        for record in backfill.records:
+            self._behind.apply(record)
+        if backfill.done:
+            with self.lock:
+                self.store.take_rows_of(self._behind)
+            self._behind = None
 
     def _changed(self) -> None:
         if self.on_change is not None:

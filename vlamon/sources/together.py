@@ -8,10 +8,16 @@ from dataclasses import replace
 from vlamon.records import Command, Link, Record, RunInfo
 from vlamon.sources import Source, SourceError
 from vlamon.sources.logfile import LogFile
+from vlamon.sources.newest_first import NewestFirst, long_log
 
 
-def opened(path: str, *, follow: bool, format_name: str | None) -> Source:
-    """The source for a file that `tail` was given."""
+def opened(
+    path: str, *, follow: bool, format_name: str | None, newest_first: bool = False
+) -> Source:
+    """The source for a file given to `tail`; a screen shows a long log's newest part first."""
+    known = long_log(path, format_name) if newest_first else None
+    if known is not None:
+        return NewestFirst(path, known, follow=follow)
     return LogFile(path, follow=follow, format_name=format_name)
 
 

@@ -86,6 +86,19 @@ class RunStore:
         self._apply[type(record)](record)
         self.version += 1
 
+    def take_rows_of(self, other: RunStore) -> None:
+        """Put another store's batches and intervals in the place of this one's.
+
+        For a long log whose newest part was shown while the whole was read behind it.
+        """
+        self._batch_rows = other._batch_rows
+        self._interval_rows = other._interval_rows
+        self.intervals = other.intervals
+        self._weights = other._weights
+        self._series_key = ()
+        self._placed.clear()
+        self.version += 1
+
     # What happened
 
     @property

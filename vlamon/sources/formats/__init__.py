@@ -84,6 +84,9 @@ class Format:
     """A parser for the file of this path (the split may be in its name)."""
     binary: bool = False
     """Whether the parser is fed raw bytes as they come instead of whole lines."""
+    open_middle: Callable[[str], LogParser] | None = None
+    """A parser that may begin in the middle of the file, so that a long log's newest part can be
+    shown first; None where lines mean nothing without those before them."""
 
 
 def all_formats() -> tuple[Format, ...]:

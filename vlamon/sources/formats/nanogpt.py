@@ -55,4 +55,5 @@ FORMAT = Format(
     example="step:1250/1390 train_loss:3.3021 train_time:170024ms step_avg:136.02ms",
     recognises=recognises,
     open=lambda path: LineParser(read),
+    open_middle=lambda path: LineParser(read),
 )

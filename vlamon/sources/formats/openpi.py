@@ -36,4 +36,5 @@ FORMAT = Format(
     example="Step 100: grad_norm=0.5123, loss=0.1234, param_norm=1801.2345",
     recognises=recognises,
     open=lambda path: LineParser(read),
+    open_middle=lambda path: LineParser(read),
 )

@@ -49,4 +49,5 @@ FORMAT = Format(
     example='{"VLA Train/Epoch": 0, "VLA Train/Loss": 1.234, "VLA Train/Step": 10}',
     recognises=recognises,
     open=lambda path: LineParser(read),
+    open_middle=lambda path: LineParser(read),
 )

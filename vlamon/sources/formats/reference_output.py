@@ -337,4 +337,5 @@ FORMAT = Format(
     example="Epoch: [0]  [10/1312]  lr: 0.000005  closs: 13.1817 (13.1817)  time: 2.9370",
     recognises=recognises,
     open=OutputLogParser,
+    open_middle=lambda path: OutputLogParser(path, middle=True),
 )
