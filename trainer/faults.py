@@ -36,8 +36,8 @@ class Kind:
 
 
 KINDS = {
-    "lr_jump": Kind(32, 1000.0, "the learning rate is multiplied"),
-    "corrupt_labels": Kind(64, 1.0, "labelled bins and image codes become random tokens"),
+    "lr_jump": Kind(16, 1000.0, "the learning rate is multiplied"),
+    "corrupt_labels": Kind(24, 1.0, "labelled bins and image codes become random tokens"),
     "logit_scale": Kind(0, 30.0, "the final norm's gain is multiplied"),
     "no_clip": Kind(10**9, 1.0, "gradients are no longer clipped"),
     "nan": Kind(0, 1.0, "one hidden state becomes NaN, once"),

@@ -59,11 +59,11 @@ def apart(state: Sequence[float]) -> list[float]:
     """Each of the dimensions in a stretch of its own of [-1, 1].
 
     The 256 state bins are shared by eight dimensions; normalised like this, a token also says which
-    dimension it is of (32 bins each), and a small model need not count positions to find out.
+    dimension it is of (about 32 bins each), and a small model need not count positions to find out.
     """
     width = 2.0 / len(state)
     middle = [-1.0 + width * (dim + 0.5) for dim in range(len(state))]
-    # 0.98: an end of one stretch must not round into the next.
+    # 0.98: two neighbours meet in one bin at most, the one that their border falls into.
     return [m + 0.98 * width / 2 * v for m, v in zip(middle, state, strict=True)]
 
 
