@@ -19,6 +19,7 @@ from typing import Any, get_type_hints
 from trainer.data.dataset import DataConfig
 from trainer.model.config import SIZES, ModelConfig
 from trainer.objectives import ObjectiveError, Objectives
+from trainer.objectives.design import DesignConfig
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -116,8 +117,10 @@ class TrainConfig:
     """Steps, batches, epochs."""
     guard: GuardConfig = field(default_factory=GuardConfig)
     """Detection and rollback."""
-    weights: Mapping[str, float] = field(default_factory=dict)
-    """Loss weights that differ from the terms' own."""
+    objectives: DesignConfig = field(default_factory=DesignConfig)
+    """Weighting, pull, energy model."""
+    weights: Mapping[str, float | str] = field(default_factory=dict)
+    """Loss weights that differ from the terms' own: numbers, or schedules such as `0:10,2000:1`."""
 
 
 def preset_names() -> list[str]:
@@ -220,7 +223,8 @@ def _replace(node: Any, path: list[str], value: Any) -> Any:
     name = path[0]
     if name == "weights":
         Objectives({path[1]: value})
-        return dataclasses.replace(node, weights={**node.weights, path[1]: float(value)})
+        stated = value if ":" in str(value) else float(value)
+        return dataclasses.replace(node, weights={**node.weights, path[1]: stated})
     if len(path) > 1:
         return dataclasses.replace(node, **{name: _replace(getattr(node, name), path[1:], value)})
     return dataclasses.replace(node, **{name: _typed(get_type_hints(type(node))[name], value)})

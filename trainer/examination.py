@@ -14,7 +14,7 @@ from trainer.config import build
 from trainer.model.layout import find_layout
 from trainer.model.tokens import is_image_code
 from trainer.model.vla import VLA, Outputs
-from trainer.objectives import Objectives
+from trainer.objectives.design import LossDesign
 from trainer.optimisation import Optimisation, make_optimizer
 from vlamon.guard import Probed
 
@@ -84,8 +84,8 @@ def rebuild(config: Mapping[str, Any]) -> tuple[nn.Module, Any]:
     tables = dict(config["config"])
     trained = build({**tables, "model": {**tables["model"], "size": "micro"}}, "the kept explosion")
     model = VLA(trained.model)
-    objectives = Objectives(trained.weights)
-    optimisation = Optimisation(model, model, objectives, make_optimizer(model, trained.optim))
+    design = LossDesign(model, trained.objectives, trained.weights)
+    optimisation = Optimisation(model, model, design, make_optimizer(model, trained.optim))
     return model, lambda batches: probe(optimisation, batches)
 
 

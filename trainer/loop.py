@@ -26,10 +26,14 @@ LOG_FILES = {
 class Computed:
     """A step up to its clipped gradient."""
 
+    step: int
+    """Number of the step."""
     values: dict[str, Tensor]
     """Losses, watched metrics and the total of this rank."""
     losses: Mapping[str, Tensor]
     """The loss terms among them."""
+    weights: Mapping[str, float]
+    """Loss weights that were in force."""
     grad_norm: Tensor
     """Norm of the gradient before clipping, the same on all ranks."""
     lr: float
@@ -79,7 +83,8 @@ def compute(run: Run, step: int) -> Computed:
     if run.faults.poisons(first, end):
         poison = run.model.model.norm.register_forward_hook(poison_hook)
     run.phase("forward")
-    values = run.optimisation.accumulate(batches)
+    weights = run.optimisation.objectives.weights
+    values = run.optimisation.accumulate(batches, step)
     if poison is not None:
         poison.remove()
 
@@ -87,14 +92,18 @@ def compute(run: Run, step: int) -> Computed:
     norm = run.optimisation.clip(run.clipping.limit if run.faults.clips(first) else 0.0)
     losses = {name: values[name] for name in run.optimisation.objectives.terms if name in values}
     lr = run.learning_rate.at(step) * run.faults.lr_factor(first, end)
-    return Computed(values, losses, norm, lr, batches, data_seconds)
+    return Computed(step, values, losses, weights, norm, lr, batches, data_seconds)
 
 
 def update(run: Run, computed: Computed, finite: bool) -> None:
     """Change the weights, unless a non-finite number would get into them."""
-    if finite:
+    design = run.optimisation.design
+    updated = finite and design.policy_turn(computed.step)
+    if updated:
         run.optimisation.update(computed.lr)
     run.optimisation.forget_gradient()
+    computed.values.update(design.finish(computed.step, updated=updated))
+    design.advance(computed.values, run.reduce)
 
 
 def report(run: Run, computed: Computed, epoch_log: EpochLog, seconds: float) -> None:
@@ -110,6 +119,7 @@ def report(run: Run, computed: Computed, epoch_log: EpochLog, seconds: float) ->
     samples = sum(batch.rows for batch in computed.batches) * run.ranks.size
     tokens = sum(int(batch.lengths.sum()) for batch in computed.batches) * run.ranks.size
     if run.emitter is not None:
+        run.send_weights(computed.weights)
         run.emitter.log(
             step,
             epoch=step / per_epoch,
@@ -120,7 +130,8 @@ def report(run: Run, computed: Computed, epoch_log: EpochLog, seconds: float) ->
             time=seconds,
             data=computed.data_seconds,
         )
-    # The reference's logs hold 0 for a batch without actions.
+    # The reference's logs hold 0 for a batch without actions, and know nothing of pulls.
+    values = {n: v for n, v in values.items() if not n.startswith(("pull_", "conflict_"))}
     values.setdefault("loss_ct", 0.0)
     epoch_log.update(
         step % per_epoch,

@@ -15,6 +15,7 @@ from trainer.batch import Batch
 from trainer.config import OptimConfig
 from trainer.metrics import watched_metrics
 from trainer.objectives import Objectives
+from trainer.objectives.design import LossDesign
 
 
 class LearningRate:
@@ -76,7 +77,7 @@ class Optimisation:
         self,
         model: nn.Module,
         called: nn.Module,
-        objectives: Objectives,
+        design: LossDesign,
         optimizer: torch.optim.Optimizer,
         *,
         bf16: bool = False,
@@ -84,31 +85,41 @@ class Optimisation:
         """`called` is the model as it is called: wrapped for several ranks, or compiled."""
         self.model = model
         self._called = called
-        self.objectives = objectives
+        self.design = design
         self.optimizer = optimizer
         self._bf16 = bf16
 
-    def accumulate(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
+    @property
+    def objectives(self) -> Objectives:
+        """The loss terms and their weights."""
+        return self.design.objectives
+
+    def accumulate(self, batches: Sequence[Batch], step: int) -> dict[str, Tensor]:
         """Forward and backward over the micro-batches; gradients are left to be stepped on."""
         sums: dict[str, list[Tensor]] = {}
         for index, batch in enumerate(batches):
             with self._sync(index == len(batches) - 1):
-                values, total = self.losses(batch)
+                with self._cast(batch):
+                    outputs, losses, pulls = self.design.train(
+                        self._called, batch, step, first=index == 0
+                    )
+                total = losses.total * self.design.policy_factor()
                 torch.autograd.backward(total / len(batches))
-            for name, value in {**values, "total": total}.items():
+            values = {**watched_metrics(outputs), **losses.values, **pulls, "total": losses.total}
+            for name, value in values.items():
                 sums.setdefault(name, []).append(value.detach())
         return {name: torch.stack(v).mean() for name, v in sums.items()}
 
-    def losses(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
-        """Losses, watched metrics and the total of one micro-batch."""
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Losses and watched metrics of a held-out batch."""
+        with self._cast(batch):
+            outputs = self.model(batch)
+            losses = self.design.losses(outputs)
+        return {**watched_metrics(outputs), **losses.values}
+
+    def _cast(self, batch: Batch) -> AbstractContextManager[Any]:
         device = batch.input_ids.device.type
-        cast: AbstractContextManager[Any] = (
-            torch.autocast(device, torch.bfloat16) if self._bf16 else nullcontext()
-        )
-        with cast:
-            outputs = (self._called if self.model.training else self.model)(batch)
-            losses = self.objectives(outputs)
-        return {**watched_metrics(outputs), **losses.values}, losses.total
+        return torch.autocast(device, torch.bfloat16) if self._bf16 else nullcontext()
 
     def clip(self, limit: float) -> Tensor:
         """The gradient's norm before it is clipped to `limit` (0: not at all)."""

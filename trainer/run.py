@@ -7,7 +7,7 @@ import logging
 import random
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from trainer.faults import Faults
 from trainer.logs import run_logger
 from trainer.model.vla import VLA
 from trainer.objectives import Objectives
+from trainer.objectives.design import LossDesign
 from trainer.optimisation import Clipping, LearningRate, Optimisation, make_optimizer
 from vlamon import Emitter
 from vlamon.guard import Guard, GuardSettings, Rebuild
@@ -87,6 +88,8 @@ class Run:
     """How the training ended; empty while it runs."""
     started: float = field(default_factory=time.monotonic)
     """When the run was built, on the monotonic clock."""
+    sent_weights: dict[str, float] = field(default_factory=dict)
+    """Loss weights that the monitors know of."""
     terminated: bool = False
     """Whether SIGTERM asked the training to end at the next step."""
 
@@ -127,6 +130,12 @@ class Run:
         if self.emitter is not None:
             self.emitter.status(phase=phase)
 
+    def send_weights(self, weights: Mapping[str, float]) -> None:
+        """Tell the monitors the weights of the next batch, where they are other than before."""
+        if self.emitter is not None and dict(weights) != self.sent_weights:
+            self.sent_weights = dict(weights)
+            self.emitter.set_weights(weights)
+
     def note(self, text: str, step: int) -> None:
         """A remark that belongs to a step."""
         if self.emitter is not None:
@@ -138,7 +147,9 @@ class Run:
         for _ in range(self.config.loop.accumulate):
             draw = self.sampler.draw()
             batch = collate([self.data["train"].sample(i) for i in draw.sample_ids])
-            batches.append(self.faults.corrupt(batch, draw.cursors).to(self.ranks.device))
+            batch = self.faults.corrupt(batch, draw.cursors)
+            batch = self.optimisation.objectives.prepare(batch)
+            batches.append(batch.to(self.ranks.device))
         return first, batches
 
 
@@ -153,13 +164,15 @@ def prepare(config: TrainConfig, options: Options) -> Run:
     called: nn.Module = ranks.wrap(model)
     if config.loop.compile:
         called = torch.compile(called)  # type: ignore[assignment]
-    objectives = Objectives(config.weights)
+    design = LossDesign(model, config.objectives, config.weights)
+    objectives = design.objectives
     book_path = options.run_dir / "codebook.npz"
     if ranks.leads:
         load_or_fit_codebook(config.data, book_path)
         write_description(config, options, ranks)
     ranks.barrier()
     book = load_or_fit_codebook(config.data, book_path)
+    model.show_codebook(torch.from_numpy(book.patches))
     if config.data.informed_embedding:
         start_from_meaning(model, book)
     splits = ("train", "val_ind", "val_ood") if config.loop.validation_samples else ("train",)
@@ -167,7 +180,7 @@ def prepare(config: TrainConfig, options: Options) -> Run:
     optimisation = Optimisation(
         model,
         called,
-        objectives,
+        design,
         make_optimizer(model, config.optim),
         bf16=config.loop.dtype == "bf16",
     )
@@ -194,7 +207,7 @@ def prepare(config: TrainConfig, options: Options) -> Run:
         sampler=sampler,
         data=data,
         faults=faults,
-        reduce=Reducer(ranks, metric_names(objectives)),
+        reduce=Reducer(ranks, metric_names(design)),
         logger=run_logger(options.run_dir, ranks.rank),
         emitter=emitter,
         guard=Guard(
@@ -204,7 +217,7 @@ def prepare(config: TrainConfig, options: Options) -> Run:
             emitter=emitter,
             run_dir=options.run_dir,
             settings=guard_settings(config),
-            extras={"objectives": objectives, "clipping": clipping},
+            extras={"objectives": design, "clipping": clipping},
             weights=lambda: objectives.weights,
             probe=lambda batches: examination.probe(optimisation, batches),
             replay=lambda step: examination.replay(run, step),
@@ -256,14 +269,15 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def metric_names(objectives: Objectives) -> list[str]:
+def metric_names(design: LossDesign) -> list[str]:
     """Every metric that a batch of some rank may have."""
     slots = [
         f"{kind}_{slot}"
         for kind in ("acc_action", "l1_loss_action", "acc_image")
         for slot in range(10)
     ]
-    return [*objectives.terms, *slots, "action_outside", "total"]
+    names = [*design.objectives.terms, *slots, "action_outside", "total"]
+    return list(dict.fromkeys([*names, *design.metric_names()]))
 
 
 def make_emitter(config: TrainConfig, options: Options, objectives: Objectives) -> Emitter | None:

@@ -35,7 +35,7 @@ def validate(
     optimisation.model.eval()
     try:
         for rows in held_out(data, samples, batch):
-            values, _ = optimisation.losses(rows.to(device))
+            values = optimisation.losses(rows.to(device))
             for name, value in values.items():
                 total, count = sums.get(name, (0.0, 0.0))
                 sums[name] = (total + float(value) * rows.rows, count + rows.rows)

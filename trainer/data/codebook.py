@@ -45,6 +45,12 @@ class Codebook:
         cameras, cells = self.background.shape[:2]
         return int(cameras * cells * self.centroids.shape[1])
 
+    @property
+    def patches(self) -> NDArray[np.float32]:
+        """(codes, patch pixels): what each code shows."""
+        shown = self.background[:, :, None] + self.centroids[:, None, :]
+        return np.ascontiguousarray(shown.reshape(self.size, -1), dtype=np.float32)
+
     def encode(self, images: Images, camera: int) -> Codes:
         """The codes (n, grid, grid) of n images of one camera."""
         difference = split(images) - self.background[camera]

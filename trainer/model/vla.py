@@ -52,8 +52,7 @@ class VLA(nn.Module):
         self.model = ChameleonModel(config)
         self.lm_head = nn.Linear(config.hidden, config.vocab, bias=False)
         self.action_head = ActionHead(config.hidden, config.head)
-        self.codebook: Tensor | None
-        self.register_buffer("codebook", None, persistent=False)
+        self.codebook: Tensor | None = None  # no buffer: snapshots need no copies of it
         self.reset_parameters()
 
     def show_codebook(self, patches: Tensor) -> None:

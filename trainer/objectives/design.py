@@ -146,12 +146,18 @@ class LossDesign:
             self.energy.policy_updated()
         return self.energy.update(batch, step, shown)
 
-    def advance(self, reduced: Mapping[str, Tensor | float]) -> None:
-        """Ends the step with the losses as they were reduced over the ranks."""
+    def advance(
+        self,
+        values: Mapping[str, Tensor],
+        reduce: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict,
+    ) -> None:
+        """Ends the step; a strategy that learns is given the losses as `reduce` means them over
+        the ranks."""
         norms, self._norms = self._norms, {}
-        if self.objectives.weighting.needs == "norms" and _several_ranks():
+        needs = self.objectives.weighting.needs
+        if needs == "norms" and _several_ranks():
             norms = _mean_over_ranks(norms, list(self.objectives.terms))
-        self.objectives.advance(reduced, norms)
+        self.objectives.advance(reduce(values) if needs != "nothing" else {}, norms)
 
     def metric_names(self) -> list[str]:
         """Every metric that this design may add to a batch."""

@@ -36,7 +36,7 @@ class Loop:
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         metrics |= self.design.finish(step, updated=turn)
-        self.design.advance(losses.values)
+        self.design.advance(losses.values, lambda v: {n: x.detach() for n, x in v.items()})
         return {name: float(v.detach()) for name, v in {**losses.values, **metrics}.items()}
 
     def state(self) -> dict[str, Any]:
