@@ -9,12 +9,8 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import dataclasses
-import getpass
-import hashlib
 import itertools
 import os
-import socket
 import sys
 import threading
 import time
@@ -23,9 +19,8 @@ import weakref
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 from vlamon.errors import VlamonError
 from vlamon.gpu import Sampler
@@ -33,33 +28,26 @@ from vlamon.readings import Reading, settle
 from vlamon.records import (
     EpochRow,
     Event,
-    MetricSpec,
     Phase,
     Reply,
     RunInfo,
     RunState,
     Severity,
-    Snapshot,
-    Status,
 )
-from vlamon.wire import messages
-from vlamon.wire.address import AddressError, BoundSocket, Peer
-from vlamon.wire.block import MAX_METRICS, MAX_NAME
-from vlamon.wire.blocklog import BlockLog, NoteLog
-from vlamon.wire.history import History
-from vlamon.wire.journal import NAME, Journal, JournalError, Past
+from vlamon.wire.address import AddressError, Peer
+from vlamon.wire.journal import JournalError
 from vlamon.wire.orders import Order, OrderDesk
+from vlamon.wire.past import Past
+from vlamon.wire.plain import plain
+from vlamon.wire.plain import text as plain_text
 from vlamon.wire.server import Server
 from vlamon.wire.sidecar import DRAIN, Item, NewAttempt, NewWeights, Sidecar, StatusChange
+from vlamon.wire.start import claim, continued, describe, floats
+from vlamon.wire.statusboard import checked
 
 _LOUD: Mapping[str, Severity] = {"warn": "warn", "explode": "error", "trainer_error": "error"}
-_STATUS_FIELDS = frozenset(item.name for item in dataclasses.fields(Status)) - {"time", "attempt"}
 _REASONS = 100
 """Kinds of swallowed values that are told apart."""
-_SNAPSHOTS = 200
-"""Snapshots in a status, the newest ones."""
-_ARGV = 4000
-"""Characters of the command line in the greeting."""
 _EMITTERS: weakref.WeakSet[Emitter] = weakref.WeakSet()
 
 
@@ -82,12 +70,12 @@ class PendingCommand:
     def done(self, result: Mapping[str, Any] | None = None) -> None:
         """It was executed; `result` says what was done."""
         with self._emitter._kept("done"):
-            self._answer(Reply(self.id, True, result=messages.plain(dict(result or {}))))
+            self._answer(Reply(self.id, True, result=plain(dict(result or {}))))
 
     def refuse(self, reason: str) -> None:
         """It was not executed; `reason` is a sentence for whoever asked."""
         with self._emitter._kept("refuse"):
-            self._answer(Reply(self.id, False, error=messages.text(reason)))
+            self._answer(Reply(self.id, False, error=plain_text(reason)))
 
     def _answer(self, reply: Reply) -> None:
         if not self._answered:
@@ -138,7 +126,7 @@ class Emitter:
             self._append = _discard
             self._orders = OrderDesk(os.geteuid())
             return
-        info = _describe(self._boot, place, run, run_dir, weights)
+        info = describe(self._boot, place, run, run_dir, weights)
         info = replace(info, total_steps=total_steps, steps_per_epoch=steps_per_epoch, vocab=vocab)
         self._start(place, info, run_dir, dict(weights or {}), share, read_only)
 
@@ -151,10 +139,13 @@ class Emitter:
         share: bool,
         read_only: bool,
     ) -> None:
-        bound, journal = _claim(place, run_dir, share)
+        try:
+            bound, journal = claim(place, run_dir, share)
+        except (AddressError, JournalError) as error:
+            raise EmitterError(str(error)) from error
         past = Past() if journal is None else journal.past
         self._attempt = past.last_attempt + 1
-        history = _continue(past, info, self._attempt)
+        history = continued(past, info, self._attempt)
         self._orders = OrderDesk(os.geteuid(), read_only)
         server = None if bound is None else Server(bound, history, self._orders, share)
         if server is not None and journal is not None:
@@ -170,7 +161,7 @@ class Emitter:
             self._attempt,
         )
         if weights:
-            self._append(NewWeights(_floats(weights)))
+            self._append(NewWeights(floats(weights)))
         if past.next_seq:
             self.event("note", text=f"the training started again: attempt {self._attempt}")
         if past.torn:
@@ -209,7 +200,7 @@ class Emitter:
             values = settle(metrics, self.swallow)
             if isinstance(values, Reading):  # once an epoch: waiting here costs nothing
                 values = values.wait()
-            named = messages.text(split)
+            named = plain_text(split)
             row = EpochRow(float(epoch), named, values, self._attempt, _whole(step), self._now())
             self._append(row)
 
@@ -244,19 +235,19 @@ class Emitter:
     ) -> Event:
         return Event(
             f"{self._boot[:8]}-{next(self._event_numbers)}",
-            messages.text(kind),
+            plain_text(kind),
             -1 if step is None else int(step),
             self._attempt,
             self._now(),
             severity or _LOUD.get(kind, "info"),
-            messages.text(text),
-            messages.plain(dict(data or {})),
+            plain_text(text),
+            plain(dict(data or {})),
         )
 
     def set_weights(self, weights: Mapping[str, float]) -> None:
         """The weights in force from the next batch on."""
         with self._kept("set_weights"):
-            self._append(NewWeights(_floats(weights)))
+            self._append(NewWeights(floats(weights)))
 
     @property
     def attempt(self) -> int:
@@ -284,8 +275,7 @@ class Emitter:
                 fields["state"] = state
             if phase is not None:
                 fields["phase"] = phase
-            checked = {name: _checked_status(name, value) for name, value in fields.items()}
-            self._append(StatusChange(checked))
+            self._append(StatusChange(checked(fields)))
 
     def commands(self) -> Sequence[PendingCommand]:
         """Orders that came since the last call; ask at each step boundary, answer each.
@@ -348,9 +338,9 @@ class Emitter:
             self._swallowed[reason] += 1
             first = self._swallowed[reason] == 1
         if first and os.getpid() == self._owner:
-            text = f"vlamon left something out: {reason}"
+            told = f"vlamon left something out: {reason}"
             # Not through `_append`: the sidecar may find out after the script has ended.
-            self._inbox.append(self._make_event("note", text=text, severity="warn"))
+            self._inbox.append(self._make_event("note", text=told, severity="warn"))
 
     def warn(self, text: str) -> None:
         self._inbox.append(self._make_event("warn", text=text))
@@ -430,114 +420,5 @@ def _close_at_exit(reference: weakref.ref[Emitter]) -> None:
         emitter.close(f"stopped by {failed.__name__}" if failed else "")
 
 
-def _claim(
-    place: str | None, run_dir: str | os.PathLike[str] | None, share: bool
-) -> tuple[BoundSocket | None, Journal | None]:
-    """Socket and journal, both or neither."""
-    bound = None
-    try:
-        bound = None if place is None else BoundSocket(place, share)
-        journal = None if run_dir is None else Journal(Path(run_dir) / NAME)
-    except (AddressError, JournalError) as error:
-        if bound is not None:
-            bound.close()
-        raise EmitterError(str(error)) from error
-    return bound, journal
-
-
-def _continue(past: Past, info: RunInfo, attempt: int) -> History:
-    """The history that earlier boots left, for this one to go on with."""
-    notes = NoteLog()
-    for at, message in past.notes:
-        if message.get("kind") == "end":
-            # Whoever joins now must not take an earlier boot's end for this one's.
-            message = message | {"kind": "note"}
-        notes.append(message, at)
-    known = {spec.name for spec in info.metrics}
-    earlier = tuple(spec for name, spec in past.metrics.items() if name not in known)
-    info = dataclasses.replace(
-        info, run_id=past.run_id or info.run_id, metrics=info.metrics + earlier
-    )
-    return History(info, BlockLog(past.next_seq), notes, attempt)
-
-
-def _describe(
-    boot: str,
-    place: str | None,
-    run: str,
-    run_dir: str | os.PathLike[str] | None,
-    weights: Mapping[str, float] | None,
-) -> RunInfo:
-    """Who we are, from the arguments and the process."""
-    where = str(Path(run_dir).resolve()) if run_dir is not None else place or ""
-    name = run or (Path(run_dir).resolve().name if run_dir is not None else "") or "training"
-    key = f"{socket.gethostname()}\0{where}\0{name}"
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a uid without an entry, as in many containers
-        user = str(os.getuid())
-    return RunInfo(
-        run_id=hashlib.sha256(key.encode()).hexdigest()[:16],
-        name=messages.text(name),
-        boot=boot,
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        user=user,
-        started=time.time(),
-        argv=_argv(),
-        world_size=int(os.environ.get("WORLD_SIZE", "1") or 1),
-        rank=int(os.environ.get("RANK", "0") or 0),
-        metrics=tuple(
-            MetricSpec(name, "trained", float(weight)) for name, weight in (weights or {}).items()
-        ),
-    )
-
-
-def _argv() -> tuple[str, ...]:
-    """The command line, as far as a greeting should be long."""
-    kept: list[str] = []
-    room = _ARGV
-    for part in map(messages.text, sys.orig_argv):
-        room -= len(part)
-        if room < 0:
-            return (*kept, "…")
-        kept.append(part)
-    return tuple(kept)
-
-
-def _floats(weights: Mapping[str, float]) -> dict[str, float]:
-    pairs = list(weights.items())[:MAX_METRICS]
-    return {messages.text(name)[:MAX_NAME]: float(weight) for name, weight in pairs}
-
-
 def _whole(step: int | None) -> int | None:
     return None if step is None else int(step)
-
-
-def _checked_status(name: str, value: Any) -> Any:
-    """The value of a status field in the type that the record has; raises for anything else."""
-    if name not in _STATUS_FIELDS:
-        raise ValueError(f"a status has no {name!r:.40}")
-    if name == "snapshots":
-        return tuple(_checked_snapshot(item) for item in list(value or ())[-_SNAPSHOTS:])
-    if name == "state":
-        if value not in get_args(RunState):
-            raise ValueError(f"{value!r:.40} is no state")
-        return value
-    if name in ("phase", "guard"):
-        return messages.text(value)
-    if value is None:
-        return None
-    return int(value) if name in ("step", "budget") else float(value)
-
-
-def _checked_snapshot(item: Snapshot | Mapping[str, Any]) -> Snapshot:
-    """A snapshot made of plain values, whatever the script computed them with."""
-    given = item if isinstance(item, Snapshot) else Snapshot(**item)
-    return Snapshot(
-        int(given.step),
-        messages.text(given.where),
-        bool(given.trusted),
-        float(given.time),
-        None if given.closs is None else float(given.closs),
-    )

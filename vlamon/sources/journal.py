@@ -22,7 +22,7 @@ from vlamon.records import (
 )
 from vlamon.sources import SourceError
 from vlamon.wire import block as blocks
-from vlamon.wire import messages
+from vlamon.wire import parsing
 from vlamon.wire.block import Block
 from vlamon.wire.journal import JournalError, Scanner, Sealed, Torn
 from vlamon.wire.protocol import Message, ProtocolError, unpack
@@ -201,7 +201,7 @@ class JournalSource:
             yield from self._flush()
 
     def _take_other(self, message: Message) -> Iterator[Record]:
-        record = messages.read(message)
+        record = parsing.read(message)
         if isinstance(record, Status) and self.whole:
             self._status = record  # only the newest of a stretch counts
             return

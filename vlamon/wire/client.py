@@ -21,7 +21,7 @@ from vlamon.records import (
     Status,
 )
 from vlamon.wire import block as blocks
-from vlamon.wire import messages
+from vlamon.wire import messages, parsing
 from vlamon.wire.block import Block
 from vlamon.wire.protocol import FrameReader, Message, ProtocolError, pack
 from vlamon.wire.protocol import field as value_of
@@ -110,13 +110,13 @@ class Conversation:
                 if number < self.cursor.note:
                     return
                 self.cursor.note = number + 1
-            record = messages.read(message)
+            record = parsing.read(message)
             if record is not None:
                 yield from self._flush()
                 yield from self._take_record(record)
 
     def _greet(self, message: Message) -> RunInfo:
-        record = messages.read(message)
+        record = parsing.read(message)
         assert isinstance(record, RunInfo)
         first = self.info is None
         self.info = replace(record, source=self.source)

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 
 from vlamon.records import Gap, Reply
 from vlamon.wire import block as blocks
-from vlamon.wire import messages
+from vlamon.wire import messages, parsing
 from vlamon.wire.address import BoundSocket, Peer, peer_of
 from vlamon.wire.blocklog import Forgotten
 from vlamon.wire.history import Fetch, History
 from vlamon.wire.orders import OrderDesk
+from vlamon.wire.plain import text
 from vlamon.wire.protocol import FROM_MONITOR, FrameReader, Message, ProtocolError, pack
 
 SUBSCRIBERS = 64
@@ -202,7 +203,7 @@ class Server:
             for message in subscriber.reader.messages():
                 self._obey(subscriber, message)
         except ProtocolError as error:
-            subscriber.outbox.append(pack(messages.bye(messages.text(error), "protocol")))
+            subscriber.outbox.append(pack(messages.bye(text(error), "protocol")))
             subscriber.closing = True
 
     def _obey(self, subscriber: Subscriber, message: Message) -> None:
@@ -210,7 +211,7 @@ class Server:
         if name == "subscribe":
             self._subscribe(subscriber, message)
         elif name == "command":
-            command = messages.read_command(message)
+            command = parsing.read_command(message)
 
             def tell(reply: Reply) -> None:
                 subscriber.outbox.append(pack(messages.reply(reply)))
@@ -220,8 +221,8 @@ class Server:
             raise ProtocolError(f"a monitor may send subscribe and command, not {name!r:.40}")
 
     def _subscribe(self, subscriber: Subscriber, message: Message) -> None:
-        messages.check_monitor(message)
-        request = messages.read_subscribe(message)
+        parsing.check_monitor(message)
+        request = parsing.read_subscribe(message)
         subscriber.subscribed = True
         subscriber.rows = request.rows
         known = not request.boot or request.boot == self.history.info.boot

@@ -23,23 +23,22 @@ from vlamon.records import (
     MetricsAnnounced,
     MetricSpec,
     Reply,
-    Status,
 )
 from vlamon.wire import block as blocks
-from vlamon.wire import messages
+from vlamon.wire import messages, parsing
 from vlamon.wire.block import Block, Row
 from vlamon.wire.history import History
-from vlamon.wire.journal import Journal
+from vlamon.wire.journaling import Journal
 from vlamon.wire.orders import OrderDesk
+from vlamon.wire.plain import text
 from vlamon.wire.protocol import HEADER, Message, ProtocolError, pack, unpack
 from vlamon.wire.server import Server
+from vlamon.wire.statusboard import StatusBoard
 
 TICK = 0.05
 """Seconds between two looks at the inbox."""
 DRAIN = 2.0
 """Seconds at the end for subscribers to take what is left."""
-_STATUS_EVERY = 0.2
-_SPEED_ROWS = 50
 _BATCH = 20_000
 """Rows taken at one look; a script that logs faster than that is caught up with over several."""
 
@@ -118,11 +117,7 @@ class Sidecar:
         self._new_weights = True
         self._known = {spec.name for spec in history.info.metrics}
         self._announced = True
-        self._fields: dict[str, Any] = {}
-        self._speed: deque[tuple[float, int]] = deque(maxlen=_SPEED_ROWS)
-        self._epoch: float | None = None
-        self._status_at = -math.inf
-        self._status_dirty = False
+        self._board = StatusBoard(history.info.total_steps)
         self._serving = False
         self._greeting_written = -1
         """The greeting that the journal has; likewise the status."""
@@ -168,7 +163,8 @@ class Sidecar:
         if self._serving != self.orders.serving:
             self._serving = self.orders.serving
             self.history.change_info(control=self._serving)
-        self._tell_status()
+        if self._board.due(time.monotonic()):
+            self.history.set_status(self._board.status(time.time(), self.attempt))
         self._keep_journal()
 
     def _take_rest(self) -> None:
@@ -182,7 +178,7 @@ class Sidecar:
     def _finish(self) -> None:
         self.orders.close()
         self.inbox.extend(self.owner.last_words())
-        self._status_at = -math.inf
+        self._board.hurry()
         self._turn(0.0)
         end = time.monotonic() + DRAIN
         try:
@@ -227,10 +223,7 @@ class Sidecar:
         elif isinstance(item, NewAttempt):
             self._start_attempt(item.attempt)
         else:
-            self._fields.update(item.fields)
-            self._status_dirty = True
-            if "state" in item.fields:
-                self._status_at = -math.inf
+            self._board.set(item.fields)
 
     def _take_event(self, event: Event) -> None:
         """No event is ever dropped; data that no frame can carry is."""
@@ -273,16 +266,13 @@ class Sidecar:
             metrics = self._announce(metrics)
         self._rows.append((step, number, when, metrics))
         self.last_step = step
-        self._epoch = None if math.isnan(number) else number
-        self._speed.append((when, step))
-        self._status_dirty = True
+        self._board.row(when, step, None if math.isnan(number) else number)
 
     def _start_attempt(self, attempt: int) -> None:
         self._flush_rows()
         self.attempt = attempt
         self.last_step = None
-        self._speed.clear()
-        self._status_dirty = True
+        self._board.new_attempt()
 
     def _announce(self, metrics: dict[str, float]) -> dict[str, float]:
         """Tell the names that are new, before the first row that uses them."""
@@ -296,7 +286,7 @@ class Sidecar:
                 continue
             weight = self._weights.get(name)
             kind: Kind = "watched" if weight is None else "trained"
-            specs.append(MetricSpec(messages.text(name), kind, weight))
+            specs.append(MetricSpec(text(name), kind, weight))
             self._known.add(name)
         if specs:
             self._note(messages.metrics(MetricsAnnounced(tuple(specs))))
@@ -309,7 +299,7 @@ class Sidecar:
     def _note(self, message: Message) -> None:
         self._flush_rows()
         # Read as a monitor will: a note that it would refuse must never be sent.
-        messages.read(unpack(pack(message)[HEADER.size :]))
+        parsing.read(unpack(pack(message)[HEADER.size :]))
         frame = self.history.notes.append(message, self.history.log.end)
         if self.journal is not None:
             self.journal.add_frame(frame)
@@ -359,37 +349,3 @@ class Sidecar:
                 f"the journal {journal.path} stopped ({journal.failure}); training goes on"
             )
         log.forget(None if journal.failure else journal.flushed_seq)
-
-    # ---- status ----
-
-    def _tell_status(self) -> None:
-        now = time.monotonic()
-        if self._status_dirty and now - self._status_at >= _STATUS_EVERY:
-            self._status_at = now
-            self._status_dirty = False
-            self.history.set_status(self._status())
-
-    def _status(self) -> Status:
-        speed = self._steps_per_second()
-        total, step = self.history.info.total_steps, self.last_step
-        eta = None
-        if speed and total is not None and step is not None:
-            eta = max(0.0, (total - step) / speed)
-        known: dict[str, Any] = {
-            "state": "training",
-            "step": step or 0,
-            "epoch": self._epoch,
-            "steps_per_second": speed,
-            "eta": eta,
-            "time": time.time(),
-            "attempt": self.attempt,
-        }
-        return Status(**(known | self._fields))
-
-    def _steps_per_second(self) -> float | None:
-        if len(self._speed) < 2:
-            return None
-        (first_time, first_step), (last_time, last_step) = self._speed[0], self._speed[-1]
-        if last_time <= first_time or last_step <= first_step:
-            return None
-        return (last_step - first_step) / (last_time - first_time)

@@ -17,7 +17,8 @@ from vlamon.sources.journal import JournalSource
 from vlamon.wire import block as blocks
 from vlamon.wire import messages
 from vlamon.wire.block import Block
-from vlamon.wire.journal import MAGIC, Journal, JournalError, Scanner, Sealed, Torn, scan, seal
+from vlamon.wire.journal import MAGIC, JournalError, Scanner, Sealed, Torn, scan, seal
+from vlamon.wire.journaling import Journal
 from vlamon.wire.protocol import pack, unpack
 
 HELLO = pack(messages.hello(RunInfo("run-1", "goal")))

@@ -27,7 +27,8 @@ from vlamon.records import (
     Snapshot,
     Status,
 )
-from vlamon.wire import messages
+from vlamon.wire import messages, parsing
+from vlamon.wire.plain import plain
 from vlamon.wire.protocol import VERSION, ProtocolError, pack, unpack
 
 SPECS = (MetricSpec("closs", "trained", 1.0), MetricSpec("acc_action_5", unit="%"))
@@ -56,7 +57,7 @@ RECORDS: list[tuple[Callable[[Any], dict[str, Any]], Record]] = [
 
 def sent(message: dict[str, Any]) -> Record | None:
     """The record that the other side reads."""
-    return messages.read(unpack(pack(message)[4:]))
+    return parsing.read(unpack(pack(message)[4:]))
 
 
 @pytest.mark.parametrize(("to_message", "record"), RECORDS)
@@ -75,7 +76,7 @@ def test_a_malformed_message_is_a_record_or_a_clean_error(kind: str, data: st.Da
 
 
 def test_a_message_of_a_later_version_is_passed_over() -> None:
-    assert messages.read({"t": "hologram", "depth": 3}) is None
+    assert parsing.read({"t": "hologram", "depth": 3}) is None
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ class Strange:
     ],
 )
 def test_what_a_script_hands_over_becomes_plain_and_bounded(value: Any, wanted: Any) -> None:
-    found = messages.plain(value)
+    found = plain(value)
     assert found == wanted
     pack({"t": "event", "data": found})
 
@@ -123,4 +124,4 @@ def test_what_a_script_hands_over_becomes_plain_and_bounded(value: Any, wanted: 
 def test_a_structure_that_holds_itself_ends() -> None:
     endless: list[Any] = []
     endless.append(endless)
-    pack({"t": "event", "data": messages.plain(endless)})
+    pack({"t": "event", "data": plain(endless)})

@@ -21,7 +21,7 @@ from vlamon.wire import messages, server
 from vlamon.wire.address import BoundSocket, connect
 from vlamon.wire.blocklog import BlockLog, NoteLog
 from vlamon.wire.history import History
-from vlamon.wire.journal import Journal
+from vlamon.wire.journaling import Journal
 from vlamon.wire.orders import OrderDesk
 from vlamon.wire.protocol import FrameReader, pack
 from vlamon.wire.server import Server
