@@ -9,11 +9,23 @@ from pathlib import Path
 import click
 
 from trainer.config import ConfigError, load, preset_names
+from trainer.data.pretokenized import RecordError
 from trainer.faults import KINDS, FaultError
 from trainer.loop import train
+from trainer.model.weights import WeightsError
 from trainer.run import Options, prepare
 from vlamon.emitter import EmitterError
 from vlamon.guard.durable import DurableError
+
+USERS_MISTAKES = (
+    ConfigError,
+    FaultError,
+    RecordError,
+    WeightsError,
+    EmitterError,
+    DurableError,
+)
+"""What is said in one sentence, with exit code 2."""
 
 
 def _induce_help() -> str:
@@ -76,7 +88,7 @@ def main(
             weights=weights,
         )
         run = prepare(config, options)
-    except (ConfigError, FaultError, EmitterError, DurableError) as error:
+    except USERS_MISTAKES as error:
         click.echo(f"trainer: {error}", err=True)
         sys.exit(2)
     with run:

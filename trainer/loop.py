@@ -151,15 +151,10 @@ def begin_epoch(run: Run, step: int) -> EpochLog:
 def end_epoch(run: Run, step: int, epoch_log: EpochLog) -> None:
     """One line in each log of epochs, and the validation."""
     tables = {"train": epoch_log.finish()}
-    for split in ("val_ind", "val_ood"):
-        if split in run.data and run.ranks.leads:
-            tables[split] = validate(
-                run.optimisation,
-                run.data[split],
-                run.config.loop.validation_samples,
-                run.config.loop.batch,
-                run.ranks.device,
-            )
+    for split, data in run.held_out.items():
+        if run.ranks.leads:
+            samples, batch = run.config.loop.validation_samples, run.config.loop.batch
+            tables[split] = validate(run.optimisation, data, samples, batch, run.ranks.device)
     run.ranks.barrier()
     if not run.ranks.leads:
         return

@@ -21,13 +21,16 @@ from torch import nn
 from trainer import distributed, examination
 from trainer.batch import Batch, collate
 from trainer.config import ConfigError, TrainConfig, as_tables
+from trainer.data.codebook import Codebook
 from trainer.data.dataset import TabletopData, load_or_fit_codebook
 from trainer.data.embedding import start_from_meaning
+from trainer.data.pretokenized import PretokenizedData
 from trainer.data.sampler import Sampler
 from trainer.distributed import Ranks, Reducer
 from trainer.faults import Faults
 from trainer.logs import run_logger
 from trainer.model.vla import VLA
+from trainer.model.weights import load_weights
 from trainer.objectives import Objectives
 from trainer.objectives.design import LossDesign
 from trainer.optimisation import Clipping, LearningRate, Optimisation, make_optimizer
@@ -74,8 +77,10 @@ class Run:
     learning_rate: LearningRate
     clipping: Clipping
     sampler: Sampler
-    data: dict[str, TabletopData]
-    """The splits by name: train, val_ind, val_ood."""
+    train: TabletopData | PretokenizedData
+    """What is trained on."""
+    held_out: dict[str, TabletopData]
+    """Validation splits by name; empty without validation."""
     faults: Faults
     guard: Guard
     reduce: Reducer
@@ -146,7 +151,7 @@ class Run:
         first, batches = self.sampler.cursor, []
         for _ in range(self.config.loop.accumulate):
             draw = self.sampler.draw()
-            batch = collate([self.data["train"].sample(i) for i in draw.sample_ids])
+            batch = collate([self.train.sample(i) for i in draw.sample_ids])
             batch = self.faults.corrupt(batch, draw.cursors)
             batch = self.optimisation.objectives.prepare(batch)
             batches.append(batch.to(self.ranks.device))
@@ -173,10 +178,11 @@ def prepare(config: TrainConfig, options: Options) -> Run:
     ranks.barrier()
     book = load_or_fit_codebook(config.data, book_path)
     model.show_codebook(torch.from_numpy(book.patches))
-    if config.data.informed_embedding:
+    if options.weights is not None:
+        load_weights(model, options.weights)
+    elif config.data.informed_embedding:
         start_from_meaning(model, book)
-    splits = ("train", "val_ind", "val_ood") if config.loop.validation_samples else ("train",)
-    data = {split: TabletopData(config.data, book, split) for split in splits}
+    train, held_out = training_data(config, book)
     optimisation = Optimisation(
         model,
         called,
@@ -185,9 +191,9 @@ def prepare(config: TrainConfig, options: Options) -> Run:
         bf16=config.loop.dtype == "bf16",
     )
     sampler = Sampler(
-        data["train"].frames,
+        train.frames,
         batch=config.loop.batch,
-        world_share=config.data.world_share,
+        world_share=0.0 if config.data.records else config.data.world_share,
         seed=options.seed,
         rank=ranks.rank,
         ranks=ranks.size,
@@ -205,7 +211,8 @@ def prepare(config: TrainConfig, options: Options) -> Run:
         learning_rate=learning_rate,
         clipping=clipping,
         sampler=sampler,
-        data=data,
+        train=train,
+        held_out=held_out,
         faults=faults,
         reduce=Reducer(ranks, metric_names(design)),
         logger=run_logger(options.run_dir, ranks.rank),
@@ -227,6 +234,18 @@ def prepare(config: TrainConfig, options: Options) -> Run:
         ),
     )
     return run
+
+
+def training_data(
+    config: TrainConfig, book: Codebook
+) -> tuple[TabletopData | PretokenizedData, dict[str, TabletopData]]:
+    """The tabletop and its two held-out splits, or the records that were asked for."""
+    if config.data.records:
+        path = Path(config.data.records)
+        return PretokenizedData(path, config.model.vocab), {}
+    splits = ("val_ind", "val_ood") if config.loop.validation_samples else ()
+    held_out = {split: TabletopData(config.data, book, split) for split in splits}
+    return TabletopData(config.data, book), held_out
 
 
 def guard_settings(config: TrainConfig) -> GuardSettings:

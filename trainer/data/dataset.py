@@ -48,6 +48,8 @@ class DataConfig:
     """Standard deviation by which the expert is knocked off course in every other episode."""
     informed_embedding: bool = True
     """Start the embeddings of image codes and bins from what they mean."""
+    records: str = ""
+    """Record file of pre-tokenised samples to train on instead of the tabletop."""
     seed: int = 0
     """Names the data set; the run's seed orders it."""
 
