@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -85,26 +86,41 @@ class Training:
         return loss
 
 
-def turn(training: Training, emitter: Emitter | None, first: int) -> list[float]:
-    """Seconds of each step of a turn."""
+def turn(training: Training, emitter: Emitter | None, first: int) -> tuple[list[float], float]:
+    """Seconds of each step of a turn, and the CPU seconds of the whole process over all of them."""
     took = []
+    used = time.process_time()
     for step in range(first, first + STEPS):
         start = time.perf_counter()
         loss = training.step()
         if emitter is not None:
             emitter.log(step, epoch=0.5, **(VALUES | {"closs": loss}))
         took.append(time.perf_counter() - start)
-    return took
+    return took, time.process_time() - used
 
 
-def pair(training: Training, emitter: Emitter, choose: random.Random) -> dict[str, float]:
-    """Mean seconds of a step by kind, without the slowest tenth: the scheduler's, not ours."""
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One pair's figures by kind: A logs, B and the null N do not."""
+
+    wall: dict[str, float]
+    """Mean seconds of a step, without the slowest tenth: the scheduler's, not ours."""
+    cpu: dict[str, float]
+    """CPU seconds of the process, sidecar included: a busy neighbour does not show in it."""
+
+
+def pair(training: Training, emitter: Emitter, choose: random.Random) -> Pair:
+    """All kinds, taking turns in random order."""
     took: dict[str, list[float]] = {kind: [] for kind in "ABN"}
+    cpu = dict.fromkeys("ABN", 0.0)
     for _ in range(ROUNDS):
         for kind in choose.sample("ABN", 3):
-            took[kind] += turn(training, emitter if kind == "A" else None, len(took["A"]))
+            times, used = turn(training, emitter if kind == "A" else None, len(took["A"]))
+            took[kind] += times
+            cpu[kind] += used
     keep = ROUNDS * STEPS * 9 // 10
-    return {kind: statistics.fmean(sorted(times)[:keep]) for kind, times in took.items()}
+    wall = {kind: statistics.fmean(sorted(times)[:keep]) for kind, times in took.items()}
+    return Pair(wall, cpu)
 
 
 @contextlib.contextmanager
@@ -126,19 +142,15 @@ def monitors(path: str, count: int, stopped: int) -> Iterator[None]:
             process.wait()
 
 
-def end_to_end(count: int, stopped: int) -> tuple[float, list[float], list[float]]:
-    """Milliseconds of a bare step, and the ratios A/B and null/B of each pair."""
+def end_to_end(count: int, stopped: int) -> list[Pair]:
+    """The pairs with that many monitors at the socket."""
     training = Training()
     choose = random.Random(1)
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "vla.sock")
         with Emitter(path, run_dir=folder) as emitter, monitors(path, count, stopped):
             pair(training, emitter, choose)
-            pairs = [pair(training, emitter, choose) for _ in range(PAIRS)]
-    bare = [each["B"] for each in pairs]
-    with_log = [each["A"] / each["B"] for each in pairs]
-    null = [each["N"] / each["B"] for each in pairs]
-    return 1000 * statistics.median(bare), with_log, null
+            return [pair(training, emitter, choose) for _ in range(PAIRS)]
 
 
 def interval(ratios: list[float]) -> str:
@@ -154,12 +166,20 @@ def main() -> None:
     print("| `Emitter.log`, 12 floats | median | 99 % | an empty call |")
     print("|---|---|---|---|")
     print(f"| µs | {middle:.2f} | {late:.2f} | {empty:.2f} |\n")
-    print("| monitors | bare step | with/without log | null |")
-    print("|---|---|---|---|")
+    print(
+        "| monitors | bare step | wall, with/without | wall, null | CPU, with/without | CPU, null |"
+    )
+    print("|---|---|---|---|---|---|")
     for count, stopped in ((0, 0), (1, 0), (4, 0), (4, 1)):
-        bare, with_log, null = end_to_end(count, stopped)
+        pairs = end_to_end(count, stopped)
         name = f"{count}, one of them stopped" if stopped else str(count)
-        print(f"| {name} | {bare:.2f} ms | {interval(with_log)} | {interval(null)} |", flush=True)
+        bare = 1000 * statistics.median(each.wall["B"] for each in pairs)
+        cells = [
+            interval([figures[kind] / figures["B"] for figures in table])
+            for table in ([each.wall for each in pairs], [each.cpu for each in pairs])
+            for kind in "AN"
+        ]
+        print(f"| {name} | {bare:.2f} ms | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
