@@ -28,6 +28,8 @@ class Checkpoints:
         self._reporter = reporter
         self.newest: Written | None = None
         """Last checkpoint that this process wrote or loaded."""
+        self.begun: int | None = None
+        """Step of the last write that was begun; unlike `newest`, every rank knows it."""
 
     @property
     def busy(self) -> bool:
@@ -43,6 +45,7 @@ class Checkpoints:
             return
         if self._writer.busy:
             self._writer.wait()
+        self.begun = step
         if agreement.rank() != 0:
             return
         self._staging.fill(state)

@@ -203,8 +203,7 @@ class Guard:
     def checkpoint(self, step: int) -> None:
         """Write a checkpoint behind a finished step, unless there is one; `close` waits for it."""
         self.checkpoints.close()
-        newest = self.checkpoints.newest
-        if newest is None or newest.step != step:
+        if self.checkpoints.begun != step:
             self.checkpoints.save(step, self.state.capture(), self._meta(), None)
 
     def close(self) -> None:
