@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("vlamon.commands.demo", "Watch a small training here explode and recover."),
     "tail": ("vlamon.commands.tail", "Watch a training through its log files."),
     "analyze": ("vlamon.commands.analyze", "Write a report on a run from its logs."),
+    "diff": ("vlamon.commands.diff", "Say where two runs part, and which term first."),
     "status": ("vlamon.commands.status", "Say in a line what a training does right now."),
     "ctl": ("vlamon.commands.ctl", "Order a checkpoint, a rollback, a pause and more."),
     "relay": ("vlamon.commands.relay", "Carry a training's socket over stdin and stdout."),

@@ -8,7 +8,7 @@ running-average log printed at each epoch's end, and the epoch lines of `log_tra
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -50,6 +50,8 @@ class Series:
     """Last iteration of each interval, −1 for other grains."""
     attempt: Ints
     """Attempt of each."""
+    bound: Floats
+    """Largest possible error of each: 0 but for recovered means."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -165,7 +167,7 @@ def gather(
     taken = _Taken()
     for record in records:
         taken.take(record)
-    fine = taken.batches.series() or taken.intervals.series()
+    fine = taken.batches.series() or taken.bounded_intervals()
     lines = taken.splits.pop("train", _Rows("epoch")).series()
     reduced = taken.printed.ends() or (_means(fine) if taken.batches.blocks else {})
     names = tuple(dict.fromkeys([*fine, *reduced, *lines]))
@@ -238,7 +240,8 @@ class _Rows:
         values, step, epoch, first, last, attempts = (
             np.concatenate(column) for column in zip(*parts, strict=True)
         )
-        return Series(name, self.grain, values, step, epoch, first, last, attempts)
+        bound = np.zeros(len(values))
+        return Series(name, self.grain, values, step, epoch, first, last, attempts, bound)
 
     def ends(self) -> dict[str, Series]:
         """Each metric's last value of each epoch (of its last attempt)."""
@@ -258,6 +261,7 @@ class _Taken:
         self.batches = _Rows("batch")
         self.intervals = _Rows("interval")
         self.printed = _Rows("interval")
+        self.bounds = _Rows("interval")
         self.splits: dict[str, _Rows] = {}
         self.weights: dict[str, float] = {}
         self.not_inverted: dict[str, None] = {}
@@ -290,7 +294,16 @@ class _Taken:
         columns = {**block.metrics, **single}
         self.intervals.add(columns, step, epoch, block.attempt, block.first, block.last)
         self.printed.add(averages, step, epoch, block.attempt, block.first, block.last)
+        self.bounds.add(block.bound, step, epoch, block.attempt, block.first, block.last)
         self.not_inverted.update(dict.fromkeys(block.not_inverted))
+
+    def bounded_intervals(self) -> dict[str, Series]:
+        """Interval means with the bounds of those that were recovered."""
+        bounds = self.bounds.series()
+        return {
+            name: replace(series, bound=bounds[name].values) if name in bounds else series
+            for name, series in self.intervals.series().items()
+        }
 
     def _take_epochs(self, block: EpochBlock) -> None:
         rows = self.splits.setdefault(block.split, _Rows("epoch"))
@@ -317,7 +330,15 @@ def _means(fine: Mapping[str, Series]) -> dict[str, Series]:
         values = np.array([np.mean(series.values[whole == epoch]) for epoch in epochs])
         picked = _pick(series, rows, "epoch")
         out[name] = Series(
-            name, "epoch", values, picked.step, epochs, picked.first, picked.last, picked.attempt
+            name,
+            "epoch",
+            values,
+            picked.step,
+            epochs,
+            picked.first,
+            picked.last,
+            picked.attempt,
+            picked.bound,
         )
     return out
 
@@ -332,6 +353,7 @@ def _pick(series: Series, rows: Ints, grain: Grain) -> Series:
         series.first[rows],
         series.last[rows],
         series.attempt[rows],
+        series.bound[rows],
     )
 
 

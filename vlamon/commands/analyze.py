@@ -68,13 +68,14 @@ def command(
 ) -> int:
     """Write what the logs of a run tell: epochs, anomalies, shares, convergence, likely causes.
 
-    Several files are one run. The exit code makes it usable in scripts.
+    Several files are one run; a run's directory or its journal will do. The exit code makes it
+    usable in scripts.
     """
     from vlamon.analysis.evidence import Settings, gather
     from vlamon.report import SourceNote, compile_report
-    from vlamon.sources.drained import drained
+    from vlamon.sources.runs import drained_file, run_files
 
-    logs = [drained(path, log_format) for path in files]
+    logs = [drained_file(path, log_format) for given in files for path in run_files(given)]
     settings = Settings(weights=weights, vocab=vocab, clip=clip_grad)
     evidence = gather(
         (record for log in logs for record in log.records),

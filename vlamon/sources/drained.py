@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vlamon.analysis.evidence import KeyOrder
-from vlamon.records import Record
-from vlamon.sources import SourceError
+from vlamon.records import Link, Record
+from vlamon.sources import Source, SourceError
 from vlamon.sources.formats import UnknownLines
 from vlamon.sources.logfile import LogFile
 
@@ -46,6 +46,20 @@ def drained(path: str, format_name: str | None = None) -> Drained:
         source.close()
     name = source.format.name if source.format is not None else ""
     return Drained(path, name, tuple(records), source.unknown, tuple(_orders(path, name, source)))
+
+
+def drained_source(path: str, name: str, source: Source) -> Drained:
+    """Read any source to its end."""
+    records: list[Record] = []
+    try:
+        while not source.finished:
+            records += source.read(1.0)
+    finally:
+        source.close()
+    failed = [r for r in records if isinstance(r, Link) and r.state == "failed"]
+    if failed:
+        raise SourceError(failed[0].text)
+    return Drained(path, name, tuple(records), UnknownLines())
 
 
 def _orders(path: str, name: str, source: LogFile) -> Iterable[KeyOrder]:

@@ -1,0 +1,53 @@
+"""`vlamon diff RUN_A RUN_B`: where two runs part, and which term first."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+EXIT_CODES = "Exit code: 0 the same, 1 they part, 2 for a mistake in the call."
+
+
+@click.command(epilog=EXIT_CODES)
+@click.argument("run_a")
+@click.argument("run_b")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@click.option("--plain", is_flag=True, help="A table (what is written anyway).")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    default=1e-9,
+    show_default=True,
+    help="Relative difference up to which two values are the same.",
+)
+@click.option("--log-format", metavar="NAME", help="Force the format of the logs.")
+def command(
+    run_a: str,
+    run_b: str,
+    as_json: bool,
+    plain: bool,
+    tolerance: float,
+    log_format: str | None,
+) -> int:
+    """Align two runs by step (or epoch) and say where they part, which term first.
+
+    A run is a log, several logs joined by commas, a journal (run.vlaj), or a run's directory.
+    """
+    from vlamon.analysis.evidence import gather
+    from vlamon.analysis.parting import compare
+    from vlamon.report.difference import difference_json, difference_text
+    from vlamon.sources.runs import drained_file, run_files
+
+    runs = [
+        gather(
+            record for path in run_files(given) for record in drained_file(path, log_format).records
+        )
+        for given in (run_a, run_b)
+    ]
+    comparison = compare(runs[0], runs[1], tolerance)
+    text = (difference_json if as_json and not plain else difference_text)(
+        (run_a, run_b), comparison
+    )
+    sys.stdout.write(text)
+    return 0 if comparison.first is None else 1

@@ -1,0 +1,112 @@
+"""The report of `vlamon diff`: where two runs part, as text or as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from vlamon.analysis.parting import Comparison, Parting
+from vlamon.tui.numbers import number
+
+_SHOWN = 24
+
+
+def difference_text(names: tuple[str, str], comparison: Comparison) -> str:
+    """A table, the earliest parting first."""
+    return "\n".join(_lines(names, comparison)) + "\n"
+
+
+def difference_json(names: tuple[str, str], comparison: Comparison) -> str:
+    """One object; non-finite numbers are the strings "nan", "inf" and "-inf"."""
+    first = comparison.first
+    whole = {
+        "kind": "diff",
+        "a": names[0],
+        "b": names[1],
+        "same": first is None,
+        "first": None if first is None else _object(first),
+        "metrics": [_object(parting) for parting in comparison.partings],
+        "only_a": list(comparison.only_left),
+        "only_b": list(comparison.only_right),
+        "weights": [
+            {"metric": name, "a": left, "b": right} for name, left, right in comparison.weights
+        ],
+    }
+    return orjson.dumps(whole, option=orjson.OPT_INDENT_2).decode() + "\n"
+
+
+def _lines(names: tuple[str, str], comparison: Comparison) -> Iterator[str]:
+    first = comparison.first
+    yield f"A {names[0]}"
+    yield f"B {names[1]}"
+    yield ""
+    if not comparison.partings:
+        yield "The two have no metric with a common step or epoch."
+    elif first is None:
+        most = max(parting.compared for parting in comparison.partings)
+        yield f"The same: {len(comparison.partings)} metrics over {most} common places."
+    else:
+        yield (
+            f"They part at {first.first}, {first.metric} first: "
+            f"{_exact(first.left)} | {_exact(first.right)}"
+        )
+    for name, left, right in comparison.weights:
+        yield f"Weight of {name}: {left} | {right}"
+    if comparison.partings:
+        yield ""
+        yield from _table(comparison)
+    for side, only in (("A", comparison.only_left), ("B", comparison.only_right)):
+        if only:
+            yield f"Only in {side}: {', '.join(only)}"
+
+
+def _table(comparison: Comparison) -> Iterator[str]:
+    rows = [("metric", "differs from", "A", "B", "clearly apart from", "last A", "last B")]
+    for parting in comparison.partings[:_SHOWN]:
+        rows.append(
+            (
+                parting.metric,
+                parting.first or "–",
+                number(parting.left) if parting.differs else "",
+                number(parting.right) if parting.differs else "",
+                parting.apart or "–",
+                number(parting.last_left),
+                number(parting.last_right),
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        yield "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+    more = len(comparison.partings) - _SHOWN
+    if more > 0:
+        yield f"… and {more} more"
+
+
+def _exact(value: float) -> str:
+    return number(value) if not math.isfinite(value) else repr(value)
+
+
+def _object(parting: Parting) -> dict[str, Any]:
+    return {
+        "metric": parting.metric,
+        "grain": parting.grain,
+        "compared": parting.compared,
+        "differs": parting.differs,
+        "where": parting.first,
+        "step": parting.key if parting.differs and parting.grain != "epoch" else None,
+        "epoch": parting.key if parting.differs and parting.grain == "epoch" else None,
+        "a": _number(parting.left) if parting.differs else None,
+        "b": _number(parting.right) if parting.differs else None,
+        "apart": parting.apart,
+        "last_a": _number(parting.last_left),
+        "last_b": _number(parting.last_right),
+    }
+
+
+def _number(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
