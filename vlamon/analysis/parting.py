@@ -21,8 +21,8 @@ APART = 0.05
 """A relative difference above this, over a stretch, is more than noise."""
 _STRETCH = 16
 CLOCKS = frozenset(
-    ("time", "data", "samples/sec", "samples_per_second", "tokens_per_second", "updt_s", "data_s")
-    + ("step_time", "step_avg", "train_time", "max_memory")
+    {"time", "data", "samples/sec", "samples_per_second", "tokens_per_second", "updt_s", "data_s"}
+    | {"step_time", "step_avg", "train_time", "max_memory"}
 )
 """Metrics that no two runs share: they part at once and say nothing."""
 

@@ -5,8 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from vlamon.records import Command, Link, Record, RunInfo
+from vlamon.records import (
+    Backfill,
+    BatchBlock,
+    Command,
+    EpochBlock,
+    EpochRow,
+    IntervalBlock,
+    Link,
+    Record,
+    RunInfo,
+)
 from vlamon.sources import Source, SourceError
+from vlamon.sources.attempts import AttemptsOfEpochs
 from vlamon.sources.logfile import LogFile
 from vlamon.sources.newest_first import NewestFirst, long_log
 
@@ -21,12 +32,20 @@ def opened(
     return LogFile(path, follow=follow, format_name=format_name)
 
 
+def _has_rows(records: Sequence[Record]) -> bool:
+    return any(not isinstance(record, Link) for record in records)
+
+
 class Together:
     """Reads each source in turn; ends when all have."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = list(sources)
         self._info: RunInfo | None = None
+        self._attempts = AttemptsOfEpochs()
+        self._behind = set(range(len(self._sources)))
+        """Sources that have not caught up with their files yet."""
+        self._held: list[EpochBlock | EpochRow] = []
 
     @property
     def finished(self) -> bool:
@@ -35,16 +54,39 @@ class Together:
 
     def read(self, timeout: float) -> Sequence[Record]:
         """What has come from any of them."""
-        going = [source for source in self._sources if not source.finished]
         records: list[Record] = []
-        for source in going:
+        going = [(n, source) for n, source in enumerate(self._sources) if not source.finished]
+        for number, source in going:
             # While one of them still has much to say, nobody waits for another.
             came = source.read(0.0 if records else timeout / len(going))
+            if source.finished or not _has_rows(came):
+                self._behind.discard(number)
             records += [record for one in came if (record := self._merged(one)) is not None]
+        records += self._epoch_lines(records)
         if not self.finished:
             ended = [r for r in records if isinstance(r, Link) and r.state == "ended"]
             records = [r for r in records if r not in ended]
         return records
+
+    def _epoch_lines(self, records: list[Record]) -> list[EpochBlock | EpochRow]:
+        """Epoch lines with the attempts of their batches, once the batch logs are read.
+
+        Takes them out of `records`.
+        """
+        for record in records:
+            if isinstance(record, BatchBlock | IntervalBlock):
+                self._attempts.see(record)
+            elif isinstance(record, Backfill):
+                for row in record.records:
+                    if isinstance(row, BatchBlock | IntervalBlock):
+                        self._attempts.see(row)
+            elif isinstance(record, EpochBlock | EpochRow):
+                self._held.append(record)
+        records[:] = [r for r in records if not isinstance(r, EpochBlock | EpochRow)]
+        if self._behind:
+            return []
+        held, self._held = self._held, []
+        return self._attempts.deal(held)
 
     def _merged(self, record: Record) -> Record | None:
         """One card for the run: the first file names it, a later one adds what that left open."""

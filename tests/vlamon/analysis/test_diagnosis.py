@@ -16,8 +16,8 @@ from vlamon.records import BatchBlock, Column, EpochBlock, IntervalBlock, Record
 
 Values = Mapping[str, Sequence[float]]
 
-SEED_CLOSS = (3.26, 4.06, 2.49, 2.14, 4.04, 2.52, 2.14, 95.19, 4.21, 2.13, 37.74, 4.01)
-SEED_LOSS_CT = (0.085, 0.612, 0.052, 0.779, 0.616, 0.04, 0.819, 0.069, 0.066, 0.824, 0.063, 0.62)
+TWELVE_CLOSS = (3.26, 4.06, 2.49, 2.14, 4.04, 2.52, 2.14, 95.19, 4.21, 2.13, 37.74, 4.01)
+TWELVE_LOSS_CT = (0.085, 0.612, 0.052, 0.779, 0.616, 0.04, 0.819, 0.069, 0.066, 0.824, 0.063, 0.62)
 
 
 def epochs(split: str = "train", **metrics: Sequence[float]) -> EpochBlock:
@@ -80,8 +80,8 @@ def found(records: Sequence[Record], name: str) -> Diagnosis:
 
 
 class TestExplosion:
-    def test_both_epochs_of_the_seed_are_named_as_explosions(self) -> None:
-        lines = epochs(closs=SEED_CLOSS, loss_ct=SEED_LOSS_CT)
+    def test_both_of_twelve_epochs_are_named_as_explosions(self) -> None:
+        lines = epochs(closs=TWELVE_CLOSS, loss_ct=TWELVE_LOSS_CT)
         named = [(a.value, a.level) for a in anomalies(evidence(lines)) if a.metric == "closs"]
         assert named == [(95.19, "explode"), (37.74, "explode")]
         said = found([lines], "closs-explosion")
@@ -90,7 +90,7 @@ class TestExplosion:
         assert "epoch 10: 37.74" in said.evidence
 
     def test_levels_that_swing_below_two_and_a_half_are_no_explosion(self) -> None:
-        calm = [v for v in SEED_CLOSS if v < 10]
+        calm = [v for v in TWELVE_CLOSS if v < 10]
         assert "closs-explosion" not in ids(epochs(closs=calm))
 
     @pytest.mark.parametrize(("factor", "fires"), [(2.6, True), (2.3, False)])
@@ -157,9 +157,9 @@ class TestAveraging:
         assert "meter-order-changed" not in ids(lines, orders=[before, grown])
 
     def test_two_levels_of_loss_ct_are_seen(self) -> None:
-        lines = epochs(closs=SEED_CLOSS, loss_ct=SEED_LOSS_CT)
+        lines = epochs(closs=TWELVE_CLOSS, loss_ct=TWELVE_LOSS_CT)
         assert "1, 3, 4, 6, 9, 11" in found([lines], "alternating-levels").evidence
-        falling = epochs(closs=SEED_CLOSS, loss_ct=np.geomspace(0.8, 0.04, 12))
+        falling = epochs(closs=TWELVE_CLOSS, loss_ct=np.geomspace(0.8, 0.04, 12))
         assert "alternating-levels" not in ids(falling)
 
 
@@ -310,7 +310,7 @@ def test_a_healthy_run_gets_no_warning() -> None:
 
 def test_every_diagnosis_is_worded_in_both_languages_with_the_same_facts() -> None:
     assert set(english.WORDS) == set(chinese.WORDS)
-    lines = epochs(closs=SEED_CLOSS, loss_ct=SEED_LOSS_CT, l1_loss_action_5=[0.94] * 12)
+    lines = epochs(closs=TWELVE_CLOSS, loss_ct=TWELVE_LOSS_CT, l1_loss_action_5=[0.94] * 12)
     spoken = {lang: diagnose(evidence(lines), lang=lang) for lang in ("en", "zh")}
     assert [d.id for d in spoken["en"]] == [d.id for d in spoken["zh"]]
     assert "95.19" in spoken["zh"][0].evidence

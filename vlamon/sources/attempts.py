@@ -1,0 +1,89 @@
+"""Which attempt an epoch line belongs to, told by the batch log beside it.
+
+A run that died in the middle of an epoch and was resumed writes one line for that epoch; only the
+batch log shows that there were two attempts at it. Lines of an epoch are dealt to the attempts that
+have batches of it, the last line to the last of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlamon.records import BatchBlock, Column, EpochBlock, EpochRow, IntervalBlock
+
+EpochRecord = EpochBlock | EpochRow
+
+
+class AttemptsOfEpochs:
+    """Remembers which attempts have batches of which epoch."""
+
+    def __init__(self) -> None:
+        self._attempts: dict[int, list[int]] = {}
+        self._told: Counter[tuple[str, int]] = Counter()
+
+    def see(self, block: BatchBlock | IntervalBlock) -> None:
+        """Note the epochs of these rows."""
+        epochs = np.asarray(block.epoch, np.float64)
+        for epoch in np.unique(np.floor(epochs[np.isfinite(epochs)])).astype(int).tolist():
+            known = self._attempts.setdefault(epoch, [])
+            if block.attempt not in known:
+                known.append(block.attempt)
+
+    def deal(self, records: Sequence[EpochRecord]) -> list[EpochRecord]:
+        """Give each line its attempt; a block is cut where the attempt changes."""
+        coming: Counter[tuple[str, int]] = Counter()
+        for record in records:
+            coming.update((record.split, epoch) for epoch in _epochs(record))
+        coming.update(self._told)
+        dealt: list[EpochRecord] = []
+        for record in records:
+            attempts = [self._attempt(record, epoch, coming) for epoch in _epochs(record)]
+            if isinstance(record, EpochRow):
+                dealt.append(replace(record, attempt=attempts[0]))
+            else:
+                dealt += _cut(record, np.array(attempts))
+        return dealt
+
+    def _attempt(self, record: EpochRecord, epoch: int, coming: Counter[tuple[str, int]]) -> int:
+        key = (record.split, epoch)
+        turn = self._told[key]
+        self._told[key] += 1
+        known = self._attempts.get(epoch)
+        if not known:
+            return record.attempt
+        return known[max(0, min(len(known) - 1, len(known) - coming[key] + turn))]
+
+
+def _epochs(record: EpochRecord) -> list[int]:
+    values = np.atleast_1d(np.asarray(record.epoch, np.float64))
+    whole: list[int] = np.where(np.isfinite(values), np.floor(values), -1).astype(int).tolist()
+    return whole
+
+
+def _cut(block: EpochBlock, attempts: NDArray[np.int64]) -> list[EpochRecord]:
+    edges = [0, *(np.flatnonzero(np.diff(attempts)) + 1).tolist(), len(attempts)]
+    parts: list[EpochRecord] = []
+    for first, end in pairwise(edges):
+        cut = slice(first, end)
+        columns = {
+            name: Column(c.values[cut], None if c.present is None else c.present[cut])
+            for name, c in block.columns.items()
+            if c.present is None or c.present[cut].any()
+        }
+        parts.append(
+            replace(
+                block,
+                epoch=block.epoch[cut],
+                columns=columns,
+                attempt=int(attempts[first]),
+                step=None if block.step is None else block.step[cut],
+                time=None if block.time is None else block.time[cut],
+            )
+        )
+    return parts
