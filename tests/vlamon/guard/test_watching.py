@@ -80,9 +80,6 @@ def test_ctl_rollback_answers_with_what_was_done(training) -> None:  # type: ign
     assert done.returncode == 0, done.stderr
     assert "step" in done.stdout
     assert "seconds" in done.stdout
-    refused = vlamon("ctl", "--socket", socket, "rollback", "--to", "0")
-    assert refused.returncode == 1
-    assert "no snapshot at or before step 0" in refused.stdout + refused.stderr
     stopped = vlamon("ctl", "--socket", socket, "stop")
     assert stopped.returncode == 0, stopped.stderr
     out, _ = process.communicate(timeout=20)
