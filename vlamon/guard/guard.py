@@ -375,15 +375,18 @@ class Guard:
 
         def restore() -> None:
             self.state.restore(state)
+            self.skips.pass_over()
 
         restore()
         finding = None
+        examined = time.monotonic()
         if explosion is not None and self._in_doubt(slot_step, step):
             finding = self._explain(explosion, slot_step, restore)
+        autopsy = time.monotonic() - examined
         data = data or self.settings.data
         skipped = None
         if data == "skip":
-            skipped = self.skips.jump(self.settings.margin if explosion else 0)
+            skipped = self.skips.jump(self.policy.margin if explosion else 0)
         else:
             self.skips.forget()
         self.ring.forget_after(slot_step)
@@ -395,12 +398,13 @@ class Guard:
         self._episode = None
         if explosion is not None:
             self._recovers_at = self.policy.ticks + self.settings.cooldown + 1
-        seconds = time.monotonic() - begun
+        seconds = time.monotonic() - begun - autopsy
         self._rolled = {
             "from": step,
             "step": slot_step,
             "where": where,
             "seconds": round(seconds, 4),
+            "autopsy_seconds": round(autopsy, 4),
             "data": data,
             "skipped": skipped,
             "attempt": self.policy.attempt,
@@ -453,7 +457,7 @@ class Guard:
                     self._weights_now(),
                     restore,
                     self.probe,
-                    self.replay,
+                    self._replay_step if self.replay else None,
                     self.settings.autopsy_steps,
                 )
             )
@@ -477,6 +481,13 @@ class Guard:
             samples=samples[:64],
         )
         return finding
+
+    def _replay_step(self, step: int) -> Mapping[str, float]:
+        """A step once more; where samples were skipped the first time, they are skipped again."""
+        assert self.replay is not None
+        values = self.replay(step)
+        self.skips.pass_over()
+        return values
 
     # ---- orders ----
 

@@ -29,8 +29,8 @@ class GuardSettings:
     """Quiet steps beyond the detector's latency before a snapshot is trusted."""
     data: DataChoice = "skip"
     """Whether samples between the snapshot and the spike are skipped or trained on once more."""
-    margin: int = 4
-    """Batches skipped beyond the spike."""
+    margin: int = 16
+    """Batches skipped beyond the spike; four times as many if that was not enough."""
     cooldown: int = 100
     """An explosion within so many steps after a rollback is the same trouble: go a slot older."""
     budget: int = 3
@@ -124,6 +124,11 @@ class Policy:
     def budget_left(self) -> int:
         """Automatic rollbacks that are left."""
         return max(0, self.settings.budget - len(self.spent))
+
+    @property
+    def margin(self) -> int:
+        """Batches to skip beyond the spike: trouble that came back at once is a longer stretch."""
+        return self.settings.margin * (4 if self.cooling else 1)
 
     @property
     def cooling(self) -> bool:
