@@ -46,6 +46,8 @@ class SpikeRules:
 
     window: int = 128
     """Accepted points that make the baseline."""
+    short_window: int = 32
+    """Accepted points of the short median, which follows a steep fall."""
     active_after: int = 32
     """Accepted points from which on all rules speak."""
     early_after: int = 8
@@ -69,6 +71,9 @@ class SpikeRules:
     crowd_ratio: float = 2.5
     """8 of the last 12 above this explode."""
     crowd_z: float = 4.0
+    stay_ratio: float = 2.2
+    """11 of the last 12 above this explode, though each alone is within the noise."""
+    stay_z: float = 2.0
     slow_block: int = 16
     """Points in one mean of the slow rule; 0 switches that rule off."""
     slow_history: int = 64
@@ -85,7 +90,13 @@ class SpikeRules:
     def for_epochs(cls) -> SpikeRules:
         """Rules for one value an epoch: few points, and each is an average already."""
         return cls(
-            window=32, active_after=4, early_after=4, one_ratio=2.5, slow_block=0, readmit_after=8
+            window=32,
+            short_window=16,
+            active_after=4,
+            early_after=4,
+            one_ratio=2.5,
+            slow_block=0,
+            readmit_after=8,
         )
 
     @classmethod
@@ -95,6 +106,54 @@ class SpikeRules:
         Averaging has divided a spike by the length of the interval, so ×2.5 is an explosion.
         """
         return cls(window=64, active_after=8, early_after=8, one_ratio=2.5, slow_block=8)
+
+
+class _Ranked:
+    """A sliding window kept in order of size: median at once, MAD by a walk of a place or two."""
+
+    __slots__ = ("order", "ranked", "size", "start")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.order: deque[float] = deque()
+        self.ranked: list[float] = []
+        self.start = 0
+        """Where the half that is nearest to the median began last time."""
+
+    def push(self, y: float) -> None:
+        self.order.append(y)
+        insort(self.ranked, y)
+        if len(self.order) > self.size:
+            del self.ranked[bisect_left(self.ranked, self.order.popleft())]
+
+    def median(self) -> float:
+        ranked = self.ranked
+        half = len(ranked) >> 1
+        return ranked[half] if len(ranked) & 1 else 0.5 * (ranked[half - 1] + ranked[half])
+
+    def spread(self, middle: float) -> float:
+        """Standard deviation as the MAD tells it, or the upper tail where that is wider.
+
+        Batches of two kinds (policy and world-model rows) are no outliers of one kind, so the tail
+        of what was accepted counts; alarms are not in it.
+        """
+        ranked = self.ranked
+        count = len(ranked)
+        half, start = count >> 1, self.start
+        last = count - half - 1
+        # The MAD is half of the shortest stretch around the median that holds half of the points.
+        # Its start moves by a place or two a point, so walking from the last one is O(1).
+        if start > last:
+            start = last
+        while start < last and middle - ranked[start] > ranked[start + half] - middle:
+            start += 1
+        while start > 0 and ranked[start - 1 + half] - middle >= middle - ranked[start - 1]:
+            start -= 1
+        self.start = start
+        mad = max(middle - ranked[start], ranked[start + half] - middle)
+        if start > 0:
+            mad = min(mad, max(middle - ranked[start - 1], ranked[start - 1 + half] - middle))
+        return max(MAD_TO_SIGMA * mad, (ranked[int(0.95 * (count - 1))] - middle) / 1.645)
 
 
 class SpikeDetector:
@@ -109,6 +168,7 @@ class SpikeDetector:
         self._pair = math.log(rule.pair_ratio)
         self._triple = math.log(rule.triple_ratio)
         self._crowd = math.log(rule.crowd_ratio)
+        self._stay = math.log(rule.stay_ratio)
         self._slow = math.log(rule.slow_ratio)
         self._readmit = math.log(rule.readmit_ratio)
         self.reset()
@@ -119,13 +179,12 @@ class SpikeDetector:
         self._clear()
 
     def _clear(self) -> None:
-        self._order: deque[float] = deque()
-        self._sorted: list[float] = []
+        self._long = _Ranked(self.rules.window)
+        self._short = _Ranked(self.rules.short_window)
+        self._distances = _Ranked(self.rules.window)
         self._median = math.nan
         self._scale = math.nan
-        self._start = 0
-        """Where the half of the window that is nearest to the median began last time."""
-        self._pairs = self._triples = self._crowds = 0
+        self._pairs = self._triples = self._crowds = self._stays = 0
         """Shift registers, the newest point in the lowest bit."""
         self._held: list[float] = []
         self._calm = 0
@@ -142,7 +201,7 @@ class SpikeDetector:
     @property
     def active(self) -> bool:
         """Whether the baseline is long enough for every rule to speak."""
-        return len(self._sorted) >= self.rules.active_after
+        return len(self._long.order) >= self.rules.active_after
 
     @property
     def latency(self) -> int:
@@ -152,7 +211,7 @@ class SpikeDetector:
 
     def band(self) -> tuple[float, float, float] | None:
         """Median, and the values from which on one batch warns and explodes; None if too early."""
-        if len(self._sorted) < self.rules.early_after:
+        if len(self._long.order) < self.rules.early_after:
             return None
         rule, middle, scale = self.rules, self._median, self._scale
         warn = min(self._warn, rule.warn_z * scale)
@@ -175,12 +234,13 @@ class SpikeDetector:
             self._pairs = (self._pairs << 1 | 1) & 0b111
             self._triples = (self._triples << 1 | 1) & 0b111
             self._crowds = (self._crowds << 1 | 1) & 0xFFF
+            self._stays = (self._stays << 1 | 1) & 0xFFF
             return Verdict("explode", math.inf, math.inf, f"{value} is not finite")
         if value < 0.0 and not self._linear:
             self._clear()  # a loss that may be negative has no logarithm: measure it as it is
             self._linear = True
         y = value if self._linear else math.log(value if value > TINY else TINY)
-        known = len(self._sorted)
+        known = len(self._long.order)
         rule = self.rules
         if known < rule.early_after:
             self._accept(y)
@@ -221,7 +281,8 @@ class SpikeDetector:
         self._pairs = (self._pairs << 1 | (rise > self._pair and z > rule.pair_z)) & 0b111
         self._triples = (self._triples << 1 | (rise > self._triple and z > rule.triple_z)) & 0b111
         self._crowds = (self._crowds << 1 | (rise > self._crowd and z > rule.crowd_z)) & 0xFFF
-        if rise <= self._warn and z <= rule.warn_z and not self._crowds:
+        self._stays = (self._stays << 1 | (rise > self._stay and z > rule.stay_z)) & 0xFFF
+        if rise <= self._warn and z <= rule.warn_z and not self._crowds and not self._stays & 1:
             return "ok", ""
         if rise > self._one and z > rule.one_z:
             return "explode", f"×{_short(rise)} in one batch"
@@ -234,6 +295,8 @@ class SpikeDetector:
                 return "explode", f"3 batches running above ×{rule.triple_ratio:g}"
             if self._crowds & 1 and self._crowds.bit_count() >= 8:
                 return "explode", f"8 of 12 batches above ×{rule.crowd_ratio:g}"
+            if self._stays & 1 and self._stays.bit_count() >= 11:
+                return "explode", f"11 of 12 batches above ×{rule.stay_ratio:g}"
             if rise > self._warn:
                 return "warn", f"×{_short(rise)} above the median"
             if z > rule.warn_z:
@@ -248,6 +311,11 @@ class SpikeDetector:
         self._slow_sum, self._slow_count = 0.0, 0
         means.append(mean)
         self._diverging = self._diverging + 1 if self._rises(mean) else 0
+        if self._diverging > rule.readmit_after // rule.slow_block + 4:
+            # Said long enough: where it is now is where it is, and only a further rise is news.
+            self._diverging = 0
+            while len(means) > 4:
+                means.popleft()
 
     def _rises(self, mean: float) -> bool:
         rule, means = self.rules, list(self._means)
@@ -293,47 +361,40 @@ class SpikeDetector:
         self._calm = self._among = 0
 
     def _accept(self, y: float) -> None:
-        order, ranked = self._order, self._sorted
-        order.append(y)
-        insort(ranked, y)
-        if len(order) > self.rules.window:
-            del ranked[bisect_left(ranked, order.popleft())]
-        count = len(ranked)
-        half = count >> 1
-        middle = ranked[half] if count & 1 else 0.5 * (ranked[half - 1] + ranked[half])
+        """Into the baseline: the long median, or the short one where the loss falls steeply.
+
+        The scale is that of the distances from it, so a fall does not pass for noise.
+        """
+        known = len(self._long.order)
+        distance = y - self._median if known else 0.0
+        self._long.push(y)
+        self._short.push(y)
+        self._distances.push(distance)
+        self._measure()
+
+    def _measure(self) -> None:
+        if not self._long.order:
+            return
+        middle, recent = self._long.median(), self._short.ranked
+        if recent[(3 * len(recent)) >> 2] < middle:  # three quarters of them: it really fell
+            middle = self._short.median()
         self._median = middle
-        # The MAD is half of the shortest stretch around the median that holds half of the points.
-        # Its start moves by a place or two a point, so walking from the last one is O(1).
-        start, last = self._start, count - half - 1
-        if start > last:
-            start = last
-        while start < last and middle - ranked[start] > ranked[start + half] - middle:
-            start += 1
-        while start > 0 and ranked[start - 1 + half] - middle >= middle - ranked[start - 1]:
-            start -= 1
-        self._start = start
-        spread = max(middle - ranked[start], ranked[start + half] - middle)
-        if start > 0:
-            spread = min(spread, max(middle - ranked[start - 1], ranked[start - 1 + half] - middle))
-        # Batches of two kinds (policy and world-model rows) are no outliers of one: where the upper
-        # tail is wider than the MAD says, the tail is the scale. Alarms are not in it.
-        spread = MAD_TO_SIGMA * spread
-        tail = (ranked[int(0.95 * (count - 1))] - middle) / 1.645
-        if tail > spread:
-            spread = tail
+        centre = self._distances.median()
         floor = self.rules.scale_floor
         if self._linear:
             floor *= max(abs(middle), TINY)
-        self._scale = max(spread, floor)
+        scale = self._distances.spread(centre)
+        self._scale = scale if scale > floor else floor
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a bit-exact resume needs, as plain JSON values."""
         return {
             "linear": self._linear,
-            "order": list(self._order),
+            "order": list(self._long.order),
+            "distances": list(self._distances.order),
             "held": list(self._held),
             "counts": [self._calm, self._among, self._mixed],
-            "registers": [self._pairs, self._triples, self._crowds],
+            "registers": [self._pairs, self._triples, self._crowds, self._stays],
             "slow": [self._slow_sum, self._slow_count, self._diverging],
             "means": list(self._means),
         }
@@ -344,9 +405,14 @@ class SpikeDetector:
         self._linear = bool(state["linear"])
         for y in state["order"]:
             self._accept(float(y))
+        self._distances = _Ranked(self.rules.window)
+        for distance in state["distances"]:
+            self._distances.push(float(distance))
+        self._measure()
         self._held = [float(y) for y in state["held"]]
         self._calm, self._among, self._mixed = (int(count) for count in state["counts"])
-        self._pairs, self._triples, self._crowds = (int(bits) for bits in state["registers"])
+        registers = (int(bits) for bits in state["registers"])
+        self._pairs, self._triples, self._crowds, self._stays = registers
         total, count, diverging = state["slow"]
         self._slow_sum, self._slow_count = float(total), int(count)
         self._diverging = int(diverging)

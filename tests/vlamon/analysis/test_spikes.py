@@ -138,14 +138,29 @@ def test_any_values_are_judged_and_a_restored_detector_goes_on_identically(
 
 def test_the_incremental_baseline_is_the_plain_median_and_mad() -> None:
     detector = SpikeDetector()
-    values = noisy(3.0, 500, sigma=0.3)
-    judge(detector, values)
-    window = sorted(detector._order)
-    middle = (window[63] + window[64]) / 2
-    spread = sorted(abs(y - middle) for y in window)[64]
-    tail = (window[int(0.95 * 127)] - middle) / 1.645
-    assert detector._median == pytest.approx(middle)
+    judge(detector, noisy(3.0, 500, sigma=0.3))
+    window, distances = sorted(detector._long.order), sorted(detector._distances.order)
+    assert detector._median == pytest.approx((window[63] + window[64]) / 2)
+    centre = (distances[63] + distances[64]) / 2
+    spread = sorted(abs(distance - centre) for distance in distances)[64]
+    tail = (distances[int(0.95 * 127)] - centre) / 1.645
     assert detector._scale == pytest.approx(max(1.4826 * spread, tail))
+
+
+def test_a_steep_fall_is_neither_noise_nor_the_level_to_compare_with() -> None:
+    detector = SpikeDetector()
+    fall = [v * math.exp(-i / 120) for i, v in enumerate(noisy(10.0, 200, sigma=0.03))]
+    judge(detector, fall)
+    here = fall[-1]
+    verdicts = judge(detector, [2.6 * here] * 3)
+    assert "explode" in levels(verdicts)
+
+
+def test_a_shift_within_the_noise_of_each_batch_is_found_when_it_stays() -> None:
+    detector = SpikeDetector()
+    judge(detector, noisy(0.3, 300, sigma=0.35))
+    verdicts = judge(detector, noisy(1.0, 14, seed=4, sigma=0.1))
+    assert "11 of 12" in verdicts[-1].reason
 
 
 def test_on_fresh_synthetic_traces_nearly_all_explosions_are_found() -> None:
