@@ -79,10 +79,10 @@ def fit(
     `keep` are further values to show when they are near enough to cost little.
     """
     lows, highs = lows[np.isfinite(lows)], highs[np.isfinite(highs)]
+    log = log and bool((highs > 0).any())
     if log:
         lows, highs = lows[lows > 0], highs[highs > 0]
-        if not len(highs):
-            log = False
+        lows = lows if len(lows) else highs
     if not len(lows) or not len(highs):
         return previous if previous is not None and previous.log == log else Scale(0.0, 1.0)
     low_values = np.log10(lows.astype(np.float64)) if log else lows.astype(np.float64)

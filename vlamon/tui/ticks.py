@@ -48,8 +48,7 @@ def number_label(value: float, step: float) -> str:
                 if size >= unit
             )
             text = _trimmed(value / unit, step / unit)
-            whole = text.rstrip("0").rstrip(".") if "." in text else text
-            return whole + (letter if value else "")
+            return _short(text) + (letter if value else "")
         if value == 0:
             return "0"
         power = math.floor(math.log10(abs(value)) + 1e-9)
@@ -63,6 +62,12 @@ def _trimmed(value: float, step: float) -> str:
         decimals += 1
     text = f"{value:.{decimals}f}"
     return "0" if float(text) == 0 else text
+
+
+def _short(label: str) -> str:
+    """Give a label without zeros that say nothing: on x, unlike y, labels need no common width."""
+    plain = label.lstrip("-").replace(".", "", 1).isdigit()
+    return label.rstrip("0").rstrip(".") if plain and "." in label else label
 
 
 def linear_ticks(low: float, high: float, most: int) -> list[Tick]:
@@ -101,6 +106,7 @@ def x_ticks(axis: Axis, low: float, high: float, most: int, utc_offset: float = 
     if axis in ("step", "epoch"):
         whole = axis == "step" and high - low >= most
         ticks = linear_ticks(low, high, most)
+        ticks = [Tick(tick.value, _short(tick.label)) for tick in ticks]
         return [tick for tick in ticks if not whole or float(tick.value).is_integer()]
     if most < 1 or not high > low:
         return []
