@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from importlib.util import find_spec
 from pathlib import Path
 
 from trainer.experiments import coupling, shares
@@ -27,6 +28,9 @@ def main() -> None:
     two.add_argument("--steps", type=int, default=400, help="steps of the training")
     two.add_argument("--docs", type=Path, default=Path("docs"), help="where the plot goes")
     options = parser.parse_args()
+    lacking = [name for name in ("scipy", "matplotlib") if find_spec(name) is None]
+    if lacking:
+        parser.error(f"the report needs {' and '.join(lacking)}: pip install {' '.join(lacking)}")
     if options.name == "coupling":
         coupling.main(options.runs, options.docs, options.seeds, options.only)
     else:

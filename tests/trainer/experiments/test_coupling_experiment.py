@@ -1,0 +1,122 @@
+"""The coupling experiment: paired, repeatable, equally long runs, and a report that agrees."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainer.experiments import coupling, coupling_runs
+from trainer.experiments.coupling_report import BEGIN, END, holm, markdown, paired, wilcoxon, write
+from trainer.experiments.coupling_runs import RunResult, run
+from trainer.experiments.toy import ToyTask
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coupling_runs, "UPDATES", 12)
+    monkeypatch.setattr(coupling_runs, "WARM_UP", 3)
+    monkeypatch.setattr(coupling_runs, "JOLTS", (6,))
+
+
+def result(name: str, seed: int, variance: float) -> RunResult:
+    return RunResult(
+        coupling=name,
+        seed=seed,
+        energy_variance=variance,
+        energy_noise=0.1,
+        jolt_echo=1.0,
+        energy_explosions=0,
+        policy_explosions=0,
+        final_l1=0.2,
+        ranking=0.9,
+        energy_level=1.0,
+        seconds=1.0,
+        policy_updates=10,
+        energy_updates=10,
+    )
+
+
+@pytest.mark.usefixtures("short")
+def test_every_coupling_gets_the_same_updates_and_a_run_repeats_exactly() -> None:
+    for name in ("joint", "alternate", "entangled"):
+        first, again = run(name, 1), run(name, 1)
+        assert (first.policy_updates, first.energy_updates) == (12, 12)
+        assert replace(first, seconds=0.0) == replace(again, seconds=0.0)
+
+
+@pytest.mark.usefixtures("short")
+def test_couplings_that_detach_leave_the_policy_of_joint_untouched() -> None:
+    joint = run("joint", 2).final_l1
+    assert run("separate", 2).final_l1 == run("cache", 2).final_l1 == joint
+    assert run("entangled", 2).final_l1 != joint
+
+
+def test_the_toy_s_data_depends_on_the_seed_alone() -> None:
+    first, again = next(ToyTask(3, train=32).batches()), next(ToyTask(3, train=32).batches())
+    assert first.input_ids.equal(again.input_ids)
+    assert not first.input_ids.equal(next(ToyTask(4, train=32).batches()).input_ids)
+
+
+@pytest.mark.usefixtures("short")
+def test_an_interrupted_experiment_goes_on_where_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "coupling.jsonl"
+    coupling.main(runs, tmp_path, 1, ["joint", "cache"])
+    assert "seed  0  cache" in capsys.readouterr().out
+    coupling.main(runs, tmp_path, 2, ["joint", "cache"])
+    said = capsys.readouterr().out
+    assert "seed  0" not in said
+    assert "seed  1  joint" in said
+    assert "<svg" in (tmp_path / "images" / "coupling.svg").read_text("utf-8")
+
+
+def test_only_seeds_that_every_coupling_finished_are_compared() -> None:
+    results = [result("joint", seed, 1.0) for seed in range(5)]
+    results += [result("cache", seed, 0.5) for seed in (0, 2, 3)]
+    table = paired(results, ["joint", "cache"])
+    assert table.seeds == (0, 2, 3)
+
+
+def test_a_clear_difference_is_found_and_none_is_invented() -> None:
+    random = np.random.default_rng(0)
+    results = []
+    for seed in range(20):
+        base = float(random.uniform(0.5, 1.5))
+        results.append(result("joint", seed, base))
+        results.append(result("cache", seed, base / 2))
+        results.append(result("adaptive", seed, base * float(random.uniform(0.9, 1.1))))
+    table = paired(results, ["joint", "cache", "adaptive"])
+    text = markdown(table)
+    assert "| `cache` | ×0.50 | 20 of 20 | < 0.001 |" in text
+    assert (
+        wilcoxon(
+            table.values("adaptive", "energy_variance"), table.values("joint", "energy_variance")
+        )
+        > 0.05
+    )
+
+
+def test_holm_corrects_and_never_reorders() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([1.0, 0.9]) == [1.0, 1.0]
+
+
+def test_equal_runs_have_p_one() -> None:
+    values = np.array([0.3, 0.2, 0.4])
+    assert wilcoxon(values, values) == 1.0
+
+
+def test_the_report_keeps_what_people_wrote_around_it(tmp_path: Path) -> None:
+    document = tmp_path / "coupling.md"
+    document.write_text(f"# Coupling\nbefore\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
+    runs = [result(name, seed, 1.0 + seed) for name in ("joint", "cache") for seed in range(3)]
+    write(paired(runs, ["joint", "cache"]), document, tmp_path / "plot.svg")
+    text = document.read_text("utf-8")
+    assert text.startswith("# Coupling\nbefore\n")
+    assert text.endswith(f"{END}\nafter\n")
+    assert "old" not in text
+    assert "3 seeds a coupling" in text
