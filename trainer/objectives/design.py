@@ -156,7 +156,7 @@ class LossDesign:
         norms, self._norms = self._norms, {}
         needs = self.objectives.weighting.needs
         if needs == "norms" and _several_ranks():
-            norms = _mean_over_ranks(norms, list(self.objectives.terms))
+            norms = mean_over_ranks(norms, list(self.objectives.terms))
         self.objectives.advance(reduce(values) if needs != "nothing" else {}, norms)
 
     def metric_names(self) -> list[str]:
@@ -182,7 +182,7 @@ def _several_ranks() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-def _mean_over_ranks(norms: Mapping[str, float], names: list[str]) -> dict[str, float]:
+def mean_over_ranks(norms: Mapping[str, float], names: list[str]) -> dict[str, float]:
     """Means by name over the ranks that measured a norm, so that all ranks weigh alike."""
     on = torch.device("cuda") if dist.get_backend() == "nccl" else torch.device("cpu")
     packed = torch.tensor(

@@ -10,6 +10,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
+from trainer.objectives.design import mean_over_ranks
 from trainer.objectives.energy_task import average_gradients
 
 
@@ -35,6 +36,8 @@ def rank_main(rank: int, folder: str) -> None:
         report[case] = [p.grad.clone() for p in model.parameters() if p.grad is not None]
     model.zero_grad()
     report["none"] = average_gradients(model, has_loss=False)  # type: ignore[assignment]
+    mine = {"closs": 2.0, "loss_ct": 0.4} if rank == 0 else {"closs": 4.0}
+    report["norms"] = mean_over_ranks(mine, ["closs", "loss_ct", "z_loss"])  # type: ignore[assignment]
     torch.save(report, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
@@ -52,3 +55,4 @@ def test_gradients_are_averaged_over_the_ranks_that_had_a_loss(tmp_path: Path) -
         assert torch.equal(first["both"][index], second["both"][index])
         assert torch.equal(first["one"][index], second["one"][index])
     assert first["none"] is second["none"] is False
+    assert first["norms"] == second["norms"] == {"closs": 3.0, "loss_ct": 0.4}
