@@ -10,6 +10,9 @@ from vlamon.records import Event
 RECENT = 30.0
 """Seconds of the trainer's clock within which an event that arrives counts as happening now."""
 
+SKEW = 1800.0
+"""Seconds that the watcher's clock may differ from the trainer's."""
+
 LOUD = ("explode", "trainer_error")
 
 
@@ -27,18 +30,21 @@ class Alerts:
     _read: int = 0
     _ids: set[str] = field(default_factory=set)
 
-    def hear(self, events: Sequence[Event], trainer_now: float, caught_up: bool) -> list[Event]:
+    def hear(
+        self, events: Sequence[Event], trainer_now: float, now: float, caught_up: bool
+    ) -> list[Event]:
         """Give the events that are new and happen now.
 
-        History is what arrives before the source has caught up, and what is older than RECENT on
-        the trainer's own clock (as after a reconnect).
+        History is what arrives before the source has caught up, what is older than RECENT on the
+        trainer's own clock (as after a reconnect), and what no clock's error explains any more.
         """
         fresh = []
         for event in events[self._read :]:
             if event.id in self._ids:
                 continue
             self._ids.add(event.id)
-            if caught_up and event.time >= trainer_now - RECENT:
+            recent = event.time >= trainer_now - RECENT and abs(now - event.time) < SKEW
+            if caught_up and recent:
                 fresh.append(event)
                 self.unseen += alarming(event)
         self._read = len(events)

@@ -31,8 +31,11 @@ def groups(
     """Group metrics into charts: pinned ones first, hidden ones left out."""
     families: dict[str, list[str]] = {}
     for name in metrics:
+        known = entry(name)
+        if known.split == "train" and name.removeprefix("train_") in metrics:
+            continue  # the epoch's average of batches that have a chart of their own
         if name not in hidden:
-            families.setdefault(_family(entry(name)), []).append(name)
+            families.setdefault(_family(known), []).append(name)
     made = [Group(stem, tuple(sorted(names, key=_in_chart))) for stem, names in families.items()]
 
     def rank(group: Group) -> tuple[int, int]:

@@ -247,8 +247,27 @@ def textual_theme(theme: Theme) -> TextualTheme:
         panel=colours["panel"],
         dark=theme.dark,
         ansi=theme.ansi,
-        variables={f"vl-{role}": colour for role, colour in colours.items()},
+        variables=_ansi_variables(colours) if theme.ansi else {},
     )
+
+
+def _ansi_variables(colours: Mapping[str, str]) -> dict[str, str]:
+    """Give what Textual's own widgets need to know of a theme without mixed colours."""
+    paper, ink = colours["background"], colours["foreground"]
+    return {
+        "ansi-background": paper,
+        "ansi-foreground": ink,
+        "border-blurred": paper,
+        "block-cursor-foreground": paper,
+        "block-cursor-background": ink,
+        "input-cursor-background": ink,
+        "input-cursor-foreground": paper,
+        "input-cursor-text-style": "none",
+        "input-selection-background": ink,
+        "input-selection-foreground": paper,
+        "screen-selection-background": ink,
+        "screen-selection-foreground": paper,
+    }
 
 
 def sixteen_colours(environ: Mapping[str, str]) -> bool:

@@ -54,7 +54,9 @@ class MainScreen(SteeringScreen):
     def react(self, moment: Moment) -> None:
         """Hear events and replies; alert, order and ask where that is due."""
         now = self.dashboard.monotonic()
-        fresh = self.alerts.hear(self.store.events, self._heart.newest, self._caught_up(moment))
+        fresh = self.alerts.hear(
+            self.store.events, self._heart.newest, moment.now, self._caught_up(moment)
+        )
         for event in fresh:
             if event.kind in ("explode", "trainer_error"):
                 self._explosion = event if event.kind == "explode" else self._explosion
@@ -75,7 +77,7 @@ class MainScreen(SteeringScreen):
 
     def _caught_up(self, moment: Moment) -> bool:
         """Say whether what arrives now is news: the link lives and history has been read."""
-        if moment.alive.pulse in ("waiting", "reconnecting", "failed"):
+        if moment.alive.pulse in ("waiting", "reconnecting", "failed", "ended"):
             return False
         if self.store.status is None:
             return self.dashboard.monotonic() - self._opened > 1.0

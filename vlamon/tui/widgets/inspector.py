@@ -98,19 +98,19 @@ def _metric_rows(moment: Moment, width: int, room: int) -> list[Row]:
         for column in range(columns):
             index = column * lines + line
             if index < len(names):
-                cells += _cell(moment, names[index], index, size)
+                cells += _cell(moment, names[index], size)
         rows.append(tuple(cells))
     if missing:
         rows.append(((f" {missing} more not logged in this batch", "muted"),))
     return rows
 
 
-def _cell(moment: Moment, name: str, index: int, width: int) -> Row:
+def _cell(moment: Moment, name: str, width: int) -> Row:
     store, row = moment.store, moment.row
     assert row is not None
     value = store.value(name, row)
     before = store.value(name, row - 1) if row else None
-    role = role_of_metric(name, index)
+    role = role_of_metric(name)
     bad = value is not None and not math.isfinite(value)
     figure = number(value) if value is not None else "not logged"
     change = ""

@@ -1,0 +1,88 @@
+"""`make pictures`: the dashboard on a real training, at three sizes and in every theme.
+
+Trains the smallest preset with a fault in it (about two minutes on two cores) unless a recorded run
+is named, opens its journal and writes SVG and PNG.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.cells import cells_of, save_png
+from vlamon.sources.feed import Feed
+from vlamon.sources.journal import JournalSource
+from vlamon.tui.app import Dashboard
+from vlamon.tui.options import Options
+from vlamon.tui.themes import load_themes
+
+SIZES = ((80, 24), (120, 40), (200, 60))
+HERE = Path(__file__).resolve().parent.parent
+TERMINAL = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
+
+
+def main() -> None:
+    """Write all pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("journal", nargs="?", help="a recorded run; without one, a run is made")
+    parser.add_argument("-o", "--out", type=Path, default=HERE / "docs" / "pictures")
+    parser.add_argument("--keys", default="", help="keys to press first, space-separated")
+    parser.add_argument("--steps", type=int, default=1200, help="length of the run that is made")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        journal = Path(given.journal) if given.journal else record(Path(scratch), given.steps)
+        asyncio.run(pictures(journal, given.out, given.keys.split()))
+
+
+def record(scratch: Path, steps: int) -> Path:
+    """Train for a while, with a fault on the way."""
+    command = [
+        sys.executable,
+        "-m",
+        "trainer",
+        "--preset",
+        "micro",
+        "--run-dir",
+        str(scratch / "run"),
+    ]
+    command += ["--run-dir", str(scratch / "run"), "--steps", str(steps)]
+    command += ["--induce", f"lr_jump@{steps * 4 * 2 // 3}"]
+    subprocess.run(command, check=True, cwd=HERE, stdout=subprocess.DEVNULL)
+    return scratch / "run" / "run.vlaj"
+
+
+async def pictures(journal: Path, out: Path, keys: list[str]) -> None:
+    """Open the journal once a picture, as a person would."""
+    for width, height in SIZES:
+        await picture(journal, out / f"dashboard-{width}x{height}", (width, height), "dusk", keys)
+    for name in load_themes().themes:
+        await picture(journal, out / f"theme-{name}", (120, 40), name, keys)
+    await picture(journal, out / "help", (100, 56), "dusk", ["question_mark"])
+    await picture(journal, out / "rollback", (120, 40), "dusk", ["r"])
+
+
+async def picture(
+    journal: Path, stem: Path, size: tuple[int, int], theme: str, keys: list[str]
+) -> None:
+    """Write one picture as SVG and PNG."""
+    feed = Feed(JournalSource(journal, follow=False))
+    app = Dashboard(feed, Options(theme=theme), environ=TERMINAL)
+    async with app.run_test(size=size) as pilot:
+        while not feed.finished:
+            await asyncio.sleep(0.05)
+        await pilot.pause(0.3)
+        await pilot.press(*keys)
+        await pilot.pause(0.3)
+        stem.with_suffix(".svg").write_text(app.export_screenshot(title="vlamon"), encoding="utf-8")
+        save_png(cells_of(app.screen._compositor.render_strips()), stem.with_suffix(".png"))
+    feed.close()
+    print(stem.with_suffix(".png"), stem.with_suffix(".png").stat().st_size)
+
+
+if __name__ == "__main__":
+    main()
