@@ -60,7 +60,7 @@ class Meter:
 def run_logger(run_dir: Path, rank: int) -> logging.Logger:
     """Writes to stdout and, on rank 0, appends to `output.log`, in the reference's line format."""
     logger = logging.getLogger(f"trainer.rank{rank}")
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.INFO if rank == 0 else logging.WARNING)
     logger.propagate = False
     for handler in list(logger.handlers):
         logger.removeHandler(handler)
