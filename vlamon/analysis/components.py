@@ -12,6 +12,8 @@ from vlamon.analysis.detector import SpikeDetector, SpikeRules, Verdict
 GRAD_NORM = "grad_norm"
 MINOR_SHARE = 0.01
 """A component below this share of the weighted total may warn and never explodes."""
+TOGETHER_RATIO, TOGETHER_Z, TOGETHER_LEADER_Z = 1.7, 2.3, 4.0
+"""Two components that rise at once, one of them clearly: 4 of 5 such batches explode."""
 OK = Verdict("ok", math.nan, math.nan)
 
 
@@ -54,6 +56,8 @@ class ComponentDetectors:
         self.rules = rules or SpikeRules()
         self.rules_by_name = dict(rules_by_name or {})
         self.detectors: dict[str, SpikeDetector] = {}
+        self._together_bits = 0
+        """Batches in which several components rose, the newest in the lowest bit."""
         self._levels: dict[str, float] = {}
         """Smoothed weighted size of every trained component, for its share of the total."""
 
@@ -88,11 +92,23 @@ class ComponentDetectors:
                 detector = SpikeDetector(self.rules_by_name.get(name, self.rules))
                 self.detectors[name] = detector
             verdicts[name] = detector.observe(value)
+        if self._rise_together(verdicts):
+            for name, verdict in verdicts.items():
+                if _risen(name, verdict):
+                    reason = f"×{verdict.ratio:.3g}, together with other components"
+                    verdicts[name] = verdict._replace(level="explode", reason=reason)
         if all(verdict.level == "ok" for verdict in verdicts.values()):
             if weights:
                 self._weigh(values, weights)
             return Judgement(verdicts)
         return self._together(verdicts, values, weights)
+
+    def _rise_together(self, verdicts: Mapping[str, Verdict]) -> bool:
+        """Whether several components have risen at once for a while, each within its own noise."""
+        risen = [verdict.z for name, verdict in verdicts.items() if _risen(name, verdict)]
+        now = len(risen) >= 2 and max(risen) > TOGETHER_LEADER_Z
+        self._together_bits = (self._together_bits << 1 | now) & 0b11111
+        return now and self._together_bits.bit_count() >= 4
 
     def band(self, name: str) -> tuple[float, float, float] | None:
         """Median and the values that warn and explode, for a chart."""
@@ -101,6 +117,7 @@ class ComponentDetectors:
 
     def reset(self, names: Iterable[str] | None = None) -> None:
         """Forget the baselines of these components, or of all."""
+        self._together_bits = 0
         for name in list(self.detectors) if names is None else names:
             if name in self.detectors:
                 self.detectors[name].reset()
@@ -110,6 +127,7 @@ class ComponentDetectors:
         return {
             "detectors": {name: d.state_dict() for name, d in self.detectors.items()},
             "levels": dict(self._levels),
+            "together": self._together_bits,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -120,6 +138,7 @@ class ComponentDetectors:
             detector.load_state_dict(inner)
             self.detectors[name] = detector
         self._levels = {name: float(level) for name, level in state["levels"].items()}
+        self._together_bits = int(state["together"])
 
     def _weigh(self, values: Mapping[str, float | None], weights: Mapping[str, float]) -> None:
         levels = self._levels
@@ -160,6 +179,10 @@ class ComponentDetectors:
                         level="explode", reason=f"{verdict.reason}, and grad_norm agrees"
                     )
         return Judgement(verdicts, max(verdicts, key=lambda name: _rank(verdicts[name])))
+
+
+def _risen(name: str, verdict: Verdict) -> bool:
+    return name != GRAD_NORM and verdict.ratio > TOGETHER_RATIO and verdict.z > TOGETHER_Z
 
 
 def _rank(verdict: Verdict) -> tuple[int, float]:

@@ -213,6 +213,20 @@ def test_a_non_finite_grad_norm_is_an_explosion() -> None:
     assert (judgement.level, judgement.metric) == ("explode", "grad_norm")
 
 
+def test_two_components_that_rise_at_once_explode_where_each_alone_would_not() -> None:
+    def levels_of(**changes: float) -> list[str]:
+        rng, components = random.Random(0), ComponentDetectors()
+        for _ in range(200):
+            noise = {name: math.exp(rng.gauss(0, 0.15)) for name in batch()}
+            values = {name: value * noise[name] for name, value in batch().items() if value}
+            components.observe(values, WEIGHTS)
+        return [components.observe(batch(**changes), WEIGHTS).level for _ in range(4)]
+
+    assert "explode" not in levels_of(closs=17.0)
+    assert "explode" not in levels_of(loss_ct=0.26)
+    assert levels_of(closs=17.0, loss_ct=0.26)[-1] == "explode"
+
+
 def test_metrics_that_are_no_losses_are_left_alone() -> None:
     components = ComponentDetectors()
     components.observe({"closs": 1.0, "acc_action_5": 0.1, "lr": 1e-5, "train_loss": 2.0})
