@@ -15,6 +15,8 @@ class Look:
     """Whether far, short excursions are clipped and marked instead of setting the range."""
     smooth: float | None = None
     """Half-life in dot columns of the line over the envelope; None for no line."""
+    band: bool = True
+    """Whether the lines are drawn from which on a batch warns or explodes."""
     ascii_only: bool = False
     """Whether everything is drawn in ASCII."""
     focused: bool = False

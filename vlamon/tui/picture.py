@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from vlamon.tui.band import Band
 from vlamon.tui.frame import (
     AROUND,
     Readout,
@@ -67,7 +68,8 @@ class Picture:
         self.metrics = tuple(metrics)
         self.title = title
         self.roles = tuple(roles)
-        self.guides = tuple(guides)
+        self.own_guides = tuple(guides)
+        self.guides = self.own_guides
         self.tracks = [Track(metric) for metric in metrics]
         self.rows: list[Row] = []
         self.window: Window | None = None
@@ -79,6 +81,7 @@ class Picture:
         self._look = Look()
         self._frames = 0
         self._trend = Trend()
+        self._band = Band(metrics[0]) if len(metrics) == 1 else None
 
     def update(
         self,
@@ -94,6 +97,8 @@ class Picture:
         width, height = size
         ranges = [track.update(store, view.axis, shown, parts) for track in self.tracks]
         first = min((found[0] for found in ranges if found), default=shown.columns)
+        band = self._band.guides(store) if self._band is not None and look.band else ()
+        self.guides = (*band, *self.own_guides)
         old_scale = self.scale
         if shown != self.window or look != self._look or self.scale is None:
             self._fit(look, keep_previous=self._look.log == look.log and self.window == shown)
@@ -122,7 +127,7 @@ class Picture:
             log=look.log,
             robust=look.robust,
             previous=self.scale if keep_previous else None,
-            keep=tuple(guide.value for guide in self.guides),
+            keep=tuple(guide.value for guide in self.guides if guide.reach),
         )
 
     def _follow_scale(self, look: Look, first: int) -> None:

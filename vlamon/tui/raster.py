@@ -127,6 +127,8 @@ class Guide:
     """Role that colours it."""
     label: str = ""
     """Text that stands in the line, where there is room."""
+    reach: bool = True
+    """Whether the y range reaches for it when it is near."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from vlamon.tui.track import extent, pieces
 from vlamon.tui.viewport import View, Window, window
 
 SIZE = (60, 10)
-WHOLE, PLAIN = View(), Look()
+WHOLE, PLAIN = View(), Look(band=False)
 
 
 def block(first: int, values: list[float], attempt: int = 0) -> BatchBlock:
@@ -86,7 +86,7 @@ values = st.lists(
 def test_a_chart_that_grew_is_the_chart_drawn_at_once(
     blocks: list[list[float]], exponent: int | None, smooth: float | None, log: bool
 ) -> None:
-    look = Look(log=log, smooth=smooth)
+    look = Look(log=log, smooth=smooth, band=False)
     guide = (Guide(50.0, "guess", "guess"),)
     view = View(exponent=exponent, cursor=7.0)
     store, grown = RunStore(), picture(guide)
@@ -156,7 +156,7 @@ def test_a_new_value_changes_few_rows() -> None:
     draw(chart, store)
     store.apply(block(1000, [8.1]))
     shown = window(View(), extent(store, "step"), plot_columns(SIZE[0]))
-    assert len(chart.update(store, View(), shown, [], SIZE, Look())) <= 3
+    assert len(chart.update(store, View(), shown, [], SIZE, PLAIN)) <= 3
 
 
 def test_nothing_new_changes_no_row() -> None:
@@ -164,7 +164,7 @@ def test_nothing_new_changes_no_row() -> None:
     store.apply(block(0, [1.0, 2.0, 3.0]))
     draw(chart, store)
     shown = window(View(), extent(store, "step"), plot_columns(SIZE[0]))
-    assert chart.update(store, View(), shown, [], SIZE, Look()) == []
+    assert chart.update(store, View(), shown, [], SIZE, PLAIN) == []
 
 
 def rolled_back() -> RunStore:
@@ -250,3 +250,26 @@ def test_a_held_window_does_not_move() -> None:
     view = View(exponent=0, left=40.0)
     draw(chart, store, view)
     assert chart.window == Window(40, 0, plot_columns(SIZE[0]))
+
+
+def test_the_lines_from_which_a_batch_warns_and_explodes_follow_the_detector() -> None:
+    rng = np.random.default_rng(0)
+    store, chart = RunStore(), picture()
+    store.apply(block(0, rng.normal(8.5, 0.2, 400).tolist()))
+    draw(chart, store, look=Look(robust=False))
+    warn = next(guide for guide in chart.guides if guide.role == "warn")
+    assert 9.0 < warn.value < 11.0
+    store.apply(block(400, [warn.value * 1.02, warn.value * 0.98]))
+    lines = draw(chart, store, look=Look(robust=False))
+    assert any(f"warn {warn.label.split()[1]}" in line for line in lines)
+
+
+def test_a_metric_that_is_no_loss_has_no_band() -> None:
+    store = RunStore()
+    steps = np.arange(300)
+    store.apply(
+        BatchBlock(0, 0, steps, steps * 1.0, steps * 1.0, {"lr": Column(np.linspace(1, 2, 300))})
+    )
+    chart = Picture(["lr"], "lr", ["series_1"])
+    draw(chart, store, look=Look())
+    assert chart.guides == ()
