@@ -59,12 +59,19 @@ def settle(metrics: Mapping[str, Any], swallow: Swallow) -> dict[str, float] | R
     """Floats by name; what is no number is left out and told to `swallow`. None means absent."""
     cells: list[Cell] = []
     on_gpu: list[tuple[str, Any]] = []
+    torch = sys.modules.get("torch")
+    tensor = torch.Tensor if torch is not None else ()
     for name, value in metrics.items():
         if type(value) is float:
             cells.append((name, value))
             continue
         try:
-            _settle_one(name, value, cells, on_gpu, swallow)
+            if not isinstance(value, tensor):
+                _settle_one(name, value, cells, on_gpu, swallow)
+            elif value.ndim == 0 and value.is_cpu:  # one call into torch: a step has many of these
+                cells.append((name, float(value.item())))
+            else:
+                _settle_tensor(name, value.detach(), cells, on_gpu, swallow)
         except Exception as error:
             swallow(f"{name} cannot be read: {type(error).__name__}: {error}"[:200])
     if on_gpu:

@@ -114,7 +114,7 @@ class BatchBlock:
     """Consecutive batches of one attempt, columnar."""
 
     seq: int
-    """Sequence number of the first row within the boot; rows count up by one."""
+    """Sequence number of the first row within the run; a restart with a journal counts on."""
     attempt: int
     """0 until the first rollback or restart, then one more each time."""
     step: NDArray[np.int64]
