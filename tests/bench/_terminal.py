@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pyte
 
+_CLEARS = re.compile(rb"\x1b\[[0-3]?J|\x1b\[[0-2]?K")
 TICKS = os.sysconf("SC_CLK_TCK")
 ENVIRON = {
     "TERM": "xterm-256color",
@@ -39,6 +41,8 @@ class Terminal:
     ) -> None:
         self.started = time.monotonic()
         self.bytes = 0
+        self.clears = 0
+        """Erasures of the screen, seen so far: what flicker is made of."""
         self.last_read = self.started
         self.columns, self.rows = columns, rows
         self._screen = pyte.Screen(columns, rows)
@@ -70,6 +74,7 @@ class Terminal:
                 return False
             self.last_read = time.monotonic()
             self.bytes += len(data)
+            self.clears += len(_CLEARS.findall(data))
             if self.keep_screen:
                 self._stream.feed(data)
             if until is not None and until():

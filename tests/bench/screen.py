@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -255,10 +257,49 @@ def measure_start(seconds: float, steps: int) -> list[Figure]:
     return [row(name, ratio, "×", 2.0)]
 
 
+def measure_tmux(seconds: float, steps: int) -> list[Figure]:
+    """The same screen inside tmux: what its client gets, and whether a curve is ever gone."""
+    del steps
+    if shutil.which("tmux") is None:
+        return [Figure("inside tmux", "tmux is not installed", "")]
+    server = ("tmux", "-L", f"vlamon-bench-{os.getpid()}", "-f", "/dev/null")
+    with tempfile.TemporaryDirectory(prefix="vlamon-bench-") as folder:
+        path = f"{folder}/run.sock"
+        trainer = Trainer(path, 1000, 10.0)
+        inside = " ".join(map(shlex.quote, (*VLAMON, "watch", "--socket", path)))
+        start = ("new-session", "-d", "-x", "160", "-y", "45", f"exec {inside}")
+        environ = {**os.environ, **ENVIRON, "TERM": "xterm-256color", "COLORTERM": ""}
+        subprocess.run([*server, *start], check=True, env=environ)
+        subprocess.run([*server, "set", "-g", "status", "off"], check=True, env=environ)
+        terminal = Terminal((*server, "attach"), environ={"COLORTERM": ""})
+        try:
+            terminal.pump(30, terminal.has_curve)
+            terminal.pump(3)
+            count, clears, begin = terminal.bytes, terminal.clears, time.monotonic()
+            trainer.go(round(seconds * 10))
+            end, gone = begin + seconds, 0
+            while time.monotonic() < end:
+                terminal.pump(0.2, lambda: True)
+                gone += max(terminal.line(12)[:50]) < "⡀"
+            trainer.logged()
+            rate = (terminal.bytes - count) / (time.monotonic() - begin) / 1000
+            cleared = terminal.clears - clears
+            return [
+                row("bytes/s at 10 Hz to the client of tmux", rate, "KB/s", 15),
+                row("clears of the screen or of a line's end in it", cleared, "", 0),
+                row("reads after which a curve was gone", gone, "", 0),
+            ]
+        finally:
+            subprocess.run([*server, "kill-server"], check=False, env=environ)
+            terminal.close()
+            trainer.close()
+
+
 MEASURES: dict[str, Callable[[float, int], list[Figure]]] = {
     "live": measure_live,
     "opening": measure_opening,
     "start": measure_start,
+    "tmux": measure_tmux,
 }
 
 

@@ -40,11 +40,14 @@ class Window:
     """A bin is two to this power wide."""
     columns: int
     """Dot columns; even."""
+    eighths: int = 8
+    """Eighths of that power that a bin is wide: more than 8 where a run that is over fills the
+    width better so. While a run grows a bin is a power of two."""
 
     @property
     def bin(self) -> float:
         """Width of a bin in units of the axis."""
-        return math.ldexp(1.0, self.exponent)
+        return math.ldexp(self.eighths, self.exponent - 3)
 
     @property
     def start(self) -> float:
@@ -84,21 +87,33 @@ class View:
     """Whether a held window showed the whole run and does so again when it is let go."""
 
 
-def window(view: View, extent: Extent, columns: int) -> Window:
-    """Resolve a view for a chart of `columns` dot columns over the data's extent."""
+def window(view: View, extent: Extent, columns: int, final: bool = False) -> Window:
+    """Resolve a view for a chart of `columns` dot columns over the data's extent.
+
+    `final` says that nothing more comes: then the whole run may fill the width.
+    """
     columns = max(DOTS_WIDE, columns - columns % DOTS_WIDE)
-    exponent = view.exponent
+    exponent, eighths = view.exponent, 8
     if exponent is None:
         exponent = _whole(view.axis, extent, columns)
+        if final and exponent > FINEST[view.axis]:
+            exponent, eighths = _filling(extent, exponent, columns)
         if view.left is None:
-            return Window(_aligned(extent.first, exponent), exponent, columns)
+            first = _aligned(extent.first, math.ldexp(eighths, exponent - 3))
+            return Window(first, exponent, columns, eighths)
     if view.left is not None:
-        return Window(_aligned(view.left, exponent), exponent, columns)
+        first = _aligned(view.left, math.ldexp(eighths, exponent - 3))
+        return Window(first, exponent, columns, eighths)
     return Window(_following(extent, exponent, columns), exponent, columns)
 
 
-def _aligned(x: float, exponent: int) -> int:
-    return math.floor(math.ldexp(x, -exponent) / DOTS_WIDE) * DOTS_WIDE
+def _aligned(x: float, width: float) -> int:
+    """Give the number of the first bin of the cell that holds `x`, for bins so wide."""
+    return math.floor(x / width / DOTS_WIDE) * DOTS_WIDE
+
+
+def _fits(extent: Extent, width: float, columns: int) -> bool:
+    return math.floor(extent.last / width) - _aligned(extent.first, width) < columns
 
 
 def _whole(axis: Axis, extent: Extent, columns: int) -> int:
@@ -107,12 +122,17 @@ def _whole(axis: Axis, extent: Extent, columns: int) -> int:
     span = extent.last - extent.first
     if span > 0:
         exponent = max(exponent, math.floor(math.log2(span / columns)) - 1)
-    while exponent < COARSEST:
-        last = math.floor(math.ldexp(extent.last, -exponent))
-        if last - _aligned(extent.first, exponent) < columns:
-            break
+    while exponent < COARSEST and not _fits(extent, math.ldexp(1.0, exponent), columns):
         exponent += 1
     return exponent
+
+
+def _filling(extent: Extent, exponent: int, columns: int) -> tuple[int, int]:
+    """Give the power and the eighths of the smallest bin up to 2**exponent with which all fits."""
+    for eighths in range(9, 16):
+        if _fits(extent, math.ldexp(eighths, exponent - 4), columns):
+            return exponent - 1, eighths
+    return exponent, 8
 
 
 def _following(extent: Extent, exponent: int, columns: int) -> int:
@@ -121,7 +141,7 @@ def _following(extent: Extent, exponent: int, columns: int) -> int:
     The window moves on by a quarter of its width at a time: in between a new point changes one
     column instead of every cell of the chart.
     """
-    first = _aligned(extent.first, exponent)
+    first = _aligned(extent.first, math.ldexp(1.0, exponent))
     last = math.floor(math.ldexp(extent.last, -exponent))
     page = max(DOTS_WIDE, columns // 4 - columns // 4 % DOTS_WIDE)
     over = last + 1 - columns - first
@@ -157,7 +177,8 @@ class Viewport:
     def hold(self, shown: Window) -> None:
         """Pin the window that is shown."""
         fitted = self.view.exponent is None
-        self._set(replace(self.view, exponent=shown.exponent, left=shown.start, fitted=fitted))
+        exponent = shown.exponent if shown.eighths == 8 else None
+        self._set(replace(self.view, exponent=exponent, left=shown.start, fitted=fitted))
 
     def toggle_hold(self, shown: Window) -> None:
         """Pin the window, or let it go again."""
@@ -171,8 +192,9 @@ class Viewport:
 
         Without `about` the cursor stays in place, or the newest data while following.
         """
-        exponent = min(COARSEST, max(FINEST[self.view.axis], shown.exponent + by))
-        if exponent == shown.exponent:
+        between = shown.eighths > 8 and by < 0
+        exponent = min(COARSEST, max(FINEST[self.view.axis], shown.exponent + by + between))
+        if exponent == shown.exponent and not between:
             return
         if by > 0 and exponent >= _whole(self.view.axis, extent, shown.columns):
             self.show_all()
@@ -192,7 +214,8 @@ class Viewport:
     def pan(self, shown: Window, extent: Extent, cells: int) -> None:
         """Move the window by cells; past the newest data it follows again."""
         left = shown.start + cells * DOTS_WIDE * shown.bin
-        self._place(left, shown.exponent, extent, shown.columns)
+        exponent = shown.exponent + (shown.eighths > 8)
+        self._place(left, exponent, extent, shown.columns)
 
     def pan_share(self, shown: Window, extent: Extent, share: float) -> None:
         """Move the window by a share of its width."""
@@ -226,8 +249,9 @@ class Viewport:
         if left >= newest:
             self._set(follow)
             return
-        left = max(left, _aligned(extent.first, exponent) * math.ldexp(1.0, exponent))
+        step = math.ldexp(1.0, exponent)
+        left = max(left, _aligned(extent.first, step) * step)
         if left + width > extent.last and left >= newest:
             self._set(follow)
             return
-        self._set(replace(follow, left=_aligned(left, exponent) * math.ldexp(1.0, exponent)))
+        self._set(replace(follow, left=_aligned(left, step) * step))

@@ -174,3 +174,34 @@ def test_a_run_without_rows_has_a_window() -> None:
 
 def test_a_narrow_chart_has_whole_cells() -> None:
     assert window(View(), Extent(0.0, 99.0), 7).columns == 6
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(100, 10**7), st.integers(40, 400))
+def test_a_run_that_is_over_fills_most_of_the_width(last: int, columns: int) -> None:
+    found = window(View(), Extent(0.0, float(last)), columns, final=True)
+    used = found.column(float(last))
+    assert used is not None
+    assert used + 1 > 0.85 * found.columns - 3
+
+
+def test_zooming_into_a_run_that_is_over_leads_to_powers_of_two_and_back() -> None:
+    extent = Extent(0.0, 62_000.0)
+    viewport = Viewport()
+    shown = window(viewport.view, extent, 200, final=True)
+    assert shown.eighths > 8
+    viewport.zoom(shown, extent, -1)
+    closer = window(viewport.view, extent, 200, final=True)
+    assert closer.eighths == 8
+    assert closer.bin < shown.bin
+    viewport.zoom(closer, extent, 1)
+    assert window(viewport.view, extent, 200, final=True) == shown
+
+
+def test_holding_a_run_that_is_over_changes_nothing() -> None:
+    extent = Extent(0.0, 62_000.0)
+    viewport = Viewport()
+    shown = window(viewport.view, extent, 200, final=True)
+    viewport.toggle_hold(shown)
+    assert viewport.held
+    assert window(viewport.view, extent, 200, final=True) == shown

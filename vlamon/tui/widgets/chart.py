@@ -101,7 +101,8 @@ class Chart(KeptLines, Widget, can_focus=True):
         self._seen = seen
         view = self.viewport.view
         self._extent = extent(store, view.axis)
-        shown = window(view, self._extent, plot_columns(width))
+        over = store.link is not None and store.link.state == "ended"
+        shown = window(view, self._extent, plot_columns(width), final=over)
         parts = pieces(store, view.axis)
         glyphs = ASCII if look.ascii_only else UNICODE
         changed = self.picture.update(store, view, shown, parts, (width, height), look, glyphs)
