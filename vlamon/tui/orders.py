@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from vlamon.records import Event, Reply, Status
+from vlamon.records import Reply
 from vlamon.tui.numbers import count, number
 
 PATIENCE = 10.0
@@ -44,7 +44,6 @@ class Orders:
     read_only: bool = False
     _pending: dict[str, _Pending] = field(default_factory=dict)
     _read: int = 0
-    _answered: set[str] = field(default_factory=set)
 
     def give(self, name: str, now: float, /, **args: Any) -> Notice:
         """Send an order; the notice says that it is on its way, or why it is not."""
@@ -79,24 +78,6 @@ class Orders:
     def waiting(self) -> int:
         """Orders without an answer."""
         return len(self._pending)
-
-    def roll_back_by_itself(
-        self, event: Event, status: Status | None, served: bool, now: float
-    ) -> Notice | None:
-        """Answer a live explosion with a rollback, once an event; None where nothing is to do.
-
-        The order carries the event's id, so the trainer executes it once however many watch.
-        """
-        if event.kind != "explode" or event.id in self._answered or self.read_only:
-            return None
-        self._answered.add(event.id)
-        if status is not None and status.guard == "auto":
-            return None
-        if not served:
-            return Notice(
-                "explosion seen, but this run takes no orders: nothing rolled back", "warn"
-            )
-        return self.give("rollback", now, event=event.id)
 
 
 def _answer(name: str, reply: Reply) -> Notice:

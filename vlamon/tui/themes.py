@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from textual.theme import Theme as TextualTheme
 
 BACKGROUNDS = ("background", "panel", "selection")
-"""Roles that others are written on: the screen, dialogs, the chosen row."""
+"""Roles that others are written on: the screen, dialogs, the chosen row and the cursor."""
 
 ROLES = (
     "foreground",
@@ -55,7 +55,7 @@ ROLES = (
 """Roles that are written; docs/dashboard.md says where each is used."""
 
 READABLE = 4.5
-"""Least contrast of a role against the screen and dialogs (WCAG AA)."""
+"""Least contrast of a role against what it is written on (WCAG AA)."""
 
 SERIES = tuple(f"series_{number}" for number in range(1, 7))
 SIXTEEN = "sixteen"
@@ -140,10 +140,10 @@ def read_theme(path: Path, known: Mapping[str, Theme]) -> tuple[Theme | None, li
 
 
 def hard_to_read(theme: Theme) -> list[str]:
-    """Name every role whose contrast against the screen or a dialog is too small."""
+    """Name every role whose contrast against screen, dialogs or cursor is too small."""
     found = []
     for role in ROLES:
-        for ground in ("background", "panel"):
+        for ground in BACKGROUNDS:
             ink, paper = rgb(theme.colours[role]), rgb(theme.colours[ground])
             if ink is None or paper is None:
                 continue

@@ -36,6 +36,8 @@ class FakeFeed:
         self.store = RunStore()
         self.lock = threading.RLock()
         self.on_change: Callable[[], None] | None = None
+        self.on_records: Callable[[Sequence[Record]], None] | None = None
+        self._before: list[Record] = []
         self.sent: list[tuple[str, Mapping[str, Any]]] = []
         self.refuse_to_send = ""
         self.started = self.closed = False
@@ -45,6 +47,10 @@ class FakeFeed:
         with self.lock:
             for record in records:
                 self.store.apply(record)
+        if not self.started:
+            self._before += records
+        elif self.on_records is not None:
+            self.on_records(records)
         if self.on_change is not None:
             self.on_change()
 
@@ -57,6 +63,8 @@ class FakeFeed:
 
     def start(self) -> None:
         self.started = True
+        if self.on_records is not None:
+            self.on_records(self._before)
 
     def close(self) -> None:
         self.closed = True

@@ -155,6 +155,7 @@ async def test_escape_sequences_in_a_note_never_reach_the_terminal() -> None:
 
 async def test_auto_rollback_orders_once_for_a_live_explosion_and_names_it() -> None:
     async with running(auto_rollback=True) as (pilot, _, feed):
+        feed.push(status(guard="watch"))
         feed.push(replace(EXPLOSION, id="live", time=NOW))
         feed.push(replace(EXPLOSION, id="live", time=NOW))
         await pilot.pause(0.15)
@@ -163,7 +164,7 @@ async def test_auto_rollback_orders_once_for_a_live_explosion_and_names_it() -> 
 
 async def test_auto_rollback_never_orders_for_history() -> None:
     async with running(auto_rollback=True) as (pilot, _, feed):
-        feed.push(replace(EXPLOSION, id="old", time=NOW - 3600))
+        feed.push(status(guard="watch"), replace(EXPLOSION, id="old", time=NOW - 3600))
         await pilot.pause(0.15)
         assert feed.sent == []
 

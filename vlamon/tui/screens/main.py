@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,9 +12,10 @@ from textual.binding import Binding
 from textual.worker import get_current_worker
 
 from vlamon.analysis.liveness import Alive
-from vlamon.records import Event
+from vlamon.records import Event, Record
 from vlamon.tui.alerts import Alerts
 from vlamon.tui.bindings import KEYS, Key, keys_for
+from vlamon.tui.findings import Schedule, look
 from vlamon.tui.moment import Moment
 from vlamon.tui.numbers import count
 from vlamon.tui.orders import Notice, Orders
@@ -24,6 +27,7 @@ from vlamon.tui.widgets.keys import Hint, KeysLine
 from vlamon.tui.widgets.status_line import newest_step, pulse_words
 
 if TYPE_CHECKING:
+    from vlamon.analysis.autorollback import WantedRollback
     from vlamon.tui.screens.choice import Choice
 
 
@@ -42,6 +46,9 @@ class MainScreen(SteeringScreen):
         self._asked: set[str] = set()
         self._explosion: Event | None = None
         self._dialog: Choice | None = None
+        self._wanted: deque[WantedRollback] = deque()
+        self._schedule = Schedule()
+        self._found: list[tuple[str, str, str]] = []
         self._asking = False
         self._opened = self.dashboard.monotonic()
         shown = sorted((key for key in keys_for(options.read_only) if key.footer), key=_rank)
@@ -61,12 +68,8 @@ class MainScreen(SteeringScreen):
             if event.kind in ("explode", "trainer_error"):
                 self._explosion = event if event.kind == "explode" else self._explosion
                 self.dashboard.alert(self._run_name(), f"{event.kind}: {sentence(event)}")
-            if self.dashboard.options.auto_rollback:
-                said = self.orders.roll_back_by_itself(
-                    event, self.store.status, self._served(), now
-                )
-                if said is not None:
-                    self.say(said)
+        while self._wanted:
+            self.say(self._roll_back(self._wanted.popleft(), now))
         heard = self.orders.hear(self.store.replies, now)
         if heard is not None:
             self.say(heard)
@@ -74,6 +77,34 @@ class MainScreen(SteeringScreen):
         self._ask(moment)
         self._keep_dialog(moment)
         self.dashboard.set_terminal_title(self._title(moment))
+
+    def on_mount(self) -> None:
+        """Listen to what the automatic rollback has to say, where it was asked for."""
+        super().on_mount()
+        if self.dashboard.options.auto_rollback:
+            from vlamon.analysis.autorollback import AutoRollback
+
+            monitor = AutoRollback()
+
+            def hear(records: Sequence[Record]) -> None:
+                """Run on the feed's thread, in the order of the records."""
+                for record in records:
+                    wanted = monitor.hear(record)
+                    if wanted is not None:
+                        self._wanted.append(wanted)
+
+            self.feed.on_records = hear
+
+    def on_unmount(self) -> None:
+        """Stop listening."""
+        super().on_unmount()
+        self.feed.on_records = None
+
+    def _roll_back(self, wanted: WantedRollback, now: float) -> Notice:
+        """Order a rollback for an explosion; the order carries its id, so it is done once."""
+        if not self._served():
+            return Notice(f"{wanted.text}: this run takes no orders, nothing rolled back", "warn")
+        return self.orders.give("rollback", now, event=wanted.event)
 
     def _caught_up(self, moment: Moment) -> bool:
         """Say whether what arrives now is news: the link lives and history has been read."""
@@ -128,16 +159,28 @@ class MainScreen(SteeringScreen):
 
     def findings(self) -> tuple[tuple[str, str, str], ...]:
         """Give the guard's verdicts, newest first, and what was lost on the way here."""
+        self._look_for_findings()
         found: list[tuple[str, str, str]] = []
         for event in reversed(self.store.events):
             if event.kind == "autopsy" and len(found) < 3:
                 verdict = str(event.data.get("verdict", "")) or "autopsy"
                 found.append(("warn", f"{verdict} at {count(event.step)}", event.text))
+        found += self._found
         lost = sum(gap.rows for gap in self.store.gaps)
         if lost:
             reason = self.store.gaps[-1].reason
             found.append(("muted", f"{count(lost)} batches were not received", reason))
         return tuple(found)
+
+    def _look_for_findings(self) -> None:
+        """Let the rules look at the run now and then, while their panel is on screen."""
+        if not self.arrangement.has("diagnoses") or self.reading() or self.store.rows < 100:
+            return
+        if self._schedule.wanted(self.store.rows, self.dashboard.monotonic()):
+            self.run_worker(self._find, thread=True, exclusive=True, group="findings")
+
+    def _find(self) -> None:
+        self._found = list(look(self.store, self.feed.lock, self._schedule))
 
     def _title(self, moment: Moment) -> str:
         """Write the terminal's title: pulse, progress in whole percent, name, alerts."""

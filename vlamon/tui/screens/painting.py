@@ -14,7 +14,7 @@ from textual.screen import Screen
 
 from vlamon.analysis.liveness import Alive, Heart, judge, typical_interval
 from vlamon.tui.direct import DirectRows
-from vlamon.tui.glyphs import ASCII, UNICODE
+from vlamon.tui.glyphs import ASCII, UNICODE, plain
 from vlamon.tui.layout import Arrangement, Needs, Place, arrange
 from vlamon.tui.moment import Moment
 from vlamon.tui.pacing import Pacer
@@ -339,7 +339,7 @@ class PaintingScreen(DirectRows, Screen[None]):
             )
             self._made[group] = made
             self.mount(made)
-        made.picture.title = title
+        made.picture.title = plain(title) if self.dashboard.ascii_only else title
         return made
 
     def chart_title(self, group: Group) -> str:

@@ -17,6 +17,7 @@ class Prompt(Dialog[str]):
     DEFAULT_CSS = """
     Prompt { align: center middle; }
     Prompt Input { width: 84; max-width: 100%; border: none; height: 1; padding: 0 1; }
+    Prompt Input:focus { border: none; }
     Prompt DialogPanel { height: 3; }
     """
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from vlamon.catalogue import DEFAULT_VOCAB, entry
 from vlamon.tui.cursor import row_at, telling_row, x_of_row
+from vlamon.tui.glyphs import plain
 from vlamon.tui.orders import Notice
 from vlamon.tui.panels import Group
 from vlamon.tui.raster import Guide
@@ -236,7 +238,10 @@ class SteeringScreen(PaintingScreen):
             utc_offset=self.dashboard.utc_offset,
         )
         vocab = self.store.info.vocab if self.store.info is not None else None
-        return {"look": look, "guides": guides_of(group, vocab)}
+        guides = guides_of(group, vocab)
+        if self.dashboard.ascii_only:
+            guides = tuple(replace(guide, label=plain(guide.label)) for guide in guides)
+        return {"look": look, "guides": guides}
 
     def action_maximise(self) -> None:
         """Give the leading chart the whole screen, or give it back."""

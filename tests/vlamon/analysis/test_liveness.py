@@ -1,0 +1,93 @@
+"""Alive or silent, on the trainer's clock."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from vlamon.analysis.liveness import INTERVALS, LEAST_SILENCE, Heart, judge, typical_interval
+from vlamon.records import Link, Status
+
+LIVE = Link("live")
+
+
+def training(**changes: object) -> Status:
+    return Status(**{"state": "training", "step": 5, **changes})  # type: ignore[arg-type]
+
+
+def test_the_typical_interval_is_a_median_so_that_one_checkpoint_changes_nothing() -> None:
+    times = [float(second) for second in range(50)] + [200.0, 201.0, 202.0]
+    assert typical_interval(times) == 1.0
+
+
+def test_without_times_there_is_no_typical_interval() -> None:
+    assert math.isnan(typical_interval([math.nan] * 5))
+    assert math.isnan(typical_interval([1.0]))
+
+
+def test_ten_intervals_without_a_batch_are_silence() -> None:
+    assert judge(LIVE, training(phase="data"), 9, 2.0, INTERVALS * 2.0).pulse == "live"
+    found = judge(LIVE, training(phase="data"), 9, 2.0, INTERVALS * 2.0 + 0.1)
+    assert (found.pulse, found.text) == ("silent", "in data")
+    assert found.alarming
+
+
+def test_a_fast_run_is_not_called_silent_for_a_hiccup() -> None:
+    assert judge(LIVE, training(), 9, 0.05, LEAST_SILENCE).pulse == "live"
+    assert judge(LIVE, training(), 9, 0.05, LEAST_SILENCE + 0.1).pulse == "silent"
+
+
+@pytest.mark.parametrize("state", ["paused", "stopped", "ended"])
+def test_a_run_that_stands_on_purpose_is_not_silent(state: str) -> None:
+    assert judge(LIVE, training(state=state), 9, 1.0, 999.0).pulse == state
+
+
+def test_a_checkpoint_that_never_ends_is_silence() -> None:
+    status = training(state="checkpointing", phase="checkpoint")
+    assert judge(LIVE, status, 9, 1.0, 5.0).pulse == "checkpointing"
+    assert judge(LIVE, status, 9, 1.0, 60.0).pulse == "silent"
+
+
+def test_without_an_interval_nothing_is_silent() -> None:
+    assert judge(LIVE, None, 1, math.nan, 999.0).pulse == "live"
+
+
+def test_waiting_with_data_on_screen_is_reconnecting() -> None:
+    assert judge(Link("waiting", "no socket"), None, 0, 1.0, 0.0).pulse == "waiting"
+    assert judge(Link("waiting", "no socket"), None, 9, 1.0, 0.0).pulse == "reconnecting"
+
+
+def test_a_failed_source_alarms() -> None:
+    assert judge(Link("failed", "x"), None, 9, 1.0, 0.0).alarming
+
+
+def test_quiet_counts_from_the_newest_row_on_the_trainers_clock() -> None:
+    heart = Heart()
+    heart.observe(1, 5000.0, [], now=10.0)  # the watcher's clock is nowhere near the trainer's
+    assert heart.quiet(10.0) == 0.0
+    assert heart.quiet(25.0) == 15.0
+
+
+def test_a_run_that_hangs_since_long_is_silent_for_one_who_joins_now() -> None:
+    heart = Heart()
+    heart.observe(100, 5000.0, [5600.0], now=10.0)  # its sidecar still samples
+    assert heart.quiet(10.0) == 0.0  # history has only just come in
+    assert heart.quiet(10.0 + LEAST_SILENCE) == pytest.approx(600.0 + LEAST_SILENCE)
+
+
+def test_a_clock_that_is_wrong_by_hours_neither_raises_nor_hides_silence() -> None:
+    for skew in (1e9 - 7200, 1e9 + 7200):
+        heart = Heart()
+        for second in range(5):
+            heart.observe(second + 1, skew + second, [skew + second], now=float(second))
+        assert heart.quiet(4.5) < 1.0
+        assert heart.quiet(24.0) == pytest.approx(20.0)
+
+
+def test_rows_without_a_time_count_from_their_arrival() -> None:
+    heart = Heart()
+    for second in range(4):
+        heart.observe(second + 1, math.nan, [], now=float(second))
+    assert typical_interval(heart.arrivals) == 1.0
+    assert heart.quiet(23.0) == pytest.approx(20.0)

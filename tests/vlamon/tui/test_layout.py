@@ -1,0 +1,77 @@
+"""Panels tile the screen at every size, and nothing is ever a sliver."""
+
+from __future__ import annotations
+
+import pytest
+
+from vlamon.tui.layout import Needs, arrange, form_for
+
+NEEDS = (
+    Needs(charts=1, terms=0),
+    Needs(charts=5, terms=3, devices=0),
+    Needs(charts=9, terms=3, devices=8),
+    Needs(charts=40, terms=7, devices=8, lower="inspector"),
+    Needs(charts=5, terms=3, devices=2, maximised=True),
+)
+
+
+@pytest.mark.parametrize("needs", NEEDS)
+@pytest.mark.parametrize("width", [1, 20, 59, 60, 80, 99, 100, 120, 149, 160, 179, 180, 240, 400])
+def test_panels_tile_the_screen_without_gap_or_overlap(width: int, needs: Needs) -> None:
+    for height in range(1, 90):
+        cells = [[0] * width for _ in range(height)]
+        for place in arrange(width, height, needs).places:
+            assert place.width > 0, place
+            assert place.height > 0, place
+            for y in range(place.y, place.y + place.height):
+                for x in range(place.x, place.x + place.width):
+                    cells[y][x] += 1
+        assert all(count == 1 for row in cells for count in row), (width, height)
+
+
+@pytest.mark.parametrize("needs", NEEDS)
+def test_no_panel_is_ever_too_small_to_read(needs: Needs) -> None:
+    for width in range(60, 300, 7):
+        for height in range(14, 90):
+            for place in arrange(width, height, needs).places:
+                if place.name.startswith("chart-"):
+                    assert place.width >= 38, (width, height, place)
+                    assert place.height >= 7, (width, height, place)
+                elif place.name not in ("status", "footer", "contribution"):
+                    assert place.height >= 5, (width, height, place)
+                    assert place.width >= 36, (width, height, place)
+
+
+@pytest.mark.parametrize(
+    ("size", "form", "charts", "side"),
+    [
+        ((59, 24), "numbers", 0, False),
+        ((60, 24), "column", 1, False),
+        ((80, 24), "column", 1, False),
+        ((120, 40), "grid", 4, False),
+        ((160, 45), "grid", 9, False),
+        ((200, 60), "grid", 9, True),
+        ((240, 60), "grid", 9, True),
+    ],
+)
+def test_breakpoints(size: tuple[int, int], form: str, charts: int, side: bool) -> None:
+    found = arrange(*size, Needs(charts=9, terms=3, devices=2))
+    assert found.form == form_for(*size) == form
+    assert found.charts == charts
+    assert found.has("inspector") == side
+
+
+def test_at_eighty_by_twenty_four_what_matters_most_is_on_screen() -> None:
+    found = arrange(80, 24, Needs(charts=9, terms=3))
+    assert [place.name for place in found.places] == [
+        "status", "chart-0", "contribution", "events", "footer",
+    ]  # fmt: skip
+
+
+def test_a_chart_can_have_everything_between_status_and_keys() -> None:
+    found = arrange(120, 40, Needs(charts=9, terms=3, maximised=True))
+    assert [(place.name, place.width, place.height) for place in found.places] == [
+        ("status", 120, 1),
+        ("chart-0", 120, 38),
+        ("footer", 120, 1),
+    ]

@@ -1,0 +1,114 @@
+"""The screen as text, at every size and for every panel, compared with files.
+
+`UPDATE_SCREENS=1 python -m pytest tests/vlamon/tui/test_screens.py` writes the files anew; read the
+difference before it is committed. Text is compared, not SVG: it is ours, and the same for any patch
+version of Textual.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.cells import cells_of
+from tests.vlamon.tui.fake_feed import FrozenDashboard, block, fed, gpu, info, status, whole_run
+from tests.vlamon.tui.test_keys import lines, running
+from vlamon.records import BatchBlock, Column, Link
+from vlamon.tui.colour import contrast
+from vlamon.tui.options import Options
+from vlamon.tui.themes import READABLE, load_themes
+
+FILES = Path(__file__).parent / "screens"
+THEMES = sorted(load_themes(user=Path("/nonexistent")).themes)
+
+
+def same_as(name: str, found: list[str]) -> None:
+    path = FILES / f"{name}.txt"
+    text = "\n".join(line.rstrip() for line in found) + "\n"
+    if os.environ.get("UPDATE_SCREENS"):
+        FILES.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "size", [(50, 20), (60, 24), (80, 24), (120, 40), (160, 45), (200, 60), (240, 60)]
+)
+async def test_the_dashboard_at_every_size(size: tuple[int, int]) -> None:
+    async with running(size=size) as (pilot, _, _feed):
+        same_as(f"whole-{size[0]}x{size[1]}", lines(pilot))
+
+
+@pytest.mark.parametrize("panel", ["slots", "inspector", "diagnoses", "snapshots"])
+async def test_every_panel_that_takes_the_lower_place(panel: str) -> None:
+    async with running(size=(120, 40)) as (pilot, screen, _):
+        screen.lower = panel
+        screen.paint(force=True)
+        await pilot.pause()
+        same_as(f"panel-{panel}", lines(pilot)[31:39])
+
+
+async def test_pull_on_the_trunk_beside_the_value_shares() -> None:
+    plain = block(0, 500)
+    columns = {
+        **plain.columns,
+        "pull_closs": Column(plain.columns["closs"].values * 0 + 0.46),
+        "pull_loss_ct": Column(plain.columns["closs"].values * 0 + 0.54),
+        "pull_z_loss": Column(plain.columns["closs"].values * 0 + 0.001),
+        "conflict_closs_loss_ct": Column(plain.columns["closs"].values * 0 - 0.31),
+    }
+    pulled = BatchBlock(0, 0, plain.step, plain.epoch, plain.time, columns, plain.weights)
+    async with running(fed(Link("live"), info(), pulled)) as (pilot, _, _feed):
+        same_as("panel-pull", lines(pilot)[26:32])
+
+
+async def test_eight_accelerators_and_what_throttles_them() -> None:
+    feed = fed(Link("live"), info(), block(0, 500), gpu(devices=8), status())
+    async with running(feed, size=(160, 45)) as (pilot, _, _feed):
+        same_as("panel-gpu-8", lines(pilot)[32:44])
+
+
+async def test_ascii_uses_ascii_alone() -> None:
+    async with running(ascii=True) as (pilot, _, _feed):
+        found = lines(pilot)
+        assert all(line.isascii() for line in found), [x for x in found if not x.isascii()]
+        same_as("ascii", found)
+
+
+async def test_every_dialog_in_ascii() -> None:
+    for key in ("question_mark", "i", "slash", "t", "r", "m", "colon"):
+        async with running(ascii=True) as (pilot, _, _feed):
+            await pilot.press(key)
+            bad = [line for line in lines(pilot) if not line.isascii()]
+            assert not bad, (key, bad)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+async def test_every_cell_is_readable_in_every_theme(theme: str) -> None:
+    async with running(theme=theme, size=(200, 60)) as (pilot, _, _feed):
+        await pilot.press("n", "N")
+        rows = cells_of(pilot.app.screen._compositor.render_strips())
+        for y, row in enumerate(rows):
+            for x, cell in enumerate(row):
+                if cell.char.strip():
+                    assert contrast(cell.ink, cell.paper) >= READABLE, (x, y, cell)
+
+
+async def test_the_text_is_the_same_in_every_theme() -> None:
+    seen = set()
+    for theme in THEMES:
+        async with running(theme=theme) as (pilot, _, _feed):
+            seen.add("\n".join(lines(pilot)))
+    assert len(seen) == 1
+
+
+async def test_no_color_means_none() -> None:
+    app = FrozenDashboard(
+        fed(*whole_run()),  # type: ignore[arg-type]
+        Options(),
+        environ={"TERM": "xterm-256color", "COLORTERM": "truecolor", "NO_COLOR": "1"},
+    )
+    assert app.palette.theme.name == "sixteen"
+    assert app.palette.colourless
