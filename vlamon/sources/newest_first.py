@@ -8,6 +8,7 @@ has caught up, the whole takes the place of the part. From then on it is followe
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 
 from vlamon.records import (
@@ -24,8 +25,11 @@ from vlamon.sources.logfile import LogFile
 
 LONG = 48 << 20
 """A file from this size on is shown newest part first."""
-NEWEST = 4 << 20
+NEWEST = 2 << 20
 """Bytes of the newest part."""
+PAINT = 0.4
+"""Seconds that a screen gets to paint the newest part before the long reading begins: both want
+the interpreter."""
 
 
 def long_log(path: str, format_name: str | None = None) -> Format | None:
@@ -53,6 +57,7 @@ class NewestFirst:
         self._size = os.path.getsize(path)
         self._whole = LogFile(path, follow=follow, format_name=known.name)
         self._shown = False
+        self._painting = threading.Event()
         self._caught_up = False
 
     @property
@@ -65,6 +70,9 @@ class NewestFirst:
         if not self._shown:
             self._shown = True
             return self._newest()
+        if not self._painting.is_set():
+            self._painting.wait(PAINT)
+            self._painting.set()
         records = self._whole.read(timeout)
         if self._caught_up:
             return records
@@ -79,6 +87,7 @@ class NewestFirst:
 
     def close(self) -> None:
         """Release the file and its watch."""
+        self._painting.set()
         self._whole.close()
 
     def _newest(self) -> Sequence[Record]:

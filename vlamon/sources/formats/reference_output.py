@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from vlamon.analysis.smearing import WINDOW, Desmearer
 from vlamon.records import Column, IntervalBlock, Record, RunInfo
 from vlamon.sources.formats import Format, UnknownLines
-from vlamon.sources.formats.shapes import Layout, ShapeReader, Sheet, Span, merge
+from vlamon.sources.formats.shapes import Layout, ShapeReader, Sheet, Span, merge, pieces_of
 
 MARK = b"Epoch: ["
 _NUMBER = rb"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|nan|inf)"
@@ -40,6 +40,9 @@ _OCCASIONAL = ("acc_", "l1_", "accuracy")
 
 _UNEXPLAINED_SECONDS = 5.0
 """A gap that the `time` meter does not account for, beyond this, is a new process starting."""
+
+_PIECE = 1 << 20
+"""Bytes read at once: more need more memory for the work and are no faster."""
 
 _MOST_RESTARTS = 8
 """More of them in one block of lines are a misunderstanding."""
@@ -100,6 +103,12 @@ class OutputLogParser:
 
     def feed(self, data: bytes) -> list[Record]:
         """Records of these whole lines."""
+        records: list[Record] = []
+        for piece in pieces_of(data, _PIECE):
+            records += self._read(piece)
+        return records
+
+    def _read(self, data: bytes) -> list[Record]:
         block = self._shapes.read(data)
         for row, line in block.rest:
             number = self._lines + row + 1

@@ -8,7 +8,7 @@ digits an instruction. Numbers come out exactly as `float()` would read them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -338,3 +338,16 @@ def merge(
         order = np.argsort(rows, kind="stable")
         return rows[order], table[order], present[order]
     return rows, table, present
+
+
+def pieces_of(data: bytes, size: int) -> Iterator[bytes]:
+    """Whole lines in pieces of about `size` bytes."""
+    at = 0
+    while len(data) - at > size:
+        end = data.rfind(b"\n", at, at + size) + 1
+        if end <= at:
+            end = data.find(b"\n", at) + 1 or len(data)
+        yield data[at:end]
+        at = end
+    if at < len(data):
+        yield data[at:] if at else data
