@@ -114,6 +114,7 @@ class Emitter:
         self._swallow_lock = threading.Lock()
         self._attempt = 0
         self._ended = False
+        self._failed = False
         self._end_reason = ""
         self._thread: threading.Thread | None = None
         self._sidecar: Sidecar | None = None
@@ -220,8 +221,8 @@ class Emitter:
         except Exception as error:
             self.swallow(f"event failed: {type(error).__name__}: {error}"[:200])
             return ""
-        if kind == "end":
-            self._ended = True
+        self._ended |= kind == "end"
+        self._failed |= kind == "trainer_error"
         self._append(event)
         return event.id
 
@@ -270,12 +271,14 @@ class Emitter:
         Fields: step, epoch, steps_per_second, eta, snapshots, budget, guard, deadline. Step, speed
         and eta are known from the batches and need not be given.
         """
-        with self._kept("status"):
+        try:
             if state is not None:
                 fields["state"] = state
             if phase is not None:
                 fields["phase"] = phase
             self._append(StatusChange(checked(fields)))
+        except Exception as error:
+            self.swallow(f"status failed: {type(error).__name__}: {error}"[:200])
 
     def commands(self) -> Sequence[PendingCommand]:
         """Orders that came since the last call; ask at each step boundary, answer each.
@@ -361,7 +364,10 @@ class Emitter:
         self.close("" if error is None else f"stopped by {type(error).__name__}")
 
     def close(self, reason: str = "") -> None:
-        """Send what is left (at most 2 s), say goodbye and give the path back. May come twice."""
+        """Send what is left (at most 2 s), say goodbye and give the path back. May come twice.
+
+        `reason` is what the `end` event says; it is an error where a `trainer_error` came before.
+        """
         thread, self._thread = self._thread, None
         sidecar = self._sidecar
         if thread is None or sidecar is None or os.getpid() != self._owner:
@@ -384,7 +390,7 @@ class Emitter:
             words.append(self._make_event("note", text=text, severity="warn", data=reasons))
         if not self._ended:
             reason = self._end_reason
-            severity: Severity = "error" if reason else "info"
+            severity: Severity = "error" if self._failed else "info"
             words.append(
                 self._make_event("end", text=reason or "the training ended", severity=severity)
             )
@@ -417,6 +423,7 @@ def _close_at_exit(reference: weakref.ref[Emitter]) -> None:
     emitter = reference()
     if emitter is not None:
         failed = getattr(sys, "last_type", None)
+        emitter._failed |= failed is not None
         emitter.close(f"stopped by {failed.__name__}" if failed else "")
 
 

@@ -120,14 +120,9 @@ class Journal:
         self._close_group()
         self._put(seal(frame), 0, 0)
 
-    @property
-    def tick_due(self) -> bool:
-        """Whether the next `tick` writes."""
-        return time.monotonic() - self._flush_at >= FLUSH
-
     def tick(self) -> None:
         """Hand over what has come, once a second."""
-        if self.tick_due:
+        if time.monotonic() - self._flush_at >= FLUSH:
             self._flush_at = time.monotonic()
             self._close_group()
             self._signal.set()

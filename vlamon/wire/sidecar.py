@@ -23,6 +23,7 @@ from vlamon.records import (
     MetricsAnnounced,
     MetricSpec,
     Reply,
+    Status,
 )
 from vlamon.wire import block as blocks
 from vlamon.wire import messages, parsing
@@ -39,6 +40,8 @@ TICK = 0.05
 """Seconds between two looks at the inbox."""
 DRAIN = 2.0
 """Seconds at the end for subscribers to take what is left."""
+_STATUS_EVERY = 10.0
+"""Seconds between two statuses in the journal while the state stays the same."""
 _BATCH = 20_000
 """Rows taken at one look; a script that logs faster than that is caught up with over several."""
 
@@ -120,8 +123,9 @@ class Sidecar:
         self._board = StatusBoard(history.info.total_steps)
         self._serving = False
         self._greeting_written = -1
-        """The greeting that the journal has; likewise the status."""
-        self._status_written = 0
+        """The greeting that the journal has; likewise the status, and when it got it."""
+        self._status_written: Status | None = None
+        self._status_written_at = -math.inf
         self._journal_failed = False
 
     def abandon(self) -> None:
@@ -333,15 +337,23 @@ class Sidecar:
             self._greeting_written = self.history.greetings
             self.journal.add_frame(self.history.greeting)
 
+    def _write_status(self, journal: Journal) -> None:
+        """At each change of state, else rarely: its snapshots would be half of the journal."""
+        status, before, now = self.history.status, self._status_written, time.monotonic()
+        if status is None or status is before:
+            return
+        same = before is not None and before.state == status.state
+        if not same or now - self._status_written_at >= _STATUS_EVERY:
+            journal.add_frame(self.history.status_frame)
+            self._status_written, self._status_written_at = status, now
+
     def _keep_journal(self) -> None:
         """Status into the journal, and its failure, once, to everybody."""
         log, journal = self.history.log, self.journal
         if journal is None:
             log.forget(None)
             return
-        if self._status_written != self.history.statuses and journal.tick_due:
-            journal.add_frame(self.history.status_frame)
-            self._status_written = self.history.statuses
+        self._write_status(journal)
         journal.tick()
         if journal.failure and not self._journal_failed:
             self._journal_failed = True
