@@ -176,7 +176,7 @@ def draw(table: Table, plot: Path) -> None:
         axis.axvline(joint, color="grey", lw=0.8, ls=":")
         axis.set_title(MEASURES[measure][0], fontsize=10)
         axis.grid(axis="x", alpha=0.3)
-        if measure in ("energy_variance", "jolt_echo", "final_l1"):
+        if measure in ("energy_variance", "jolt_echo"):
             axis.set_xscale("log")
     axes[0].set_yticks(range(len(table.couplings)), table.couplings)
     axes[0].invert_yaxis()
