@@ -45,7 +45,7 @@ def _screen(source: Source, options: Options) -> int:
     _give_the_screen_a_terminal()
     feed = Feed(source)
     try:
-        code = Dashboard(feed, options).run()
+        code = Dashboard(feed, options).run(mouse=options.mouse)
     finally:
         feed.close()
     return code if isinstance(code, int) else 0

@@ -38,6 +38,8 @@ class Needs:
     """Accelerators, a row each."""
     lower: str = ""
     """Panel that takes the lower left (grid) or the lower place (column); empty for the usual."""
+    gpu: bool = True
+    """Whether the accelerators have a panel."""
     maximised: bool = False
     """Whether one chart takes everything between the status line and the keys."""
 
@@ -129,7 +131,7 @@ def _grid(width: int, top: int, rows: int, needs: Needs) -> list[Place]:
     if below:
         lower = needs.lower
         if lower in ("", "events") or (side and lower in ("inspector", "diagnoses")):
-            lower = "gpu"
+            lower = "gpu" if needs.gpu else "slots"
         left = max(40, main * 9 // 25)
         places.append(Place(lower, 0, y, left, below))
         places.append(Place("events", left, y, main - left, below))

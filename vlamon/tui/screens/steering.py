@@ -266,7 +266,11 @@ class SteeringScreen(PaintingScreen):
 
     def action_lower(self) -> None:
         """Show the next panel below the charts."""
-        choices = ("events", *LOWER) if self.arrangement.form == "column" else LOWER
+        choices: tuple[str, ...] = LOWER
+        if self.arrangement.form == "column":
+            choices = ("events", *LOWER)
+        if not self.dashboard.options.gpu:
+            choices = tuple(name for name in choices if name != "gpu")
         now = choices.index(self.lower) if self.lower in choices else 0
         chosen = choices[(now + 1) % len(choices)]
         self.lower = "" if chosen == choices[0] else chosen

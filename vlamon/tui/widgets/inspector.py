@@ -46,7 +46,7 @@ def _where(moment: Moment, width: int) -> list[Row]:
     attempt = next((a.number for a in store.attempts if a.first_row <= row < a.end_row), 0)
     epoch = float(store.epochs_of_rows(row, row + 1)[0])
     if math.isfinite(epoch):
-        parts += [(" epoch ", "muted"), (f"{epoch:g}", "foreground")]
+        parts += [(" epoch ", "muted"), (f"{epoch:.2f}".rstrip("0").rstrip("."), "foreground")]
     parts += [("  attempt ", "muted"), (str(attempt), "foreground")]
     at = float(store.times(row, row + 1)[0])
     if math.isfinite(at):

@@ -27,7 +27,7 @@ class NumbersPanel(RowPanel):
         names = list(self.names or moment.store.metrics)[:height]
         if not names or moment.row is None:
             return [((" no batch yet", "muted"),)]
-        name_cells = min(max(len(name) for name in names) + 1, width // 3)
+        name_cells = min(max(len(name) for name in names) + 1, width * 2 // 5)
         room = width - name_cells - 12
         return [_row(moment, name, index, name_cells, room) for index, name in enumerate(names)]
 
