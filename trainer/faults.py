@@ -37,13 +37,14 @@ class Kind:
 
 KINDS = {
     "lr_jump": Kind(16, 1000.0, "the learning rate is multiplied"),
-    "corrupt_labels": Kind(24, 1.0, "labelled bins and image codes become random tokens"),
+    "corrupt_labels": Kind(24, 1.0, "labels become tokens that never occur"),
     "logit_scale": Kind(0, 30.0, "the final norm's gain is multiplied"),
     "no_clip": Kind(10**9, 1.0, "gradients are no longer clipped"),
     "nan": Kind(0, 1.0, "one hidden state becomes NaN, once"),
     "bit_flip": Kind(0, 1.0, "the highest exponent bit of one output weight flips, once"),
 }
-ONCE = ("nan", "bit_flip")
+UNUSED_IDS = (8900, 10000)
+"""Ids between the grid counts and the first action token: no sample has them."""
 _ORDER = re.compile(
     r"(?P<kind>\w+)@(?P<at>\d+)(?:\+(?P<samples>\d+))?(?:x(?P<strength>[\d.e+-]+))?"
 )
@@ -125,9 +126,10 @@ class Faults:
         for row in rows:
             # By the sample's name, not by the draw: corruption sticks to its sample.
             rng = np.random.default_rng((self._seed, 77, batch.sample_ids[row]))
-            noise = torch.from_numpy(rng.integers(4, tokens.TEXT_FIRST + 600, labels.shape[1]))
-            bins = tokens.is_action_bin(labels[row]) | tokens.is_image_code(labels[row])
-            labels[row] = torch.where(bins, noise, labels[row])
+            noise = torch.from_numpy(rng.integers(*UNUSED_IDS, labels.shape[1]))
+            # The begin of an action stays, so that the block is found and loss_ct sees it too.
+            keep = (labels[row] == tokens.IGNORE) | (labels[row] == tokens.ACTION_BEGIN)
+            labels[row] = torch.where(keep, labels[row], noise)
         return batch.with_labels(labels)
 
     @torch.no_grad()

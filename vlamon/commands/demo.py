@@ -21,8 +21,8 @@ from vlamon.commands.present import mode_for, present
 from vlamon.errors import VlamonError
 from vlamon.tui.options import Options
 
-STEPS = 240
-EXPLODES_AT_STEP = 110
+STEPS = 200
+EXPLODES_AT_STEP = 80
 BATCH = 8
 SECONDS = 90
 """A slow machine ends the training after this long; the whole stays below two minutes."""
@@ -69,7 +69,9 @@ def training(run_dir: Path, preset: str, steps: int) -> Iterator[Path]:
     order = [sys.executable, "-m", "trainer", "--preset", preset, "--name", "demo"]
     order += ["--socket", str(socket), "--run-dir", str(run_dir), "--steps", str(steps)]
     order += ["--max-seconds", str(SECONDS), "--set", f"loop.batch={BATCH}"]
-    order += ["--set", "loop.steps_per_epoch=80", "--set", "loop.validation_samples=16"]
+    order += ["--set", "loop.steps_per_epoch=50", "--set", "loop.validation_samples=16"]
+    # Trusted snapshots close together: the autopsy replays from one to the explosion.
+    order += ["--set", "guard.every=10", "--set", "guard.slots=6", "--set", "guard.cooldown=40"]
     order += ["--induce", f"lr_jump@{EXPLODES_AT_STEP * BATCH}"]
     with output.open("wb") as log:
         # A session of its own: Ctrl-C is for the dashboard, which then ends the training in order.

@@ -1,0 +1,96 @@
+"""`python -m trainer` as it is typed: alone, ordered about, under torchrun."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.trainer.trainings import SMALL
+from vlamon.records import BatchBlock
+from vlamon.sources.journal import JournalSource
+
+SETTINGS = [part for override in SMALL for part in ("--set", override)]
+TRAINER = (sys.executable, "-m", "trainer", "--preset", "micro")
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def trainer(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*TRAINER, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=170,
+        env=ENVIRONMENT,
+        check=False,
+        **options,  # type: ignore[call-overload]
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--set", "lrr=1"], "no setting is called 'lrr'; did you mean lr?"),
+        (["--induce", "boom@3"], "write KIND@SAMPLE"),
+        (["--set", "data.records=/nowhere.json"], "/nowhere.json cannot be read"),
+    ],
+)
+def test_a_users_mistake_is_one_sentence_and_exit_code_2(
+    arguments: list[str], sentence: str, tmp_path: Path
+) -> None:
+    done = trainer("--run-dir", str(tmp_path), *SETTINGS, *arguments)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_resuming_without_a_checkpoint_begins(tmp_path: Path) -> None:
+    done = trainer("--run-dir", str(tmp_path), "--steps", "2", "--resume", *SETTINGS)
+    assert done.returncode == 0, done.stderr
+
+
+def test_sigterm_ends_at_the_next_step_with_a_checkpoint(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*TRAINER, *SETTINGS, "--run-dir", str(tmp_path), "--steps", "100000"],
+        stdout=subprocess.PIPE,
+        env=ENVIRONMENT,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert (tmp_path / "checkpoints" / "latest").is_file()
+
+
+def test_two_ranks_share_the_samples_and_rank_0_tells_both_losses(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*TORCHRUN, *TRAINER[1:], *SETTINGS, "--run-dir", str(tmp_path), "--steps", "20"],
+        capture_output=True,
+        text=True,
+        timeout=170,
+        env=ENVIRONMENT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    source = JournalSource(tmp_path / "run.vlaj")
+    rows: dict[str, list[float]] = {"closs": [], "closs_rank1": []}
+    while not source.finished:
+        for block in source.read(0.1):
+            if isinstance(block, BatchBlock):
+                for name, values in rows.items():
+                    values += block.columns[name].values.tolist()
+    source.close()
+    assert len(rows["closs"]) == len(rows["closs_rank1"]) == 20
+    # The reported closs is the mean of both; rank 1 sees other samples than rank 0.
+    assert all(a != b for a, b in zip(rows["closs"], rows["closs_rank1"], strict=True))
+    assert json.loads((tmp_path / "run.json").read_text())["ranks"] == 2
+    assert (tmp_path / "log_train.txt").read_text().count("\n") == 1

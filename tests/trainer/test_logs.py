@@ -1,0 +1,99 @@
+"""The logs, held against files that the reference project's own logger wrote."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainer.logs import EpochLog, append_epoch_line, run_logger
+from vlamon.records import EpochBlock, IntervalBlock, Record
+from vlamon.sources.together import opened
+
+SAMPLE = Path(__file__).parents[1] / "fixtures" / "metriclogger" / "sample"
+
+
+def epoch(run_dir: Path, values: list[dict[str, float]], first: int = 0) -> dict[str, float]:
+    """One epoch of batches through the log."""
+    log = EpochLog(run_logger(run_dir, 0), 2, 260)
+    for i, row in enumerate(values, start=first):
+        log.update(i, row, seconds=0.25, data_seconds=0.01, samples=8)
+    return log.finish()
+
+
+def shape(line: str) -> str:
+    """A line with its numbers and moments taken out."""
+    line = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}", "WHEN", line)
+    line = re.sub(r"\|\w+\.py:\d+\]", "|FILE]", line)
+    return re.sub(r"-?\d+\.\d+|\d+(?=[]/ ]|$)", "N", line)
+
+
+def reference_values() -> dict[str, float]:
+    line = json.loads((SAMPLE / "log_train.txt").read_text().splitlines()[0])
+    return {key.removeprefix("train_"): value for key, value in line.items() if key != "epoch"}
+
+
+def test_every_line_has_the_shape_of_the_reference_loggers(tmp_path: Path) -> None:
+    epoch(tmp_path, [reference_values()] * 21)
+    ours = [shape(line) for line in (tmp_path / "output.log").read_text().splitlines()]
+    theirs = [shape(line) for line in (SAMPLE / "output.log").read_text().splitlines()]
+    assert ours[0] == theirs[0]
+    assert set(ours) == set(theirs[:29])
+
+
+def test_every_tenth_batch_is_printed_and_no_other(tmp_path: Path) -> None:
+    epoch(tmp_path, [{"lr": 1e-4, "closs": 2.0}] * 35)
+    printed = re.findall(r"\[(\d+)/260\]", (tmp_path / "output.log").read_text())
+    assert printed == ["0", "10", "20", "30"]
+
+
+def test_a_line_shows_the_mean_of_a_thousand_updates_and_that_of_all(tmp_path: Path) -> None:
+    epoch(tmp_path, [{"lr": 1e-4, "closs": float(i)} for i in range(1501)])
+    last = (tmp_path / "output.log").read_text().splitlines()[-4]
+    assert "closs: 1000.5000 (750.0000)" in last
+    assert "lr: 0.000100" in last
+
+
+def test_a_metric_that_a_batch_lacks_does_not_move_its_mean(tmp_path: Path) -> None:
+    rows = [{"lr": 1.0, "closs": 2.0, **({"acc_action_9": 0.5} if i % 2 else {})} for i in range(9)]
+    assert epoch(tmp_path, rows)["acc_action_9"] == 0.5
+
+
+def test_tensors_are_read_when_a_line_is_printed_and_come_out_as_floats(tmp_path: Path) -> None:
+    means = epoch(tmp_path, [{"lr": 1.0, "closs": torch.tensor(0.5)}] * 3)
+    assert means == {"lr": 1.0, "closs": 0.5}
+
+
+def test_nan_and_infinity_appear_as_bare_words(tmp_path: Path) -> None:
+    path = tmp_path / "log_train.txt"
+    append_epoch_line(path, "train", {"closs": math.nan, "loss_ct": math.inf}, 3)
+    assert path.read_text() == '{"train_closs": NaN, "train_loss_ct": Infinity, "epoch": 3}\n'
+
+
+def read(path: Path) -> list[Record]:
+    source = opened(str(path), follow=False, format_name=None)
+    found: list[Record] = []
+    while not source.finished:
+        found += source.read(0.1)
+    return found
+
+
+def test_vlamon_recovers_from_the_log_the_spike_that_its_means_hide(tmp_path: Path) -> None:
+    truth = [3.0 + (i == 15) * 40.0 for i in range(60)]
+    epoch(tmp_path, [{"lr": 1e-4, "closs": value} for value in truth])
+    blocks = [r for r in read(tmp_path / "output.log") if isinstance(r, IntervalBlock)]
+    means = [float(v) for block in blocks for v in block.metrics["closs"].values]
+    assert means == pytest.approx([3.0, 3.0, 7.0, 3.0, 3.0, 3.0], abs=0.01)
+
+
+def test_vlamon_reads_the_epoch_lines(tmp_path: Path) -> None:
+    path = tmp_path / "log_eval_ood.txt"
+    append_epoch_line(path, "val", {"closs": 2.5}, 7)
+    blocks = [r for r in read(path) if isinstance(r, EpochBlock)]
+    assert [(b.split, b.epoch.tolist(), b.columns["closs"].values.tolist()) for b in blocks] == [
+        ("val_ood", [7.0], [2.5])
+    ]
