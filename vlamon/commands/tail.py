@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from vlamon.commands.appearance import appearance
 from vlamon.commands.present import mode_for, present
+from vlamon.sources import Source
 from vlamon.tui.options import Options
+
+if TYPE_CHECKING:
+    from vlamon.sources.formats import UnknownLines
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path())
 @click.option("--once", is_flag=True, help="Read what is there and end; do not follow.")
 @click.option("--format", "format_name", metavar="NAME", help="Force a log format.")
+@click.option("--unknown", is_flag=True, help="At the end, show lines that were not understood.")
 @click.option(
     "--gpu/--no-gpu",
     default=None,
@@ -23,6 +30,7 @@ def command(
     files: tuple[str, ...],
     once: bool,
     format_name: str | None,
+    unknown: bool,
     gpu: bool | None,
     plain: bool,
     json: bool,
@@ -46,4 +54,18 @@ def command(
         from vlamon.sources.beside import Beside
 
         source = Beside(source, files)
-    return present(source, mode, options)
+    code = present(source, mode, options)
+    for path, log in zip(files, sources, strict=True):
+        _tell_unknown(path, log, show=unknown)
+    return code
+
+
+def _tell_unknown(path: str, source: Source, *, show: bool) -> None:
+    """Lines that were not understood are counted, and shown where they are asked for."""
+    found: UnknownLines | None = getattr(source, "unknown", None)
+    if found is None or not found.count:
+        return
+    hint = "" if show else "; --unknown shows the first of them"
+    click.echo(f"vlamon: {path}: {found.count} line(s) were not understood{hint}", err=True)
+    for number, line in found.samples if show else ():
+        click.echo(f"{path}:{number}: {line}", err=True)

@@ -20,7 +20,7 @@ from vlamon.records import (
     Record,
     RunInfo,
 )
-from vlamon.sources.formats import HEAD_BYTES, Format, format_named, sniff
+from vlamon.sources.formats import HEAD_BYTES, Format, UnknownLines, format_named, sniff
 from vlamon.sources.logfile import LogFile
 
 LONG = 48 << 20
@@ -64,6 +64,11 @@ class NewestFirst:
     def finished(self) -> bool:
         """True when everything was read and nothing more can come."""
         return self._shown and self._whole.finished
+
+    @property
+    def unknown(self) -> UnknownLines:
+        """Lines that could not be used."""
+        return self._whole.unknown
 
     def read(self, timeout: float) -> Sequence[Record]:
         """First the newest part, then the whole in pieces, then what is written."""
