@@ -58,7 +58,7 @@ def main(path: str, steps: int, hertz: float, spike: int) -> None:
         for step in range(steps):
             out.log(step, epoch=step / 1312, **{name: columns[name][step] for name in METRICS})
             if step % 20_000 == 19_999:
-                time.sleep(0.05)  # let the sidecar keep up: this is a history, not a speed test
+                time.sleep(0.2)  # let the sidecar keep up: this is a history, not a speed test
         print("ready", flush=True)
         step = steps
         for line in sys.stdin:

@@ -203,7 +203,8 @@ def measure_opening(seconds: float, steps: int) -> list[Figure]:
         terminal.pump(60, terminal.has_curve)
         first = terminal.last_read - terminal.started
         last = f"{steps - 1:,}"
-        terminal.pump(60, lambda: last in terminal.line(0))
+        if not terminal.pump(60, lambda: last in terminal.line(0)):
+            raise RuntimeError("the dashboard never showed the last step")
         whole = terminal.last_read - terminal.started
         settled(terminal, 1.0, 10)
         figures.append(row(f"open a journal of {steps:,} × 5: first curve", first, "s", 0.5))

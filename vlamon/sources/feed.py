@@ -9,6 +9,7 @@ from typing import Any
 
 from vlamon.records import Backfill, Command, Link, Record
 from vlamon.sources import Source, SourceError
+from vlamon.sources.heap import LONG, give_back
 from vlamon.store import RunStore
 
 WAIT = 0.25
@@ -31,6 +32,7 @@ class Feed:
         self._behind: RunStore | None = None
         self._closing = threading.Event()
         self._done = threading.Event()
+        self._rested = 0
         self._thread = threading.Thread(target=self._run, name="vlamon-feed", daemon=True)
 
     def start(self) -> None:
@@ -68,8 +70,10 @@ class Feed:
             while not self._closing.is_set():
                 records = self.source.read(WAIT)
                 self._take(records)
-                if not records and self.source.finished:
-                    break
+                if not records:
+                    self._rest()
+                    if self.source.finished:
+                        break
         except SourceError as error:
             if not self._closing.is_set():
                 self._take([Link("failed", str(error))])
@@ -81,6 +85,12 @@ class Feed:
         finally:
             self._done.set()
             self._changed()
+
+    def _rest(self) -> None:
+        """Nothing came for a moment: a history that was loading is here now."""
+        if self.store.rows - self._rested > LONG:
+            give_back()
+        self._rested = self.store.rows
 
     def _take(self, records: Sequence[Record]) -> None:
         if not records:
