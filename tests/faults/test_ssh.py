@@ -15,6 +15,7 @@ import pytest
 from tests.faults.processes import Training, monitor, wait_for
 from tests.faults.sshd import Ssh, missing, remote_vlamon, running
 from vlamon.records import BatchBlock, Link, Record
+from vlamon.sources import SourceError
 from vlamon.sources.ssh import SshSource
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "there")
@@ -29,6 +30,12 @@ def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ssh]:
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> str:
     return Training(tmp_path_factory.mktemp("alone") / "out", "--sleep", 0).digest()
+
+
+def read_to_the_end(source: SshSource) -> None:
+    """Read until the source gives up, for a while."""
+    for _ in range(200):
+        source.read(0.2)
 
 
 def watch_json(path: str) -> tuple[str, ...]:
@@ -108,7 +115,29 @@ def test_a_relay_without_trainer_says_so_and_waits(
     while not any(isinstance(record, Link) and record.state == "waiting" for record in found):
         found += source.read(0.2)
     source.close()
-    assert "no training serves" in capfd.readouterr().err
+    assert isinstance(found[-1], Link)
+    assert "no training serves" in found[-1].text
+    assert capfd.readouterr().err == ""  # the screen belongs to the dashboard
+
+
+@pytest.mark.parametrize(
+    ("remote", "sentence"), [("vlamon_is_not_here", "install vlamon there"), ("exit 7; ", "code 7")]
+)
+def test_a_far_end_without_vlamon_is_a_sentence(
+    ssh: Ssh, monkeypatch: pytest.MonkeyPatch, remote: str, sentence: str
+) -> None:
+    monkeypatch.setenv("VLAMON_REMOTE", remote)
+    source = SshSource(ssh.host, "/tmp/none.sock", ssh=ssh.command())
+    with pytest.raises(SourceError, match=sentence):
+        read_to_the_end(source)
+    source.close()
+
+
+def test_a_host_that_cannot_be_reached_is_a_sentence(ssh: Ssh) -> None:
+    source = SshSource("127.0.0.1", "/tmp/none.sock", ssh=("ssh", "-F", "none", "-p", "1"))
+    with pytest.raises(SourceError, match="refused"):
+        read_to_the_end(source)
+    source.close()
 
 
 def test_the_relay_ends_when_its_reader_goes(tmp_path: Path, alone: str) -> None:

@@ -40,7 +40,12 @@ def command(socket: str | None) -> None:
         raise NoTraining(f"no training serves {path}: {error.strerror or error}") from error
     with connection:
         connection.setblocking(False)
-        relay(connection, sys.stdin.fileno(), sys.stdout.fileno())
+        source, sink = sys.stdin.fileno(), sys.stdout.fileno()
+        try:
+            relay(connection, source, sink)
+        finally:
+            os.set_blocking(source, True)
+            os.set_blocking(sink, True)
 
 
 def relay(connection: sockets.socket, source: int, sink: int) -> None:

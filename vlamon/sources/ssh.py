@@ -6,6 +6,7 @@ import contextlib
 import os
 import shlex
 import subprocess
+import tempfile
 
 from vlamon.sources import SourceError
 from vlamon.sources.stream import StreamSource
@@ -13,14 +14,24 @@ from vlamon.sources.stream import StreamSource
 ENTRY = "vlamon relay"
 """What is run at the far end; `$VLAMON_REMOTE` names another place of vlamon there."""
 
+_ALIVE = ("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3", "-o", "ConnectTimeout=20")
+"""So that a dead network ends the stream instead of leaving it silent for ever."""
+_NO_TRAINING = 3
+_NO_COMMAND = 127
+
 
 class PipeStream:
     """The pipes of a running ssh as a Stream."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, command: list[str], host: str) -> None:
+        # A file, not a pipe: nobody reads it while all is well, and the screen is not ssh's.
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (closed in close)
+        self._host = host
+        self._process = process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._complaints
+        )
         assert process.stdin is not None
         assert process.stdout is not None
-        self._process = process
         self._in = process.stdout.fileno()
         self._out = process.stdin.fileno()
         os.set_blocking(self._in, False)
@@ -42,12 +53,27 @@ class PipeStream:
         """What the pipe takes."""
         return os.write(self._out, data)
 
+    def last_words(self) -> str:
+        """What ssh or the relay complained about; a failure of ssh itself is final."""
+        try:
+            code = self._process.wait(2.0)
+        except subprocess.TimeoutExpired:
+            return ""
+        self._complaints.seek(0)
+        lines = self._complaints.read().decode("utf-8", "replace").strip().splitlines()
+        text = lines[-1].removeprefix("vlamon: ") if lines else f"ended with exit code {code}"
+        if code == _NO_TRAINING:
+            return f"{self._host}: {text}"
+        hint = "; install vlamon there or set VLAMON_REMOTE" if code == _NO_COMMAND else ""
+        raise SourceError(f"ssh {self._host}: {text}{hint}")
+
     def close(self) -> None:
         """End ssh; it dies with its pipes, and is made to if it does not."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
+        self._complaints.close()
         self._process.terminate()
         try:
             self._process.wait(2.0)
@@ -63,6 +89,8 @@ class SshSource(StreamSource):
     far end looks for the socket itself.
     """
 
+    retry = 2.0
+
     def __init__(
         self,
         host: str,
@@ -75,11 +103,11 @@ class SshSource(StreamSource):
         super().__init__(f"{host}:{path}" if path else host, rows)
         entry = os.environ.get("VLAMON_REMOTE", ENTRY)
         place = f" --socket {shlex.quote(path)}" if path else ""
-        self._command = [*ssh, "-T", host, entry + place]
+        self._host = host
+        self._command = [*ssh, "-T", *_ALIVE, host, entry + place]
 
     def _open(self) -> PipeStream:
         try:
-            process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            return PipeStream(self._command, self._host)
         except OSError as error:
             raise SourceError(f"cannot run {self._command[0]}: {error.strerror}") from error
-        return PipeStream(process)

@@ -24,8 +24,11 @@ from vlamon.wire.protocol import ProtocolError
 _READ = 256 << 10
 _TAKE = 4 << 20
 """Bytes handed over by one `read`, so that a long history arrives in pieces that can be drawn."""
-_RETRY = 0.25
 _RETRY_LATER = 1.0
+_NOBODY = (
+    "accepts connections but no trainer is behind it "
+    "(`ssh -L` does that while the far end is dead); trying again"
+)
 GREETING = 10.0
 """Seconds for a trainer to greet; one that is stopped (SIGSTOP, a debugger) does not."""
 _BROKEN = 3
@@ -47,6 +50,12 @@ class Stream(Protocol):
     def send(self, data: bytes) -> int:
         """How many bytes were taken. Raises BlockingIOError or OSError."""
 
+    def last_words(self) -> str:
+        """After its end: why there was no greeting, empty where nobody knows.
+
+        Raises SourceError where trying again is of no use.
+        """
+
     def close(self) -> None:
         """Let go."""
 
@@ -57,6 +66,9 @@ class NotThere(Exception):
 
 class StreamSource:
     """See vlamon/sources/__init__.py. Subclasses say how a stream is opened."""
+
+    retry = 0.25
+    """Seconds between two attempts to connect."""
 
     def __init__(self, name: str, rows: bool = True) -> None:
         self.name = name
@@ -148,7 +160,7 @@ class StreamSource:
         self._sleep(min(timeout, self._retry_at - time.monotonic()))
         if self._closed or time.monotonic() < self._retry_at:
             return []
-        self._retry_at = time.monotonic() + (_RETRY_LATER if self._ended else _RETRY)
+        self._retry_at = time.monotonic() + (_RETRY_LATER if self._ended else self.retry)
         try:
             self._stream = self._open()
         except NotThere as error:
@@ -287,14 +299,13 @@ class StreamSource:
     def _end_of_stream(self, talk: Conversation) -> list[Record]:
         if talk.bye is not None:
             return self._said_goodbye(talk)
+        words = ""
+        if talk.info is None and self._stream is not None:
+            words = self._stream.last_words()
         self._hang_up()
-        self._retry_at = time.monotonic() + _RETRY
+        self._retry_at = time.monotonic() + self.retry
         if talk.info is None:
-            return self._tell(
-                "waiting",
-                f"{self.name} accepts connections but no trainer is behind it "
-                "(`ssh -L` does that while the far end is dead); trying again",
-            )
+            return self._tell("waiting", words or f"{self.name} {_NOBODY}")
         return self._tell(
             "reconnecting",
             f"{talk.info.name} broke off without goodbye (killed?); waiting for it on {self.name}",
