@@ -1,0 +1,124 @@
+"""Two ranks over gloo: one of them sees a spike, both go back to the same step."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+SCRIPT = """
+import json, sys
+import torch, torch.distributed as dist
+from pathlib import Path
+from tests.vlamon.guard.toy import Order, Toy
+
+run_dir, rides = Path(sys.argv[1]), sys.argv[2] == "rides"
+spike_rank, fresh = int(sys.argv[3]), sys.argv[4]
+dist.init_process_group("gloo")
+rank = dist.get_rank()
+
+class Shared(Toy):
+    def data(self, ids):
+        return super().data([2 * ids[0] + rank])
+
+    def train_step(self):
+        cursor = self.sampler.cursor
+        ids = self.sampler.draw()
+        x, y = self.data(ids)
+        if cursor == 4 * 160 and rank == spike_rank:
+            y = y + 200.0
+        loss = self.loss((x, y))
+        loss.backward()
+        for parameter in self.model.parameters():
+            dist.all_reduce(parameter.grad)
+            parameter.grad /= 2
+        self.optimizer.step(); self.scheduler.step(); self.optimizer.zero_grad()
+        return (ids, x, y), loss.detach()
+
+toy = Shared(run_dir)
+guard, trail, orders = toy.guard, [], {}
+if fresh == "fresh":
+    back = Order("rollback", {"data": "replay"})
+    orders = {100: Order("checkpoint"), 200: back, 215: Order("pause"), 216: Order("resume")}
+total = 230 if fresh == "fresh" else 120
+step = guard.start()
+while step < total and not guard.stopped:
+    batch, loss = toy.train_step()
+    trail.append(step)
+    if rank == 0 and step in orders:
+        toy.emitter.orders.append(orders.pop(step))
+        if step == 215:
+            toy.emitter.orders.append(orders.pop(216))
+    if rides:
+        ballot = guard.ballot(step, closs=loss)
+        mixed = torch.cat([torch.tensor([float(loss)], dtype=torch.float64), ballot])
+        dist.all_reduce(mixed)
+        step = guard.after_step(step, batch=batch, samples=batch[0], summed=mixed[1:])
+    else:
+        step = guard.after_step(step, batch=batch, samples=batch[0], closs=loss)
+guard.close()
+total = sum(float(p.double().sum()) for p in toy.model.parameters())
+events = [(kind, at, data.get("to"), data.get("text")) for kind, at, data in toy.emitter.events]
+told = {"trail": trail, "sum": total, "events": events, "cursor": toy.sampler.cursor}
+print("RESULT" + json.dumps(told))
+dist.destroy_process_group()
+"""
+
+
+def two_ranks(tmp_path: Path, rides: bool, spike_rank: int, fresh: bool = True) -> list[Any]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = [str(tmp_path), "rides" if rides else "own", str(spike_rank)]
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, *arguments, "fresh" if fresh else "resumed"],
+            env={
+                **os.environ,
+                "RANK": str(rank),
+                "WORLD_SIZE": "2",
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port),
+                "OMP_NUM_THREADS": "1",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    results = []
+    for process in ranks:
+        out, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors[-3000:]
+        results.append(json.loads(out.split("RESULT")[1]))
+    return results
+
+
+def test_a_spike_on_rank_1_alone_rolls_both_back_to_the_same_step(tmp_path: Path) -> None:
+    zero, one = two_ranks(tmp_path, rides=False, spike_rank=1)
+    assert zero["trail"] == one["trail"]
+    assert zero["trail"].count(160) >= 2
+    assert zero["sum"] == one["sum"]
+    assert zero["cursor"] == one["cursor"]
+    kinds = [event[0] for event in zero["events"] if event[0] != "warn"]
+    assert kinds[:4] == ["checkpoint", "explode", "autopsy", "rollback"]
+    explode = next(event for event in zero["events"] if event[0] == "explode")
+    assert "on rank 1" in explode[3]
+    autopsy = next(event for event in zero["events"] if event[0] == "autopsy")
+    assert autopsy[3].startswith("data")
+
+    resumed = two_ranks(tmp_path, rides=False, spike_rank=-1, fresh=False)
+    assert resumed[0]["trail"][0] == 101
+    assert resumed[0]["sum"] == resumed[1]["sum"]
+
+
+def test_the_ballot_rides_on_a_reduction_that_the_training_does_anyway(tmp_path: Path) -> None:
+    zero, one = two_ranks(tmp_path, rides=True, spike_rank=0)
+    assert zero["trail"] == one["trail"]
+    assert zero["trail"].count(160) >= 2
+    assert zero["sum"] == one["sum"]
