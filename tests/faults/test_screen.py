@@ -189,7 +189,7 @@ def test_in_tmux_it_follows_the_size_and_gives_the_pane_back(
 ) -> None:
     name = f"vlamon-test-{os.getpid()}"
     watch = f"{sys.executable} -m vlamon watch --socket {training[0]}"
-    tmux(name, "new-session", "-d", "-x", "80", "-y", "24", f"sh -c '{watch}; echo left; sleep 99'")
+    tmux(name, "new-session", "-d", "-x", "80", "-y", "24", f"sh -c '{watch}; echo GONE; sleep 99'")
     try:
 
         def pane() -> str:
@@ -208,7 +208,7 @@ def test_in_tmux_it_follows_the_size_and_gives_the_pane_back(
         title = tmux(name, "display-message", "-p", "#{pane_title}")
         assert "fault" in title
         tmux(name, "send-keys", "q")
-        wait_for(lambda: "left" in pane(), "the shell", PATIENCE)
+        wait_for(lambda: "GONE" in pane(), "the shell", PATIENCE)
         assert "closs" not in pane()
         assert tmux(name, "display-message", "-p", "#{alternate_on}").strip() == "0"
         assert tmux(name, "display-message", "-p", "#{mouse_any_flag}").strip() == "0"

@@ -114,7 +114,8 @@ class Dashboard(DeltaDisplay, App[int]):
         self.feed.start()
 
     def on_unmount(self) -> None:
-        """Give the terminal's title back and stop the feed."""
+        """Give the terminal's title back and clear what tmux would otherwise leave behind."""
+        self.to_terminal(terminal.CLEAR)
         if self.options.title:
             self.to_terminal(terminal.RESTORE_TITLE)
 

@@ -8,6 +8,9 @@ from vlamon.tui.rows import clean
 
 SAVE_TITLE = "\x1b[22;0t"
 RESTORE_TITLE = "\x1b[23;0t"
+CLEAR = "\x1b[H\x1b[2J"
+"""Empties the alternate screen before it is left: tmux 3.3 pulls its upper rows into the normal
+screen when the pane has grown meanwhile."""
 
 
 def title(text: str) -> str:
