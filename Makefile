@@ -4,7 +4,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 
-.PHONY: venv demo test test-gpu bench lint format clean
+.PHONY: venv demo test test-gpu bench pictures lint format clean
 
 venv: $(STAMP)
 
@@ -21,6 +21,9 @@ test: venv
 
 test-gpu: venv
 	$(PY) -m pytest -m gpu
+
+pictures: venv
+	$(PY) -m tests.pictures
 
 bench: venv
 	$(PY) -m tests.bench

@@ -453,3 +453,9 @@ async def test_shift_moves_the_cursor_ten_columns() -> None:
         column = chart.shown.column(screen.viewport.view.cursor or 0)
         await pilot.press("shift+right")
         assert chart.shown.column(screen.viewport.view.cursor or 0) == (column or 0) + 20
+
+
+def test_the_documentation_lists_every_key() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "dashboard.md").read_text()
+    for key in KEYS:
+        assert f"| `{key.label}` | {key.help} |" in text, key
