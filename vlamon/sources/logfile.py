@@ -19,6 +19,7 @@ from vlamon.sources.formats import (
     LogParser,
     UnknownLines,
     format_named,
+    misfit,
     sniff,
     unrecognised,
 )
@@ -171,4 +172,6 @@ class LogFile:
                 raise unrecognised(self._waiting, self.path)
             raise SourceError(f"{self.path} is empty: there is no line to read yet.")
         records = self._introduced(self._parser.finish())
+        if not self._told and self.unknown.count and self._format is not None:
+            raise misfit(self._format, self.unknown, self.path)
         return [*records, Link("ended", f"read to the end of {self.path}")]

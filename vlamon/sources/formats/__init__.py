@@ -124,3 +124,12 @@ def unrecognised(head: bytes, path: str) -> FormatError:
         f"{path}:1: no line is in a format that vlamon knows. First line: {shown!r}. "
         f"Expected one of: {titles}. Force one with --format NAME."
     )
+
+
+def misfit(known: Format, unknown: UnknownLines, path: str) -> FormatError:
+    """The sentence for a file in which a format that was forced knows no line."""
+    number, line = unknown.samples[0]
+    return FormatError(
+        f"{path}:{number}: no line is in the format {known.name} ({known.title}). "
+        f"First line: {line[:120]!r}. Expected, for instance: {known.example!r}."
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import PurePath
 
 from vlamon.records import Record, RunInfo
 from vlamon.sources.formats import Format, UnknownLines
@@ -44,7 +43,7 @@ class TrainerStateParser:
         total = state.get("max_steps")
         info = RunInfo(
             self.path,
-            PurePath(self.path).name,
+            "",
             total_steps=int(total) if total else None,
             source=self.path,
         )

@@ -13,7 +13,6 @@ import re
 from datetime import datetime
 from functools import cache
 from itertools import pairwise
-from pathlib import PurePath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,7 +171,7 @@ class OutputLogParser:
                 records.append(
                     RunInfo(
                         self.path,
-                        PurePath(self.path).name,
+                        "",
                         steps_per_epoch=total,
                         source=self.path,
                     )

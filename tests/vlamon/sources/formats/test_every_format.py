@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlamon.records import BatchBlock, EpochBlock, EpochRow, Event, IntervalBlock, Record, RunInfo
+from vlamon.sources import SourceError
+from vlamon.sources.drained import drained
 from vlamon.sources.formats import HEAD_BYTES, all_formats, format_named, sniff, unrecognised
 
 FIXTURES = Path(__file__).parents[3] / "fixtures"
@@ -245,3 +247,8 @@ def test_a_damaged_real_line_breaks_no_parser(data: st.DataObject) -> None:
     parser = format_named(NAMED[name]).open(name)
     parser.feed(bytes(raw) + b"\n")
     parser.finish()
+
+
+def test_a_forced_format_that_knows_no_line_says_what_it_expected() -> None:
+    with pytest.raises(SourceError, match=r"key_values.log:1: .*Starting run.*step:200"):
+        drained(str(LOGS / "key_values.log"), "lerobot")
