@@ -125,7 +125,7 @@ def _high_means(
         high &= np.isnan(before) | (series.values > _NO_DESCENT * before)
         first = np.isnan(before)
         if series.name == "closs":
-            high &= ~first | (series.values > _HIGH_START * math.log(evidence.settings.vocab))
+            high &= ~first | (series.values > _HIGH_START * math.log(evidence.vocab))
         else:
             high &= ~first
     return high

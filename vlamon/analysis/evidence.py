@@ -14,7 +14,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vlamon.records import BatchBlock, Column, EpochBlock, EpochRow, IntervalBlock, Record, RunInfo
+from vlamon.records import (
+    BatchBlock,
+    Column,
+    EpochBlock,
+    EpochRow,
+    Event,
+    IntervalBlock,
+    Record,
+    RunInfo,
+)
 
 Grain = Literal["batch", "interval", "epoch"]
 Floats = NDArray[np.float64]
@@ -95,8 +104,8 @@ class Settings:
 
     weights: Mapping[str, float] = field(default_factory=dict)
     """Weights of the terms; they go before what a log says."""
-    vocab: int = REFERENCE_VOCAB
-    """Vocabulary that closs is measured against."""
+    vocab: int | None = None
+    """Vocabulary that closs is measured against; None to take the run's, or the full model's."""
     clip: float | None = None
     """Gradient clipping; None to assume the reference's for its own logs."""
 
@@ -121,6 +130,10 @@ class Evidence:
     """What the user said."""
     clip: float | None
     """Gradient clipping, None where unknown."""
+    vocab: int = REFERENCE_VOCAB
+    """Vocabulary that closs is measured against."""
+    events: tuple[Event, ...] = ()
+    """What the run itself told: explosions, rollbacks, verdicts."""
     orders: tuple[KeyOrder, ...] = ()
     """Order of the meters, line by line, where a log shows it."""
     restarts: tuple[str, ...] = ()
@@ -187,6 +200,8 @@ def gather(
         assumed=assumed,
         settings=settings,
         clip=clip,
+        vocab=settings.vocab or taken.vocab or REFERENCE_VOCAB,
+        events=tuple(taken.events),
         orders=tuple(orders),
         restarts=tuple(_restarts(fine or lines)),
         not_inverted=tuple(taken.not_inverted),
@@ -265,6 +280,8 @@ class _Taken:
         self.splits: dict[str, _Rows] = {}
         self.weights: dict[str, float] = {}
         self.not_inverted: dict[str, None] = {}
+        self.vocab: int | None = None
+        self.events: list[Event] = []
         self._rows = 0
 
     def take(self, record: Record) -> None:
@@ -278,7 +295,10 @@ class _Taken:
             self._take_epochs(record)
         elif isinstance(record, EpochRow):
             self._take_epoch(record)
+        elif isinstance(record, Event):
+            self.events.append(record)
         elif isinstance(record, RunInfo):
+            self.vocab = record.vocab or self.vocab
             announced = {m.name: m.weight for m in record.metrics if m.weight is not None}
             self.weights.update(announced)
 

@@ -49,8 +49,11 @@ def assignments(
     multiple=True,
     help="Weight of a term of the total, such as loss_ct=10; may be repeated.",
 )
-@click.option("--vocab", type=click.IntRange(min=2), default=65536, show_default=True,
-              help="Vocabulary that closs is measured against.")  # fmt: skip
+@click.option(
+    "--vocab",
+    type=click.IntRange(min=2),
+    help="Vocabulary that closs is measured against; else the run's own, else 65536.",
+)
 @click.option("--clip-grad", type=float, help="Gradient clipping of the run.")
 @click.option("--log-format", metavar="NAME", help="Force the format of the logs.")
 @click.option("--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True)
@@ -60,7 +63,7 @@ def command(
     layout: str,
     output: str | None,
     weights: dict[str, float],
-    vocab: int,
+    vocab: int | None,
     clip_grad: float | None,
     log_format: str | None,
     lang: str,

@@ -12,11 +12,14 @@ from vlamon.analysis.convergence import Convergence
 from vlamon.analysis.diagnosis import Diagnosis, diagnose
 from vlamon.analysis.diagnosis.trend import judged
 from vlamon.analysis.evidence import Evidence, Series
+from vlamon.records import Event
 
 HEALTHY, WARNINGS, EXPLOSION = 0, 10, 20
 """Exit codes of `vlamon analyze`."""
 STATUSES = ("start", "explosion", "recovered", "rising", "falling", "steady", "non-finite")
 _STEADY = 0.02
+_TOLD = ("explode", "rollback", "autopsy", "paused", "end")
+"""Kinds of events that belong into a report even when they are not loud."""
 _CHARTED = 6
 
 
@@ -86,6 +89,8 @@ class Report:
     convergence: tuple[Convergence, ...]
     diagnoses: tuple[Diagnosis, ...]
     readings: tuple[Reading, ...]
+    events: tuple[Event, ...]
+    """What the run itself told and nobody may miss."""
     not_inverted: tuple[str, ...]
     """Meters of a running-average log whose interval means cannot be recovered."""
     lang: str = "en"
@@ -131,9 +136,14 @@ def compile_report(
         ),
         diagnoses=tuple(diagnose(evidence, found, lang)),
         readings=tuple(_readings(evidence)),
+        events=tuple(event for event in evidence.events if _tells(event)),
         not_inverted=evidence.not_inverted,
         lang=lang,
     )
+
+
+def _tells(event: Event) -> bool:
+    return event.severity != "info" or event.kind in _TOLD
 
 
 def _columns(evidence: Evidence) -> tuple[str, ...]:
@@ -249,8 +259,8 @@ def _readings(evidence: Evidence) -> list[Reading]:
     readings = []
     for name in _columns(evidence):
         value, series = evidence.latest(name), evidence.best(name)
-        if value is None or series is None:
+        if value is None or series is None or not len(series.finite):
             continue
-        guess = math.log(evidence.settings.vocab) if name == "closs" else None
+        guess = math.log(evidence.vocab) if name == "closs" else None
         readings.append(Reading(name, value, guess, float(series.finite[0])))
     return readings

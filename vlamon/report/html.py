@@ -13,6 +13,7 @@ from vlamon.report.sentences import (
     convergence_sentence,
     curve_title,
     epoch_table,
+    event_lines,
     files,
     reading_sentence,
     say,
@@ -104,6 +105,9 @@ def _body(report: Report) -> Iterator[str]:
         yield from _table(*anomaly_table(report), flags)
     else:
         yield f"<p>{say(report, 'none')}</p>"
+    if report.events:
+        yield _heading(report, "events")
+        yield from _list(event_lines(report))
     if report.convergence:
         yield _heading(report, "convergence")
         yield from _list([convergence_sentence(report, state) for state in report.convergence])

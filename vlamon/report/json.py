@@ -85,6 +85,9 @@ def objects(report: Report) -> dict[str, Any]:
             }
             for diagnosis in report.diagnoses
         ],
+        "events": [
+            {"event": event.kind, "step": event.step, "text": event.text} for event in report.events
+        ],
         "not_inverted": list(report.not_inverted),
     }
 

@@ -14,6 +14,7 @@ from vlamon.report.sentences import (
     convergence_sentence,
     curve_title,
     epoch_table,
+    event_lines,
     files,
     reading_sentence,
     say,
@@ -63,6 +64,9 @@ def _lines(report: Report) -> Iterator[str]:
         yield from _table(*anomaly_table(report))
     else:
         yield say(report, "none")
+    if report.events:
+        yield from _section(report, "events")
+        yield from (f"- {line}" for line in event_lines(report))
     if report.convergence:
         yield from _section(report, "convergence")
         yield from (f"- {convergence_sentence(report, state)}" for state in report.convergence)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from vlamon.analysis.anomalies import Anomaly
 from vlamon.analysis.convergence import Convergence
@@ -12,6 +12,9 @@ from vlamon.report.words import LANGUAGES
 from vlamon.tui.numbers import number, percent
 
 _PLACES = 4
+_EVENTS = 20
+SLOTS = "l1_loss_action"
+"""The decoded L1 has a value for each action of the horizon; a table has room for their mean."""
 
 
 def say(report: Report, key: str, **facts: object) -> str:
@@ -37,6 +40,7 @@ def verdict(report: Report) -> str:
 def epoch_table(report: Report, columns: int) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the epoch table with at most so many metric columns."""
     names = [n for n in report.columns if any(n in line.metrics for line in report.epochs)]
+    names = list(dict.fromkeys(SLOTS if name.startswith(SLOTS) else name for name in names))
     names = names[:columns]
     beside = bool(report.main) and any(report.main in line.batches for line in report.epochs)
     validation = list(
@@ -53,12 +57,20 @@ def epoch_table(report: Report, columns: int) -> tuple[list[str], list[list[str]
     header += [*validation, say(report, "change"), say(report, "status")]
     rows = []
     for line in report.epochs:
-        row = [f"{line.epoch:g}", *(_cell(line.metrics.get(name)) for name in names)]
+        row = [f"{line.epoch:g}", *(_cell(_value(line.metrics, name)) for name in names)]
         if beside:
             row.insert(2, _cell(line.batches.get(report.main or "")))
         row += [_cell(line.validation.get(name)) for name in validation]
         rows.append([*row, _signed(line.change), say(report, line.status)])
     return header, rows
+
+
+def _value(metrics: Mapping[str, float], name: str) -> float | None:
+    """A metric's value; the mean over its slots for the decoded L1."""
+    if name != SLOTS:
+        return metrics.get(name)
+    values = [value for slot, value in metrics.items() if slot.startswith(SLOTS)]
+    return sum(values) / len(values) if values else None
 
 
 def broken(line: EpochLine) -> bool:
@@ -128,6 +140,13 @@ def curve_title(report: Report, curve: object) -> str:
     """A chart's title: the metric and what one value is."""
     name, grain = getattr(curve, "name", ""), getattr(curve, "grain", "")
     return f"{name} · {say(report, f'grain-{grain}')}"
+
+
+def event_lines(report: Report) -> list[str]:
+    """What the run itself told, one line an event."""
+    lines = [f"step {event.step}: {event.kind}, {event.text}" for event in report.events[:_EVENTS]]
+    more = len(report.events) - _EVENTS
+    return [*lines, f"+{more}"] if more > 0 else lines
 
 
 def files(report: Report) -> Sequence[str]:

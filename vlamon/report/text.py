@@ -16,6 +16,7 @@ from vlamon.report.sentences import (
     convergence_sentence,
     curve_title,
     epoch_table,
+    event_lines,
     files,
     reading_sentence,
     say,
@@ -60,6 +61,10 @@ def _lines(report: Report, width: int) -> Iterator[str]:
         yield from _table(*anomaly_table(report))
     else:
         yield f"  {say(report, 'none')}"
+    if report.events:
+        yield from _heading(say(report, "events"), width)
+        for line in event_lines(report):
+            yield from _wrapped(line, width, "  ")
     if report.convergence:
         yield from _heading(say(report, "convergence"), width)
         for state in report.convergence:

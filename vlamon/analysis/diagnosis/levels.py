@@ -84,11 +84,11 @@ def two_paths_diverge(evidence: Evidence, found: Sequence[Anomaly]) -> list[Find
 
 
 def _guess(evidence: Evidence) -> float:
-    return math.log(evidence.settings.vocab)
+    return math.log(evidence.vocab)
 
 
 def _against(evidence: Evidence, closs: float, guess: float) -> dict[str, object]:
-    return {"closs": closs, "guess": guess, "vocab": evidence.settings.vocab, "gap": closs - guess}
+    return {"closs": closs, "guess": guess, "vocab": evidence.vocab, "gap": closs - guess}
 
 
 def _decoded(evidence: Evidence) -> list[str]:
