@@ -135,4 +135,4 @@ def judge(
         return Alive("silent", phase, quiet)
     if status is not None and status.state in ("rolling_back", "checkpointing"):
         return Alive(status.state, said)
-    return Alive("live", said)
+    return Alive("live")

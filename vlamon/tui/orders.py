@@ -87,13 +87,18 @@ def _answer(name: str, reply: Reply) -> Notice:
     return Notice(f"{name} done{': ' + told if told else ''}", "ok")
 
 
+TOLD = ("step", "from", "to", "name", "value", "path", "seconds")
+"""What of an answer is repeated, in this order; the rest is in the event that it made."""
+
+
 def _told(result: Mapping[str, Any]) -> str:
     parts = []
-    for key, value in result.items():
-        if key == "step" and isinstance(value, int):
-            parts.append(f"step {count(value)}")
-        elif key == "seconds" and isinstance(value, (int, float)):
+    for key in TOLD:
+        value = result.get(key)
+        if key == "seconds" and isinstance(value, (int, float)):
             parts.append(f"{number(float(value), 2)} s")
+        elif key in ("step", "from", "to") and isinstance(value, int):
+            parts.append(f"{key} {count(value)}")
         elif isinstance(value, float):
             parts.append(f"{key} {number(value)}")
         elif isinstance(value, (str, int)):

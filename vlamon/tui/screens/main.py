@@ -16,7 +16,7 @@ from vlamon.records import Event, Record
 from vlamon.tui.alerts import Alerts
 from vlamon.tui.bindings import KEYS, Key, keys_for
 from vlamon.tui.findings import Schedule, look
-from vlamon.tui.moment import Moment
+from vlamon.tui.moment import Moment, seconds_left
 from vlamon.tui.numbers import count
 from vlamon.tui.orders import Notice, Orders
 from vlamon.tui.panels import Group
@@ -242,7 +242,7 @@ class MainScreen(SteeringScreen):
             return
         from vlamon.tui.screens.rollback import rollback_dialog
 
-        event = self._explosion
+        event = self._asked_about()
 
         def chosen(answer: str | None) -> None:
             self._dialog, self._asking = None, False
@@ -256,6 +256,13 @@ class MainScreen(SteeringScreen):
 
         self._dialog = rollback_dialog(self, event)
         self.app.push_screen(self._dialog, chosen)
+
+    def _asked_about(self) -> Event | None:
+        """Give the explosion that a rollback answers: the one seen live, or the one waited for."""
+        if self._explosion is None and seconds_left(self.store.status, self.clock()) is not None:
+            explosions = [event for event in self.store.events if event.kind == "explode"]
+            return explosions[-1] if explosions else None
+        return self._explosion
 
     def action_note(self) -> None:
         """Ask for a note and send it."""
