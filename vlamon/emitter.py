@@ -24,7 +24,7 @@ from typing import Any, Self
 
 from vlamon.errors import VlamonError
 from vlamon.gpu import Sampler
-from vlamon.readings import Reading, settle
+from vlamon.readings import Reading, scalar, settle
 from vlamon.records import (
     EpochRow,
     Event,
@@ -181,10 +181,13 @@ class Emitter:
         """One batch: floats, ints, NumPy, 0-dim tensors, lists. None is a metric without value."""
         try:
             values: dict[str, float] | Reading = metrics
-            for value in metrics.values():
+            for name, value in metrics.items():
                 if type(value) is not float:
-                    values = settle(metrics, self.swallow)
-                    break
+                    number = scalar(value)
+                    if number is None:
+                        values = settle(metrics, self.swallow)
+                        break
+                    metrics[name] = number  # the dict is this call's own; no key comes or goes
             self._append((step, epoch, self._now(), values))
         except Exception as error:
             self.swallow(f"log failed: {type(error).__name__}: {error}"[:200])

@@ -16,6 +16,7 @@ SLOTS = 10
 """Places of an action within its row, as the reference training counts them."""
 SLOTTED = frozenset({"l1_loss_action", "acc_action", "acc_image"})
 """Lists under these names are right-aligned in SLOTS places; all others count from 0."""
+_EXACT = 1 << 53
 
 Swallow = Callable[[str], None]
 Cell = tuple[str, float]
@@ -55,23 +56,29 @@ class Reading:
         return _collect([*self._cells, *zip(self._names, self._pinned.tolist(), strict=True)])
 
 
+def scalar(value: Any) -> float | None:
+    """The number, where it is an int or a 0-dim CPU tensor; None where `settle` must look.
+
+    The short way for what nearly every step logs: one call into torch, no lists.
+    """
+    if type(value) is int and -_EXACT < value < _EXACT:
+        return float(value)
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(value, torch.Tensor) and value.ndim == 0 and value.is_cpu:
+        return float(value.item())
+    return None
+
+
 def settle(metrics: Mapping[str, Any], swallow: Swallow) -> dict[str, float] | Reading:
     """Floats by name; what is no number is left out and told to `swallow`. None means absent."""
     cells: list[Cell] = []
     on_gpu: list[tuple[str, Any]] = []
-    torch = sys.modules.get("torch")
-    tensor = torch.Tensor if torch is not None else ()
     for name, value in metrics.items():
         if type(value) is float:
             cells.append((name, value))
             continue
         try:
-            if not isinstance(value, tensor):
-                _settle_one(name, value, cells, on_gpu, swallow)
-            elif value.ndim == 0 and value.is_cpu:  # one call into torch: a step has many of these
-                cells.append((name, float(value.item())))
-            else:
-                _settle_tensor(name, value.detach(), cells, on_gpu, swallow)
+            _settle_one(name, value, cells, on_gpu, swallow)
         except Exception as error:
             swallow(f"{name} cannot be read: {type(error).__name__}: {error}"[:200])
     if on_gpu:

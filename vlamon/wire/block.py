@@ -10,7 +10,7 @@ import math
 import sys
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from vlamon.wire.protocol import FROM_TRAINER, Message, ProtocolError
@@ -102,7 +102,7 @@ def from_rows(
     if all(tuple(row[3]) == names for row in rows):  # nearly always, and three times as fast
         cells = zip(*(row[3].values() for row in rows), strict=True)
         columns = {
-            name: PackedColumn(*_pack_floats(array("d", values)))
+            name: PackedColumn("d", _little(array("d", values)))
             for name, values in zip(names, cells, strict=True)
         }
     else:
@@ -129,7 +129,7 @@ def _sparse_columns(rows: Sequence[Row]) -> dict[str, PackedColumn]:
         cells = [row[3].get(name) for row in rows]
         values = [cell for cell in cells if cell is not None]
         present = None if len(values) == len(rows) else bytes(cell is not None for cell in cells)
-        columns[name] = PackedColumn(*_pack_floats(array("d", values)), present)
+        columns[name] = PackedColumn("d", _little(array("d", values)), present)
     return columns
 
 
@@ -146,6 +146,24 @@ def can_join(group: Sequence[Block], size: int, block: Block) -> bool:
         and block.end - first.seq <= ROWS
         and size + block.size <= MAX_BYTES
     )
+
+
+def narrow(block: Block) -> Block:
+    """The same block with every column as f32 that loses no bit by it.
+
+    Losses come from f32 tensors more often than not: half the bytes then, in memory and on disk.
+    Fresh rows are not worth the work.
+    """
+    return replace(block, columns={name: _narrow(part) for name, part in block.columns.items()})
+
+
+def _narrow(column: PackedColumn) -> PackedColumn:
+    if column.code == "f":
+        return column
+    narrow = array("f", _floats("d", column.values))
+    if _little(array("d", narrow)) != column.values:
+        return column
+    return PackedColumn("f", _little(narrow), column.present)
 
 
 def join(blocks: Sequence[Block]) -> Block:
@@ -321,17 +339,6 @@ def record(block: Block) -> BatchBlock:
         columns=columns,
         weights=block.weights,
     )
-
-
-def _pack_floats(values: array[float]) -> tuple[str, bytes]:
-    """The values as f32 where that keeps every bit, else as f64.
-
-    Losses come from f32 tensors more often than not; half the bytes then, on wire and disk.
-    """
-    narrow = array("f", values)
-    if array("d", narrow).tobytes() == values.tobytes():
-        return "f", _little(narrow)
-    return "d", _little(values)
 
 
 def _as_code(column: PackedColumn, code: str) -> bytes:

@@ -123,7 +123,7 @@ class BlockLog:
             group.append(block)
             rows, size = rows + block.rows, size + block.size
         old = self._entries[first : first + len(group)]
-        joined = replace(blocks.join(group), weights=old[0].weights)
+        joined = replace(blocks.narrow(blocks.join(group)), weights=old[0].weights)
         packed = replace(
             old[0], end=joined.end, last_step=joined.last_step, block=None, frame=_frame(joined)
         )

@@ -150,7 +150,7 @@ class Journal:
 
     def _close_group(self) -> None:
         if self._group:
-            joined = replace(blocks.join(self._group), weights=self._group_weights)
+            joined = replace(blocks.narrow(blocks.join(self._group)), weights=self._group_weights)
             self._group = []
             self._group_size = 0
             self._put(seal(pack(blocks.to_message(joined))), joined.seq, joined.end)

@@ -11,6 +11,7 @@ import selectors
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from vlamon.records import Gap, Reply
@@ -71,6 +72,8 @@ class Server:
         self.orders = orders
         self.share = share
         self.stall = STALL
+        self.flush: Callable[[], None] = _nothing
+        """Brings the log up to date; called when a monitor subscribes."""
         self.subscribers: list[Subscriber] = []
         self._selector = selectors.DefaultSelector()
         self._selector.register(bound.listener, selectors.EVENT_READ, None)
@@ -223,6 +226,7 @@ class Server:
     def _subscribe(self, subscriber: Subscriber, message: Message) -> None:
         parsing.check_monitor(message)
         request = parsing.read_subscribe(message)
+        self.flush()
         subscriber.subscribed = True
         subscriber.rows = request.rows
         known = not request.boot or request.boot == self.history.info.boot
@@ -356,3 +360,7 @@ class Server:
         subscriber.seq = resume
         last = None if resume_step is None else resume_step - 1
         return pack(messages.gap(Gap(rows, None, last, reason)))
+
+
+def _nothing() -> None:
+    """The log is always up to date."""

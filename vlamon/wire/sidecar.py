@@ -40,6 +40,8 @@ TICK = 0.05
 """Seconds between two looks at the inbox."""
 DRAIN = 2.0
 """Seconds at the end for subscribers to take what is left."""
+_FLUSH_EVERY = 0.5
+"""Seconds between two blocks while nobody watches; then every look makes one."""
 _STATUS_EVERY = 10.0
 """Seconds between two statuses in the journal while the state stays the same."""
 _BATCH = 20_000
@@ -109,6 +111,8 @@ class Sidecar:
         self.history = history
         self.orders = orders
         self.server = server
+        if server is not None:
+            server.flush = self._flush_rows
         self.journal = journal
         self.owner = owner
         self.attempt = attempt
@@ -116,6 +120,7 @@ class Sidecar:
         """Step of the last row of this attempt."""
         self.stopping = threading.Event()
         self._rows: list[Row] = []
+        self._flushed_at = -math.inf
         self._weights: Mapping[str, float] = {}
         self._new_weights = True
         self._known = {spec.name for spec in history.info.metrics}
@@ -163,7 +168,9 @@ class Sidecar:
     def _look(self) -> None:
         self._write_greeting()
         self._take()
-        self._flush_rows()
+        watched = self.server is not None and self.server.subscribers
+        if watched or time.monotonic() - self._flushed_at >= _FLUSH_EVERY:
+            self._flush_rows()
         if self._serving != self.orders.serving:
             self._serving = self.orders.serving
             self.history.change_info(control=self._serving)
@@ -181,6 +188,7 @@ class Sidecar:
 
     def _finish(self) -> None:
         self.orders.close()
+        self._flush_rows()
         self.inbox.extend(self.owner.last_words())
         self._board.hurry()
         self._turn(0.0)
@@ -310,6 +318,7 @@ class Sidecar:
 
     def _flush_rows(self) -> None:
         """The rows so far become a block; what comes next stands behind it."""
+        self._flushed_at = time.monotonic()
         rows, self._rows = self._rows, []
         if not rows:
             return

@@ -37,6 +37,7 @@ def test_rows_come_back_with_every_bit(given_rows: list[Row]) -> None:
     block = through_the_wire(blocks.from_rows(5, 2, given_rows))
     assert (block.seq, block.end, block.attempt) == (5, 5 + len(given_rows), 2)
     assert exact(rows_of(block)) == exact(given_rows)
+    assert exact(rows_of(through_the_wire(blocks.narrow(block)))) == exact(given_rows)
 
 
 @given(rows, st.data())
@@ -70,7 +71,7 @@ def test_last_values_are_the_newest_present_cells(chain: list[Block]) -> None:
 
 def test_values_that_fit_single_precision_take_half_the_bytes() -> None:
     (narrow, wide) = (
-        blocks.from_rows(0, 0, [(0, 0.0, 0.0, {"closs": value})]).columns["closs"]
+        blocks.narrow(blocks.from_rows(0, 0, [(0, 0.0, 0.0, {"closs": value})])).columns["closs"]
         for value in (0.5, 1 / 3)
     )
     assert (narrow.code, len(narrow.values)) == ("f", 4)
