@@ -107,6 +107,8 @@ class _Lines:
     present: Bools
     mean: Floats
     bound: Floats
+    heads: Ints
+    """Rows of the first lines of epochs (or processes)."""
     head: Ints
     """Row of the first line of each row's epoch."""
     start: Ints
@@ -208,6 +210,7 @@ class Desmearer:
             present=np.concatenate([context.present, present]),
             mean=np.concatenate([context.mean, unknown]),
             bound=np.concatenate([context.bound, unknown]),
+            heads=heads,
             head=head,
             start=start,
             slack=slack,
@@ -219,8 +222,7 @@ class Desmearer:
         ks = lines.iteration
         first = np.empty(len(ks), np.int64)
         first[1:] = ks[:-1] + 1
-        heads = np.unique(lines.head[lines.old :])
-        heads = heads[heads >= lines.old]
+        heads = lines.heads[lines.heads >= lines.old]
         begun = lines.start[heads] == ks[heads]
         first[heads] = np.where(begun & (lines.slack[heads] == 0), ks[heads], -1)
         own = heads[begun]
@@ -275,6 +277,8 @@ class Desmearer:
             (ks[rows - lag] == ks[rows] - self.window)
             & (ks[rows - lag - 1] == ks[rows - 1] - self.window)
         ]
+        if not len(rows):
+            return
         for turn in np.unique(count[rows] // self.window):
             self._cut(lines, rows[count[rows] // self.window == turn], lag)
 

@@ -10,6 +10,7 @@ between two lines really had is recovered by `vlamon.analysis.smearing`.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from itertools import pairwise
@@ -102,23 +103,24 @@ class OutputLogParser:
 
     def feed(self, data: bytes) -> list[Record]:
         """Records of these whole lines."""
-        records: list[Record] = []
+        sheets: list[Sheet] = []
+        read = 0
         for piece in pieces_of(data, _PIECE):
-            records += self._read(piece)
-        return records
+            block = self._shapes.read(piece)
+            sheets += [replace(sheet, rows=sheet.rows + read) for sheet in block.sheets]
+            for row, line in block.rest:
+                self._note_other(self._lines + read + row + 1, line)
+            read += block.lines
+        self._lines += read
+        return self._intervals(tuple(sheets)) if sheets else []
 
-    def _read(self, data: bytes) -> list[Record]:
-        block = self._shapes.read(data)
-        for row, line in block.rest:
-            number = self._lines + row + 1
-            # An epoch ends with its meters once more, after the ranks were added up: what
-            # log_train.txt holds in full precision, so it is recognised and left to that file.
-            if line.endswith(b"Averaged stats:"):
-                self._averaged = number + 1
-            elif line.strip() and number != self._averaged and b" Total time: " not in line:
-                self.unknown.add(number, line)
-        self._lines += block.lines
-        return self._intervals(block.sheets) if block.sheets else []
+    def _note_other(self, number: int, line: bytes) -> None:
+        # An epoch ends with its meters once more, after the ranks were added up: what
+        # log_train.txt holds in full precision, so it is recognised and left to that file.
+        if line.endswith(b"Averaged stats:"):
+            self._averaged = number + 1
+        elif line.strip() and number != self._averaged and b" Total time: " not in line:
+            self.unknown.add(number, line)
 
     def finish(self) -> list[Record]:
         """Nothing waits for a further line."""
@@ -218,11 +220,15 @@ class OutputLogParser:
     def _note_orders(
         self, sheets: tuple[Sheet, ...], epoch: NDArray[np.int64], iteration: NDArray[np.int64]
     ) -> None:
+        before = np.concatenate([[self._reached[0]], epoch[:-1]])
+        changed = np.flatnonzero(epoch != before)
+        if not len(changed):
+            return
         rows = np.concatenate([sheet.rows for sheet in sheets])
         owner = np.repeat(np.arange(len(sheets)), [len(sheet.rows) for sheet in sheets])
-        owner = owner[np.argsort(rows, kind="stable")]
-        before = np.concatenate([[self._reached[0]], epoch[:-1]])
-        for row in np.flatnonzero(epoch != before).tolist():
+        if np.any(rows[1:] < rows[:-1]):
+            owner = owner[np.argsort(rows, kind="stable")]
+        for row in changed.tolist():
             sheet = sheets[int(owner[row])]
             names = self._meter_names(sheet.names)
             if not self.orders or self.orders[-1][1] != names:

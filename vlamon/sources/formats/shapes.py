@@ -334,7 +334,7 @@ def merge(
         table[here, targets] = sheet.values[:, sources]
         present[here, targets] = True
         at += len(sheet.rows)
-    if len(sheets) > 1:
+    if len(sheets) > 1 and np.any(rows[1:] < rows[:-1]):
         order = np.argsort(rows, kind="stable")
         return rows[order], table[order], present[order]
     return rows, table, present
