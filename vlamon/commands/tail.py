@@ -40,6 +40,7 @@ def command(
 
     A file may not exist yet, may be rotated or truncated; `-` is stdin; gzip is unpacked.
     """
+    from vlamon.sources.alerts import Alerting
     from vlamon.sources.together import Together, opened
 
     mode = mode_for(plain=plain, json=json)
@@ -49,7 +50,7 @@ def command(
         opened(path, follow=not once, format_name=format_name, newest_first=mode == "screen")
         for path in files
     ]
-    source = sources[0] if len(sources) == 1 else Together(sources)
+    source: Source = Alerting(sources[0] if len(sources) == 1 else Together(sources))
     if gpu or (gpu is None and mode == "screen"):
         from vlamon.sources.beside import Beside
 

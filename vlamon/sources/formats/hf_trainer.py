@@ -49,13 +49,13 @@ class TrainerOutputParser:
         self._rows = RowBlocks()
         self._step: int | None = None
         self._lines = 0
-        self._ends: list[Event] = []
+        self._summaries: list[Event] = []
 
     def feed(self, data: bytes) -> list[Record]:
         """Records of these whole lines."""
         records = self._rows.records(self._known(data))
-        records += self._ends
-        self._ends = []
+        records += self._summaries
+        self._summaries = []
         return records
 
     def finish(self) -> list[Record]:
@@ -75,17 +75,17 @@ class TrainerOutputParser:
                 if raw.strip() and not bars:
                     self.unknown.add(self._lines, raw)
             elif "train_runtime" in metrics:
-                self._ends.append(self._end(metrics))
+                self._summaries.append(self._summary(metrics))
             else:
                 row = row_of(metrics, None if evaluates else self._step)
                 if row is not None:
                     yield row
 
-    def _end(self, metrics: dict[str, float]) -> Event:
+    def _summary(self, metrics: dict[str, float]) -> Event:
         said = ", ".join(f"{name} {value:g}" for name, value in metrics.items())
         return Event(
-            id=f"end-{self._lines}",
-            kind="end",
+            id=f"summary-{self._lines}",
+            kind="note",
             step=self._rows.step or 0,
             attempt=self._rows.attempt,
             time=0.0,
