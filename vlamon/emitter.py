@@ -128,7 +128,12 @@ class Emitter:
             self._orders = OrderDesk(os.geteuid())
             return
         info = describe(self._boot, place, run, run_dir, weights)
-        info = replace(info, total_steps=total_steps, steps_per_epoch=steps_per_epoch, vocab=vocab)
+        info = replace(
+            info,
+            total_steps=_whole(total_steps),
+            steps_per_epoch=_whole(steps_per_epoch),
+            vocab=_whole(vocab),
+        )
         self._start(place, info, run_dir, dict(weights or {}), share, read_only)
 
     def _start(

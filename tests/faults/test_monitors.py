@@ -142,14 +142,14 @@ def test_a_trainer_that_is_killed_and_restarted_is_followed(
         wait_for(lambda: len(watching.steps()) > 150, "rows of the first boot")
         os.kill(first.process.pid, signal.SIGKILL)
         first.process.wait()
-        before = watching.steps()
+        before = len(watching.steps())
         again = Training(tmp_path / "out", *args)
         assert again.digest() == alone
         assert watching.ended() == 0
         attempts = [[step for a, step in watching.steps() if a == attempt] for attempt in (0, 1)]
         assert attempts[1] == list(range(300))
-        assert attempts[0] == [step for _, step in before]  # once each, though the boot died
-        assert attempts[0] == list(range(len(attempts[0])))
+        assert attempts[0] == list(range(len(attempts[0])))  # once each, though the boot died
+        assert len(attempts[0]) >= before
     source = JournalSource(tmp_path / "run" / "run.vlaj", follow=False)
     ends = []
     while not source.finished:

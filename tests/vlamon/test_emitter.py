@@ -157,6 +157,8 @@ def test_a_journal_that_a_live_run_holds_gives_the_socket_back(tmp_path: Path) -
         lambda emitter: emitter.log(1 << 80, closs=1.0),
         lambda emitter: emitter.log(1, epoch="first", closs=1.0),
         lambda emitter: emitter.log(1, closs=object()),
+        lambda emitter: emitter.log(1, **{"\ud800": 1.0}),
+        lambda emitter: emitter.log(1, **{"n" * 300: 1.0}),
         lambda emitter: emitter.log_epoch("x", "train", {"closs": 1.0}),
         lambda emitter: emitter.log_epoch(0, "train", 7),
         lambda emitter: emitter.event("note", step="x"),
@@ -378,3 +380,24 @@ def test_a_worker_that_outlives_a_killed_trainer_does_not_hold_its_path(tmp_path
         os.kill(worker, 9)
     found = journal_of(tmp_path)
     assert [s for b in of_type(found, BatchBlock) for s in b.step.tolist()] == [0, 1, 2]
+
+
+def test_whatever_a_script_names_and_counts_with_monitors_still_get_in(tmp_path: Path) -> None:
+    import numpy as np
+
+    path = tmp_path / "vla.sock"
+    odd = {"weights": {"\ud800": 1.0, "closs": np.float32(2)}, "total_steps": np.int64(10)}
+    with Emitter(path, run="\ud800 run", run_dir=tmp_path / "run", **odd) as emitter:
+        for step in range(3):
+            emitter.log(np.int64(step), **{"\ud800": 1.0, "closs": 1.0, "": 2.0})
+        emitter.event("no\udfff kind", text="\ud800", data={"\ud800": {1, 2}, 3: object()})
+        emitter.event("note", data={str(key): "x" * 8000 for key in range(1000)})  # over a frame
+        emitter.status(guard="\ud800", snapshots=[Snapshot(np.int64(3), "ring", True)])
+        source = SocketSource(path)
+        found = read_until(source, BatchBlock)
+        while len(of_type(found, Event)) < 4:
+            found += source.read(0.1)
+    assert sorted(of_type(found, BatchBlock)[0].columns) == ["", "closs"]
+    texts = [event.text for event in of_type(found, Event)]
+    assert any("no valid text" in text for text in texts)
+    assert any("the data of an event" in text for text in texts)

@@ -263,8 +263,11 @@ def _read_reply(message: Message) -> Reply:
 
 
 def _read_gap(message: Message) -> Gap:
+    rows = field(message, "rows", int, 0)
+    if not 0 <= rows < 1 << 62:
+        raise ProtocolError(f"a gap of {rows} rows")
     return Gap(
-        rows=field(message, "rows", int, 0),
+        rows=rows,
         first_step=field(message, "first_step", int, None),
         last_step=field(message, "last_step", int, None),
         reason=field(message, "reason", str, ""),

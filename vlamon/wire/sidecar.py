@@ -296,9 +296,12 @@ class Sidecar:
             if len(self._known) >= blocks.MAX_METRICS or len(name) > blocks.MAX_NAME:
                 self.owner.swallow(f"more than {blocks.MAX_METRICS} metrics, or a name too long")
                 continue
+            if name != text(name):
+                self.owner.swallow("a metric's name is no valid text")
+                continue
             weight = self._weights.get(name)
             kind: Kind = "watched" if weight is None else "trained"
-            specs.append(MetricSpec(text(name), kind, weight))
+            specs.append(MetricSpec(name, kind, weight))
             self._known.add(name)
         if specs:
             self._note(messages.metrics(MetricsAnnounced(tuple(specs))))
