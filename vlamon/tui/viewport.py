@@ -18,6 +18,8 @@ from vlamon.tui.ticks import Axis
 
 FINEST: dict[Axis, int] = {"step": -5, "epoch": -20, "since": -10, "time": -10}
 """Smallest bin of each axis, as a power of two: a few rows still fill a chart."""
+LOADED_AFTER = 2.0
+"""Seconds after the first rows in which further ones are the history still loading."""
 COARSEST = 50
 """Largest bin, as a power of two."""
 
@@ -81,6 +83,8 @@ class View:
     """Bin as a power of two; None fits the whole run."""
     left: float | None = None
     """Left edge of a held window; None follows the newest data."""
+    eighths: int = 8
+    """Eighths of that power, of a window that was held while it filled the width."""
     cursor: float | None = None
     """Position of the cursor on the axis."""
     fitted: bool = False
@@ -93,7 +97,7 @@ def window(view: View, extent: Extent, columns: int, final: bool = False) -> Win
     `final` says that nothing more comes: then the whole run may fill the width.
     """
     columns = max(DOTS_WIDE, columns - columns % DOTS_WIDE)
-    exponent, eighths = view.exponent, 8
+    exponent, eighths = view.exponent, view.eighths
     if exponent is None:
         exponent = _whole(view.axis, extent, columns)
         if final and exponent > FINEST[view.axis]:
@@ -154,11 +158,27 @@ class Viewport:
     def __init__(self, view: View | None = None) -> None:
         self.view = view or View()
         self.version = 0
+        self.growing = False
+        """Whether rows came after the history had loaded. Until then the whole run fills the
+        width: a log of last week is not to be half a chart."""
+        self._newest = -math.inf
+        self._first_rows: float | None = None
 
     def _set(self, view: View) -> None:
         if view != self.view:
             self.view = view
             self.version += 1
+
+    def observe(self, extent: Extent, now: float) -> None:
+        """Note how far the data reaches; `now` is any clock in seconds."""
+        if self._first_rows is None and extent.last > extent.first:
+            self._first_rows = now
+        elif self._first_rows is not None and extent.last > self._newest:
+            late = now - self._first_rows > LOADED_AFTER
+            if late and not self.growing:
+                self.growing = True
+                self.version += 1
+        self._newest = extent.last
 
     @property
     def held(self) -> bool:
@@ -167,18 +187,18 @@ class Viewport:
 
     def show_all(self) -> None:
         """Show the whole run and keep it fitted."""
-        self._set(replace(self.view, exponent=None, left=None, fitted=False))
+        self._set(View(axis=self.view.axis, cursor=self.view.cursor))
 
     def follow(self) -> None:
         """Let the window go with the newest data, at the zoom it had before it was held."""
         exponent = None if self.view.fitted else self.view.exponent
-        self._set(replace(self.view, exponent=exponent, left=None, fitted=False))
+        self._set(View(axis=self.view.axis, exponent=exponent, cursor=self.view.cursor))
 
     def hold(self, shown: Window) -> None:
         """Pin the window that is shown."""
         fitted = self.view.exponent is None
-        exponent = shown.exponent if shown.eighths == 8 else None
-        self._set(replace(self.view, exponent=exponent, left=shown.start, fitted=fitted))
+        view = replace(self.view, left=shown.start, fitted=fitted)
+        self._set(replace(view, exponent=shown.exponent, eighths=shown.eighths))
 
     def toggle_hold(self, shown: Window) -> None:
         """Pin the window, or let it go again."""
@@ -203,7 +223,7 @@ class Viewport:
         if pivot is None and self.view.cursor is not None:
             pivot = self.view.cursor if shown.column(self.view.cursor) is not None else None
         if pivot is None and not self.held:
-            self._set(replace(self.view, exponent=exponent, fitted=False))
+            self._set(View(axis=self.view.axis, exponent=exponent, cursor=self.view.cursor))
             return
         if pivot is None:
             pivot = (shown.start + shown.end) / 2
@@ -235,6 +255,7 @@ class Viewport:
     def set_axis(self, axis: Axis, cursor: float | None = None) -> None:
         """Choose what x means; the zoom starts again from the whole run."""
         if axis != self.view.axis:
+            self._newest = math.inf
             self._set(View(axis=axis, cursor=cursor))
 
     def set_cursor(self, x: float | None) -> None:
@@ -244,7 +265,7 @@ class Viewport:
     def _place(self, left: float, exponent: int, extent: Extent, columns: int) -> None:
         """Hold the window at `left`, inside the data; at its end follow instead."""
         width = math.ldexp(1.0, exponent) * columns
-        follow = replace(self.view, exponent=exponent, left=None, fitted=False)
+        follow = View(axis=self.view.axis, exponent=exponent, cursor=self.view.cursor)
         newest = window(follow, extent, columns).start
         if left >= newest:
             self._set(follow)

@@ -59,7 +59,7 @@ def run(rows: int = 1000) -> RunStore:
 def add(store: RunStore, rows: int) -> None:
     first = store.rows
     steps = np.arange(first, first + rows)
-    closs = 8.5 + 4 * np.exp(-steps / 100)
+    closs = 8.5 + 4 * np.exp(-steps / 100) + 0.1 * (steps % 7)
     columns = {"closs": Column(closs), "loss_ct": Column(closs / 60)}
     store.apply(BatchBlock(first, 0, steps, steps / 100, 1.7e9 + steps, columns))
 
@@ -145,7 +145,7 @@ async def test_the_wheel_zooms_about_the_mouse_and_a_drag_pans() -> None:
         for _ in range(3):
             await pilot._post_mouse_events([_scroll_up()], "#closs", offset=(20, 5))
         await pilot.pause()
-        assert chart.shown.exponent == before.exponent - 3
+        assert before.bin / 8 <= chart.shown.bin < before.bin / 4
         assert chart.shown.column(pointed) is not None
         start = chart.shown.start
         await pilot.mouse_down("#closs", offset=(30, 5))

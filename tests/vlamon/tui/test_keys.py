@@ -133,7 +133,7 @@ async def test_z_zooms_in_and_out_and_0_shows_the_whole_run() -> None:
         await pilot.press("z")
         nearer = screen.charts[0].shown
         assert nearer is not None
-        assert nearer.exponent == whole.exponent - 1
+        assert whole.bin / 2 <= nearer.bin < whole.bin
         await pilot.press("Z")
         assert screen.charts[0].shown == whole
         await pilot.press("z", "z", "0")
@@ -452,7 +452,8 @@ async def test_shift_moves_the_cursor_ten_columns() -> None:
         assert chart.shown is not None
         column = chart.shown.column(screen.viewport.view.cursor or 0)
         await pilot.press("shift+right")
-        assert chart.shown.column(screen.viewport.view.cursor or 0) == (column or 0) + 20
+        after = chart.shown.column(screen.viewport.view.cursor or 0)
+        assert (after or 0) // 2 == (column or 0) // 2 + 10
 
 
 def test_the_documentation_lists_every_key() -> None:

@@ -205,3 +205,24 @@ def test_holding_a_run_that_is_over_changes_nothing() -> None:
     viewport.toggle_hold(shown)
     assert viewport.held
     assert window(viewport.view, extent, 200, final=True) == shown
+    assert window(viewport.view, Extent(0.0, 70_000.0), 200) == shown
+
+
+def test_a_run_grows_once_rows_come_after_its_history() -> None:
+    viewport = Viewport()
+    viewport.observe(Extent(0.0, 500.0), 10.0)
+    viewport.observe(Extent(0.0, 1000.0), 11.0)  # the history is still loading
+    viewport.observe(Extent(0.0, 1000.0), 60.0)
+    assert not viewport.growing
+    viewport.observe(Extent(0.0, 1001.0), 61.0)
+    assert viewport.growing
+    assert viewport.version == 1
+
+
+def test_another_axis_is_no_growth() -> None:
+    viewport = Viewport()
+    viewport.observe(Extent(0.0, 10.0), 10.0)
+    viewport.set_axis("time")
+    viewport.observe(Extent(1.7e9, 1.7e9 + 10), 60.0)
+    viewport.observe(Extent(1.7e9, 1.7e9 + 10), 61.0)
+    assert not viewport.growing

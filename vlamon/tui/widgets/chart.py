@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -101,8 +102,11 @@ class Chart(KeptLines, Widget, can_focus=True):
         self._seen = seen
         view = self.viewport.view
         self._extent = extent(store, view.axis)
+        self.viewport.observe(self._extent, time.monotonic())
         over = store.link is not None and store.link.state == "ended"
-        shown = window(view, self._extent, plot_columns(width), final=over)
+        shown = window(
+            view, self._extent, plot_columns(width), final=over or not self.viewport.growing
+        )
         parts = pieces(store, view.axis)
         glyphs = ASCII if look.ascii_only else UNICODE
         changed = self.picture.update(store, view, shown, parts, (width, height), look, glyphs)
