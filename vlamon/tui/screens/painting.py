@@ -336,6 +336,7 @@ class PaintingScreen(DirectRows, Screen[None]):
                 title,
                 viewport=self.viewport,
                 palette=self.dashboard.palette,
+                clock=self.dashboard.monotonic,
                 **self.chart_extras(group),
             )
             self._made[group] = made

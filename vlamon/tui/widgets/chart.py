@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,7 @@ class Chart(KeptLines, Widget, can_focus=True):
         guides: Sequence[Guide] = (),
         look: Look | None = None,
         palette: Palette | None = None,
+        clock: Callable[[], float] = time.monotonic,
         **widget: Any,
     ) -> None:
         super().__init__(**widget)
@@ -64,6 +65,7 @@ class Chart(KeptLines, Widget, can_focus=True):
         self.viewport = viewport or Viewport()
         self.look = look or Look()
         self.palette = palette
+        self.clock = clock
         self._strips: list[Strip | None] = []
         self._seen: tuple[object, ...] = ()
         self._extent = Extent(0.0, 0.0)
@@ -102,7 +104,7 @@ class Chart(KeptLines, Widget, can_focus=True):
         self._seen = seen
         view = self.viewport.view
         self._extent = extent(store, view.axis)
-        self.viewport.observe(self._extent, time.monotonic())
+        self.viewport.observe(self._extent, self.clock())
         over = store.link is not None and store.link.state == "ended"
         shown = window(
             view, self._extent, plot_columns(width), final=over or not self.viewport.growing
