@@ -50,6 +50,7 @@ class Chunked:
         self._filler = filler
         # None stands for a chunk of filler only: a metric that starts late costs nothing before.
         self._chunks: list[NDArray[Any] | None] = []
+        self._begins: list[Any] = []
 
     @property
     def nbytes(self) -> int:
@@ -61,6 +62,8 @@ class Chunked:
         taken = 0
         while taken < len(values):
             at = self.rows % CHUNK
+            if at == 0:
+                self._begins.append(values[taken])
             chunk = self._writable(at, at + len(values) - taken)
             count = min(len(chunk) - at, len(values) - taken)
             chunk[at : at + count] = values[taken : taken + count]
@@ -74,6 +77,7 @@ class Chunked:
             end = min(CHUNK, at + rows - self.rows)
             if at == 0:
                 self._chunks.append(None)
+                self._begins.append(self._filler)
             elif self._chunks[index] is not None:
                 self._writable(at, end)[at:end] = self._filler
             self.rows += end - at
@@ -116,17 +120,20 @@ class Chunked:
     def search(self, first: int, end: int, edges: NDArray[Any]) -> I64:
         """First row in first..end, which must rise, that is not below each ascending edge."""
         found = np.full(len(edges), end, np.int64)
-        starts = np.arange(first // CHUNK * CHUNK, end, CHUNK)
-        bounds = np.maximum(starts, first)
+        if first >= end or not len(edges):
+            return found
         # Where each chunk begins tells which edges to look for in it; the others cost nothing.
-        begins = np.array([self._chunks[row // CHUNK][row % CHUNK] for row in bounds])
+        chunks = np.arange(first // CHUNK, (end - 1) // CHUNK + 1)
+        begins = np.array([self._begins[index] for index in chunks.tolist()], self._dtype)
+        begins[0] = self.slice(first, first + 1)[0]
         owner = np.searchsorted(begins, edges, "left") - 1
-        found[owner < 0] = first
-        for index in np.unique(owner[owner >= 0]):
-            row = int(bounds[index])
-            part = self.slice(row, min(int(starts[index]) + CHUNK, end))
-            mine = owner == index
-            found[mine] = row + np.searchsorted(part, edges[mine], "left")
+        cuts = np.searchsorted(owner, np.arange(len(chunks) + 1), "left").tolist()
+        found[: cuts[0]] = first
+        for place in np.unique(owner[cuts[0] :]).tolist():
+            low, high = cuts[place], cuts[place + 1]
+            row = max(int(chunks[place]) * CHUNK, first)
+            part = self.slice(row, min((int(chunks[place]) + 1) * CHUNK, end))
+            found[low:high] = row + part.searchsorted(edges[low:high], "left")
         return found
 
     def _writable(self, at: int, wanted: int) -> NDArray[Any]:

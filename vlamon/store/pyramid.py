@@ -54,21 +54,31 @@ class Summary:
             flags |= np.where(cells == -np.inf, np.uint8(NEG_INF), np.uint8(0))
         return cls(low, high, last, flags)
 
+    @classmethod
+    def of_groups(cls, cells: F32) -> Summary:
+        """Whole groups of GROUP cells summed up; the length must be a multiple of it."""
+        if not np.isfinite(cells).all():
+            return cls.of_cells(cells).grouped()
+        by_place = _by_place(cells)  # the usual case, at a third of the price
+        flags = np.full(by_place.shape[1], FINITE, np.uint8)
+        low, high = np.minimum.reduce(by_place), np.maximum.reduce(by_place)
+        return cls(low, high, by_place[-1], flags)
+
     def grouped(self) -> Summary:
         """Whole groups of GROUP ranges summed up; the length must be a multiple of it."""
-        last = self.last.reshape(-1, GROUP)
-        latest = last[:, -1]
+        last = _by_place(self.last)
+        latest = last[-1]
         gone = np.isnan(latest)
         if gone.any():
-            known = ~np.isnan(last[gone])
-            at = GROUP - 1 - np.argmax(known[:, ::-1], axis=1)
+            known = ~np.isnan(last[:, gone])
+            at = GROUP - 1 - np.argmax(known[::-1], axis=0)
             latest = latest.copy()
-            latest[gone] = last[gone][np.arange(len(at)), at]
+            latest[gone] = last[:, gone][at, np.arange(len(at))]
         return Summary(
-            self.low.reshape(-1, GROUP).min(axis=1),
-            self.high.reshape(-1, GROUP).max(axis=1),
+            np.minimum.reduce(_by_place(self.low)),
+            np.maximum.reduce(_by_place(self.high)),
             latest,
-            np.bitwise_or.reduce(self.flags.reshape(-1, GROUP), axis=1),
+            np.bitwise_or.reduce(_by_place(self.flags)),
         )
 
     def part(self, rows: slice | I64) -> Summary:
@@ -129,7 +139,7 @@ class Pyramid:
         """Sum up whole groups of further cells."""
         if not len(cells):
             return
-        more = Summary.of_cells(cells).grouped()
+        more = Summary.of_groups(cells)
         for depth in range(64):
             if depth == len(self.levels):
                 self.levels.append(_Level())
@@ -199,6 +209,11 @@ def _last_known(last: F32, offsets: I64) -> F32:
     place = np.where(np.isnan(last), -1, np.arange(len(last)))
     found = np.maximum.reduceat(place, offsets)
     return np.where(found < 0, np.float32(np.nan), last[found])
+
+
+def _by_place(values: NDArray[Any]) -> NDArray[Any]:
+    """Groups as columns: a reduction over the long axis is several times as fast."""
+    return np.ascontiguousarray(values.reshape(-1, GROUP).T)
 
 
 def _grown(array: NDArray[Any], size: int) -> NDArray[Any]:

@@ -177,6 +177,9 @@ class Table:
             rows = np.ceil(np.clip(edges, segment.first, segment.end))
             return rows.astype(np.int64)
         chunked = self._axes[axis]
+        if axis == "step" and segment.stride:
+            rows = np.ceil((edges - segment.first_step) / segment.stride)
+            return segment.first + np.clip(rows, 0, segment.end - segment.first).astype(np.int64)
         if axis in segment.rough:
             smooth = segment.smoothed(axis, chunked)
             return segment.first + smooth.search(0, smooth.rows, edges)
@@ -205,13 +208,24 @@ class _Segment:
         self.number = number
         self.first = first
         self.end = first
+        self.first_step = 0
         self.last_step = -(1 << 63)
+        self.stride: int | None = None
+        """Steps from row to row where they are always the same, 0 where they are not."""
         self.rough: set[str] = set()
         self._last = {"epoch": -np.inf, "time": -np.inf}
         self._smooth: dict[str, Chunked] = {}
 
     def extend(self, end: int, step: I64, epoch: F64, time: F64) -> None:
         """Take rows up to `end` in."""
+        if self.end == self.first:
+            self.first_step = int(step[0])
+            gaps = np.diff(step)
+        else:
+            gaps = np.diff(step, prepend=self.last_step)
+        if len(gaps):
+            stride = int(gaps[0]) if self.stride is None else self.stride
+            self.stride = stride if bool((gaps == stride).all()) else 0
         self.end = end
         self.last_step = int(step[-1])
         for name, values in (("epoch", epoch), ("time", time)):

@@ -7,10 +7,11 @@ same keys go through C loops, and only pieces that these refuse are looked at li
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterable, Mapping
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise
 from operator import itemgetter
 from pathlib import PurePath
 from typing import Any
@@ -22,10 +23,8 @@ from numpy.typing import NDArray
 from vlamon.records import Column, EpochBlock, Record
 from vlamon.sources.formats import Format, UnknownLines
 
-PIECE = 256
-"""Lines that are tried together where all of them do not go together."""
-HELD = 128
-"""Decoded lines held at once."""
+HELD = 64
+"""Lines that are decoded at once."""
 TRAIN = "train_"
 VALIDATION = "val_"
 EVAL_FILE = re.compile(r"log_eval_(\w+?)(?:\.txt)?(?:[.-].*)?$")
@@ -49,18 +48,15 @@ class EpochLines:
 
     def feed(self, data: bytes) -> list[Record]:
         """Records of these whole lines."""
-        lines = data.split(b"\n")
-        if not lines[-1]:
-            lines.pop()
-        columns = _alike(lines)
+        columns = _alike(data)
         if columns is not None:
-            self._line += len(lines)
+            self._line += len(columns["epoch"].values)
             return self._records(columns)
         records: list[Record] = []
-        for start in range(0, len(lines), PIECE):
-            piece = lines[start : start + PIECE]
-            columns = _alike(piece) or self._one_by_one(piece)
-            self._line += len(piece)
+        every_line = io.BytesIO(data)
+        while lines := list(islice(every_line, HELD)):
+            columns = _alike(b"".join(lines)) or self._one_by_one(lines)
+            self._line += len(lines)
             if columns is not None:
                 records += self._records(columns)
         return records
@@ -118,38 +114,40 @@ class EpochLines:
         return "train", name.removeprefix(TRAIN)
 
 
-def _alike(lines: list[bytes]) -> dict[str, Column] | None:
+def _alike(data: bytes) -> dict[str, Column] | None:
     """Columns of lines that all have the first one's keys, in C loops; None where they do not.
 
-    Decoded lines are held a few at a time: more would fall out of the cache, which costs more
-    than all the rest.
+    Lines are cut and decoded a few at a time: with more of them in memory at once, memory costs
+    more than decoding.
     """
-    first = _decode_line(lines[0])
+    lines = io.BytesIO(data)
+    first = _decode_line(lines.readline())
     if first is None or len(first) < 2:
         return None
+    lines.seek(0)
     names = tuple(first)
     pick, count = itemgetter(*names), len(names)
-    cells = np.empty(len(lines) * count)
-    for start in range(0, len(lines), HELD):
-        few = lines[start : start + HELD]
+    parts = []
+    while rows := _decode_few(lines):
         try:
-            rows = list(map(orjson.loads, few))
-        except orjson.JSONDecodeError:
-            try:
-                rows = [_decode_line(line) for line in few]
-            except RecursionError:
-                return None
-        try:
-            if sum(map(len, rows)) != len(few) * count:
+            if sum(map(len, rows)) != len(rows) * count:
                 return None
             flat = chain.from_iterable(map(pick, rows))
-            cells[start * count : (start + len(few)) * count] = np.fromiter(
-                flat, np.float64, len(few) * count
-            )
+            parts.append(np.fromiter(flat, np.float64, len(rows) * count))
         except (KeyError, TypeError, ValueError):
             return None
-    by_name = np.ascontiguousarray(cells.reshape(len(lines), count).T)
+    by_name = np.concatenate([part.reshape(-1, count).T for part in parts], axis=1)
     return {name: Column(by_name[index]) for index, name in enumerate(names)}
+
+
+def _decode_few(lines: io.BytesIO) -> list[Any]:
+    """The next decoded lines, None for what is no epoch line; no line outlives its decoding."""
+    start = lines.tell()
+    try:
+        return list(map(orjson.loads, islice(lines, HELD)))
+    except orjson.JSONDecodeError:
+        lines.seek(start)
+        return list(map(_decode_line, islice(lines, HELD)))
 
 
 def _ragged(rows: list[dict[str, Any]]) -> dict[str, Column]:
