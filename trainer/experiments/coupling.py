@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from trainer.experiments.coupling_report import paired, write
 from trainer.experiments.coupling_runs import RunResult, as_row, run
 
@@ -24,6 +26,7 @@ COUPLINGS = (
 
 def main(runs: Path, docs: Path, seeds: int, only: Sequence[str] | None) -> None:
     """Runs seed by seed, so that an interrupted experiment is still paired."""
+    torch.set_num_threads(1)  # the model is too small for two, and one repeats exactly
     runs.parent.mkdir(parents=True, exist_ok=True)
     results = read(runs)
     done = {(result.coupling, result.seed) for result in results}
