@@ -296,6 +296,15 @@ def measure_tmux(seconds: float, steps: int) -> list[Figure]:
             trainer.close()
 
 
+def contention() -> float:
+    """Wall time over processor time of a fixed loop: 1 on a machine that does nothing else."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    total = 0
+    for n in range(20_000_000):
+        total += n
+    return (time.perf_counter() - wall) / (time.process_time() - cpu)
+
+
 MEASURES: dict[str, Callable[[float, int], list[Figure]]] = {
     "live": measure_live,
     "opening": measure_opening,
@@ -317,6 +326,7 @@ def main() -> None:
         for figure in MEASURES[name](given.seconds, given.steps):
             sign = "" if figure.holds is None else "holds" if figure.holds else "does not hold"
             print(f"| {figure.name} | {figure.value} | {figure.goal} | {sign} |", flush=True)
+    print(f"| wall time over CPU time of a loop beside it | {contention():.2f} | 1 when idle | |")
 
 
 if __name__ == "__main__":
