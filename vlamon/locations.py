@@ -13,16 +13,6 @@ def config_directory() -> Path:
     return _xdg("XDG_CONFIG_HOME", ".config") / "vlamon"
 
 
-def cache_directory() -> Path:
-    """`~/.cache/vlamon`, or below `$XDG_CACHE_HOME`."""
-    return _xdg("XDG_CACHE_HOME", ".cache") / "vlamon"
-
-
-def state_directory() -> Path:
-    """`~/.local/state/vlamon`, or below `$XDG_STATE_HOME`."""
-    return _xdg("XDG_STATE_HOME", ".local/state") / "vlamon"
-
-
 def user_themes_directory() -> Path:
     """Themes that the user wrote; may not exist."""
     return config_directory() / "themes"

@@ -1,0 +1,120 @@
+"""The wheel that users install: built, installed beside the tree, and run from somewhere else.
+
+Works offline: the build backend is the installed one, the dependencies are those of this
+environment, and the wheel alone is unpacked into an empty one whose packages come first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("vlamon", "trainer", "themes", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of this tree, built from a copy so that nothing is left in it."""
+    pytest.importorskip("hatchling")
+    source = tmp_path_factory.mktemp("source")
+    for name in PARTS:
+        part = ROOT / name
+        if part.is_dir():
+            shutil.copytree(part, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+        elif part.exists():
+            shutil.copy(part, source / name)
+    out = tmp_path_factory.mktemp("dist")
+    build = "from hatchling.build import build_wheel; import sys; print(build_wheel(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", build, str(out)],
+        cwd=source,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (built,) = out.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an empty environment into which pip put the wheel."""
+    place = tmp_path_factory.mktemp("empty") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
+    python = place / "bin" / "python"
+    site = subprocess.run(
+        [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python)]
+    subprocess.run([*pip, "install", "--quiet", "--no-deps", "--no-index", str(wheel)], check=True)
+    # Only the dependencies are shared. An editable install of this tree is found by a .pth file,
+    # which a directory on the path, unlike a site directory, does not run.
+    shared = sysconfig.get_path("purelib")
+    Path(site, "shared.pth").write_text(f"{shared}\n")
+    return python
+
+
+def run(python: Path, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    return subprocess.run(
+        [str(python), *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=kept,
+        check=False,
+    )
+
+
+def test_the_wheel_holds_both_packages_and_the_themes(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+
+    assert "vlamon/cli.py" in names
+    assert "vlamon/py.typed" in names
+    assert "trainer/__init__.py" in names
+    shipped = {path.name for path in (ROOT / "themes").glob("*.toml")}
+    assert {Path(name).name for name in names if name.startswith("vlamon/themes/")} >= shipped
+    assert not [name for name in names if name.startswith("tests/")]
+
+
+def test_vlamon_tail_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log_train.txt"
+    log.write_text('{"train_closs": 95.19, "train_loss_ct": NaN, "epoch": 7}\n')
+
+    script = installed.parent / "vlamon"
+    done = run(script, "tail", "log_train.txt", "--once", "--json", folder=tmp_path)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["kind"] for line in lines] == ["run", "epoch"]
+    assert lines[1]["metrics"] == {"closs": 95.19, "loss_ct": "nan"}
+
+
+def test_the_wheel_finds_its_own_themes(installed: Path, tmp_path: Path) -> None:
+    code = "import vlamon.locations as l; print(l.shipped_themes_directory())"
+
+    done = run(installed, "-c", code, folder=tmp_path)
+
+    found = Path(done.stdout.strip())
+    assert found.is_relative_to(installed.parents[1])
+    assert list(found.glob("*.toml"))
+
+
+def test_a_source_tree_finds_its_themes() -> None:
+    from vlamon.locations import shipped_themes_directory
+
+    assert list(shipped_themes_directory().glob("*.toml"))
