@@ -67,6 +67,8 @@ class Table:
             "time": Chunked(np.float64, np.nan),
         }
         self._segments: list[_Segment] = []
+        self._attempts: list[Attempt] = []
+        self._attempts_of = 0
         self._places: dict[tuple[str, int, bytes], list[I64]] = {}
 
     @property
@@ -83,6 +85,11 @@ class Table:
     @property
     def attempts(self) -> list[Attempt]:
         """Stretches of rows in order; a source that lets steps fall unannounced gets one each."""
+        if self._attempts_of != self.rows:  # every panel of a frame asks
+            self._attempts_of, self._attempts = self.rows, self._list_attempts()
+        return self._attempts
+
+    def _list_attempts(self) -> list[Attempt]:
         steps = self._axes["step"]
         return [
             Attempt(
