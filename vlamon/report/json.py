@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import orjson
 
-from vlamon.report.contents import Report
+from vlamon.analysis.anomalies import Anomaly
+from vlamon.report.contents import EpochLine, Report
 
 
 def as_json(report: Report) -> str:
@@ -23,73 +25,53 @@ def objects(report: Report) -> dict[str, Any]:
         "verdict": report.verdict,
         "exit_code": report.exit_code,
         "files": [
-            {
-                "path": source.path,
-                "format": source.format,
-                "unknown_lines": source.unknown,
-            }
+            {"path": source.path, "format": source.format, "unknown_lines": source.unknown}
             for source in report.sources
         ],
         "main": report.main,
-        "epochs": [
-            {
-                "epoch": int(line.epoch) if line.epoch.is_integer() else line.epoch,
-                "status": line.status,
-                "change": None if math.isnan(line.change) else line.change,
-                "metrics": dict(line.metrics),
-                "batches": dict(line.batches),
-                "validation": dict(line.validation),
-            }
-            for line in report.epochs
-        ],
-        "anomalies": [
-            {
-                "metric": a.metric,
-                "where": a.where,
-                "value": a.value,
-                "level": a.level,
-                "usual": None if math.isnan(a.usual) else a.usual,
-                "ratio": None if math.isnan(a.ratio) else a.ratio,
-                "grain": a.grain,
-                "epoch": None if math.isnan(a.epoch) else a.epoch,
-                "step": a.step,
-                "first": a.first if a.first >= 0 else None,
-                "last": a.last if a.last >= 0 else None,
-            }
-            for a in report.anomalies
-        ],
+        "epochs": [_epoch(line) for line in report.epochs],
+        "anomalies": [_anomaly(anomaly) for anomaly in report.anomalies],
         "contributions": _contributions(report),
         "total": None if report.shares is None else report.shares.total,
         "assumed_weights": report.assumed_weights,
-        "convergence": [
-            {
-                "metric": state.metric,
-                "converged": state.converged,
-                "changes": list(state.changes),
-                "quiet": state.quiet,
-                "first": state.first,
-                "last": state.last,
-                "unit": state.unit,
-                "left_out": list(state.left_out),
-            }
-            for state in report.convergence
-        ],
-        "diagnoses": [
-            {
-                "id": diagnosis.id,
-                "severity": diagnosis.severity,
-                "title": diagnosis.title,
-                "evidence": diagnosis.evidence,
-                "advice": diagnosis.advice,
-                "facts": dict(diagnosis.facts),
-            }
-            for diagnosis in report.diagnoses
-        ],
+        "convergence": [asdict(state) for state in report.convergence],
+        "diagnoses": [asdict(diagnosis) for diagnosis in report.diagnoses],
         "events": [
             {"event": event.kind, "step": event.step, "text": event.text} for event in report.events
         ],
         "not_inverted": list(report.not_inverted),
     }
+
+
+def _epoch(line: EpochLine) -> dict[str, Any]:
+    return {
+        "epoch": int(line.epoch) if line.epoch.is_integer() else line.epoch,
+        "status": line.status,
+        "change": _known(line.change),
+        "metrics": dict(line.metrics),
+        "batches": dict(line.batches),
+        "validation": dict(line.validation),
+    }
+
+
+def _anomaly(anomaly: Anomaly) -> dict[str, Any]:
+    return {
+        "metric": anomaly.metric,
+        "where": anomaly.where,
+        "value": anomaly.value,
+        "level": anomaly.level,
+        "usual": _known(anomaly.usual),
+        "ratio": _known(anomaly.ratio),
+        "grain": anomaly.grain,
+        "epoch": _known(anomaly.epoch),
+        "step": anomaly.step,
+        "first": anomaly.first if anomaly.first >= 0 else None,
+        "last": anomaly.last if anomaly.last >= 0 else None,
+    }
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _contributions(report: Report) -> list[dict[str, Any]]:

@@ -10,7 +10,8 @@ between two lines really had is recovered by `vlamon.analysis.smearing`.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from itertools import pairwise
@@ -18,9 +19,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from vlamon.analysis.smearing import WINDOW, Desmearer
+from vlamon.analysis.smearing import Desmearer, Recovered
 from vlamon.records import Column, IntervalBlock, Record, RunInfo
 from vlamon.sources.formats import Format, UnknownLines
+from vlamon.sources.formats.process_clock import ProcessClock
 from vlamon.sources.formats.shapes import Layout, ShapeReader, Sheet, Span, merge, pieces_of
 
 MARK = b"Epoch: ["
@@ -38,14 +40,8 @@ _AVERAGE = "()"
 _OCCASIONAL = ("acc_", "l1_", "accuracy")
 """Meters updated only by batches that have such a target: their counts are not on the line."""
 
-_UNEXPLAINED_SECONDS = 5.0
-"""A gap that the `time` meter does not account for, beyond this, is a new process starting."""
-
 _PIECE = 1 << 20
 """Bytes read at once: more need more memory for the work and are no faster."""
-
-_MOST_RESTARTS = 8
-"""More of them in one block of lines are a misunderstanding."""
 
 
 def layout_of(line: bytes) -> Layout | None:
@@ -96,7 +92,7 @@ class OutputLogParser:
         self._averaged = -1
         self._meters: list[str] = []
         self._total = 0
-        self._clock = _ProcessClock()
+        self._clock = ProcessClock()
         self._reached: tuple[int, int] = (-1, -1)
         self.orders: list[tuple[int, tuple[str, ...]]] = []
         """Epoch, and the order of its meters on its first line, wherever that order changed."""
@@ -128,78 +124,32 @@ class OutputLogParser:
 
     def _intervals(self, sheets: tuple[Sheet, ...]) -> list[Record]:
         for sheet in sheets:
-            for name in sheet.names:
-                if name.endswith(_AVERAGE) and name[: -len(_AVERAGE)] not in self._meters:
-                    self._meters.append(name[: -len(_AVERAGE)])
-        singles = list(
-            dict.fromkeys(
-                name
-                for sheet in sheets
-                for name in sheet.names
-                if name[0] != "@" and not name.endswith(_AVERAGE) and name not in self._meters
-            )
-        )
-        meters = self._meters
-        names = [
-            *("@epoch", "@iteration", "@total", *_STAMP_NAMES),
-            *meters,
-            *(name + _AVERAGE for name in meters),
-            *singles,
-        ]
-        _, table, present = merge(sheets, names)
-        at = {name: index for index, name in enumerate(names)}
-        epoch = table[:, 0].astype(np.int64)
-        iteration = table[:, 1].astype(np.int64)
-        time = _seconds(table[:, 3:10])
-        windows = slice(10, 10 + len(meters))
-        averages = slice(10 + len(meters), 10 + 2 * len(meters))
-        pace = table[:, at["time"]] if "time" in at else np.full(len(table), np.nan)
-        restarted = self._clock.restarts(epoch, iteration, time, pace)
-        invertible = [i for i, name in enumerate(meters) if not name.startswith(_OCCASIONAL)]
+            known = self._meters
+            known += [name for name in self._meter_names(sheet.names) if name not in known]
+        lines = _Printed.of(sheets, tuple(self._meters))
+        epoch, iteration = lines.epoch, lines.iteration
+        restarted = self._clock.restarts(epoch, iteration, lines.time, lines.row("time"))
+        invertible = [n for n in lines.meters if not n.startswith(_OCCASIONAL)]
+        averages = [name + _AVERAGE for name in invertible]
         recovered = self._desmearer.feed(
             epoch,
             iteration,
-            table[:, averages][:, invertible],
-            table[:, windows][:, invertible],
-            present[:, averages][:, invertible],
+            lines.table(averages),
+            lines.table(invertible),
+            lines.presence(averages),
             restarted,
         )
-        self._note_orders(sheets, epoch, iteration)
+        self._note_orders(sheets, epoch)
         records: list[Record] = []
-        if present[:, 2].any():
-            total = int(table[present[:, 2], 2][-1])
-            if total and total != self._total:
-                self._total = total
-                records.append(
-                    RunInfo(
-                        self.path,
-                        "",
-                        steps_per_epoch=total,
-                        source=self.path,
-                    )
-                )
+        total = lines.total
+        if total and total != self._total:
+            self._total = total
+            records.append(RunInfo(self.path, "", steps_per_epoch=total, source=self.path))
         step = epoch * self._total + iteration if self._total else None
-        # Columns of their own, so that a block keeps what it shows and not the whole table.
-        cells = np.ascontiguousarray(table[:, 10:].T)
-        there = np.ascontiguousarray(present[:, 10:].T)
-        columns = {name: index - 10 for name, index in at.items() if index >= 10}
-        mean, bounds = (np.ascontiguousarray(t.T) for t in (recovered.mean, recovered.bound))
         for begin, end in self._attempts(epoch, iteration, restarted):
             cut = slice(begin, end)
-            metrics: dict[str, Column] = {}
-            bound: dict[str, Column] = {}
-            for column, index in enumerate(invertible):
-                known = recovered.known[cut, column]
-                if known.any():
-                    mask = None if known.all() else known
-                    metrics[meters[index]] = Column(mean[column, cut], mask)
-                    bound[meters[index]] = Column(bounds[column, cut], mask)
-            printed: dict[str, tuple[Column, ...]] = {}
-            for name in (*meters, *singles):
-                numbers = (name, name + _AVERAGE) if name in meters else (name,)
-                rows = [columns[number] for number in numbers]
-                if there[rows[0], cut].any():
-                    printed[name] = tuple(_column(cells[i, cut], there[i, cut]) for i in rows)
+            metrics, bound = _recovered_columns(recovered, invertible, cut)
+            printed = lines.columns(cut)
             records.append(
                 IntervalBlock(
                     epoch=epoch[cut],
@@ -209,17 +159,17 @@ class OutputLogParser:
                     bound=bound,
                     printed=printed,
                     step=None if step is None else step[cut],
-                    time=time[cut],
+                    time=lines.time[cut],
                     attempt=self.attempt,
-                    not_inverted=tuple(n for n in printed if n not in metrics and n in meters),
+                    not_inverted=tuple(
+                        name for name in lines.meters if name in printed and name not in metrics
+                    ),
                 )
             )
             self.attempt += end < len(epoch)
         return records
 
-    def _note_orders(
-        self, sheets: tuple[Sheet, ...], epoch: NDArray[np.int64], iteration: NDArray[np.int64]
-    ) -> None:
+    def _note_orders(self, sheets: tuple[Sheet, ...], epoch: NDArray[np.int64]) -> None:
         before = np.concatenate([[self._reached[0]], epoch[:-1]])
         changed = np.flatnonzero(epoch != before)
         if not len(changed):
@@ -259,66 +209,86 @@ class OutputLogParser:
         return list(pairwise([0, *cuts, len(epoch)]))
 
 
-class _ProcessClock:
-    """Tells when a resumed process went on where the old one had stopped, in the same epoch.
+@dataclass(frozen=True, slots=True)
+class _Printed:
+    """The numbers of a block of lines: one row a column of the log, one column a line."""
 
-    `time:` is the mean of the last 1000 iteration times, and those add up to all the wall time that
-    passed. A gap in the time stamps that they do not account for was not spent inside this process.
-    """
+    meters: tuple[str, ...]
+    """Meters printed as two averages."""
+    singles: tuple[str, ...]
+    """What is printed as one number."""
+    epoch: NDArray[np.int64]
+    iteration: NDArray[np.int64]
+    total: int
+    """Iterations in an epoch, 0 where no line says so."""
+    time: NDArray[np.float64]
+    place: Mapping[str, int]
+    """Row of each name; averages since the epoch's begin end with `()`."""
+    cells: NDArray[np.float64]
+    there: NDArray[np.bool_]
 
-    def __init__(self) -> None:
-        self._start = 0
-        self._last: tuple[int, int, float, float] | None = None
-        self._trusted = True
+    @classmethod
+    def of(cls, sheets: tuple[Sheet, ...], meters: tuple[str, ...]) -> _Printed:
+        """Lay the sheets of a block into one table, in the log's order."""
+        averages = tuple(name + _AVERAGE for name in meters)
+        others = dict.fromkeys(name for sheet in sheets for name in sheet.names)
+        taken = {*meters, *averages}
+        singles = tuple(name for name in others if name[0] != "@" and name not in taken)
+        heads = ("@epoch", "@iteration", "@total", *_STAMP_NAMES)
+        names = (*meters, *averages, *singles)
+        _, table, present = merge(sheets, [*heads, *names])
+        totals = table[present[:, 2], 2]
+        return cls(
+            meters=meters,
+            singles=singles,
+            epoch=table[:, 0].astype(np.int64),
+            iteration=table[:, 1].astype(np.int64),
+            total=int(totals[-1]) if len(totals) else 0,
+            time=_seconds(table[:, 3 : len(heads)]),
+            place={name: row for row, name in enumerate(names)},
+            # Rows of their own, so that a block keeps what it shows and not the whole table.
+            cells=np.ascontiguousarray(table[:, len(heads) :].T),
+            there=np.ascontiguousarray(present[:, len(heads) :].T),
+        )
 
-    def restarts(
-        self,
-        epoch: NDArray[np.int64],
-        iteration: NDArray[np.int64],
-        time: NDArray[np.float64],
-        pace: NDArray[np.float64],
-    ) -> NDArray[np.bool_]:
-        """Rows from which on a new process prints; not those where the iteration falls back."""
-        epoch0, k0, time0, pace0 = self._last or (int(epoch[0]), -1, time[0], pace[0])
-        epochs = np.concatenate([[epoch0], epoch])
-        ks = np.concatenate([[k0], iteration])
-        times, paces = np.concatenate([[time0], time]), np.concatenate([[pace0], pace])
-        begins = np.concatenate([[True], (epochs[1:] != epochs[:-1]) | (ks[1:] <= ks[:-1])])
-        begins[1] |= self._last is None
-        heads = np.flatnonzero(begins)
-        sizes = np.diff(np.append(heads, len(ks)))
-        starts = np.repeat(ks[heads], sizes)
-        starts[: sizes[0]] = self._start
-        ends = np.repeat(heads + sizes, sizes)
-        found = np.zeros(len(ks), bool)
-        while self._trusted:
-            row = _first_unexplained(ks - starts + 1, times, paces, begins)
-            if row is None:
-                break
-            found[row] = begins[row] = True
-            starts[row : ends[row]] = ks[row]
-            if np.count_nonzero(found) > _MOST_RESTARTS:
-                # `time` is something else in this log: its sum explains nothing.
-                self._trusted = False
-                found[:] = False
-        self._start = int(starts[-1])
-        self._last = (int(epoch[-1]), int(iteration[-1]), float(time[-1]), float(pace[-1]))
-        return found[1:]
+    def row(self, name: str) -> NDArray[np.float64]:
+        """One column of the log, NaN where it was not printed."""
+        at = self.place.get(name)
+        return np.full(len(self.epoch), np.nan) if at is None else self.cells[at]
+
+    def table(self, names: Sequence[str]) -> NDArray[np.float64]:
+        """Lines × names."""
+        return self.cells[[self.place[name] for name in names]].T
+
+    def presence(self, names: Sequence[str]) -> NDArray[np.bool_]:
+        """Lines × names: whether a cell was printed."""
+        return self.there[[self.place[name] for name in names]].T
+
+    def columns(self, cut: slice) -> dict[str, tuple[Column, ...]]:
+        """What these lines print, two numbers a meter."""
+        printed: dict[str, tuple[Column, ...]] = {}
+        for name in (*self.meters, *self.singles):
+            rows = [self.place[name]]
+            if name + _AVERAGE in self.place:
+                rows.append(self.place[name + _AVERAGE])
+            if self.there[rows[0], cut].any():
+                printed[name] = tuple(_column(self.cells[r, cut], self.there[r, cut]) for r in rows)
+        return printed
 
 
-def _first_unexplained(
-    count: NDArray[np.int64],
-    times: NDArray[np.float64],
-    paces: NDArray[np.float64],
-    begins: NDArray[np.bool_],
-) -> int | None:
-    passed = np.diff(times)
-    with np.errstate(invalid="ignore"):
-        gap = passed - np.diff(count * paces)
-        allowed = _UNEXPLAINED_SECONDS + 1e-4 * count[1:] + 0.02 * np.abs(passed)
-        unexplained = (gap > allowed) & (count[1:] <= WINDOW) & ~begins[1:]
-    rows = np.flatnonzero(unexplained)
-    return int(rows[0]) + 1 if len(rows) else None
+def _recovered_columns(
+    recovered: Recovered, names: Sequence[str], cut: slice
+) -> tuple[dict[str, Column], dict[str, Column]]:
+    """Recovered means and their bounds by name, for the meters that have any."""
+    means: dict[str, Column] = {}
+    bounds: dict[str, Column] = {}
+    for column, name in enumerate(names):
+        known = recovered.known[cut, column]
+        if known.any():
+            # Copies: a view would keep the means of all other meters alive.
+            means[name] = _column(recovered.mean[cut, column].copy(), known)
+            bounds[name] = _column(recovered.bound[cut, column].copy(), known)
+    return means, bounds
 
 
 def _seconds(stamps: NDArray[np.float64]) -> NDArray[np.float64]:
