@@ -1,4 +1,4 @@
-"""When one process went on where another had stopped: told by wall time that nobody accounts for."""
+"""When one process went on where another had stopped, told by time that nobody accounts for."""
 
 from __future__ import annotations
 
