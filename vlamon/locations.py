@@ -24,12 +24,6 @@ def shipped_themes_directory() -> Path:
     return inside if inside.is_dir() else PACKAGE.parent / "themes"
 
 
-def runtime_sockets_directory() -> Path | None:
-    """`$XDG_RUNTIME_DIR/vlamon`, None where there is no such variable."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    return Path(runtime) / "vlamon" if os.path.isabs(runtime) else None
-
-
 def _xdg(variable: str, fallback: str) -> Path:
     # The specification says to ignore values that are not absolute.
     value = os.environ.get(variable, "")

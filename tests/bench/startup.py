@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.vlamon.commands.training import environment, training
 
-ROUNDS = 25
+ROUNDS = 15
 BASE = "`python -c 'import click'`"
 
 

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vlamon.errors import VlamonError
-from vlamon.locations import runtime_sockets_directory
 from vlamon.records import Link, RunInfo, Status
 from vlamon.sources import SourceError
 from vlamon.sources.socket import SocketSource
@@ -111,8 +110,10 @@ def _greeted(source: SocketSource, path: str, patience: float) -> Found | None:
 
 
 def _places() -> Sequence[str]:
-    runtime = runtime_sockets_directory()
-    return [*([f"{runtime}/*.sock"] if runtime is not None else []), TEMPORARY]
+    # By hand, not in `vlamon.locations`: that imports pathlib, a tenth of what `status` may cost.
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    own = [f"{runtime}/vlamon/*.sock"] if os.path.isabs(runtime) else []
+    return [*own, TEMPORARY]
 
 
 def is_socket(path: str) -> bool:
