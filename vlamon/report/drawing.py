@@ -59,3 +59,8 @@ def columns_of(series: Series, width: int) -> Columns:
             low, high, broken = low[held], high[held], broken[held]
     axis = series.epoch if series.grain == "epoch" else series.step.astype(np.float64)
     return Columns(low, high, broken, float(axis[0]), float(axis[-1]))
+
+
+def axis_label(place: float) -> str:
+    """A step or an epoch at the edge of a chart."""
+    return f"{int(place):,}" if float(place).is_integer() else f"{place:g}"

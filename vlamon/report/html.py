@@ -15,9 +15,11 @@ from vlamon.report.sentences import (
     epoch_table,
     event_lines,
     files,
+    left_out,
     reading_sentence,
     say,
     shares_table,
+    shown_epochs,
     verdict,
 )
 from vlamon.report.svg import bars, chart
@@ -85,7 +87,7 @@ def _body(report: Report) -> Iterator[str]:
     if report.epochs:
         yield _heading(report, "epochs")
         header, rows = epoch_table(report, _COLUMNS)
-        yield from _table(header, rows, [broken(line) for line in report.epochs])
+        yield from _table(header, rows, [broken(line) for line in shown_epochs(report)])
     if report.curves:
         yield _heading(report, "curves")
         guesses = {reading.metric: reading.guess for reading in report.readings}
@@ -105,6 +107,8 @@ def _body(report: Report) -> Iterator[str]:
         yield from _table(*anomaly_table(report), flags)
     else:
         yield f"<p>{say(report, 'none')}</p>"
+    if left_out(report):
+        yield from _notes([left_out(report)])
     if report.events:
         yield _heading(report, "events")
         yield from _list(event_lines(report))

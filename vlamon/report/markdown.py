@@ -16,6 +16,7 @@ from vlamon.report.sentences import (
     epoch_table,
     event_lines,
     files,
+    left_out,
     reading_sentence,
     say,
     shares_table,
@@ -64,6 +65,9 @@ def _lines(report: Report) -> Iterator[str]:
         yield from _table(*anomaly_table(report))
     else:
         yield say(report, "none")
+    if left_out(report):
+        yield ""
+        yield f"_{left_out(report)}_"
     if report.events:
         yield from _section(report, "events")
         yield from (f"- {line}" for line in event_lines(report))

@@ -13,6 +13,8 @@ from vlamon.tui.numbers import number, percent
 
 _PLACES = 4
 _EVENTS = 20
+_ANOMALIES = 40
+_FIRST, _LAST, _BROKEN = 10, 30, 30
 SLOTS = "l1_loss_action"
 """The decoded L1 has a value for each action of the horizon; a table has room for their mean."""
 
@@ -56,7 +58,7 @@ def epoch_table(report: Report, columns: int) -> tuple[list[str], list[list[str]
         header.insert(2, f"{report.main} ({say(report, 'batches')})")
     header += [*validation, say(report, "change"), say(report, "status")]
     rows = []
-    for line in report.epochs:
+    for line in shown_epochs(report):
         row = [f"{line.epoch:g}", *(_cell(_value(line.metrics, name)) for name in names)]
         if beside:
             row.insert(2, _cell(line.batches.get(report.main or "")))
@@ -71,6 +73,22 @@ def _value(metrics: Mapping[str, float], name: str) -> float | None:
         return metrics.get(name)
     values = [value for slot, value in metrics.items() if slot.startswith(SLOTS)]
     return sum(values) / len(values) if values else None
+
+
+def shown_epochs(report: Report) -> list[EpochLine]:
+    """All epochs, or of many the first, the last, and those that broke."""
+    lines = list(report.epochs)
+    if len(lines) <= _FIRST + _LAST + _BROKEN:
+        return lines
+    middle = [line for line in lines[_FIRST:-_LAST] if broken(line)]
+    return [*lines[:_FIRST], *middle[:_BROKEN], *lines[-_LAST:]]
+
+
+def left_out(report: Report) -> str:
+    """A line on what the tables do not show, empty where they show all."""
+    epochs = len(report.epochs) - len(shown_epochs(report))
+    others = max(0, len(report.anomalies) - _ANOMALIES)
+    return say(report, "not-shown", epochs=epochs, anomalies=others) if epochs or others else ""
 
 
 def broken(line: EpochLine) -> bool:
@@ -110,7 +128,7 @@ def anomaly_table(report: Report) -> tuple[list[str], list[list[str]]]:
             _times(a),
             say(report, a.level),
         ]
-        for a in report.anomalies
+        for a in report.anomalies[:_ANOMALIES]
     ]
     return header, rows
 

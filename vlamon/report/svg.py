@@ -11,13 +11,14 @@ import numpy as np
 from vlamon.analysis.anomalies import Anomaly
 from vlamon.analysis.contributions import Contributions
 from vlamon.analysis.evidence import Series
-from vlamon.report.drawing import Columns, columns_of
+from vlamon.report.drawing import Columns, axis_label, columns_of
 from vlamon.tui.numbers import number, percent
 from vlamon.tui.scale import Scale, fit
 from vlamon.tui.ticks import linear_ticks, log_ticks
 
 WIDTH, HEIGHT = 720, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 10, 26
+_MARKED = 200
 _FEW = 60
 """Up to so many values, each gets a dot."""
 
@@ -111,8 +112,8 @@ def _y_axis(frame: _Frame, log: bool) -> Iterator[str]:
 def _x_axis(series: Series, drawn: Columns) -> Iterator[str]:
     y = HEIGHT - 8
     unit = "epoch" if series.grain == "epoch" else "step"
-    yield f'<text class="x" x="{_LEFT}" y="{y}">{unit} {drawn.first:g}</text>'
-    yield f'<text class="x end" x="{WIDTH - _RIGHT}" y="{y}">{drawn.last:g}</text>'
+    yield f'<text class="x" x="{_LEFT}" y="{y}">{unit} {axis_label(drawn.first)}</text>'
+    yield f'<text class="x end" x="{WIDTH - _RIGHT}" y="{y}">{axis_label(drawn.last)}</text>'
 
 
 def _curve(frame: _Frame, drawn: Columns, few: bool) -> Iterator[str]:
@@ -144,7 +145,7 @@ def _marks(
     frame: _Frame, series: Series, drawn: Columns, anomalies: Sequence[Anomaly]
 ) -> Iterator[str]:
     width = len(drawn.low)
-    for anomaly in anomalies:
+    for anomaly in anomalies[:_MARKED]:
         if anomaly.metric != series.name or anomaly.grain != series.grain:
             continue
         rows = np.flatnonzero((series.step == anomaly.step) & (series.epoch == anomaly.epoch))

@@ -10,7 +10,7 @@ import numpy as np
 
 from vlamon.analysis.evidence import Series
 from vlamon.report.contents import Report
-from vlamon.report.drawing import columns_of
+from vlamon.report.drawing import axis_label, columns_of
 from vlamon.report.sentences import (
     anomaly_table,
     convergence_sentence,
@@ -18,6 +18,7 @@ from vlamon.report.sentences import (
     epoch_table,
     event_lines,
     files,
+    left_out,
     reading_sentence,
     say,
     shares_table,
@@ -61,6 +62,8 @@ def _lines(report: Report, width: int) -> Iterator[str]:
         yield from _table(*anomaly_table(report))
     else:
         yield f"  {say(report, 'none')}"
+    if left_out(report):
+        yield from _wrapped(left_out(report), width, "  ")
     if report.events:
         yield from _heading(say(report, "events"), width)
         for line in event_lines(report):
@@ -136,7 +139,7 @@ def _chart(report: Report, curve: Series, width: int) -> Iterator[str]:
     for row in range(_ROWS):
         label = number(labels[row], 3) if row in labels else ""
         yield f"{label:>{_LABEL}} ┤{cells.text(row)}"
-    left, right = (f"{place:g}" for place in (drawn.first, drawn.last))
+    left, right = (axis_label(place) for place in (drawn.first, drawn.last))
     gap = width - _LABEL - 3 - len(left) - len(right)
     yield " " * (_LABEL + 2) + left + " " * max(1, gap) + right
 

@@ -63,6 +63,7 @@ ENGLISH: Mapping[str, str] = {
     "advice": "What to do",
     "not-inverted": "Interval means cannot be recovered for {names}: these meters are not updated "
     "by every batch.",
+    "not-shown": "Not in the tables: {epochs} epochs, {anomalies} anomalies (all: --format json).",
     "made-by": "written by vlamon analyze",
 }
 
@@ -124,6 +125,7 @@ CHINESE: Mapping[str, str] = {
     "info": "说明",
     "advice": "建议",
     "not-inverted": "{names} 的区间平均无法还原：这些 meter 并非每个 batch 都更新。",
+    "not-shown": "表中省略：{epochs} 个 epoch，{anomalies} 处异常（全部见 --format json）。",
     "made-by": "由 vlamon analyze 生成",
 }
 

@@ -212,3 +212,16 @@ def test_lines_that_were_not_understood_are_counted_and_shown(capfdbinary: Any) 
     _, out, err = analyze(capfdbinary, RAGGED / "output.log", "--unknown")
     assert "8 line(s) not understood" in out
     assert "output.log:8: W1124" in err
+
+
+def test_a_thousand_epochs_and_a_hundred_spikes_stay_readable(
+    capfdbinary: Any, tmp_path: Path
+) -> None:
+    log = tmp_path / "log_train.txt"
+    values = [95.0 if epoch % 11 == 10 else 8.5 for epoch in range(1100)]
+    log.write_text("".join(f'{{"train_closs": {v}, "epoch": {e}}}\n' for e, v in enumerate(values)))
+    code, out, _ = analyze(capfdbinary, log)
+    assert code == 20
+    assert len(out.splitlines()) < 250
+    assert "1030 epochs, 60 anomalies" in out
+    assert len(as_json(capfdbinary, log)["anomalies"]) == 100

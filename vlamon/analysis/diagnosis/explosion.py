@@ -13,6 +13,8 @@ from vlamon.analysis.evidence import Evidence, Series
 
 _STEADY = 1.5
 """A loss that stays below this times its own level is steady."""
+_LOOKED_AT = 200
+"""Explosions that loss_ct is compared at; a run with more of them is told by the first."""
 _SHOWN = 8
 """Places named before the rest is only counted."""
 
@@ -40,7 +42,7 @@ def loss_ct_steady_during_spike(evidence: Evidence, found: Sequence[Anomaly]) ->
     """closs exploded, loss_ct did not: the action head was not what broke."""
     spikes = [a for a in found if a.metric == "closs" and a.level == "explode"]
     seen = []
-    for spike in spikes:
+    for spike in spikes[:_LOOKED_AT]:
         series = (evidence.lines if spike.grain == "epoch" else evidence.fine).get("loss_ct")
         value = None if series is None else _value_at(series, spike)
         if series is None or value is None or not math.isfinite(value):
