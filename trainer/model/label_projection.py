@@ -32,8 +32,12 @@ class TokenStatistics:
     """[N] the labels."""
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator, unused-ignore]
 def project_labels(hidden: Tensor, weight: Tensor, targets: Tensor) -> TokenStatistics:
-    """Statistics of `hidden @ weight.T` [N, V] at the targets [N]."""
+    """Statistics of `hidden @ weight.T` [N, V] at the targets [N].
+
+    Left out of torch.compile: it would unroll the slices and compile anew for every N.
+    """
     apply: Any = _LabelProjection.apply
     logsumexp, target_logit, argmax = apply(hidden, weight, targets)
     return TokenStatistics(logsumexp, target_logit, argmax, targets)
