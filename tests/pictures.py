@@ -41,16 +41,10 @@ def main() -> None:
 
 def record(scratch: Path, steps: int) -> Path:
     """Train for a while, with a fault on the way."""
-    command = [
-        sys.executable,
-        "-m",
-        "trainer",
-        "--preset",
-        "micro",
-        "--run-dir",
-        str(scratch / "run"),
-    ]
+    command = [sys.executable, "-m", "trainer", "--preset", "micro"]
     command += ["--run-dir", str(scratch / "run"), "--steps", str(steps)]
+    command += ["--set", "guard.every=10", "--set", "guard.slots=6", "--set", "guard.cooldown=40"]
+    command += ["--set", "loop.steps_per_epoch=200"]
     command += ["--induce", f"lr_jump@{steps * 4 * 2 // 3}"]
     subprocess.run(command, check=True, cwd=HERE, stdout=subprocess.DEVNULL)
     return scratch / "run" / "run.vlaj"

@@ -1,7 +1,8 @@
 """Which charts there are: the run's metrics in groups, in the order of the catalogue.
 
-Slots of one family share a chart, so do the ranks and the validation splits of one metric; a metric
-that the catalogue has never heard of gets a chart of its own, behind the known ones.
+Slots of one family share a chart, so do the pulls of all terms, and the ranks and the validation
+splits of one metric; a metric that the catalogue has never heard of gets a chart of its own, behind
+the known ones.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def groups(
 
 
 def _family(known: Entry) -> str:
-    stem = known.name
+    stem = known.family if known.family in ("pull", "conflict") else known.name
     if known.rank is not None:
         stem = f"{known.family} by rank"
     elif known.slot is not None:

@@ -60,13 +60,12 @@ def snapshot_rows(moment: Moment, width: int, head: bool = True) -> list[Row]:
 
 
 def snapshot_words(snapshot: Snapshot, now: float, glyphs: Glyphs) -> str:
-    """Describe a snapshot: step, age, trust, closs then, and whether it is on disk."""
+    """Describe a snapshot: trusted (full mark) or not, step, age, where it is, closs then."""
     mark = glyphs.dot if snapshot.trusted else glyphs.ring
-    trust = "trusted  " if snapshot.trusted else "candidate"
     old = age(now - snapshot.time) if snapshot.time else "–"
-    closs = f"closs {number(snapshot.closs)}" if snapshot.closs is not None else ""
+    closs = f"closs {number(snapshot.closs, 3)}" if snapshot.closs is not None else ""
     place = "memory" if snapshot.where == "ring" else "disk"
-    return f"{mark} {count(snapshot.step):>9}  {old:>6}  {trust}  {place:<6}  {closs}"
+    return f"{mark} {count(snapshot.step):>9}  {old:>6}  {place:<6}  {closs}"
 
 
 def _wrapped(text: str, width: int) -> list[str]:

@@ -1,0 +1,46 @@
+"""What the mouse does; all of it has a key as well."""
+
+from __future__ import annotations
+
+from tests.vlamon.tui.test_keys import page, running
+
+
+async def test_a_click_on_a_hint_runs_it() -> None:
+    async with running() as (pilot, screen, feed):
+        footer = "".join(text for text, _ in screen.panels["footer"].role_rows()[0])
+        await pilot.click("#footer", offset=(footer.index("checkpoint"), 0))
+        await pilot.pause()
+        assert feed.sent == [("checkpoint", {})]
+
+
+async def test_a_click_on_an_event_jumps_to_it() -> None:
+    async with running() as (pilot, screen, _):
+        await pilot.click("#events", offset=(10, 1))
+        await pilot.pause()
+        assert screen.event_id == "e1"
+        assert screen.cursor_row() == 39_210
+
+
+async def test_a_click_on_a_chart_sets_the_cursor_in_all_of_them() -> None:
+    async with running() as (pilot, screen, _):
+        await pilot.click(screen.charts[0], offset=(30, 5))
+        await pilot.pause()
+        assert screen.cursor_row() is not None
+        assert screen.moment is not None
+        assert screen.moment.at_cursor
+
+
+async def test_a_click_on_a_line_of_a_dialog_chooses_it() -> None:
+    async with running() as (pilot, _, feed):
+        await pilot.press("r")
+        lines = page(pilot).splitlines()
+        y = next(index for index, line in enumerate(lines) if "39,150" in line and "disk" in line)
+        await pilot.click(offset=(60, y))
+        await pilot.pause()
+        assert feed.sent == [("rollback", {"to": 39_150})]
+
+
+async def test_a_click_beside_the_hints_does_nothing() -> None:
+    async with running() as (pilot, _, feed):
+        await pilot.click("#footer", offset=(0, 0))
+        assert feed.sent == []

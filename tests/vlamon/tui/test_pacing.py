@@ -1,0 +1,53 @@
+"""At once after a rest, then at most so often; and only rows that changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.vlamon.tui.fake_feed import block, gpu
+from tests.vlamon.tui.test_keys import running
+from vlamon.tui.pacing import Pacer
+from vlamon.tui.widgets.row_panel import RowPanel
+
+
+def test_the_first_change_is_painted_at_once_and_the_next_waits() -> None:
+    pacer = Pacer(0.1)
+    assert pacer.wait(5.0) == 0.0
+    pacer.painted(5.0)
+    assert 0.05 < pacer.wait(5.02) < 0.1
+    assert pacer.wait(5.2) == 0.0
+
+
+async def test_a_flood_of_batches_paints_ten_times_a_second_at_most(monkeypatch: Any) -> None:
+    async with running() as (pilot, screen, feed):
+        paints: list[int] = []
+        original = screen.paint
+        monkeypatch.setattr(screen, "paint", lambda force=False: paints.append(original(force)))
+        for step in range(100):
+            feed.push(block(48_210 + step, 1, attempt=1))
+            await pilot.pause(0.005)
+        assert 1 <= len(paints) <= 30
+
+
+async def test_what_did_not_change_is_not_painted(monkeypatch: Any) -> None:
+    async with running() as (pilot, screen, feed):
+        screen.paint(force=True)
+        refreshed: list[str] = []
+
+        def note(self: RowPanel, *regions: Any, **_: Any) -> RowPanel:
+            refreshed.extend(f"{self.id}:{region.y}" for region in regions)
+            return self
+
+        monkeypatch.setattr(RowPanel, "refresh", note)
+        screen.paint(force=True)
+        assert refreshed == []
+        feed.push(gpu(feed.store.gpu.latest.time + 1))  # type: ignore[union-attr]
+        await pilot.pause(0.15)
+        assert not [name for name in refreshed if not name.startswith(("gpu", "status"))]
+
+
+async def test_low_bandwidth_paints_charts_twice_and_numbers_once_a_second() -> None:
+    async with running(low_bandwidth=True) as (pilot, screen, _):
+        assert screen._pace.interval == 0.5
+        assert screen._pace_numbers.interval == 1.0
+        assert pilot.app.palette.theme.name == "sixteen"  # type: ignore[attr-defined]

@@ -1,0 +1,169 @@
+"""Charts out of a run's metrics, and what panels make of awkward values."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from vlamon.records import Event
+from vlamon.tui.alerts import Alerts
+from vlamon.tui.numbers import age, count, duration, number, percent, short_count
+from vlamon.tui.panels import groups, matching
+from vlamon.tui.rows import cells, clean, crop, fit, shorten, spread, text_of
+from vlamon.tui.settings import parse_setting, what_is_wrong
+from vlamon.tui.sparkline import sparkline
+from vlamon.tui.widgets.events import sentence
+
+TRAINED = ("closs", "loss_ct", "z_loss")
+
+
+def names(metrics: list[str], **given: object) -> list[str]:
+    return [group.name for group in groups(metrics, TRAINED, **given)]  # type: ignore[arg-type]
+
+
+def test_losses_come_first_in_any_order_of_arrival() -> None:
+    arrived = ["lr", "z_loss", "grad_norm", "loss_ct", "closs", "l1_loss_action_5"]
+    assert names(arrived)[:4] == ["closs", "loss_ct", "z_loss", "l1_loss_action"]
+
+
+def test_slots_share_a_chart_in_their_order() -> None:
+    metrics = [f"l1_loss_action_{slot}" for slot in (9, 10, 5)]
+    (group,) = groups(metrics)
+    assert group.metrics == ("l1_loss_action_5", "l1_loss_action_9", "l1_loss_action_10")
+
+
+def test_an_unknown_metric_gets_a_chart_without_any_code() -> None:
+    assert names(["closs", "wobble"]) == ["closs", "wobble"]
+
+
+def test_pulls_share_a_chart_and_so_do_validation_splits() -> None:
+    found = groups(["pull_closs", "pull_loss_ct", "val_ind_closs", "val_ood_closs"])
+    assert [len(group.metrics) for group in found] == [2, 2]
+
+
+def test_an_epochs_average_has_no_chart_beside_that_of_its_batches() -> None:
+    assert names(["closs", "train_closs"]) == ["closs"]
+    assert names(["train_closs"]) == ["train_closs"]
+
+
+def test_pinned_metrics_stand_in_front_and_hidden_ones_are_gone() -> None:
+    metrics = ["closs", "loss_ct", "grad_norm"]
+    assert names(metrics, pinned=["grad_norm"], hidden={"loss_ct"}) == ["grad_norm", "closs"]
+
+
+def test_a_filter_wants_every_word() -> None:
+    assert matching(["l1_loss_action_5", "loss_ct"], "loss 5") == ["l1_loss_action_5"]
+    assert matching(["a", "b"], "") == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (8.5123, "8.512"),
+        (0.129, "0.1290"),
+        (95.2, "95.20"),
+        (2e-6, "2.00e−6"),
+        (1.5e7, "1.50e7"),
+        (-0.31, "−0.3100"),
+        (0.0, "0"),
+        (math.nan, "NaN"),
+        (math.inf, "inf"),
+        (-math.inf, "−inf"),
+        (None, "–"),
+    ],
+)
+def test_numbers_have_four_digits(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_small_shares_are_not_rounded_to_nothing() -> None:
+    assert percent(0.0000408) == "0.004 %"
+    assert percent(0.867) == "86.7 %"
+    assert percent(0.0) == "0.0 %"
+    assert percent(math.nan) == "NaN"
+
+
+def test_times_and_counts_are_written_as_people_say_them() -> None:
+    assert [duration(s) for s in (41, 725, 75130, 3 * 86400 + 4 * 3600)] == [
+        "41 s", "12:05", "20:52:10", "3 d 04 h",
+    ]  # fmt: skip
+    assert [age(s) for s in (2, 44, 400, 90_000, 400_000)] == [
+        "now", "40 s", "6 min", "25 h", "4 d",
+    ]  # fmt: skip
+    assert count(48210) == "48,210"
+    assert [short_count(v) for v in (950, 39_200, 1_500_000)] == ["950", "39.2k", "1.5M"]
+
+
+def test_a_lone_peak_in_a_long_history_stays_in_the_sparkline() -> None:
+    values = np.zeros(100_000)
+    values[31_234] = 1.0
+    drawn = sparkline(values, 40, "▁▂▃▄▅▆▇█")
+    assert drawn.count("█") == 1
+    assert len(drawn) == 40
+
+
+def test_a_sparkline_survives_nan_inf_and_nothing() -> None:
+    assert sparkline(np.array([np.nan, np.inf, 1.0, 0.0, -np.inf]), 5, "ab") == " bbaa"
+    assert sparkline(np.array([]), 4, "ab") == "    "
+    assert sparkline(np.full(3, np.nan), 3, "ab") == "   "
+
+
+def test_rows_are_cut_between_wide_characters_only() -> None:
+    row = (("模型训练", "title"), ("x", "muted"))
+    assert cells(row) == 9
+    for width in range(10):
+        assert cells(crop(row, width)) <= width
+        assert cells(fit(row, width)) == width
+        assert cells(spread(row, (("end", ""),), width)) <= max(width, 0)
+    assert text_of(fit((("ab", ""),), 4)) == "ab  "
+
+
+def test_control_characters_are_made_visible() -> None:
+    assert clean("a\x1b[2Jb\nc\x9b") == "a·[2Jb·c·"
+    assert clean("closs ×10 模型") == "closs ×10 模型"
+
+
+def test_text_that_is_cut_says_so() -> None:
+    assert shorten("checkpoint", 6) == "check…"
+    assert shorten("ok", 6) == "ok"
+
+
+def test_an_event_without_text_is_told_from_its_data() -> None:
+    data = {"metric": "closs", "value": 95.2, "z": 41.0}
+    event = Event("e", "explode", 39_210, 0, 0.0, "error", "", data)
+    assert sentence(event) == "closs 95.20 at 39,210 (z 41.0)"
+    assert sentence(Event("e", "strange", 7, 0, 0.0)) == "at 7"
+
+
+def test_an_event_is_heard_once_even_if_it_is_sent_again() -> None:
+    alerts, event = Alerts(), Event("e", "explode", 1, 0, 100.0, "error")
+    assert alerts.hear([event], 100.0, 100.0, True) == [event]
+    assert alerts.hear([event, event], 100.0, 100.0, True) == []
+    assert alerts.acknowledge() == 1
+    assert alerts.unseen == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("loss_ct 5", ""),
+        ("loss_ct=5", ""),
+        ("guard ask", ""),
+        ("guard sometimes", "guard is one of"),
+        ("loss_ct", "write a name and a value"),
+        ("loss_ct many", "needs a number"),
+        ("loss_ct nan", "needs a number"),
+        ("loss_ct -1", "cannot be negative"),
+        ("momentum 0.9", "cannot be set"),
+    ],
+)
+def test_a_setting_is_checked_before_it_is_sent(text: str, wrong: str) -> None:
+    found = what_is_wrong(text, ["loss_ct", "lr_scale", "guard"])
+    assert found == wrong or (wrong and wrong in found)
+
+
+def test_a_setting_is_a_name_and_a_number_or_a_word() -> None:
+    assert parse_setting("lr_scale 0.5") == ("lr_scale", 0.5)
+    assert parse_setting(" guard = watch ") == ("guard", "watch")
