@@ -138,9 +138,9 @@ class Choice(Dialog[str]):
 
     def on_click(self, event: events.Click) -> None:
         """Choose a line by the mouse."""
-        if event.widget is not self.panel:
+        if not self.panel.region.contains(event.screen_x, event.screen_y):
             return
-        index = event.y - 1 + self._first - self._before
+        index = event.screen_y - self.panel.region.y - 1 + self._first - self._before
         if 0 <= index < len(self._items):
             self._at = index
             self.action_choose()
