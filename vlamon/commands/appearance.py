@@ -27,6 +27,7 @@ def appearance(function: Callable[..., Any]) -> Callable[..., Any]:
             title=not given.pop("no_title"),
             notify=not given.pop("no_notify"),
             bell=given.pop("bell"),
+            every=given.pop("every"),
         )
         return function(*args, options=options, **given)
 
@@ -51,6 +52,13 @@ def _known_theme(name: str | None) -> str | None:
 OPTIONS = (
     click.option("--plain", is_flag=True, help="Lines of text; the default without a terminal."),
     click.option("--json", is_flag=True, help="JSON Lines, see docs/json.md."),
+    click.option(
+        "--every",
+        metavar="SECONDS",
+        type=click.FloatRange(min=0.0),
+        default=0.0,
+        help="Plain lines: at most one batch in so many seconds.",
+    ),
     click.option("--theme", metavar="NAME", help="Colours: a shipped theme or one of your own."),
     click.option("--ascii", "ascii_only", is_flag=True, help="Draw with ASCII alone."),
     click.option("--low-bandwidth", is_flag=True, help="For slow links: few colours and frames."),

@@ -33,7 +33,8 @@ def present(source: Source, mode: Mode, options: Options) -> int:
         if mode == "screen":
             return _screen(source, options)
         ordering = _Ordering(source) if options.auto_rollback else None
-        return _lines(source, _json_encoder() if mode == "json" else _plain_encoder(), ordering)
+        encode = _json_encoder() if mode == "json" else _plain_encoder(options.every)
+        return _lines(source, encode, ordering)
     finally:
         source.close()
 
@@ -122,9 +123,10 @@ def _json_encoder() -> Callable[[Record], Iterable[bytes]]:
     return json_lines
 
 
-def _plain_encoder() -> Callable[[Record], Iterable[bytes]]:
-    from vlamon.views.plain_lines import plain_lines
+def _plain_encoder(every: float) -> Callable[[Record], Iterable[bytes]]:
+    from vlamon.views.plain_lines import Thinned
 
+    thinned = Thinned(every)
     told: RunInfo | None = None
 
     def encode(record: Record) -> Iterable[bytes]:
@@ -136,7 +138,7 @@ def _plain_encoder() -> Callable[[Record], Iterable[bytes]]:
             if told is not None and told.boot == record.boot and told.run_id == record.run_id:
                 return ()
             told = record
-        return (f"{line}\n".encode() for line in plain_lines(record))
+        return (f"{line}\n".encode() for line in thinned.lines(record))
 
     return encode
 

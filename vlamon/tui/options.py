@@ -19,6 +19,8 @@ class Options:
     """Draw with ASCII alone."""
     low_bandwidth: bool = False
     """Charts at 2 frames a second, numbers at 1, sixteen colours."""
+    every: float = 0.0
+    """Plain lines: at most one batch in so many seconds; 0 for every batch."""
     gpu: bool = True
     """Show the panel of accelerators and process."""
     bell: bool = False

@@ -1,8 +1,7 @@
 """Records as lines for people, where there is no terminal to draw on.
 
-A batch, an epoch line, an interval or an event is a line each; a history of many rows, or a fast
-training, is thinned to a line a second by `Thinned`, but a line with a non-finite value is never
-left out.
+A batch, an epoch line, an interval or an event is a line each; `Thinned` leaves batches of a fast
+training out, but never one with a value that is not finite.
 """
 
 from __future__ import annotations
@@ -63,6 +62,37 @@ def plain_lines(record: Record) -> Iterable[str]:
             return ()
         case _:
             return ()
+
+
+class Thinned:
+    """Plain lines with at most one batch in so many seconds of the training's own time."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._next = -math.inf
+
+    def lines(self, record: Record) -> Iterable[str]:
+        """The lines of a record that are due."""
+        if not isinstance(record, BatchBlock) or self._seconds <= 0:
+            return plain_lines(record)
+        lines = zip(record.time.tolist(), _odd_rows(record), _batches(record), strict=True)
+        return (line for time, odd, line in lines if odd or self._due(time))
+
+    def _due(self, time: float) -> bool:
+        if time < self._next:
+            return False
+        self._next = time + self._seconds
+        return True
+
+
+def _odd_rows(block: BatchBlock) -> list[bool]:
+    """Which batches logged a NaN or an infinity."""
+    odd = [False] * block.rows
+    for column in block.columns.values():
+        there = [True] * block.rows if column.present is None else column.present.tolist()
+        for row, value in enumerate(column.values.tolist()):
+            odd[row] |= there[row] and not math.isfinite(value)
+    return odd
 
 
 def values_text(metrics: Mapping[str, float]) -> str:

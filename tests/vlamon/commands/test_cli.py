@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import click
 import pytest
@@ -69,3 +70,9 @@ def test_the_module_is_the_program() -> None:
 
 def test_a_bad_timeout_is_no_traceback() -> None:
     assert vlamon(["status", "--timeout", "soon"]).returncode == 2
+
+
+def test_every_command_is_in_the_manual() -> None:
+    manual = (Path(__file__).parents[3] / "docs" / "cli.md").read_text()
+
+    assert all(f"`vlamon {name}" in manual for name in COMMANDS)

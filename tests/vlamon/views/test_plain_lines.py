@@ -8,7 +8,7 @@ import pytest
 
 from tests.vlamon.store.blocks import batches
 from vlamon.records import EpochRow, Event, Gap, GpuSample, Interval, Link, Record, RunInfo, Status
-from vlamon.views.plain_lines import number_text, plain_lines
+from vlamon.views.plain_lines import Thinned, number_text, plain_lines
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,17 @@ from vlamon.views.plain_lines import number_text, plain_lines
 )
 def test_a_record_is_a_line(record: Record, text: str) -> None:
     assert list(plain_lines(record)) == [text]
+
+
+def test_a_fast_training_is_thinned_but_no_odd_batch_is_left_out() -> None:
+    thinned = Thinned(1.0)
+    cells = [8.0, 8.0, 8.0, math.nan, 8.0, 8.0]
+    block = batches({"closs": cells}, times=[0.0, 0.25, 0.5, 0.75, 1.0, 1.25])
+
+    steps = [line.split("step ")[1].split()[0] for line in thinned.lines(block)]
+
+    assert steps == ["0", "3", "4"]
+    assert list(thinned.lines(Gap(1, None, None, "slow"))) == ["# 1 rows are missing: slow"]
 
 
 @pytest.mark.parametrize("record", [Status("training", 3), GpuSample(0.0, ())])
