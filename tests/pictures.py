@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import subprocess
 import sys
 import tempfile
@@ -42,11 +43,12 @@ def main() -> None:
 def record(scratch: Path, steps: int) -> Path:
     """Train for a while, with a fault on the way."""
     command = [sys.executable, "-m", "trainer", "--preset", "micro"]
-    command += ["--run-dir", str(scratch / "run"), "--steps", str(steps)]
+    command += ["--run-dir", "run", "--steps", str(steps)]
     command += ["--set", "guard.every=10", "--set", "guard.slots=6", "--set", "guard.cooldown=40"]
     command += ["--set", "loop.steps_per_epoch=200"]
     command += ["--induce", f"lr_jump@{steps * 4 * 2 // 3}"]
-    subprocess.run(command, check=True, cwd=HERE, stdout=subprocess.DEVNULL)
+    environ = {**os.environ, "PYTHONPATH": str(HERE)}
+    subprocess.run(command, check=True, cwd=scratch, env=environ, stdout=subprocess.DEVNULL)
     return scratch / "run" / "run.vlaj"
 
 
@@ -57,7 +59,7 @@ async def pictures(journal: Path, out: Path, keys: list[str]) -> None:
     for name in load_themes().themes:
         await picture(journal, out / f"theme-{name}", (120, 40), name, keys)
     await picture(journal, out / "help", (100, 56), "dusk", ["question_mark"])
-    await picture(journal, out / "rollback", (120, 40), "dusk", ["r"])
+    await picture(journal, out / "cursor", (120, 40), "dusk", ["z", "n", "N", "left"])
 
 
 async def picture(

@@ -460,3 +460,12 @@ def test_the_documentation_lists_every_key() -> None:
     text = (Path(__file__).parents[3] / "docs" / "dashboard.md").read_text()
     for key in KEYS:
         assert f"| `{key.label}` | {key.help} |" in text, key
+
+
+async def test_a_cursor_brings_the_inspector_where_it_has_no_place_of_its_own() -> None:
+    for size in ((80, 24), (120, 40), (200, 60)):
+        async with running(size=size) as (pilot, screen, _):
+            await pilot.press("left")
+            assert screen.arrangement.has("inspector")
+            await pilot.press("escape")
+            assert screen.arrangement.has("inspector") == (size[0] == 200)

@@ -291,7 +291,8 @@ class PaintingScreen(DirectRows, Screen[None]):
         devices = len(store.gpu.latest.devices) if store.gpu.latest is not None else 0
         terms = len([name for name in store.weights_at() if name in store.metrics])
         gpu = self.dashboard.options.gpu
-        return Needs(charts, terms, devices, self.lower, gpu, bool(self.maximised))
+        lower = self.lower or ("inspector" if self.cursor_row() is not None else "")
+        return Needs(charts, terms, devices, lower, gpu, bool(self.maximised))
 
     def place_panels(self) -> None:
         """Arrange panels and charts where size, metrics or choices changed."""
