@@ -7,13 +7,23 @@ while the gradients on the shared trunk may say the opposite. Both are given sid
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 PULL = "pull_"
 """Prefix of a metric that carries a term's share of the gradient on the shared trunk, 0 to 1."""
 COSINE = "conflict_"
 """Prefix of a metric that carries the cosine between two terms' gradients, `conflict_<a>_<b>`."""
+
+REFERENCE_WEIGHTS: Mapping[str, float] = {"closs": 1.0, "loss_ct": 10.0, "z_loss": 1e-5}
+"""Weights of the reference run; assumed where a log of that family brings none."""
+
+
+def assumed_weights(names: Collection[str]) -> dict[str, float]:
+    """Give the reference run's weights to a run of its family that tells none."""
+    if "closs" not in names and "loss_ct" not in names:
+        return {}
+    return {name: weight for name, weight in REFERENCE_WEIGHTS.items() if name in names}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vlamon.analysis.contributions import assumed_weights
 from vlamon.records import (
     BatchBlock,
     Column,
@@ -29,8 +30,6 @@ Grain = Literal["batch", "interval", "epoch"]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-REFERENCE_WEIGHTS: Mapping[str, float] = {"closs": 1.0, "loss_ct": 10.0, "z_loss": 1e-5}
-"""Weights of the reference run; assumed where a log of that family brings none."""
 REFERENCE_CLIP = 4.0
 """Gradient clipping of the reference run."""
 REFERENCE_VOCAB = 65536
@@ -187,8 +186,8 @@ def gather(
     reference = "loss_ct" in names or "closs" in names
     weights = dict(taken.weights)
     assumed = not weights and not settings.weights and reference
-    if reference and not weights:
-        weights = {name: w for name, w in REFERENCE_WEIGHTS.items() if name in names}
+    if not weights:
+        weights = assumed_weights(names)
     weights.update({name: w for name, w in settings.weights.items() if name in names})
     clip = settings.clip if settings.clip is not None else REFERENCE_CLIP if reference else None
     return Evidence(

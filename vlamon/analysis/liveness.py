@@ -35,6 +35,9 @@ LEAST_SILENCE = 3.0
 """Seconds below which nothing is called silence: at 20 batches a second a pause of half a second is
 a data loader's hiccup."""
 
+OLD_WHEN_READ = 600.0
+"""Seconds that the newest line of a log was old when it was read, from which on its run is over."""
+
 WINDOW = 64
 """Intervals that the typical one is the median of."""
 
@@ -136,3 +139,14 @@ def judge(
     if status is not None and status.state in ("rolling_back", "checkpointing"):
         return Alive(status.state, said)
     return Alive("live")
+
+
+def of_log(alive: Alive, row_time: float, wall: float) -> Alive:
+    """Say of a silent log whose last line was old already when it was read that its run is over.
+
+    A log has no trainer to say so, and an old one is opened to be read, not to raise an alarm.
+    """
+    if alive.pulse != "silent" or not np.isfinite(row_time):
+        return alive
+    age = wall - row_time
+    return Alive("ended", "", age) if age - alive.silent_for > OLD_WHEN_READ else alive

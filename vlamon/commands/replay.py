@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import click
 
@@ -39,4 +40,4 @@ def command(journal: str, speed: float, plain: bool, json: bool, options: Option
     from vlamon.sources.replay import ReplaySource
 
     source = ReplaySource(journal_path(journal), speed)
-    return present(source, mode_for(plain=plain, json=json), options)
+    return present(source, mode_for(plain=plain, json=json), replace(options, read_only=True))

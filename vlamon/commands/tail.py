@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -55,7 +56,8 @@ def command(
         from vlamon.sources.beside import Beside
 
         source = Beside(source, files)
-    code = present(source, mode, options)
+    # A log has nobody who takes orders: their keys would only be in the way.
+    code = present(source, mode, replace(options, read_only=True))
     for path, log in zip(files, sources, strict=True):
         _tell_unknown(path, log, show=unknown)
     return code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import click
 
@@ -36,6 +37,8 @@ def command(
         raise click.UsageError("JOURNAL, --socket and --ssh exclude each other")
     if options.auto_rollback and options.read_only:
         raise click.UsageError("--auto-rollback gives orders, --read-only forbids them")
+    if journal is not None and not _is_socket(journal):
+        options = replace(options, read_only=True)  # a journal has nobody who takes orders
     mode: Mode = mode_for(plain=plain, json=json)
     return present(_source(journal, socket, ssh), mode, options)
 

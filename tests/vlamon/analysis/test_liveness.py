@@ -6,7 +6,14 @@ import math
 
 import pytest
 
-from vlamon.analysis.liveness import INTERVALS, LEAST_SILENCE, Heart, judge, typical_interval
+from vlamon.analysis.liveness import (
+    INTERVALS,
+    LEAST_SILENCE,
+    Heart,
+    judge,
+    of_log,
+    typical_interval,
+)
 from vlamon.records import Link, Status
 
 LIVE = Link("live")
@@ -91,3 +98,15 @@ def test_rows_without_a_time_count_from_their_arrival() -> None:
         heart.observe(second + 1, math.nan, [], now=float(second))
     assert typical_interval(heart.arrivals) == 1.0
     assert heart.quiet(23.0) == pytest.approx(20.0)
+
+
+def test_an_old_log_that_is_opened_is_over_and_no_alarm() -> None:
+    silent = judge(LIVE, None, 9, 1.0, 20.0)
+    found = of_log(silent, row_time=1000.0, wall=1000.0 + 3600.0)
+    assert (found.pulse, found.silent_for, found.alarming) == ("ended", 3600.0, False)
+
+
+def test_a_log_that_falls_silent_while_it_is_watched_stays_an_alarm() -> None:
+    for quiet in (20.0, 7200.0):
+        silent = judge(LIVE, None, 9, 1.0, quiet)
+        assert of_log(silent, row_time=1000.0, wall=1000.0 + quiet + 1.0).pulse == "silent"

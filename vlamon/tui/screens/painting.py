@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, cast
 from textual.app import ComposeResult
 from textual.screen import Screen
 
-from vlamon.analysis.liveness import Alive, Heart, judge, typical_interval
+from vlamon.analysis.contributions import assumed_weights
+from vlamon.analysis.liveness import Alive, Heart, judge, of_log, typical_interval
 from vlamon.tui.direct import DirectRows
 from vlamon.tui.glyphs import ASCII, UNICODE, plain
 from vlamon.tui.layout import Arrangement, Needs, Place, arrange
 from vlamon.tui.moment import Moment
+from vlamon.tui.numbers import age
 from vlamon.tui.pacing import Pacer
 from vlamon.tui.panels import Group, groups
 from vlamon.tui.ticks import Axis
@@ -198,6 +200,10 @@ class PaintingScreen(DirectRows, Screen[None]):
         if interval != interval:
             interval = typical_interval(heart.arrivals)
         alive = judge(store.link, store.status, rows, interval, heart.quiet(now))
+        if store.status is None and rows:
+            alive = of_log(alive, float(times[-1]), self.clock())
+            if alive.pulse == "ended" and alive.silent_for:
+                return replace(alive, text=f"last line {age(alive.silent_for)} ago")
         if alive.pulse == "live" and not alive.text:
             return replace(alive, text=self.reading())
         return alive
@@ -289,7 +295,8 @@ class PaintingScreen(DirectRows, Screen[None]):
         """Say what there is to show."""
         store = self.store
         devices = len(store.gpu.latest.devices) if store.gpu.latest is not None else 0
-        terms = len([name for name in store.weights_at() if name in store.metrics])
+        weights = store.weights_at() or assumed_weights(store.metrics)
+        terms = len([name for name in weights if name in store.metrics])
         gpu = self.dashboard.options.gpu
         lower = self.lower or ("inspector" if self.cursor_row() is not None else "")
         return Needs(charts, terms, devices, lower, gpu, bool(self.maximised))

@@ -5,7 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from vlamon.analysis.contributions import Contributions, Term, contributions
+from vlamon.analysis.contributions import (
+    Contributions,
+    Term,
+    assumed_weights,
+    contributions,
+)
 from vlamon.tui.glyphs import Glyphs
 from vlamon.tui.moment import Moment
 from vlamon.tui.numbers import number, percent
@@ -28,6 +33,8 @@ class ContributionPanel(RowPanel):
         title: Row = (("contribution", "title"),)
         if moment.at_cursor:
             title = (*title, (" at cursor", "accent"))
+        if found.terms and not moment.store.weights_at():
+            title = (*title, (" weights assumed", "muted"))
         right: list[tuple[str, str]] = []
         for one, other, cosine in found.cosines[:1] if width >= 100 else ():
             right.append((f"{one}{moment.glyphs.both}{other} cos {cosine:+.2f}  ", "muted"))
@@ -44,7 +51,7 @@ def of_moment(moment: Moment) -> Contributions:
     store, row = moment.store, moment.row
     if row is None:
         return Contributions((), None)
-    weights = store.weights_at(row)
+    weights = store.weights_at(row) or assumed_weights(store.metrics)
     values = {name: store.value(name, row) for name in store.metrics}
     if not moment.at_cursor:
         for name in store.metrics:
