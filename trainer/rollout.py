@@ -110,6 +110,7 @@ def starts_of(data: TabletopData, task: str, episodes: int) -> list[Scene]:
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("--episodes", default=100, show_default=True, type=click.IntRange(min=1))
 @click.option("--path", "paths", type=click.Choice(PATHS), multiple=True, default=PATHS)
+@click.option("--task", "tasks", type=click.Choice(list(EPISODE_STEPS)), multiple=True)
 @click.option("--split", type=click.Choice(["val_ind", "val_ood"]), default="val_ind")
 @click.option("--execute", type=click.IntRange(min=1), help="Actions of a chunk that are executed.")
 @click.option("--untrained/--trained-only", default=True, help="Also roll out the first weights.")
@@ -117,6 +118,7 @@ def main(
     run_dir: Path,
     episodes: int,
     paths: tuple[str, ...],
+    tasks: tuple[str, ...],
     split: str,
     execute: int | None,
     untrained: bool,
@@ -135,7 +137,7 @@ def main(
     click.echo(f"success: within {SUCCESS_RADIUS} table units; {execute} actions a look; {split}")
     click.echo("| task | path | weights | reached | of | median final distance |")
     click.echo("|---|---|---|---|---|---|")
-    for task in ("reach", "push"):
+    for task in tasks or tuple(EPISODE_STEPS):
         starts = starts_of(data, task, episodes)
         if not starts:
             continue
@@ -144,6 +146,7 @@ def main(
                 act: Act = weights.act_head if path == "head" else weights.act_tokens
                 with torch.no_grad():
                     outcome = roll_out(act, data, starts, execute)
+                # Token by token this takes minutes: show each row as soon as it is known.
                 click.echo(
                     f"| {task} | {path} | {name} | {outcome.reached} | {outcome.episodes} |"
                     f" {outcome.distance:.3f} |"
