@@ -122,8 +122,8 @@ class Picture:
         bins = [track.live for track in self.tracks]
         self._frames = 0
         self.scale = fit(
-            np.concatenate([one.low for one in bins]),
-            np.concatenate([one.high for one in bins]),
+            np.stack([one.low for one in bins]),
+            np.stack([one.high for one in bins]),
             log=look.log,
             robust=look.robust,
             previous=self.scale if keep_previous else None,

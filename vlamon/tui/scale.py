@@ -74,29 +74,49 @@ def fit(
 ) -> Scale:
     """Choose the y range for bins with these least and greatest values (NaN: an empty bin).
 
-    A robust range leaves out excursions that last for one or two bins and are far away; the chart
-    marks them. `previous` is kept as long as it still fits, so that a growing run does not breathe.
-    `keep` are further values to show when they are near enough to cost little.
+    Several series are the rows of two-dimensional arrays. A robust range leaves out excursions
+    that last for one or two bins and are far away; the chart marks them. `previous` is kept as
+    long as it still fits, so that a growing run does not breathe. `keep` are further values to
+    show when they are near enough to cost little.
     """
-    lows, highs = lows[np.isfinite(lows)], highs[np.isfinite(highs)]
-    log = log and bool((highs > 0).any())
-    if log:
-        lows, highs = lows[lows > 0], highs[highs > 0]
-        lows = lows if len(lows) else highs
-    if not len(lows) or not len(highs):
+    lows, highs = np.atleast_2d(lows), np.atleast_2d(highs)
+    log = log and bool((np.isfinite(highs) & (highs > 0)).any())
+    ranges = [
+        found
+        for one, other in zip(lows, highs, strict=True)
+        if (found := _range(one, other, log, robust)) is not None
+    ]
+    if not ranges:
         return previous if previous is not None and previous.log == log else Scale(0.0, 1.0)
-    low_values = np.log10(lows.astype(np.float64)) if log else lows.astype(np.float64)
-    high_values = np.log10(highs.astype(np.float64)) if log else highs.astype(np.float64)
-    low, high = float(low_values.min()), float(high_values.max())
-    if robust:
-        low, high = _robust(low_values, high_values)
+    low, high = min(one for one, _ in ranges), max(one for _, one in ranges)
     for value in keep:
-        placed = math.log10(value) if log and value > 0 else value
+        if log and value <= 0:
+            continue
+        placed = math.log10(value) if log else value
         if high < placed <= high + 0.35 * (high - low):
             high = placed
     if previous is not None and previous.log == log and _still_fits(previous, low, high):
         return previous
     return _rounded(low, high, log)
+
+
+def _range(
+    lows: NDArray[np.float32], highs: NDArray[np.float32], log: bool, robust: bool
+) -> tuple[float, float] | None:
+    """Give the range of one series, in decades where `log`; None where it has nothing to show."""
+    lows, highs = lows[np.isfinite(lows)], highs[np.isfinite(highs)]
+    if log:
+        highs = highs[highs > 0]
+        lows = lows[lows > 0]
+        lows = lows if len(lows) else highs
+    if not len(lows) or not len(highs):
+        return None
+    wide_lows, wide_highs = lows.astype(np.float64), highs.astype(np.float64)
+    if log:
+        wide_lows, wide_highs = np.log10(wide_lows), np.log10(wide_highs)
+    if robust:
+        return _robust(wide_lows, wide_highs)
+    return float(wide_lows.min()), float(wide_highs.max())
 
 
 def _robust(lows: NDArray[np.float64], highs: NDArray[np.float64]) -> tuple[float, float]:

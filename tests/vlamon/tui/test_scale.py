@@ -53,6 +53,19 @@ def test_of_a_few_points_all_are_shown() -> None:
     assert fit(values, values).high >= 95.0
 
 
+def test_each_series_is_judged_by_its_own_values() -> None:
+    calm, wild = [0.2] * 6, [18.0, 0.2, 0.1, 20.0, 19.0, 18.5]
+    held = np.array([calm, calm, calm, wild, calm], dtype=np.float32)
+    assert fit(held, held).high >= 20.0
+
+
+def test_a_line_to_keep_in_sight_stretches_the_range_when_it_is_near() -> None:
+    low, high = curve()
+    assert fit(low, high, keep=(14.5,)).high >= 14.5
+    assert fit(low, high, keep=(95.0,)).high < 20.0
+    assert fit(low, high, log=True, keep=(-1.0,)).low > 0
+
+
 def test_the_range_holds_still_while_the_data_stays_inside() -> None:
     low, high = curve()
     before = fit(low, high)
