@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 @click.option("--format", "format_name", metavar="NAME", help="Force a log format.")
 @click.option("--unknown", is_flag=True, help="At the end, show lines that were not understood.")
 @click.option(
-    "--gpu/--no-gpu",
-    default=None,
-    help="Sample this machine's GPUs and the process that writes the log (on for a screen).",
+    "--gpu",
+    is_flag=True,
+    help="Sample this machine's GPUs and the log's writer without a screen too.",
 )
 @appearance
 def command(
@@ -32,7 +32,7 @@ def command(
     once: bool,
     format_name: str | None,
     unknown: bool,
-    gpu: bool | None,
+    gpu: bool,
     plain: bool,
     json: bool,
     options: Options,
@@ -52,7 +52,7 @@ def command(
         for path in files
     ]
     source: Source = Alerting(sources[0] if len(sources) == 1 else Together(sources))
-    if gpu or (gpu is None and mode == "screen"):
+    if options.gpu and (gpu or mode == "screen"):
         from vlamon.sources.beside import Beside
 
         source = Beside(source, files)

@@ -13,6 +13,7 @@ from vlamon.records import BatchBlock, EpochBlock, EpochRow, Event, IntervalBloc
 from vlamon.sources import SourceError
 from vlamon.sources.drained import drained
 from vlamon.sources.formats import HEAD_BYTES, all_formats, format_named, sniff, unrecognised
+from vlamon.sources.logfile import LogFile
 
 FIXTURES = Path(__file__).parents[3] / "fixtures"
 LOGS = FIXTURES / "logs"
@@ -252,3 +253,19 @@ def test_a_damaged_real_line_breaks_no_parser(data: st.DataObject) -> None:
 def test_a_forced_format_that_knows_no_line_says_what_it_expected() -> None:
     with pytest.raises(SourceError, match=r"key_values.log:1: .*Starting run.*step:200"):
         drained(str(LOGS / "key_values.log"), "lerobot")
+
+
+def test_an_event_file_is_followed_without_waiting_for_a_newline(tmp_path: Path) -> None:
+    data = (LOGS / "events.out.tfevents.1764000000.node3").read_bytes()
+    growing = tmp_path / "events.out.tfevents.1"
+    growing.write_bytes(data[:660])
+    source = LogFile(str(growing))
+    try:
+        before = [r for _ in range(3) for r in source.read(0.05) if isinstance(r, BatchBlock)]
+        with growing.open("ab") as file:
+            file.write(data[660:])
+        after = [r for _ in range(3) for r in source.read(0.05) if isinstance(r, BatchBlock)]
+    finally:
+        source.close()
+    # The newest step waits for further scalars of its own.
+    assert [step for block in before + after for step in block.step.tolist()] == list(range(39))
