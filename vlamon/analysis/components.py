@@ -12,8 +12,8 @@ from vlamon.analysis.detector import SpikeDetector, SpikeRules, Verdict
 GRAD_NORM = "grad_norm"
 MINOR_SHARE = 0.01
 """A component below this share of the weighted total may warn and never explodes."""
-TOGETHER_RATIO, TOGETHER_Z, TOGETHER_LEADER_Z = 1.7, 2.3, 4.0
-"""Two components that rise at once, one of them clearly: 4 of 5 such batches explode."""
+TOGETHER_RATIO, TOGETHER_Z, TOGETHER_SUM = 1.5, 2.0, 6.0
+"""Two components that rise at once, with z that add up: 4 of 5 such batches explode."""
 OK = Verdict("ok", math.nan, math.nan)
 
 
@@ -105,8 +105,8 @@ class ComponentDetectors:
 
     def _rise_together(self, verdicts: Mapping[str, Verdict]) -> bool:
         """Whether several components have risen at once for a while, each within its own noise."""
-        risen = [verdict.z for name, verdict in verdicts.items() if _risen(name, verdict)]
-        now = len(risen) >= 2 and max(risen) > TOGETHER_LEADER_Z
+        risen = sorted(verdict.z for name, verdict in verdicts.items() if _risen(name, verdict))
+        now = len(risen) >= 2 and risen[-1] + risen[-2] > TOGETHER_SUM
         self._together_bits = (self._together_bits << 1 | now) & 0b11111
         return now and self._together_bits.bit_count() >= 4
 

@@ -268,7 +268,8 @@ class _Digest:
 
     def __init__(self) -> None:
         self._sha = hashlib.sha256()
-        self._queue: queue.Queue[memoryview | None] = queue.Queue(maxsize=4)
+        # Views of memory that stands still: a long queue costs nothing, and the writer never waits.
+        self._queue: queue.SimpleQueue[memoryview | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="vlamon-digest", daemon=True)
         self._thread.start()
 
