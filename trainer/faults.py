@@ -40,7 +40,7 @@ KINDS = {
     "corrupt_labels": Kind(24, 1.0, "labels become tokens that never occur"),
     "logit_scale": Kind(0, 30.0, "the final norm's gain is multiplied"),
     "no_clip": Kind(10**9, 1.0, "gradients are no longer clipped"),
-    "nan": Kind(0, 1.0, "one hidden state becomes NaN, once"),
+    "nan": Kind(0, 1.0, "one feature of a hidden state becomes NaN, once"),
     "bit_flip": Kind(0, 1.0, "the highest exponent bit of one output weight flips, once"),
 }
 UNUSED_IDS = (8900, 10000)
@@ -173,7 +173,10 @@ def flip_exponent_bit(weight: Tensor, choice: int) -> None:
 
 
 def poison_hook(module: nn.Module, args: object, output: Tensor) -> Tensor:
-    """A forward hook that makes one number of a hidden state NaN."""
+    """A forward hook that makes one feature of the first sample NaN.
+
+    At every position: what is lost on a position that carries no label would never be noticed.
+    """
     output = output.clone()
-    output.view(-1)[0] = float("nan")
+    output[0, ..., 0] = float("nan")
     return output

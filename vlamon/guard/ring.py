@@ -95,6 +95,7 @@ class Ring:
         if self._stream is None and cuda_runs():
             self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         slot = self._spare()
+        self._make_room(state)
         slot.filled = False  # should the copy fail half-way, nobody may return to it
         slot.fill(state, self._stream)
         slot.step, slot.trusted, slot.filled = step, trusted, True
@@ -103,6 +104,13 @@ class Ring:
         slot.note = note
         self._pending = slot if self._stream is not None else None
         return slot
+
+    def _make_room(self, state: Tree) -> None:
+        """Memory for all empty slots at once: later steps only copy, and a lack shows early."""
+        _, live = split(state)
+        for slot in self.slots:
+            if not slot.filled and not _fits(slot.tensors, live):
+                slot.tensors = [_place_for(tensor).zero_() for tensor in live]
 
     def fence(self) -> None:
         """Before weights change: make the training stream wait for a copy that still runs."""
