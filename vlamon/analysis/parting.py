@@ -47,6 +47,8 @@ class Parting:
     """Value of the second run there."""
     apart: str | None
     """From where on a stretch of values is apart by more than noise; None where none is."""
+    apart_key: int
+    """Step (or epoch) of that place, −1 where there is none."""
     last_left: float
     """The first run's last common value."""
     last_right: float
@@ -137,6 +139,7 @@ def _parting(name: str, left: Evidence, right: Evidence, tolerance: float) -> Pa
         left=math.nan if first is None else float(a[first]),
         right=math.nan if first is None else float(b[first]),
         apart=None if far is None else one.place(int(rows[far])),
+        apart_key=-1 if far is None else int(keys[far]),
         last_left=float(a[-1]),
         last_right=float(b[-1]),
     )

@@ -64,15 +64,15 @@ def _lines(names: tuple[str, str], comparison: Comparison) -> Iterator[str]:
 
 
 def _table(comparison: Comparison) -> Iterator[str]:
-    rows = [("metric", "differs from", "A", "B", "clearly apart from", "last A", "last B")]
+    rows = [("metric", "from", "A", "B", "apart from", "last A", "last B")]
     for parting in comparison.partings[:_SHOWN]:
         rows.append(
             (
                 parting.metric,
-                parting.first or "–",
+                _place(parting, parting.key),
                 number(parting.left) if parting.differs else "",
                 number(parting.right) if parting.differs else "",
-                parting.apart or "–",
+                _place(parting, parting.apart_key),
                 number(parting.last_left),
                 number(parting.last_right),
             )
@@ -83,6 +83,11 @@ def _table(comparison: Comparison) -> Iterator[str]:
     more = len(comparison.partings) - _SHOWN
     if more > 0:
         yield f"… and {more} more"
+
+
+def _place(parting: Parting, key: int) -> str:
+    unit = "epoch" if parting.grain == "epoch" else "step"
+    return f"{unit} {key:,}" if key >= 0 else "–"
 
 
 def _exact(value: float) -> str:

@@ -31,7 +31,7 @@ def energy_collapse(evidence: Evidence, found: Sequence[Anomaly]) -> list[Findin
     if positive is not None and negative is not None:
         if abs(positive - negative) > _EQUAL * max(abs(positive), abs(negative)):
             return []
-    elif batch is None:
+    elif batch is None or not _flat(evidence, loss):
         return []
     facts = {
         "loss": loss,
@@ -62,6 +62,12 @@ def energy_follows_l1(evidence: Evidence, found: Sequence[Anomaly]) -> list[Find
         return []
     facts = {"lag": lag, "correlation": strength, "rows": len(steps)}
     return [Finding("energy-follows-l1", "warn", facts)]
+
+
+def _flat(evidence: Evidence, loss: float) -> bool:
+    """Whether the loss has stayed where it is, rather than passing by."""
+    series = next((s for n in _LOSSES if (s := evidence.best(n)) is not None), None)
+    return series is not None and bool(np.all(np.abs(series.tail() - loss) <= 0.05 * abs(loss)))
 
 
 def _latest(evidence: Evidence, names: Sequence[str]) -> float | None:
