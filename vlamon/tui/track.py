@@ -126,7 +126,9 @@ class Track:
         """Bring the bins up to date; gives the range of columns that may differ, None for none."""
         # Lines of another table than the batches' may land anywhere on the axis.
         lines = (len(store.epochs), len(store.intervals), len(store.metrics))
-        key = (axis, len(store.attempts), origin(store, axis), *lines)
+        # Older rows may come after newer ones, in front of them, when a long log is opened.
+        oldest = int(store.steps(0, 1)[0]) if store.rows else None
+        key = (axis, len(store.attempts), origin(store, axis), oldest, *lines)
         newest = self._position(store, axis)
         fresh = store.rows - self._rows
         whole = shown != self._window or key != self._key or newest < self._newest or fresh < 0

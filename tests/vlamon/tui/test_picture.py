@@ -273,3 +273,16 @@ def test_a_metric_that_is_no_loss_has_no_band() -> None:
     chart = Picture(["lr"], "lr", ["series_1"])
     draw(chart, store, look=Look())
     assert chart.guides == ()
+
+
+def test_older_rows_that_come_later_are_drawn_in_front() -> None:
+    behind, store, chart = RunStore(), RunStore(), picture()
+    behind.apply(block(0, [9.0] * 500 + [8.0] * 500))
+    store.apply(block(500, [8.0] * 500))
+    view = View(exponent=3, left=0.0)
+    draw(chart, store, view)
+    assert np.isnan(chart.tracks[0].live.high[10])
+    store.take_rows_of(behind)
+    draw(chart, store, view)
+    assert chart.tracks[0].live.high[10] == 9.0
+    assert chart.tracks[0].live.high[100] == 8.0
