@@ -101,12 +101,18 @@ def training(
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            env={"OMP_NUM_THREADS": str(_threads())} | os.environ,
         )
     try:
         _wait_for(socket, process, output)
         yield socket, process
     finally:
         _stop(process)
+
+
+def _threads() -> int:
+    """All cores but one, which the dashboard needs: threads that wait for a core wait spinning."""
+    return max(1, len(os.sched_getaffinity(0)) - 1)
 
 
 def _wait_for(socket: Path, process: subprocess.Popen[bytes], output: Path) -> None:
