@@ -19,11 +19,9 @@ PATIENCE = 40.0
 class Training:
     """`tests.faults.training` in a process of its own."""
 
-    def __init__(self, out: Path, *args: object, limit_bytes: int | None = None) -> None:
+    def __init__(self, out: Path, *args: object) -> None:
         self.out = out
         command = [sys.executable, "-m", "tests.faults.training", str(out), *map(str, args)]
-        if limit_bytes is not None:  # what a full quota looks like to the process
-            command = ["prlimit", f"--fsize={limit_bytes}", *command]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
     def digest(self) -> str:

@@ -126,9 +126,8 @@ def test_an_exceeded_quota_stops_the_journal_and_nothing_else(
 ) -> None:
     run_dir = tmp_path / "run"
     with monitor(*watch(path)) as other:
-        training = Training(
-            tmp_path / "out", "--socket", path, "--run-dir", run_dir, *LONG, limit_bytes=60_000
-        )
+        args = ("--socket", path, "--run-dir", run_dir, "--file-limit", 60_000)
+        training = Training(tmp_path / "out", *args, *LONG)
         assert training.digest() == long_alone
         assert_survived_a_full_disk(run_dir, other)
 

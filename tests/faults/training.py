@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import resource
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -25,7 +26,10 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--sleep", type=float, default=0.002)
+    parser.add_argument("--file-limit", type=int, help="bytes a file may grow to, as under a quota")
     args = parser.parse_args()
+    if args.file_limit is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (args.file_limit, args.file_limit))
 
     random = np.random.default_rng(7)
     target = random.normal(size=(8, 3))
