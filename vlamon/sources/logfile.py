@@ -6,6 +6,8 @@ become whole lines, the format is found, and its parser makes records of them.
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +32,10 @@ MAX_UNKNOWN = 32 << 20
 """After so many bytes without a known line, the file is not a log that we know."""
 
 
+SETTLED = 1.0
+"""Seconds without growth after which a complete last line need not have a newline."""
+
+
 class LogFile:
     """A source that reads one log file, stdin for `-`."""
 
@@ -45,6 +51,7 @@ class LogFile:
         self._told = False
         self._live = False
         self._finished = False
+        self._grown = time.monotonic()
         self.overlong = 0
         """Lines thrown away because they were longer than MAX_LINE."""
 
@@ -85,6 +92,11 @@ class LogFile:
             self._partial = b""
             self._skipping = False
         lines = chunk.data if self._binary else self._whole_lines(chunk)
+        if chunk.data:
+            self._grown = time.monotonic()
+        elif self._is_settled():
+            # Its newline, should it come after all, is an empty line then.
+            lines, self._partial = self._partial + b"\n", b""
         if lines:
             records += self._parse(lines)
         if chunk.end:
@@ -120,6 +132,22 @@ class LogFile:
             self.overlong += not self._skipping
             self._partial, self._skipping = b"", True
         return lines
+
+    def _is_settled(self) -> bool:
+        """Whether the last line lacks nothing but its newline: a run that ended leaves such logs.
+
+        Only JSON says of itself that it is complete; `closs: 8.5` may become 8.512.
+        """
+        line = self._partial.strip()
+        if not (line.startswith(b"{") and line.endswith(b"}")):
+            return False
+        if time.monotonic() - self._grown < SETTLED:
+            return False
+        try:
+            json.loads(line)
+        except (ValueError, RecursionError):
+            return False
+        return True
 
     def _parse(self, lines: bytes) -> list[Record]:
         if self._parser is None:

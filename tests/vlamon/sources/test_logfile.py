@@ -103,6 +103,17 @@ def test_a_last_line_without_newline_is_read_once(log: Path) -> None:
     assert epochs(Reader(log, follow=False).all()) == [0, 1]
 
 
+def test_a_complete_last_line_without_newline_is_not_waited_for_forever(log: Path) -> None:
+    log.write_text(line(0) + line(1).rstrip("\n"))
+    reader = Reader(log)
+    reader.until_epochs(0, 1)
+    with log.open("a") as file:
+        file.write("\n" + line(2))
+
+    reader.until_epochs(0, 1, 2)
+    assert reader.source.unknown.count == 0
+
+
 def test_a_torn_last_line_is_counted_and_the_rest_read(log: Path) -> None:
     log.write_text(line(0) + line(1)[:25])
 
