@@ -3,8 +3,8 @@
 from vlamon.guard.autopsy import Probed
 from vlamon.guard.durable import Durable, DurableError
 from vlamon.guard.forensics import Rebuild
-from vlamon.guard.guard import Guard, settings_from
-from vlamon.guard.policy import GuardSettings
+from vlamon.guard.guard import Guard
+from vlamon.guard.policy import GuardSettings, settings_from
 
 __all__ = [
     "Durable",

@@ -7,7 +7,7 @@ walk into the same batch for ever.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 Mode = Literal["auto", "ask", "watch", "off"]
@@ -178,3 +178,12 @@ class Policy:
         for name, value in state.items():
             if name != "mode":
                 setattr(self, name, list(value) if name == "spent" else value)
+
+
+def settings_from(values: Mapping[str, Any]) -> GuardSettings:
+    """Settings from a table of a configuration file; an unknown key is an error that names it."""
+    known = {item.name for item in fields(GuardSettings)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ValueError(f"guard.{unknown[0]} is no setting; there are {', '.join(sorted(known))}")
+    return GuardSettings(**values)

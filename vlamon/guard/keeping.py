@@ -1,0 +1,166 @@
+"""What a guard holds and keeps: its parts, snapshots, checkpoints, the lr's scale, its status."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from vlamon.analysis.spikes import ComponentDetectors, Judgement
+from vlamon.guard import agreement
+from vlamon.guard.audit import Audit
+from vlamon.guard.autopsy import Probe, Replay
+from vlamon.guard.checkpoints import Checkpoints
+from vlamon.guard.forensics import Keeper, Rebuild
+from vlamon.guard.orders import Desk
+from vlamon.guard.policy import GuardSettings, Policy
+from vlamon.guard.readings import Reading
+from vlamon.guard.reporting import Reporter
+from vlamon.guard.ring import Ring, Slot
+from vlamon.guard.sampling import Skips
+from vlamon.guard.state import Stateful, TrainingState, Tree
+from vlamon.records import Snapshot
+
+if TYPE_CHECKING:
+    from vlamon import Emitter
+
+
+class Keeping:
+    """The parts of a guard, and the states that it keeps."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizers: Optimizer | Sequence[Optimizer],
+        *,
+        schedulers: Sequence[Stateful] = (),
+        sampler: Stateful | None = None,
+        emitter: Emitter | None = None,
+        run_dir: str | Path | None = None,
+        settings: GuardSettings | None = None,
+        extras: Mapping[str, Stateful] | None = None,
+        generators: Sequence[torch.Generator | np.random.Generator] = (),
+        weights: Mapping[str, float] | Callable[[], Mapping[str, float]] | None = None,
+        detectors: ComponentDetectors | None = None,
+        probe: Probe | None = None,
+        replay: Replay | None = None,
+        rebuild: Rebuild | None = None,
+        settable: Mapping[str, Callable[[float], Any]] | None = None,
+        set_lr_scale: Callable[[float], Any] | None = None,
+    ) -> None:
+        """Only model and optimizers are needed; the rest makes a return exact and explained.
+
+        `extras` are more things with `state_dict` (scaler, EMA, caches). `weights` of the losses
+        tell which are trained. `probe` and `replay` are for the autopsy. `settable` adds to what
+        `vlamon ctl set` may change. `set_lr_scale` for a schedule of one's own; without it the
+        optimizers' and schedulers' rates are scaled.
+        """
+        self.settings = settings or GuardSettings()
+        self.optimizers = [optimizers] if isinstance(optimizers, Optimizer) else list(optimizers)
+        self.schedulers = list(schedulers)
+        self.sampler = sampler
+        self.detectors = detectors or ComponentDetectors()
+        self._weights = weights
+        parts: dict[str, nn.Module | Optimizer | Stateful] = {"model": model}
+        parts |= {f"optimizer.{i}": each for i, each in enumerate(self.optimizers)}
+        parts |= {f"scheduler.{i}": each for i, each in enumerate(self.schedulers)}
+        parts |= {} if sampler is None else {"sampler": sampler}
+        parts |= {**(extras or {}), "detectors": self.detectors}
+        self.state = TrainingState(parts, generators)
+
+        self.run_dir = Path(run_dir) if run_dir is not None else None
+        leads = agreement.rank() == 0
+        self.reporter = Reporter(emitter if leads else None, Audit(self.run_dir if leads else None))
+        self.policy = Policy(self.settings, mode=self.settings.mode)
+        self.policy.attempt = self.reporter.attempt
+        latency = self.detectors.latency
+        self.spacing = self.settings.spacing_for(latency)
+        self.ring = Ring(self.settings.slots, self.settings.trust_after(latency))
+        root = self.run_dir / "checkpoints" if self.run_dir else None
+        self.checkpoints = Checkpoints(root, self.settings.keep, self.reporter)
+        self.skips = Skips(sampler)
+        self.keeper = Keeper(self.run_dir, rebuild)
+        self.desk = Desk(settable or {})
+        self.probe, self.replay = probe, replay
+        self._set_lr_scale = set_lr_scale
+
+        self.stopped = False
+        """Whether an order asked the training to end; the loop looks at it."""
+        self._history: deque[tuple[int, Mapping[str, float | None]]] = deque(maxlen=64)
+        self._readings: deque[Reading] = deque()
+        self._judged: dict[int, tuple[Reading, Judgement]] = {}
+        self._rng_before: Tree | None = None
+        self._returned_to: Slot | None = None
+        self._episode: int | None = None
+        """Last exploding step of an explosion that goes on without a rollback."""
+        self._recovers_at: int | None = None
+        self._started = False
+
+    def _weights_now(self) -> Mapping[str, float]:
+        weights = self._weights
+        if callable(weights):
+            return weights()
+        return weights or {}
+
+    def _keep_states(self, step: int, quiet: bool) -> None:
+        done = step + 1
+        if self.settings.slots and done % self.spacing == 0 and quiet:
+            self._snapshot(step)
+        every = self.settings.durable_every
+        if every and done % every == 0 and not self.checkpoints.busy:
+            self.checkpoints.save(step, self.state.capture(), self._meta(), None)
+
+    def _snapshot(self, step: int, trusted: bool = False) -> None:
+        closs = self._history[-1][1].get("closs") if self._history else None
+        note = self._meta()["note"]
+        self.ring.take(step, self.state.capture(), trusted=trusted, closs=closs, **note)
+        self._tell("training")
+
+    def _meta(self) -> dict[str, Any]:
+        return {
+            "policy": self.policy.state_dict(),
+            "skips": self.skips.state_dict(),
+            "note": {"lr_scale": self.policy.lr_scale},
+        }
+
+    def _scale_lr(self, now: float, then: float) -> None:
+        """Bring rates that were planned under scale `then` under scale `now`."""
+        if self._set_lr_scale is not None:
+            self._set_lr_scale(now)
+            return
+        factor = now / then
+        if factor == 1.0:
+            return
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["lr"] * factor
+                if "initial_lr" in group:
+                    group["initial_lr"] = group["initial_lr"] * factor
+        for scheduler in self.schedulers:
+            for name in ("base_lrs", "_last_lr"):
+                if hasattr(scheduler, name):
+                    setattr(scheduler, name, [rate * factor for rate in getattr(scheduler, name)])
+
+    def _tell(self, state: str, deadline: float | None = None) -> None:
+        if self.reporter.emitter is None:
+            return
+        snapshots = [
+            Snapshot(slot.step, "ring", slot.trusted, slot.time, slot.closs)
+            for slot in self.ring.held()
+        ]
+        newest = self.checkpoints.newest
+        if newest is not None:
+            snapshots.insert(0, Snapshot(newest.step, str(newest.path), True))
+        self.reporter.status(
+            state=state,
+            snapshots=tuple(snapshots),
+            budget=self.policy.budget_left,
+            guard=self.policy.mode,
+            deadline=deadline,
+        )
