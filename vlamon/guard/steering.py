@@ -103,9 +103,8 @@ class Steering(Returning):
             return
         if name not in ("guard", "lr_scale"):
             self.detectors.reset()  # another weight or clip: what was usual is usual no more
-        order.done(
-            {"name": name, "before": before, "value": self.policy.mode if name == "guard" else value}
-        )
+        now = self.policy.mode if name == "guard" else value
+        order.done({"name": name, "before": before, "value": now})
         self._tell("training")
 
     def _hold(self, step: int, why: str, wait: float = math.inf) -> Order:
