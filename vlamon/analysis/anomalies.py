@@ -25,6 +25,7 @@ NEIGHBOURS = 8
 """Values looked at on each side; a plateau shorter than this cannot be its own neighbourhood."""
 MINOR_SHARE = 0.01
 """A term below this share of the weighted total may warn, never explode."""
+_LEAST_BEFORE = 3
 _NO_DESCENT = 1.5
 """Above the values before it by this much; else it is the steep begin of a training."""
 _HIGH_START = 1.5
@@ -84,6 +85,14 @@ def spikes(series: Series, evidence: Evidence, worst: Level = "explode") -> list
     usual = neighbour_medians(series.values)
     averaged = series.grain != "batch" or _stride(series) > 1
     high = _high_means(series, usual, evidence) if averaged else _high_batches(series)
+    if averaged and worst == "explode":
+        # A run that jumps and stays up is half of its own neighbourhood: held against what was
+        # before, it is seen.
+        before = _medians_before(series.values, least=_LEAST_BEFORE)
+        with np.errstate(invalid="ignore"):
+            jumped = (before > 0) & (series.values >= EXPLOSION_RATIO * before)
+        usual = np.where(jumped & ~high, before, usual)
+        high |= jumped
     high |= ~np.isfinite(series.values)
     return [_anomaly(series, begin, end, usual, worst) for begin, end in _stretches(high)]
 
@@ -98,11 +107,15 @@ def neighbour_medians(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return _row_medians(around)
 
 
-def _medians_before(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _medians_before(values: NDArray[np.float64], least: int = 1) -> NDArray[np.float64]:
+    """Median of up to NEIGHBOURS values before each value; NaN where there are fewer than least."""
     size = len(values)
     padded = np.full(size + NEIGHBOURS, np.nan)
     padded[NEIGHBOURS:] = np.where(np.isfinite(values), values, np.nan)
-    return _row_medians(np.lib.stride_tricks.sliding_window_view(padded, NEIGHBOURS)[:size].copy())
+    rows = np.lib.stride_tricks.sliding_window_view(padded, NEIGHBOURS)[:size].copy()
+    enough = np.sum(~np.isnan(rows), axis=1) >= least
+    medians: NDArray[np.float64] = np.where(enough, _row_medians(rows), np.nan)
+    return medians
 
 
 def _row_medians(rows: NDArray[np.float64]) -> NDArray[np.float64]:

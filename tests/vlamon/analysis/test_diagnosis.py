@@ -105,6 +105,14 @@ class TestExplosion:
         falling = 2 + 11 * np.exp(-np.arange(200) / 4)
         assert "closs-explosion" not in ids(intervals(per_epoch=200, closs=falling))
 
+    def test_a_run_that_jumps_and_stays_up_exploded_where_it_jumped(self) -> None:
+        values = noisy(2.5, 80, 0.005)
+        values[40:] = 11.0
+        (one,) = anomalies(evidence(intervals(per_epoch=80, closs=values)))
+        assert one.level == "explode"
+        assert one.first <= 391 + 50
+        assert one.usual == pytest.approx(2.5, rel=0.05)
+
     def test_one_batch_among_batches_explodes(self) -> None:
         values = noisy(8.5, 400)
         values[300] = 95.0
