@@ -154,7 +154,7 @@ def test_alignment_knows_equal_instructions_and_sees_no_leak(model: VLA) -> None
     same = collate([policy_sample(0), policy_sample(0), policy_sample(0)])
     value = shipped()["alignment"].loss(model(same))
     assert value is not None
-    assert float(value) == pytest.approx(math.log(3), rel=1e-4)  # nothing to tell apart
+    assert value.item() == pytest.approx(math.log(3), rel=1e-4)  # nothing to tell apart
     batch = collate([policy_sample(0), policy_sample(1)])
     outputs = model(batch)
     other_text = torch.where(batch.input_ids >= tokens.TEXT_FIRST, 16200, batch.input_ids)
