@@ -40,8 +40,8 @@ class Band:
             self._detector.reset()
             self._attempts, self._rows = len(attempts), attempts[-1].first_row
             self._moved = -EVERY
-        self._feed(store)
         if not 0 <= store.rows - self._moved < EVERY:
+            self._feed(store)
             self._moved = store.rows
             self._guides = self._lines()
         return self._guides

@@ -154,7 +154,10 @@ class Track:
     def _append(self, store: RunStore, axis: Axis, shown: Window) -> None:
         """Add a few rows one by one: cheaper than a range query for the columns they lie in."""
         values = store.values(self.metric, self._rows, store.rows)
-        present = store.present(self.metric, self._rows, store.rows)
+        if np.isnan(values).any():
+            present = store.present(self.metric, self._rows, store.rows)
+        else:
+            present = np.ones(len(values), dtype=np.bool_)
         shift = origin(store, axis)
         at = positions(store, axis, self._rows, store.rows).tolist()
         for x, value, logged in zip(at, values.tolist(), present.tolist(), strict=True):
