@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.vlamon.store.blocks import batches
+from vlamon.records import BatchBlock, Column
 from vlamon.store import FINITE, NAN, NEG_INF, POS_INF, Envelope, RunStore
 
 CELLS = st.one_of(
@@ -21,16 +22,19 @@ CELLS = st.one_of(
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> list[tuple[int, int, list[float | None]]]:
-    """Attempts with their first step; a rollback goes back, rows arrive in blocks."""
+def histories(draw: st.DrawFn) -> list[tuple[int, list[int], list[float | None]]]:
+    """Attempts with the steps of their rows; a rollback goes back, rows arrive in blocks."""
     history = []
     step = 0
     for attempt in range(draw(st.integers(1, 3))):
         for _ in range(draw(st.integers(1, 3))):
             # Long runs of one kind make whole groups of 32 alike, short ones mix them.
             cells = draw(st.lists(CELLS, min_size=1, max_size=60)) * draw(st.integers(1, 40))
-            history.append((attempt, step, cells))
-            step += len(cells)
+            # Most trainings log each step, some every tenth, some a step several times.
+            gap = draw(st.sampled_from([1, 1, 1, 10, 0]))
+            steps = [step + gap * index for index in range(len(cells))]
+            history.append((attempt, steps, cells))
+            step = steps[-1] + 1
         step -= draw(st.integers(0, step))
     return history
 
@@ -71,17 +75,19 @@ def as_rows(envelope: Envelope) -> list[tuple[float, float, float, int, int]]:
 @settings(max_examples=150, deadline=None)
 @given(
     history=histories(),
-    edges=st.lists(st.floats(-10, 9000), min_size=2, max_size=12).map(sorted),
+    edges=st.lists(st.floats(-10, 30_000), min_size=2, max_size=12).map(sorted),
     attempt=st.sampled_from([None, 0, 1, 2]),
 )
 def test_an_envelope_says_what_a_loop_over_every_cell_says(
-    history: list[tuple[int, int, list[float | None]]], edges: list[float], attempt: int | None
+    history: list[tuple[int, list[int], list[float | None]]],
+    edges: list[float],
+    attempt: int | None,
 ) -> None:
     store = RunStore()
     rows: list[tuple[int, int, float | None]] = []
-    for number, first_step, cells in history:
-        store.apply(batches({"closs": cells}, first_step=first_step, attempt=number))
-        rows += [(number, first_step + i, cell) for i, cell in enumerate(cells)]
+    for number, steps, cells in history:
+        store.apply(batches({"closs": cells}, steps=steps, attempt=number))
+        rows += [(number, step, cell) for step, cell in zip(steps, cells, strict=True)]
 
     found = as_rows(store.envelope("closs", edges, attempt=attempt))
 
@@ -103,6 +109,32 @@ def test_one_bad_batch_in_a_million_is_the_high_of_its_bin() -> None:
     assert np.flatnonzero(envelope.high == 95.0).tolist() == [612_345 // 5000]
     assert (envelope.low == 8.5).all()
     assert envelope.count.sum() == 1_000_000
+
+
+@pytest.mark.parametrize("axis", ["step", "epoch", "time"])
+def test_a_long_irregular_run_is_binned_like_a_histogram(axis: str) -> None:
+    rng = np.random.default_rng(1)
+    rows = 300_000
+    step = np.cumsum(rng.integers(0, 3, rows))
+    epoch = (step // 1312).astype(np.float64)
+    time = 1.7e9 + np.cumsum(rng.random(rows))
+    values = rng.normal(size=rows)
+    store = RunStore()
+    for first in range(0, rows, 4096):
+        cut = slice(first, first + 4096)
+        columns = {"closs": Column(values[cut])}
+        store.apply(BatchBlock(first, 0, step[cut], epoch[cut], time[cut], columns))
+    where = {"step": step, "epoch": epoch, "time": time}[axis]
+    edges = np.linspace(where[0] - 1.5, where[-1] + 1.5, 98)
+
+    envelope = store.envelope("closs", edges, axis=axis)  # type: ignore[arg-type]
+
+    bins = np.digitize(where, edges) - 1
+    assert envelope.count.tolist() == np.bincount(bins, minlength=97).tolist()
+    wanted = np.full(97, -np.inf, np.float32)
+    np.maximum.at(wanted, bins, values.astype(np.float32))
+    wanted[envelope.count == 0] = np.nan
+    np.testing.assert_equal(envelope.high, wanted)
 
 
 def test_missing_nan_and_infinity_are_kept_apart() -> None:
