@@ -91,5 +91,5 @@ def _records(store: RunStore) -> Iterator[Record]:
             columns,
             dict(store.weights_at(start)),
         )
-    yield from store.intervals[:]
+    yield from store.intervals.blocks
     yield from store.epochs[:]

@@ -234,7 +234,7 @@ async def test_a_run_without_events_or_gpu_is_drawn() -> None:
     feed = fed(Link("live"), info(), block(0, 10))
     async with running(feed) as (pilot, _, _feed):
         assert "nothing has happened yet" in page(pilot)
-        assert "no samples from this run" in page(pilot)
+        assert "nothing to report" in page(pilot)
 
 
 async def test_a_restart_with_other_metrics_rearranges_the_charts() -> None:

@@ -51,10 +51,14 @@ class MainScreen(SteeringScreen):
         self._found: list[tuple[str, str, str]] = []
         self._asking = False
         self._opened = self.dashboard.monotonic()
-        shown = sorted((key for key in keys_for(options.read_only) if key.footer), key=_rank)
-        footer = self.panels["footer"]
-        assert isinstance(footer, KeysLine)
-        footer.hints = [Hint(key.label.replace("→", "←→"), key.words, key.action) for key in shown]
+        self._hints = {
+            served: [
+                Hint(key.label.replace("→", "←→"), key.words, key.action)
+                for key in sorted(keys_for(not served), key=_rank)
+                if key.footer
+            ]
+            for served in (False, True)
+        }
 
     # What is new
 
@@ -147,8 +151,11 @@ class MainScreen(SteeringScreen):
             dialog.update()
 
     def retouch(self, moment: Moment) -> Moment:
-        """Add notice, alerts and findings."""
+        """Add notice, alerts and findings; the footer has orders only where they are taken."""
         notice = self.current_notice()
+        footer = self.panels["footer"]
+        assert isinstance(footer, KeysLine)
+        footer.hints = self._hints[self._served() and not moment.read_only]
         return replace(
             moment,
             unseen=self.alerts.unseen,

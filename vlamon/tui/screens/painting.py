@@ -298,7 +298,11 @@ class PaintingScreen(DirectRows, Screen[None]):
         weights = store.weights_at() or assumed_weights(store.metrics)
         terms = len([name for name in weights if name in store.metrics])
         gpu = self.dashboard.options.gpu
-        lower = self.lower or ("inspector" if self.cursor_row() is not None else "")
+        lower = self.lower
+        if not lower and self.cursor_row() is not None:
+            lower = "inspector"
+        elif not lower and store.rows and store.gpu.latest is None:
+            lower = "diagnoses" if self.arrangement.form == "grid" else ""
         return Needs(charts, terms, devices, lower, gpu, bool(self.maximised))
 
     def place_panels(self) -> None:

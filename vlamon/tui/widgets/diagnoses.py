@@ -69,4 +69,5 @@ def snapshot_words(snapshot: Snapshot, now: float, glyphs: Glyphs) -> str:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, max(10, width))[:3]
+    lines = textwrap.wrap(text, max(10, width))
+    return lines if len(lines) <= 3 else [*lines[:2], shorten(f"{lines[2]} …", width, " …")]

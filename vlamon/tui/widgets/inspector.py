@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 
+from vlamon.catalogue import in_order
 from vlamon.records import Event
 from vlamon.tui.glyphs import event_glyph
 from vlamon.tui.moment import Moment, severity_role
@@ -84,15 +85,16 @@ def _metric_rows(moment: Moment, width: int, room: int) -> list[Row]:
     """Lay the metrics out in columns of equal width, filled downwards."""
     store, row = moment.store, moment.row
     assert row is not None
-    names = [name for name in store.metrics if store.value(name, row) is not None]
+    names = [name for name in in_order(store.metrics) if store.value(name, row) is not None]
     missing = len(store.metrics) - len(names)
-    room -= bool(missing)
+    room -= bool(missing) or len(names) > room
     if not names or room < 1:
         return []
     columns = max(1, min(width // 34, -(-len(names) // room)))
     size = width // columns
     lines = -(-len(names) // columns)
     rows: list[Row] = []
+    hidden = max(0, lines - room) * columns
     for line in range(min(lines, room)):
         cells: list[tuple[str, str]] = []
         for column in range(columns):
@@ -100,8 +102,9 @@ def _metric_rows(moment: Moment, width: int, room: int) -> list[Row]:
             if index < len(names):
                 cells += _cell(moment, names[index], size)
         rows.append(tuple(cells))
-    if missing:
-        rows.append(((f" {missing} more not logged in this batch", "muted"),))
+    words = [f"{hidden} more"] * bool(hidden) + [f"{missing} not logged here"] * bool(missing)
+    if words:
+        rows.append(((f" {', '.join(words)}", "muted"),))
     return rows
 
 
