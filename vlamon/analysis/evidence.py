@@ -333,7 +333,7 @@ class _Taken:
         rows = self.splits.setdefault(row.split, _Rows("epoch"))
         columns = {name: Column(np.array([value])) for name, value in row.metrics.items()}
         step = np.array([len(rows.blocks) if row.step is None else row.step], np.int64)
-        rows.add(columns, step, np.array([row.epoch]), row.attempt)
+        rows.add(columns, step, np.array([row.epoch], np.float64), row.attempt)
 
 
 def _means(fine: Mapping[str, Series]) -> dict[str, Series]:

@@ -76,12 +76,13 @@ def command(
     """
     from vlamon.analysis.evidence import Settings, gather
     from vlamon.report import SourceNote, compile_report
+    from vlamon.sources.drained import records_of
     from vlamon.sources.runs import drained_file, run_files
 
     logs = [drained_file(path, log_format) for given in files for path in run_files(given)]
     settings = Settings(weights=weights, vocab=vocab, clip=clip_grad)
     evidence = gather(
-        (record for log in logs for record in log.records),
+        records_of(logs),
         settings,
         [order for log in logs for order in log.orders],
     )

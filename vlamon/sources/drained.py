@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vlamon.analysis.evidence import KeyOrder
-from vlamon.records import Link, Record
+from vlamon.records import EpochBlock, EpochRow, Link, Record
 from vlamon.sources import Source, SourceError
 from vlamon.sources.formats import UnknownLines
 from vlamon.sources.logfile import LogFile
@@ -31,6 +31,8 @@ class Drained:
     """Lines that were not understood."""
     orders: tuple[KeyOrder, ...] = ()
     """The order of its meters, epoch by epoch, where the format shows one."""
+    averaged: tuple[EpochRow, ...] = ()
+    """Epoch lines that a batch log holds besides, for a run that has no file of them."""
 
 
 def drained(path: str, format_name: str | None = None) -> Drained:
@@ -45,7 +47,23 @@ def drained(path: str, format_name: str | None = None) -> Drained:
     finally:
         source.close()
     name = source.format.name if source.format is not None else ""
-    return Drained(path, name, tuple(records), source.unknown, tuple(_orders(path, name, source)))
+    return Drained(
+        path,
+        name,
+        tuple(records),
+        source.unknown,
+        tuple(_orders(path, name, source)),
+        tuple(getattr(source.parser, "averaged", ())),
+    )
+
+
+def records_of(logs: Sequence[Drained]) -> list[Record]:
+    """All records of a run's logs; epoch lines of a batch log where no other log has them."""
+    records = [record for log in logs for record in log.records]
+    splits = {record.split for record in records if isinstance(record, EpochBlock | EpochRow)}
+    if "train" not in splits:
+        records += [row for log in logs for row in log.averaged]
+    return records
 
 
 def drained_source(path: str, name: str, source: Source) -> Drained:

@@ -225,3 +225,11 @@ def test_a_thousand_epochs_and_a_hundred_spikes_stay_readable(
     assert len(out.splitlines()) < 250
     assert "1030 epochs, 60 anomalies" in out
     assert len(as_json(capfdbinary, log)["anomalies"]) == 100
+
+
+def test_an_output_log_alone_shows_that_its_averages_are_mixed(capfdbinary: Any) -> None:
+    report = as_json(capfdbinary, RAGGED / "output.log")
+    assert "epoch-line-disagrees-with-batches" in ids(report)
+    assert report["epochs"][0]["metrics"]["closs"] == 10.9293
+    clean = as_json(capfdbinary, SAMPLE / "output.log")
+    assert "epoch-line-disagrees-with-batches" not in ids(clean)

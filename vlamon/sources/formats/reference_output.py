@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlamon.analysis.smearing import Desmearer, Recovered
-from vlamon.records import Column, IntervalBlock, Record, RunInfo
+from vlamon.records import Column, EpochRow, IntervalBlock, Record, RunInfo
 from vlamon.sources.formats import Format, UnknownLines
 from vlamon.sources.formats.process_clock import ProcessClock
 from vlamon.sources.formats.shapes import Layout, ShapeReader, Sheet, Span, merge, pieces_of
@@ -32,6 +32,7 @@ _STAMP = re.compile(rb"(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d),(\d{3})")
 _METER = re.compile(
     rb"([A-Za-z_][\w./-]*): (" + _NUMBER + rb")(?: \((" + _NUMBER + rb")\))?(?=\s|$)", re.ASCII
 )
+_OVER = re.compile(rb"Epoch: \[(\d+)\] Total time: ")
 _RANK = re.compile(rb"\[rank(\d+):")
 _STAMP_NAMES = ("@year", "@month", "@day", "@hour", "@minute", "@second", "@millisecond")
 _AVERAGE = "()"
@@ -90,6 +91,9 @@ class OutputLogParser:
         self._desmearer = Desmearer(middle=middle)
         self._lines = 0
         self._averaged = -1
+        self._ended: float | None = None
+        self.averaged: list[EpochRow] = []
+        """Each epoch's averages over all ranks, for a reader that has no log_train.txt."""
         self._meters: list[str] = []
         self._total = 0
         self._clock = ProcessClock()
@@ -115,7 +119,13 @@ class OutputLogParser:
         # log_train.txt holds in full precision, so it is recognised and left to that file.
         if line.endswith(b"Averaged stats:"):
             self._averaged = number + 1
-        elif line.strip() and number != self._averaged and b" Total time: " not in line:
+        elif number == self._averaged:
+            found = {m[1].decode(): float(m[3] or m[2]) for m in _METER.finditer(line)}
+            if self._ended is not None:
+                self.averaged.append(EpochRow(self._ended, "train", found, self.attempt))
+        elif (over := _OVER.search(line)) is not None:
+            self._ended = float(over[1])
+        elif line.strip():
             self.unknown.add(number, line)
 
     def finish(self) -> list[Record]:
