@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from vlamon import Emitter
 from vlamon.readings import Reading, names_of, settle
+from vlamon.records import BatchBlock, Event
+from vlamon.sources.journal import JournalSource
 
 
 def settled(**metrics: Any) -> dict[str, float]:
@@ -131,6 +135,36 @@ def test_values_on_their_way_from_the_gpu_are_waited_for_by_asking() -> None:
     copy.done = True
     assert reading.ready()
     assert reading.take() == {"closs": 2.0, "slot": 2.0}
+
+
+class BrokenCopy:
+    """A CUDA context that was lost, or a GPU that hangs."""
+
+    def __init__(self, raises: bool) -> None:
+        self.raises = raises
+
+    def query(self) -> bool:
+        if self.raises:
+            raise RuntimeError("CUDA error: unspecified launch failure")
+        return False
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_a_gpu_that_fails_or_hangs_holds_up_nothing_but_its_own_values(
+    tmp_path: Path, raises: bool
+) -> None:
+    with Emitter(None, run_dir=tmp_path) as emitter:
+        emitter.log(0, closs=1.0)
+        emitter._inbox.append((1, None, 0.0, Reading([], ["closs"], None, BrokenCopy(raises))))
+        emitter.log(2, closs=3.0)
+    source = JournalSource(tmp_path / "run.vlaj", follow=False)
+    found = []
+    while not source.finished:
+        found += source.read(0.0)
+    rows = [step for r in found if isinstance(r, BatchBlock) for step in r.step.tolist()]
+    assert rows == ([0, 2] if raises else [0])
+    assert [r.kind for r in found if isinstance(r, Event)][-1] == "end"
+    assert emitter.swallowed == 1
 
 
 def test_torch_is_never_imported_by_us() -> None:

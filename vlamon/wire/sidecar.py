@@ -182,8 +182,13 @@ class Sidecar:
         """What the script logged last, with a moment for the GPU's last copies."""
         end = time.monotonic() + DRAIN / 2
         while True:
-            self._turn(0.0)
-            if not self.inbox or time.monotonic() > end:
+            self._turn(0.005)
+            if not self.inbox:
+                return
+            if time.monotonic() > end:
+                lost = len(self.inbox)
+                self.inbox.clear()
+                self.owner.swallow(f"{lost} batches and events behind a GPU that hangs")
                 return
 
     def _finish(self) -> None:
@@ -209,8 +214,13 @@ class Sidecar:
     def _take(self) -> None:
         for _ in range(min(len(self.inbox), _BATCH)):
             item = self.inbox[0]
-            if type(item) is tuple and isinstance(item[3], Reading) and not item[3].ready():
-                return  # everything stays in order behind the GPU's copy
+            try:
+                if isinstance(item, tuple) and isinstance(item[3], Reading) and not item[3].ready():
+                    return  # everything stays in order behind the GPU's copy
+            except Exception as error:  # a CUDA context that broke fails for ever
+                self.owner.swallow(f"a value from the GPU: {type(error).__name__}: {error}"[:200])
+                self.inbox.popleft()
+                continue
             self.inbox.popleft()
             try:
                 self._take_one(item)
