@@ -14,6 +14,7 @@ import click
 from vlamon.errors import VlamonError
 from vlamon.records import Record
 from vlamon.sources import Source
+from vlamon.sources.bytestream import JOURNAL, starts_with
 
 Format = Literal["csv", "jsonl"]
 
@@ -68,21 +69,13 @@ def opened(path: str, format_name: str | None = None) -> Source:
     """A journal or a log, read once to its end."""
     if os.path.isdir(path):
         path = os.path.join(path, "run.vlaj")
-    if format_name is None and _is_journal(path):
+    if format_name is None and starts_with(path, JOURNAL):
         from vlamon.sources.journal import JournalSource
 
         return JournalSource(path, follow=False)
     from vlamon.sources.logfile import LogFile
 
     return LogFile(path, follow=False, format_name=format_name)
-
-
-def _is_journal(path: str) -> bool:
-    try:
-        with open(path, "rb") as file:
-            return file.read(4) == b"VLAJ"
-    except OSError:
-        return False
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import click
 from vlamon.commands.appearance import appearance
 from vlamon.commands.present import Mode, mode_for, present
 from vlamon.sources import Source, SourceError
+from vlamon.sources.bytestream import JOURNAL, starts_with
 from vlamon.tui.options import Options
 
 
@@ -64,6 +65,8 @@ def journal_path(given: str) -> str:
     path = os.path.join(given, "run.vlaj") if os.path.isdir(given) else given
     if not os.path.exists(path):
         raise SourceError(f"{path} does not exist; a live training is watched with --socket.")
+    if os.path.getsize(path) and not starts_with(path, JOURNAL):
+        raise SourceError(f"{path} is no journal; a log is opened with `vlamon tail {path}`.")
     return path
 
 

@@ -21,6 +21,9 @@ from vlamon.records import LinkState
 from vlamon.sources import SourceError
 
 READ = 1 << 22
+GZIP = b"\x1f\x8b"
+JOURNAL = b"VLAJ"
+"""How a journal begins: told apart here from a log without importing the wire."""
 FINGERPRINT = 128
 """Bytes before the reading position that are compared, to notice a file written anew in place."""
 
@@ -59,7 +62,7 @@ def open_stream(path: str, *, follow: bool) -> ByteStream:
         return Pipe(STDIN)
     if os.path.isdir(path):
         raise SourceError(f"{path} is a directory: name the log file in it.")
-    if _is_gzip(path):
+    if starts_with(path, GZIP):
         return Gzip(path)
     if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
         return Pipe(Descriptor(_opened(path)))
@@ -264,12 +267,13 @@ def watch(path: str, changed: threading.Event) -> Callable[[], None]:
     return stop
 
 
-def _is_gzip(path: str) -> bool:
+def starts_with(path: str, magic: bytes) -> bool:
+    """Whether a regular file begins with these bytes; False where it cannot be read."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return False
         with open(path, "rb") as file:
-            return file.read(2) == b"\x1f\x8b"
+            return file.read(len(magic)) == magic
     except OSError:
         return False
 

@@ -51,6 +51,10 @@ def chosen_socket(named: str | None) -> str:
     """The socket to use: the named one, `$VLAMON_SOCKET`, or the only one that serves."""
     path = named or os.environ.get("VLAMON_SOCKET")
     if path:
+        if os.path.exists(path) and not is_socket(path):
+            raise SourceError(
+                f"{path} is no socket; a journal is opened with `vlamon watch {path}`."
+            )
         return path
     found = [tried for path in candidates() if (tried := probe(path)) is not None]
     if not found:

@@ -18,6 +18,7 @@ from vlamon.records import (
 )
 from vlamon.sources import Source, SourceError
 from vlamon.sources.attempts import AttemptsOfEpochs
+from vlamon.sources.bytestream import JOURNAL, starts_with
 from vlamon.sources.logfile import LogFile
 from vlamon.sources.newest_first import NewestFirst, long_log
 
@@ -26,6 +27,8 @@ def opened(
     path: str, *, follow: bool, format_name: str | None, newest_first: bool = False
 ) -> Source:
     """The source for a file given to `tail`; a screen shows a long log's newest part first."""
+    if starts_with(path, JOURNAL):
+        raise SourceError(f"{path} is a journal, not a log: open it with `vlamon watch {path}`.")
     known = long_log(path, format_name) if newest_first else None
     if known is not None:
         return NewestFirst(path, known, follow=follow)

@@ -95,6 +95,23 @@ def test_plain_lines_are_for_people(run: Path) -> None:
     assert any("half way" in line for line in lines)
 
 
+def test_each_kind_of_file_is_told_how_it_is_opened(run: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log_train.txt"
+    log.write_text('{"train_closs": 8.5, "epoch": 0}\n')
+    journal = run / "run.vlaj"
+
+    for arguments, sentence in (
+        (["tail", str(journal), "--once"], f"vlamon watch {journal}"),
+        (["watch", str(log)], f"vlamon tail {log}"),
+        (["replay", str(log)], f"vlamon tail {log}"),
+        (["watch", "--socket", str(journal)], f"vlamon watch {journal}"),
+        (["status", "--socket", str(log)], "is no socket"),
+    ):
+        done = vlamon(arguments)
+        assert done.returncode == 2
+        assert sentence in done.stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
