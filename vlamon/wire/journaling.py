@@ -25,7 +25,8 @@ FLUSH = 1.0
 """Seconds between two writes."""
 QUEUE = 64 << 20
 """Bytes that may wait for a disk that hangs, before the journal is given up."""
-_FETCH_BYTES = 4 << 20
+_FETCH_BYTES = 1 << 20
+"""Bytes read back at once: what a stuck reader of old rows may cost in memory."""
 
 
 class Journal:
