@@ -6,6 +6,7 @@ imports NumPy, Textual or a command's module.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -74,6 +75,11 @@ def vlamon() -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run a command and exit; a user's mistake ends in one sentence and code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                errors="replace"
+            )  # a terminal in Latin-1 shows ? for ×, no traceback
     sys.exit(run(args))
 
 

@@ -68,6 +68,13 @@ def test_the_module_is_the_program() -> None:
     assert done.stdout.startswith("vlamon, version ")
 
 
+def test_a_terminal_without_unicode_is_no_traceback() -> None:
+    done = vlamon(["explain", "closs", "--lang", "zh"], PYTHONIOENCODING="latin-1")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "?" in done.stdout
+
+
 def test_a_bad_timeout_is_no_traceback() -> None:
     assert vlamon(["status", "--timeout", "soon"]).returncode == 2
 
