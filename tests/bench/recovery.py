@@ -57,7 +57,10 @@ def ends_at(faults: Sequence[str], seed: int, book: Path) -> dict[str, dict[str,
                     pid = os.fork()
                     if pid == 0:
                         told = send
-                        orders = [] if fault == "clean" else [f"{fault}@{run.sampler.cursor}"]
+                        order = f"{fault}@{run.sampler.cursor}"
+                        if fault == "no_clip":
+                            order += "+64"  # for good, it ends as it should: with a paused run
+                        orders = [] if fault == "clean" else [order]
                         run.faults = Faults(orders, seed)
                         return following
                     os.close(send)
@@ -130,7 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for group, suffix in ((together, ""), (["no_clip"], ", SGD")):
                 for name, result in ends_at(group, seed, book).items():
                     results[name + (suffix if name == "clean" else ""), seed] = result
-            print(f"{table(results)}\n", flush=True)
+            told = {f"{name}/{at}": result for (name, at), result in results.items()}
+            print(f"{json.dumps(told)}\n{table(results)}\n", flush=True)
 
 
 if __name__ == "__main__":

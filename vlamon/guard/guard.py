@@ -17,6 +17,7 @@ Everything happens on the training thread at a step boundary, the same on every 
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -203,6 +204,13 @@ class Guard(Steering):
         return self._roll_back(step, explosion, decision)
 
     def _ask(self, step: int, explosion: Explosion, decision: Decision) -> int:
+        asked = agreement.everyone(self.reporter.emitter is not None)[0]
+        if decision.waits_for_ever and not asked:
+            self.stopped = True
+            why = f"{decision.why}, and there is no emitter to be asked through: the training stops"
+            self.reporter.event("paused", step, why, "error")
+            logging.getLogger("vlamon.guard").error("step %d: %s", step, why)
+            return self._leave_it(step)
         wait = math.inf if decision.waits_for_ever else self.settings.deadline
         order = self._hold(step, f"explosion: {decision.why}; waiting for the operator", wait)
         if order.code.name == "act":

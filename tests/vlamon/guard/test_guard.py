@@ -148,6 +148,13 @@ def test_a_spent_budget_lowers_the_lr_and_then_asks_the_operator() -> None:
     assert toy.guard.stopped
 
 
+def test_a_training_that_nobody_can_be_asked_about_stops_instead_of_waiting_for_ever() -> None:
+    toy = Toy(data="replay", budget=0, backoffs=0, faults={4 * SPIKE: huge_lr})
+    toy.guard.reporter.emitter = None
+    assert toy.run(400) < 170
+    assert toy.guard.stopped
+
+
 def test_a_lower_lr_outlives_the_rollback_that_brought_it() -> None:
     toy = Toy()
     toy.run(
