@@ -24,8 +24,9 @@ from vlamon.report.sentences import (
     shares_table,
     verdict,
 )
+from vlamon.tui.bins import Bins
 from vlamon.tui.numbers import number
-from vlamon.tui.raster import Bins, Curve, rasterise
+from vlamon.tui.raster import Curve, rasterise
 from vlamon.tui.scale import fit
 
 WIDTH = 80

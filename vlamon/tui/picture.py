@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlamon.tui.band import Band
+from vlamon.tui.bins import FINITE, NEG_INF, POS_INF, line, smoothed
+from vlamon.tui.bins import NAN as NAN_FLAG
 from vlamon.tui.frame import (
     AROUND,
     Readout,
@@ -26,19 +28,13 @@ from vlamon.tui.numbers import number
 from vlamon.tui.raster import (
     ABANDONED,
     ASCII,
-    FINITE,
-    NEG_INF,
-    POS_INF,
     UNICODE,
     Cells,
     Curve,
     Guide,
-    line,
     rasterise,
     redraw,
-    smoothed,
 )
-from vlamon.tui.raster import NAN as NAN_FLAG
 from vlamon.tui.rows import Row
 from vlamon.tui.scale import Scale, fit
 from vlamon.tui.track import EventTrack, Piece, Track

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vlamon.tui.bins import Bins
 from vlamon.tui.marks import RANKS
-from vlamon.tui.raster import Bins
 from vlamon.tui.ticks import Axis
 from vlamon.tui.viewport import Extent, Window
 

@@ -8,21 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from vlamon.tui.bins import FINITE, NAN, NEG_INF, POS_INF, Bins, line, smoothed
 from vlamon.tui.braille import BLANK, DOTS_HIGH, lit, patterns
 from vlamon.tui.raster import (
     ASCII,
-    FINITE,
     MARKED,
-    NAN,
-    NEG_INF,
-    POS_INF,
-    Bins,
     Cells,
     Curve,
     Guide,
-    line,
     rasterise,
-    smoothed,
     spans,
 )
 from vlamon.tui.scale import Scale, fit
