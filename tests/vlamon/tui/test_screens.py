@@ -38,6 +38,8 @@ def same_as(name: str, found: list[str]) -> None:
 )
 async def test_the_dashboard_at_every_size(size: tuple[int, int]) -> None:
     async with running(size=size) as (pilot, _, _feed):
+        await pilot.app.workers.wait_for_complete()  # the rules look at the run on a thread
+        await pilot.pause()
         same_as(f"whole-{size[0]}x{size[1]}", lines(pilot))
 
 
@@ -46,6 +48,7 @@ async def test_every_panel_that_takes_the_lower_place(panel: str) -> None:
     async with running(size=(120, 40)) as (pilot, screen, _):
         screen.lower = panel
         screen.paint(force=True)
+        await pilot.app.workers.wait_for_complete()
         await pilot.pause()
         same_as(f"panel-{panel}", lines(pilot)[31:39])
 

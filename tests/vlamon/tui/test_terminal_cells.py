@@ -24,6 +24,8 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     command = (sys.executable, "-c", "from vlamon.cli import main; main()", "tail", str(log))
     found = Terminal(command, columns=110, rows=36, environ={"PYTHONPATH": ROOT})
     assert found.pump(60, found.has_curve)
+    # The rules of the diagnosis look at the run on a thread of their own.
+    found.pump(60, lambda: not found.shows("have not looked yet"))
     settle(found)
     yield found
     found.close()

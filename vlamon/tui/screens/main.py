@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from vlamon.analysis.autorollback import WantedRollback
     from vlamon.tui.screens.choice import Choice
 
+FEW = 10
+"""Rows below which the diagnosis has nothing to go by."""
+
 
 class MainScreen(SteeringScreen):
     """Everything that a person sees and does."""
@@ -48,6 +51,7 @@ class MainScreen(SteeringScreen):
         self._dialog: Choice | None = None
         self._wanted: deque[WantedRollback] = deque()
         self._schedule = Schedule()
+        self._looked = False
         self._found: list[tuple[str, str, str]] = []
         self._asking = False
         self._opened = self.dashboard.monotonic()
@@ -172,7 +176,8 @@ class MainScreen(SteeringScreen):
             if event.kind == "autopsy" and len(found) < 3:
                 verdict = str(event.data.get("verdict", "")) or "autopsy"
                 found.append(("warn", f"{verdict} at {count(event.step)}", event.text))
-        found += self._found
+        waits = "have not looked yet" if self.store.rows >= FEW else "need more to look at"
+        found += self._found if self._looked else [("muted", f"the rules {waits}", "")]
         lost = sum(gap.rows for gap in self.store.gaps)
         if lost:
             reason = self.store.gaps[-1].reason
@@ -181,13 +186,17 @@ class MainScreen(SteeringScreen):
 
     def _look_for_findings(self) -> None:
         """Let the rules look at the run now and then, while their panel is on screen."""
-        if not self.arrangement.has("diagnoses") or self.reading() or self.store.rows < 100:
+        if not self.arrangement.has("diagnoses") or self.reading() or self.store.rows < FEW:
             return
         if self._schedule.wanted(self.store.rows, self.dashboard.monotonic()):
             self.run_worker(self._find, thread=True, exclusive=True, group="findings")
 
     def _find(self) -> None:
-        self._found = list(look(self.store, self.feed.lock, self._schedule))
+        worker = get_current_worker()
+        found = list(look(self.store, self.feed.lock, self._schedule))
+        if not worker.is_cancelled:
+            self._found, self._looked = found, True
+            self.app.call_from_thread(self.paint, True)
 
     def _title(self, moment: Moment) -> str:
         """Write the terminal's title: pulse, progress in whole percent, name, alerts."""
