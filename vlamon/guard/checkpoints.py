@@ -38,6 +38,14 @@ class Checkpoints:
 
     def save(self, step: int, state: Tree, meta: Mapping[str, Any], order: Order | None) -> None:
         """Copy the state and begin to write it; the answer to `order` comes when it is on disk."""
+        if _sharded(state):
+            text = (
+                "no checkpoint: the parameters are sharded (FSDP), and this rank has its own only"
+            )
+            self._reporter.event("checkpoint", step, text, "error", ok=False)
+            if order:
+                order.refuse(f"{text}; torch.distributed.checkpoint writes such states")
+            return
         state = _for_all_ranks(state)
         if self._writer is None:
             if order:
@@ -99,6 +107,13 @@ class Checkpoints:
         if self._writer is not None:
             self._writer.wait()
             self.poll()
+
+
+def _sharded(state: Tree) -> bool:
+    """Whether parameters are DTensors, of which every rank holds a part."""
+    return agreement.world() > 1 and any(
+        hasattr(parameter, "to_local") for parameter in state["parts"]["model"].values()
+    )
 
 
 def _for_all_ranks(state: Tree) -> Tree:
