@@ -14,7 +14,7 @@ from textual.worker import get_current_worker
 from vlamon.analysis.liveness import Alive
 from vlamon.records import Event, Record
 from vlamon.tui.alerts import Alerts
-from vlamon.tui.bindings import KEYS, Key, keys_for
+from vlamon.tui.bindings import KEYS, keys_for
 from vlamon.tui.findings import Schedule, look
 from vlamon.tui.moment import Moment, seconds_left
 from vlamon.tui.numbers import count
@@ -58,7 +58,7 @@ class MainScreen(SteeringScreen):
         self._hints = {
             served: [
                 Hint(key.label.replace("→", "←→"), key.words, key.action)
-                for key in sorted(keys_for(not served), key=_rank)
+                for key in sorted(keys_for(not served), key=lambda key: key.footer)
                 if key.footer
             ]
             for served in (False, True)
@@ -396,7 +396,3 @@ class MainScreen(SteeringScreen):
                 chosen = panel.event_at(self.moment, event.y)
                 if chosen is not None:
                     self.choose_event(chosen.id)
-
-
-def _rank(key: Key) -> int:
-    return key.footer
