@@ -28,7 +28,7 @@ EXPLODES_AT_STEP = 130
 """Late enough for a snapshot that the guard trusts: one that the detectors found quiet for as long
 as they take to see a slow divergence."""
 BATCH = 4
-SECONDS = 80
+SECONDS = 88
 """A slow machine ends the training after this long, at the next step."""
 LAST_SECOND = 95.0
 """What has not ended by then (an autopsy on a very slow machine) is ended."""
