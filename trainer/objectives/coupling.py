@@ -110,8 +110,8 @@ class Isolate(Remedy):
 class Separate(Isolate):
     """Two phases on two graphs: the second forward runs in evaluation mode, without gradients.
 
-    The seed switched `requires_grad` for whole models and un-froze what had been frozen; without a
-    graph there is nothing to switch.
+    The original proposal switched `requires_grad` for whole models and un-froze what had been
+    frozen; without a graph there is nothing to switch.
     """
 
     name = "separate"
@@ -136,7 +136,7 @@ class Alternate(Remedy):
 
 
 class Adaptive(Remedy):
-    """Scales down the loss whose last ten values vary too much (the seed's thresholds)."""
+    """Scales down the loss whose last ten values vary too much (the proposal's limits)."""
 
     name = "adaptive"
     watches_losses = True
@@ -173,8 +173,8 @@ class Adaptive(Remedy):
 class Cache(Remedy):
     """Keeps each sample's layer actions and computes them anew once they are `refresh` steps old.
 
-    The seed's cache never advanced its last update, so after its first period it computed
-    everything at every step. Here each entry has its own age.
+    The original proposal's cache never advanced its last update, so after its first period it
+    computed everything at every step. Here each entry has its own age.
     """
 
     name = "cache"
