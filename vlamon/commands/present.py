@@ -44,6 +44,8 @@ def _screen(source: Source, options: Options) -> int:
     from vlamon.tui.app import Dashboard
 
     _give_the_screen_a_terminal()
+    for frozen in ("COLUMNS", "LINES"):
+        os.environ.pop(frozen, None)  # an exported size would be believed before a resized terminal
     feed = Feed(source)
     try:
         code = Dashboard(feed, options).run(mouse=options.mouse)

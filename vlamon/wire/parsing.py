@@ -107,7 +107,7 @@ def read(message: Message) -> Record | None:
         record = reader(message)
     except ProtocolError:
         raise
-    except (TypeError, ValueError, KeyError, OverflowError, IndexError) as error:
+    except (TypeError, ValueError, LookupError, OverflowError, AttributeError) as error:
         raise ProtocolError(f"`{message['t']}` is malformed: {error!r:.100}") from error
     return record
 
