@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from vlamon.records import Column, EpochBlock, Record
 from vlamon.sources.formats import Format, UnknownLines
 
-HELD = 32
+HELD = 64
 """Lines that are decoded at once."""
 TRAIN = "train_"
 VALIDATION = "val_"
