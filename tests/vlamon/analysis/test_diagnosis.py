@@ -208,6 +208,10 @@ class TestWeights:
         told = Settings(weights={"energy_loss": 0.1})
         assert "term-without-weight" not in ids(lines, settings=told)
 
+    def test_an_epoch_s_averages_beside_the_batches_are_no_losses_of_their_own(self) -> None:
+        lines = epochs(closs=[3, 3.01], train_closs=[3, 3.01], train_z_loss=[40, 40])
+        assert "term-without-weight" not in ids(lines)
+
     def test_zeros_of_batches_without_actions(self) -> None:
         head = noisy(0.2, 600)
         head[np.random.default_rng(3).random(600) < 0.45] = 0.0

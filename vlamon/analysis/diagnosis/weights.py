@@ -10,7 +10,7 @@ from vlamon.analysis.anomalies import Anomaly, neighbour_medians
 from vlamon.analysis.diagnosis.finding import Finding
 from vlamon.analysis.evidence import Evidence, Series
 
-_WATCHED = ("l1_loss_action", "val_", "eval_", "test_", "pull_", "conflict_")
+_WATCHED = ("l1_loss_action", "train_", "val_", "eval_", "test_", "pull_", "conflict_")
 _DILUTED = 0.02
 """Share of batches without a policy row from which on averages of loss_ct mislead."""
 _SPREAD = 0.12
