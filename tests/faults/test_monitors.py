@@ -159,7 +159,7 @@ def test_a_trainer_that_is_killed_and_restarted_is_followed(
 def test_of_two_trainers_on_one_path_one_trains_and_one_says_why_not(
     tmp_path: Path, path: str, alone: str
 ) -> None:
-    two = [Training(tmp_path / f"out{n}", "--socket", path, "--sleep", 0.005) for n in range(2)]
+    two = [Training(tmp_path / f"out{n}", "--socket", path, "--sleep", 0.02) for n in range(2)]
     said = [each.process.communicate(timeout=60)[1] for each in two]
     codes = [each.process.returncode for each in two]
     winner = codes.index(0)

@@ -14,6 +14,7 @@ import os
 import socket
 import stat
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,7 +153,7 @@ def _take_lock(path: str) -> int:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            holder = _holder(descriptor)
             os.close(descriptor)
             raise AddressError(_held(path, holder)) from error
         try:
@@ -164,6 +165,32 @@ def _take_lock(path: str) -> int:
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
             return descriptor
         os.close(descriptor)  # its holder closed and unlinked it meanwhile: begin again
+
+
+def _holder(descriptor: int) -> str:
+    """The process that holds the lock, as it wrote itself in; empty if it does not say in time.
+
+    A holder writes its number right after it took the lock: who comes in between finds nothing,
+    or the number of a killed holder before it, and looks again.
+    """
+    for _ in range(50):
+        pid = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+        if pid.isdecimal() and _alive(int(pid)):
+            return pid
+        time.sleep(0.01)
+    return ""
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OverflowError:  # no number of ours
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _held(path: str, pid: str) -> str:

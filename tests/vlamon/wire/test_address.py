@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,29 @@ def test_a_live_socket_is_an_error_that_names_the_process(tmp_path: Path) -> Non
         BoundSocket(path)
     assert os.path.exists(path)
     bound.close()
+
+
+@pytest.mark.parametrize("written", [b"", b"DEAD\n", b"99999999999999999999\n"])
+def test_a_holder_that_has_not_written_itself_in_yet_is_waited_for(
+    tmp_path: Path, written: bytes
+) -> None:
+    path = str(tmp_path / "vla.sock")
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    lock = os.open(path + ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    os.write(lock, written.replace(b"DEAD", str(gone.pid).encode()))
+
+    def write_in() -> None:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+
+    late = threading.Timer(0.1, write_in)
+    late.start()
+    with pytest.raises(AddressError, match=f"served by process {os.getpid()};"):
+        BoundSocket(path)
+    late.join()
+    os.close(lock)
 
 
 def test_a_live_socket_without_our_lock_is_an_error_too(tmp_path: Path) -> None:
