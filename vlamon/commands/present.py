@@ -47,11 +47,12 @@ def _screen(source: Source, options: Options) -> int:
     for frozen in ("COLUMNS", "LINES"):
         os.environ.pop(frozen, None)  # an exported size would be believed before a resized terminal
     feed = Feed(source)
+    dashboard = Dashboard(feed, options)
     try:
-        code = Dashboard(feed, options).run(mouse=options.mouse)
+        dashboard.run(mouse=options.mouse)
     finally:
         feed.close()
-    return code if isinstance(code, int) else 0
+    return dashboard.return_code or 0
 
 
 class _Ordering:

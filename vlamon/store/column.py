@@ -94,6 +94,8 @@ class Chunked:
                 return view
         out = np.full(end - first, self._filler, self._dtype)
         stop = min(end, self.rows)
+        if first >= stop:
+            return out
         for row in range(first - at, stop, CHUNK):
             chunk = self._chunks[row // CHUNK]
             if chunk is not None:

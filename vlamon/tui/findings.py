@@ -13,6 +13,7 @@ import numpy as np
 from vlamon.records import BatchBlock, Column, Record
 
 if TYPE_CHECKING:
+    from vlamon.analysis.diagnosis import Diagnosis
     from vlamon.store import RunStore
 
 ROWS = 20_000
@@ -48,21 +49,31 @@ class Schedule:
 
 def look(store: RunStore, lock: AbstractContextManager[Any], schedule: Schedule) -> Found:
     """Run the rules over the newest batches and all epoch lines; role, headline and detail each."""
-    from vlamon.analysis.diagnosis import diagnose
-    from vlamon.analysis.evidence import REFERENCE_VOCAB, Settings, gather
-
     began = time.monotonic()
-    with lock:
-        records = list(_records(store))
-        vocab = store.info.vocab if store.info is not None else None
-    found = diagnose(gather(records, Settings(vocab=vocab or REFERENCE_VOCAB)))
-    now = time.monotonic()
-    schedule.took(now - began, now)
+    try:
+        found = _diagnosed(store, lock)
+    except Exception as problem:  # a rule that fails is no reason to lose the screen
+        return (
+            ("explode", "the rules failed on this run", f"{type(problem).__name__}: {problem}"),
+        )
+    finally:
+        now = time.monotonic()
+        schedule.took(now - began, now)
     roles = {"error": "explode", "warn": "warn", "info": "note"}
     return tuple(
         (roles.get(one.severity, "note"), one.title, f"{one.evidence} {one.advice}")
         for one in found
     )
+
+
+def _diagnosed(store: RunStore, lock: AbstractContextManager[Any]) -> list[Diagnosis]:
+    from vlamon.analysis.diagnosis import diagnose
+    from vlamon.analysis.evidence import REFERENCE_VOCAB, Settings, gather
+
+    with lock:
+        records = list(_records(store))
+        vocab = store.info.vocab if store.info is not None else None
+    return diagnose(gather(records, Settings(vocab=vocab or REFERENCE_VOCAB)))
 
 
 def _records(store: RunStore) -> Iterator[Record]:

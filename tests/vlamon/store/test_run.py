@@ -41,6 +41,16 @@ def test_an_empty_store_answers_everything() -> None:
     assert store.gpu.latest is None
 
 
+def test_rows_behind_the_last_value_of_a_sparse_metric_are_missing() -> None:
+    store = RunStore()
+    store.apply(batches({"closs": [1.0] * 10, "pull_closs": [0.4] * 10}))
+    store.apply(batches({"closs": [1.0] * 40}, first_step=10))
+
+    for first in (0, 9, 10, 12, 30):
+        assert len(store.values("pull_closs", first, 50)) == 50 - first
+        assert store.present("pull_closs", first, 50).sum() == max(0, 10 - first)
+
+
 def test_the_version_grows_with_every_record() -> None:
     store = RunStore()
     seen = [store.version]
