@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 40.0
+PATIENCE = 90.0
+"""Seconds for what comes at once where nothing is broken, however loaded the machine."""
 
 
 class Training:
@@ -23,6 +24,10 @@ class Training:
         self.out = out
         command = [sys.executable, "-m", "tests.faults.training", str(out), *map(str, args)]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    def go_on(self) -> None:
+        """Let a training go that holds at a step."""
+        self.out.with_suffix(".go").touch()
 
     def digest(self) -> str:
         """Wait for the end and return what the training computed."""
@@ -65,7 +70,7 @@ class Monitor:
     def ended(self) -> int:
         """Wait for the end by itself and return the exit code."""
         code = self.process.wait(PATIENCE)
-        self._thread.join(5.0)
+        self._thread.join(PATIENCE)
         return code
 
     def close(self) -> None:

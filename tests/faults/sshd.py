@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+PATIENCE = 90.0
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -42,6 +43,30 @@ def missing() -> str:
     return ""
 
 
+def _listening(sshd: str, folder: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """The daemon and its port; another test may take a free port before it does, then the next."""
+    log = folder / "log"
+    end = time.monotonic() + PATIENCE
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        (folder / "config").write_text(
+            f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\n"
+            f"AuthorizedKeysFile {folder}/user.pub\nStrictModes no\nUsePAM no\n"
+            "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n"
+            "AllowStreamLocalForwarding yes\n"
+        )
+        daemon = subprocess.Popen([sshd, "-D", "-f", folder / "config", "-E", log])
+        while daemon.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                return daemon, port
+            assert time.monotonic() < end, "sshd does not listen"
+            time.sleep(0.05)
+        assert "in use" in log.read_text(), log.read_text()
+        assert time.monotonic() < end, log.read_text()
+
+
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[Ssh]:
     """Start it in `folder`, wait until it listens, stop it afterwards."""
@@ -52,29 +77,12 @@ def running(folder: Path) -> Iterator[Ssh]:
         subprocess.run(
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True
         )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    (folder / "config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\n"
-        f"AuthorizedKeysFile {folder}/user.pub\nStrictModes no\nUsePAM no\n"
-        "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n"
-        "AllowStreamLocalForwarding yes\n"
-    )
-    log = folder / "log"
-    daemon = subprocess.Popen([sshd, "-D", "-f", folder / "config", "-E", log])
+    daemon, port = _listening(sshd, folder)
     try:
-        end = time.monotonic() + 10
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            assert daemon.poll() is None, log.read_text()
-            assert time.monotonic() < end, "sshd does not listen"
-            time.sleep(0.05)
         options = ["-F", "none", "-p", str(port), "-i", str(folder / "user"), "-o", "BatchMode=yes"]
         options += ["-o", "StrictHostKeyChecking=no", "-o", f"UserKnownHostsFile={folder}/known"]
         options += ["-o", "LogLevel=ERROR"]
         yield Ssh(tuple(options), f"{getpass.getuser()}@127.0.0.1")
     finally:
         daemon.terminate()
-        daemon.wait(10)
+        daemon.wait(PATIENCE)

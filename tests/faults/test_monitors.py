@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.processes import Monitor, Training, monitor, wait_for
+from tests.faults.processes import PATIENCE, Monitor, Training, monitor, wait_for
 from vlamon.records import BatchBlock, Event, Gap
 from vlamon.sources.journal import JournalSource
 
 LONG = ("--steps", 4000, "--sleep", 0.001)
+BOTH = ("--monitors", 2)
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +40,10 @@ def all_steps(count: int = 300) -> list[tuple[int, int]]:
 
 def test_a_killed_monitor_is_noticed_by_nobody(tmp_path: Path, path: str, alone: str) -> None:
     with monitor(*watch(path)) as victim, monitor(*watch(path)) as other:
-        training = Training(tmp_path / "out", "--socket", path)
+        training = Training(tmp_path / "out", "--socket", path, *BOTH, "--hold-at", 150)
         wait_for(lambda: len(victim.steps()) > 20, "rows at the victim")
         os.kill(victim.process.pid, signal.SIGKILL)
+        training.go_on()
         assert training.digest() == alone
         assert other.ended() == 0
         assert other.steps() == all_steps()
@@ -52,11 +54,11 @@ def test_a_stopped_monitor_stops_nobody_and_catches_up(
 ) -> None:
     args = ("--socket", path, "--run-dir", tmp_path / "run")
     with monitor(*watch(path)) as stopped, monitor(*watch(path)) as other:
-        training = Training(tmp_path / "out", *args, "--sleep", 0.01)
+        training = Training(tmp_path / "out", *args, *BOTH, "--hold-at", 100)
         wait_for(lambda: len(stopped.steps()) > 20, "rows at the monitor")
         os.kill(stopped.process.pid, signal.SIGSTOP)
-        seen = len(other.steps())
-        wait_for(lambda: len(other.steps()) > seen + 100, "the training going on")
+        training.go_on()
+        wait_for(lambda: len(other.steps()) > 200, "the training going on")
         os.kill(stopped.process.pid, signal.SIGCONT)
         assert training.digest() == alone
         for each in (stopped, other):
@@ -74,9 +76,11 @@ def test_a_monitor_that_is_stopped_for_good_costs_the_training_nothing(
     tmp_path: Path, path: str, long_alone: str
 ) -> None:
     with monitor(*watch(path)) as stopped, monitor(*watch(path)) as other:
-        training = Training(tmp_path / "out", "--socket", path, *LONG)
+        args = ("--socket", path, *BOTH, "--hold-at", 100)
+        training = Training(tmp_path / "out", *args, *LONG)
         wait_for(lambda: len(stopped.steps()) > 20, "rows at the monitor")
         os.kill(stopped.process.pid, signal.SIGSTOP)
+        training.go_on()
         assert training.digest() == long_alone  # more rows than the kernel holds for the stopped
         assert other.ended() == 0
         assert len(other.steps()) == 4000
@@ -116,7 +120,8 @@ def test_a_full_disk_stops_the_journal_and_nothing_else(
     tmp_path: Path, path: str, small_disk: Path, long_alone: str
 ) -> None:
     with monitor(*watch(path)) as other:
-        training = Training(tmp_path / "out", "--socket", path, "--run-dir", small_disk, *LONG)
+        args = ("--socket", path, "--run-dir", small_disk, "--monitors", 1)
+        training = Training(tmp_path / "out", *args, *LONG)
         assert training.digest() == long_alone
         assert_survived_a_full_disk(small_disk, other)
 
@@ -127,6 +132,7 @@ def test_an_exceeded_quota_stops_the_journal_and_nothing_else(
     run_dir = tmp_path / "run"
     with monitor(*watch(path)) as other:
         args = ("--socket", path, "--run-dir", run_dir, "--file-limit", 60_000)
+        args += ("--monitors", 1)
         training = Training(tmp_path / "out", *args, *LONG)
         assert training.digest() == long_alone
         assert_survived_a_full_disk(run_dir, other)
@@ -135,20 +141,19 @@ def test_an_exceeded_quota_stops_the_journal_and_nothing_else(
 def test_a_trainer_that_is_killed_and_restarted_is_followed(
     tmp_path: Path, path: str, alone: str
 ) -> None:
-    args = ("--socket", path, "--run-dir", tmp_path / "run", "--sleep", 0.01)
+    args = ("--socket", path, "--run-dir", tmp_path / "run", "--monitors", 1)
     with monitor(*watch(path)) as watching:
-        first = Training(tmp_path / "out", *args)
-        wait_for(lambda: len(watching.steps()) > 150, "rows of the first boot")
+        first = Training(tmp_path / "out", *args, "--hold-at", 200)
+        wait_for(lambda: len(watching.steps()) == 200, "rows of the first boot")
         os.kill(first.process.pid, signal.SIGKILL)
         first.process.wait()
-        before = len(watching.steps())
         again = Training(tmp_path / "out", *args)
         assert again.digest() == alone
         assert watching.ended() == 0
         attempts = [[step for a, step in watching.steps() if a == attempt] for attempt in (0, 1)]
         assert attempts[1] == list(range(300))
         assert attempts[0] == list(range(len(attempts[0])))  # once each, though the boot died
-        assert len(attempts[0]) >= before
+        assert len(attempts[0]) == 200
     source = JournalSource(tmp_path / "run" / "run.vlaj", follow=False)
     ends = []
     while not source.finished:
@@ -159,8 +164,12 @@ def test_a_trainer_that_is_killed_and_restarted_is_followed(
 def test_of_two_trainers_on_one_path_one_trains_and_one_says_why_not(
     tmp_path: Path, path: str, alone: str
 ) -> None:
-    two = [Training(tmp_path / f"out{n}", "--socket", path, "--sleep", 0.02) for n in range(2)]
-    said = [each.process.communicate(timeout=60)[1] for each in two]
+    args = ("--socket", path, "--hold-at", 10)
+    two = [Training(tmp_path / f"out{n}", *args) for n in range(2)]
+    wait_for(lambda: any(each.process.poll() is not None for each in two), "the loser's end")
+    for each in two:
+        each.go_on()
+    said = [each.process.communicate(timeout=PATIENCE)[1] for each in two]
     codes = [each.process.returncode for each in two]
     winner = codes.index(0)
     assert codes[1 - winner] == 1
@@ -187,15 +196,16 @@ def test_another_user_is_turned_away_with_a_sentence(
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         path = folder + "/vla.sock"
-        training = Training(tmp_path / "out", "--socket", path)
+        training = Training(tmp_path / "out", "--socket", path, "--hold-at", 10)
         wait_for(lambda: os.path.exists(path), "the socket")
         order = ("checkpoint",) if command == ("ctl",) else ()
         done = subprocess.run(
             [sys.executable, "-c", OTHER_USER, *command, "--socket", path, *order],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
+        training.go_on()
         assert done.returncode != 0
         assert "Permission denied" in done.stderr
         assert "Traceback" not in done.stderr

@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.processes import Training, monitor, wait_for
+from tests.faults.processes import PATIENCE, Training, monitor, wait_for
 from tests.faults.sshd import Ssh, missing, remote_vlamon, running
 from vlamon.records import BatchBlock, Link, Record
 from vlamon.sources import SourceError
 from vlamon.sources.ssh import SshSource
+
+FIRST = ("--monitors", 1)
+"""A training that waits for its monitor: over ssh that may come after many a step."""
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "there")
 
@@ -34,7 +37,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def read_to_the_end(source: SshSource) -> None:
     """Read until the source gives up, for a while."""
-    for _ in range(200):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
         source.read(0.2)
 
 
@@ -52,12 +56,16 @@ def test_a_forwarded_socket_carries_everything_and_orders_too(
         with monitor(*watch_json(near)) as watching:
             time.sleep(0.5)  # it connects, though no trainer is at the far end yet
             assert watching.steps() == []
-            training = Training(tmp_path / "out", "--socket", far, "--sleep", 0.01)
+            training = Training(tmp_path / "out", "--socket", far, *FIRST, "--hold-at", 100)
             wait_for(lambda: len(watching.steps()) > 20, "rows through ssh")
             order = ("ctl", "--socket", near, "note", "through", "ssh")
             done = subprocess.run(
-                [sys.executable, "-m", "vlamon", *order], capture_output=True, text=True, timeout=60
+                [sys.executable, "-m", "vlamon", *order],
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
             )
+            training.go_on()
             assert done.returncode == 0, done.stderr
             assert training.digest() == alone
             assert watching.ended() == 0
@@ -68,19 +76,19 @@ def test_a_forwarded_socket_carries_everything_and_orders_too(
             assert f"uid {os.geteuid()}" in told["text"]
     finally:
         forward.terminate()
-        forward.wait(10)
+        forward.wait(PATIENCE)
 
 
 def test_watch_runs_in_a_terminal_at_the_far_end(ssh: Ssh, tmp_path: Path, alone: str) -> None:
     path = str(tmp_path / "vla.sock")
-    training = Training(tmp_path / "out", "--socket", path, "--sleep", 0.005)
+    training = Training(tmp_path / "out", "--socket", path, *FIRST)
     command = f"{remote_vlamon()} watch --plain --socket {path}"
     ours, theirs = pty.openpty()
     try:
         session = subprocess.Popen(
             [*ssh.command("-tt"), ssh.host, command], stdin=theirs, stdout=subprocess.PIPE
         )
-        out, _ = session.communicate(timeout=60)
+        out, _ = session.communicate(timeout=PATIENCE)
     finally:
         os.close(ours)
         os.close(theirs)
@@ -94,7 +102,7 @@ def test_the_relay_brings_a_socket_here(
 ) -> None:
     monkeypatch.setenv("VLAMON_REMOTE", f"{remote_vlamon()} relay")
     path = str(tmp_path / "vla.sock")
-    training = Training(tmp_path / "out", "--socket", path, "--sleep", 0.01)
+    training = Training(tmp_path / "out", "--socket", path, *FIRST)
     wait_for(lambda: os.path.exists(path), "the socket")
     source = SshSource(ssh.host, path, ssh=ssh.command())
     found: list[Record] = []
@@ -142,7 +150,7 @@ def test_a_host_that_cannot_be_reached_is_a_sentence(ssh: Ssh) -> None:
 
 def test_the_relay_ends_when_its_reader_goes(tmp_path: Path, alone: str) -> None:
     path = str(tmp_path / "vla.sock")
-    training = Training(tmp_path / "out", "--socket", path, "--sleep", 0.01)
+    training = Training(tmp_path / "out", "--socket", path, "--hold-at", 10)
     wait_for(lambda: os.path.exists(path), "the socket")
     relay = subprocess.Popen(
         [sys.executable, "-m", "vlamon", "relay", "--socket", path],
@@ -154,5 +162,6 @@ def test_the_relay_ends_when_its_reader_goes(tmp_path: Path, alone: str) -> None
     relay.stdout.close()
     assert relay.stdin is not None
     relay.stdin.close()
-    assert relay.wait(20) == 0
+    assert relay.wait(PATIENCE) == 0
+    training.go_on()
     assert training.digest() == alone

@@ -1,7 +1,9 @@
 """A small deterministic training, with or without vlamon: its numbers must not know of it.
 
 `python -m tests.faults.training OUT [--socket P] [--run-dir D] [--steps N] [--sleep S]` writes a
-digest of every loss and of the final weights to OUT.
+digest of every loss and of the final weights to OUT. What must happen before or during it is waited
+for, never hoped for: `--monitors N` begins when so many have subscribed, `--hold-at STEP` stands
+before that step, still answering orders, until a file OUT.go is there.
 """
 
 from __future__ import annotations
@@ -18,6 +20,20 @@ import numpy as np
 from vlamon import Emitter
 
 
+def watching(emitter: Emitter) -> int:
+    """How many monitors have greeted and subscribed."""
+    sidecar = emitter._sidecar
+    if sidecar is None or sidecar.server is None:
+        return 0
+    return sum(each.subscribed for each in list(sidecar.server.subscribers))
+
+
+def answer(emitter: Emitter | None, step: int) -> None:
+    """Execute what was ordered."""
+    for command in emitter.commands() if emitter is not None else ():
+        command.done({"step": step})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
@@ -26,6 +42,8 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--sleep", type=float, default=0.002)
+    parser.add_argument("--monitors", type=int, default=0, help="begin when so many watch")
+    parser.add_argument("--hold-at", type=int, help="stand before this step until OUT.go is there")
     parser.add_argument("--file-limit", type=int, help="bytes a file may grow to, as under a quota")
     args = parser.parse_args()
     if args.file_limit is not None:
@@ -35,10 +53,16 @@ def main() -> None:
     target = random.normal(size=(8, 3))
     weights = np.zeros((8, 3))
     digest = hashlib.sha256()
+    go = args.out.with_suffix(".go")
     watched = args.socket or args.run_dir
     emitter = Emitter(args.socket, run="fault", run_dir=args.run_dir) if watched else None
     with emitter or nullcontext():
+        while emitter is not None and watching(emitter) < args.monitors:
+            time.sleep(0.01)
         for step in range(args.first, args.first + args.steps):
+            while step == args.hold_at and not go.exists():
+                answer(emitter, step)
+                time.sleep(0.01)
             inputs = random.normal(size=(16, 8))
             error = inputs @ weights - inputs @ target
             loss = float((error**2).mean())
@@ -47,8 +71,7 @@ def main() -> None:
             if emitter is not None:
                 actions = np.abs(error).mean(axis=0).tolist()
                 emitter.log(step, epoch=step / 100, closs=loss, l1_loss_action=actions)
-                for command in emitter.commands():
-                    command.done({"step": step})
+            answer(emitter, step)
             time.sleep(args.sleep)
     digest.update(weights.tobytes())
     args.out.write_text(digest.hexdigest())
