@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import settings
 
@@ -13,3 +14,8 @@ settings.load_profile("vlamon")
 # One thread for each test's arithmetic, set before torch is imported and inherited by processes:
 # the suite already runs on all cores, and threads that wait for one wait spinning.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell starts what it puts into the background (`make test &`) with SIGINT ignored, and every
+# child inherits that: Ctrl-C, which several tests send for real, would be heard by nobody.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

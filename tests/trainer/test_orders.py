@@ -18,6 +18,19 @@ TRAINER = (sys.executable, "-m", "trainer", "--preset", "micro", "--steps", "100
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
+def takes_orders(path: Path) -> bool:
+    """Whether a training serves the socket and has come to its first step boundary."""
+    done = subprocess.run(
+        [sys.executable, "-m", "vlamon", "status", "--json", "--socket", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=ENVIRONMENT,
+        check=False,
+    )
+    return done.returncode == 0 and bool(json.loads(done.stdout)["run"]["control"])
+
+
 @pytest.fixture(scope="module")
 def socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The socket of a training that would go on for ever."""
@@ -30,8 +43,10 @@ def socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         env=ENVIRONMENT,
     )
     deadline = time.monotonic() + 120
-    while not path.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
+    while not takes_orders(path):
+        assert process.poll() is None
+        assert time.monotonic() < deadline, "the training came to no step boundary"
+        time.sleep(0.1)
     yield path
     process.kill()
     process.wait()
@@ -76,7 +91,7 @@ def test_a_setting_that_there_is_not_is_refused_with_those_that_there_are(socket
 def test_stop_ends_the_training_with_a_checkpoint(socket: Path) -> None:
     assert ctl(socket, "stop").returncode == 0
     latest = socket.parent / "run" / "checkpoints" / "latest"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not latest.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert latest.is_file()

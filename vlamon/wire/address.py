@@ -173,7 +173,7 @@ def _holder(descriptor: int) -> str:
     A holder writes its number right after it took the lock: who comes in between finds nothing,
     or the number of a killed holder before it, and looks again.
     """
-    for _ in range(50):
+    for _ in range(200):
         pid = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
         if pid.isdecimal() and _alive(int(pid)):
             return pid

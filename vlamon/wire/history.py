@@ -52,6 +52,11 @@ class History:
         self.greetings += 1
         self._greeting = None
 
+    def tell_control(self, serving: bool) -> None:
+        """Whether orders are taken, once the script has asked for some."""
+        if self.info.control != serving:
+            self.change_info(control=serving)
+
     def announce(self, specs: tuple[MetricSpec, ...]) -> None:
         """Add metrics to the greeting of those who come later, without telling the others again."""
         self.info = replace(self.info, metrics=self.info.metrics + specs)

@@ -155,6 +155,8 @@ class Server:
             except OSError:  # none left, or no descriptors: the next tick tries again
                 return
             connection.setblocking(False)
+            # Its first order may come with its first breath: the greeting must be of this moment.
+            self.history.tell_control(self.orders.serving)
             subscriber = Subscriber(connection, peer_of(connection), time.monotonic())
             reason, code = self._refusal(subscriber.peer)
             if reason:
@@ -285,7 +287,8 @@ class Server:
     def _next(self, subscriber: Subscriber) -> bytes | None:
         """The next frame for this subscriber, in the order in which things happened."""
         history = self.history
-        if subscriber.greeting != history.greetings:
+        refused = subscriber.closing and not subscriber.subscribed
+        if subscriber.greeting != history.greetings and not refused:
             subscriber.greeting = history.greetings
             return history.greeting
         if subscriber.outbox and not subscriber.closing:

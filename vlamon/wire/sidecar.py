@@ -126,7 +126,6 @@ class Sidecar:
         self._known = {spec.name for spec in history.info.metrics}
         self._announced = True
         self._board = StatusBoard(history.info.total_steps)
-        self._serving = False
         self._greeting_written = -1
         """The greeting that the journal has; likewise the status, and when it got it."""
         self._status_written: Status | None = None
@@ -171,9 +170,7 @@ class Sidecar:
         watched = self.server is not None and self.server.subscribers
         if watched or time.monotonic() - self._flushed_at >= _FLUSH_EVERY:
             self._flush_rows()
-        if self._serving != self.orders.serving:
-            self._serving = self.orders.serving
-            self.history.change_info(control=self._serving)
+        self.history.tell_control(self.orders.serving)
         if self._board.due(time.monotonic()):
             self.history.set_status(self._board.status(time.time(), self.attempt))
         self._keep_journal()

@@ -26,7 +26,7 @@ def ctl(socket: Path, *order: str) -> tuple[int, str, str]:
 
 
 def test_status_is_a_line(socket: Path) -> None:
-    done = vlamon(["status", "--socket", str(socket)])
+    done = vlamon(["status", "--socket", str(socket), "--timeout", "60"])
 
     assert done.returncode == 0
     assert done.stdout.startswith("demo  training  step ")
@@ -36,7 +36,7 @@ def test_status_is_a_line(socket: Path) -> None:
 
 
 def test_status_as_json_has_run_and_newest_values(socket: Path) -> None:
-    done = vlamon(["status", "--socket", str(socket), "--json"])
+    done = vlamon(["status", "--socket", str(socket), "--json", "--timeout", "60"])
 
     line = json.loads(done.stdout)
     assert line["kind"] == "status"

@@ -12,11 +12,14 @@ from pathlib import Path
 SCRIPT = """
 import sys, time, vlamon
 path, steps, orders, run_dir = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "orders", sys.argv[4]
+monitors = int(sys.argv[5])
 with vlamon.Emitter(path, run="demo", run_dir=run_dir, total_steps=steps,
                     weights={"closs": 1.0, "loss_ct": 10.0}) as emitter:
     if orders:
         list(emitter.commands())
     print("up", flush=True)
+    while len(emitter._sidecar.server.subscribers) < monitors:
+        time.sleep(0.01)
     for step in range(steps):
         emitter.log(step, epoch=step / 10, closs=8 + 0.1 * step, loss_ct=0.13,
                     odd=float("nan") if step == 3 else 1.0)
@@ -45,9 +48,14 @@ def environment(**more: str) -> dict[str, str]:
 
 @contextmanager
 def training(
-    socket: Path, *, steps: int = 100_000, orders: bool = True, run_dir: Path | None = None
+    socket: Path,
+    *,
+    steps: int = 100_000,
+    orders: bool = True,
+    run_dir: Path | None = None,
+    monitors: int = 0,
 ) -> Iterator[subprocess.Popen[str]]:
-    """A training that serves `socket` until the block ends."""
+    """A training that serves `socket` until the block ends; it begins when `monitors` watch."""
     process = subprocess.Popen(
         [
             sys.executable,
@@ -57,6 +65,7 @@ def training(
             str(steps),
             "orders" if orders else "deaf",
             str(run_dir or socket.parent / f"{socket.stem}-run"),
+            str(monitors),
         ],
         stdout=subprocess.PIPE,
         text=True,
@@ -74,7 +83,7 @@ def training(
 
 
 def vlamon(
-    arguments: Sequence[str], *, timeout: float = 60.0, **more: str
+    arguments: Sequence[str], *, timeout: float = 120.0, **more: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the command line for real."""
     return subprocess.run(

@@ -12,7 +12,7 @@ from vlamon.records import Command, Link, Record
 from vlamon.sources import SourceError
 from vlamon.sources.feed import Feed
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Scripted:

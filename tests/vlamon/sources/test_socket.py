@@ -38,7 +38,7 @@ def path(tmp_path: Path) -> str:
 
 
 def collect(
-    source: SocketSource, until: Callable[[list[Record]], bool], seconds: float = 20.0
+    source: SocketSource, until: Callable[[list[Record]], bool], seconds: float = 60.0
 ) -> list[Record]:
     """Everything that the source says until the condition holds."""
     found: list[Record] = []
@@ -251,6 +251,6 @@ def test_closing_ends_a_read_that_waits(path: str) -> None:
     thread.start()
     time.sleep(0.1)
     source.close()
-    thread.join(5.0)
+    thread.join(60.0)
     assert not thread.is_alive()
     assert source.finished

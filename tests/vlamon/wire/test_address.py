@@ -8,11 +8,11 @@ import socket
 import stat
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
+from vlamon.wire import address
 from vlamon.wire.address import AddressError, BoundSocket, connect, peer_of
 
 
@@ -20,7 +20,7 @@ def test_the_socket_is_private_and_leaves_nothing_behind(tmp_path: Path) -> None
     path = tmp_path / "vla.sock"
     bound = BoundSocket(str(path))
     assert stat.S_IMODE(path.lstat().st_mode) == 0o600
-    with connect(str(path), 1.0) as client:
+    with connect(str(path), 60.0) as client:
         assert peer_of(client) == (type(peer_of(client)))(os.getpid(), os.geteuid())
     bound.close()
     assert list(tmp_path.iterdir()) == []
@@ -44,7 +44,7 @@ def test_a_live_socket_is_an_error_that_names_the_process(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("written", [b"", b"DEAD\n", b"99999999999999999999\n"])
 def test_a_holder_that_has_not_written_itself_in_yet_is_waited_for(
-    tmp_path: Path, written: bytes
+    tmp_path: Path, written: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = str(tmp_path / "vla.sock")
     gone = subprocess.Popen([sys.executable, "-c", ""])
@@ -53,15 +53,18 @@ def test_a_holder_that_has_not_written_itself_in_yet_is_waited_for(
     fcntl.flock(lock, fcntl.LOCK_EX)
     os.write(lock, written.replace(b"DEAD", str(gone.pid).encode()))
 
-    def write_in() -> None:
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    waits: list[float] = []
 
-    late = threading.Timer(0.1, write_in)
-    late.start()
+    def write_in(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+
+    monkeypatch.setattr(address.time, "sleep", write_in)
     with pytest.raises(AddressError, match=f"served by process {os.getpid()};"):
         BoundSocket(path)
-    late.join()
+    assert len(waits) == 3
     os.close(lock)
 
 
@@ -130,7 +133,7 @@ def test_a_path_longer_than_a_socket_address_works(tmp_path: Path) -> None:
     deep.mkdir(parents=True)
     path = str(deep / "vla.sock")
     bound = BoundSocket(path)
-    connect(path, 1.0).close()
+    connect(path, 60.0).close()
     bound.close()
     assert list(deep.iterdir()) == []
 
@@ -147,6 +150,7 @@ def test_closing_never_removes_a_successors_socket(tmp_path: Path) -> None:
 
 RACE = """
 import sys, time
+from vlamon.wire import address
 from vlamon.wire.address import AddressError, BoundSocket
 sys.stdin.readline()
 try:

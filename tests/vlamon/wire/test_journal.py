@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def write(path: Path, chain: list[Block]) -> None:
     journal.add_frame(HELLO)
     for block in chain:
         journal.add_block(block, dict(block.weights))
-    journal.close(10.0)
+    journal.close(60.0)
 
 
 def read_all(path: Path) -> list[Record]:
@@ -71,7 +72,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     for block in plain_blocks(0, 40):
         journal.add_block(block, {})
         journal._close_group()
-    journal.close(10.0)
+    journal.close(60.0)
     return path.read_bytes()
 
 
@@ -158,7 +159,7 @@ def test_a_restart_goes_on_where_the_last_boot_ended(tmp_path: Path) -> None:
     again.add_frame(HELLO)
     for block in plain_blocks(50, 5, attempt=1):
         again.add_block(block, {})
-    again.close(10.0)
+    again.close(60.0)
     records = read_all(path)
     assert steps_in(records) == list(range(100))
     assert not [record for record in records if isinstance(record, Gap)]
@@ -172,7 +173,7 @@ def test_a_restart_writes_over_a_torn_tail(whole: bytes, tmp_path: Path) -> None
     assert [torn.frames for torn in again.past.torn] == [1]
     for block in plain_blocks(390, 2):
         again.add_block(block, {})
-    again.close(10.0)
+    again.close(60.0)
     records = read_all(path)
     assert steps_in(records) == list(range(410))
     assert not [record for record in records if isinstance(record, Gap)]
@@ -182,7 +183,7 @@ def test_two_trainings_cannot_write_one_journal(tmp_path: Path) -> None:
     first = Journal(tmp_path / "run.vlaj")
     with pytest.raises(JournalError, match="another live training"):
         Journal(tmp_path / "run.vlaj")
-    first.close(10.0)
+    first.close(60.0)
 
 
 def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
@@ -203,10 +204,10 @@ def test_rows_are_read_back_from_any_row_on(tmp_path: Path, since: int) -> None:
     journal._close_group()
     journal._signal.set()
     while journal.flushed_seq < 30_000:
-        pass
+        time.sleep(0.001)
     fetch = journal.fetch(since)
-    assert fetch.done.wait(10.0)
-    journal.close(10.0)
+    assert fetch.done.wait(60.0)
+    journal.close(60.0)
     steps = []
     for piece in fetch.pieces:
         block = blocks.from_message(unpack(piece.frame[4:]))
@@ -228,7 +229,7 @@ def test_a_journal_is_followed_while_it_is_written(tmp_path: Path) -> None:
         while len(steps_in(found)) < block.end:
             found += source.read(0.01)
     assert not source.finished
-    journal.close(10.0)
+    journal.close(60.0)
     while not source.finished:
         found += source.read(0.01)
     assert steps_in(found) == list(range(30))
