@@ -74,7 +74,7 @@ def run(python: Path, *arguments: str, folder: Path) -> subprocess.CompletedProc
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         env=kept,
         check=False,
     )

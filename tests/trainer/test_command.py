@@ -26,7 +26,7 @@ def trainer(*arguments: str, **options: object) -> subprocess.CompletedProcess[s
         [*TRAINER, *arguments],
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=400,
         env=ENVIRONMENT,
         check=False,
         **options,  # type: ignore[call-overload]
@@ -66,7 +66,7 @@ def test_sigterm_ends_at_the_next_step_with_a_checkpoint(tmp_path: Path) -> None
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=120)
+    process.communicate(timeout=300)
     assert process.returncode == 0
     assert (tmp_path / "checkpoints" / "latest").is_file()
 
@@ -76,7 +76,7 @@ def test_two_ranks_share_the_samples_and_rank_0_tells_both_losses(tmp_path: Path
         [*TORCHRUN, *TRAINER[1:], *SETTINGS, "--run-dir", str(tmp_path), "--steps", "20"],
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=400,
         env=ENVIRONMENT,
         check=False,
     )

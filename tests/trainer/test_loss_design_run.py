@@ -23,7 +23,7 @@ SETTINGS = [
 
 def run(*words: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", *words], capture_output=True, text=True, timeout=170, check=False
+        [sys.executable, "-m", *words], capture_output=True, text=True, timeout=400, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout

@@ -24,7 +24,7 @@ def takes_orders(path: Path) -> bool:
         [sys.executable, "-m", "vlamon", "status", "--json", "--socket", str(path)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         env=ENVIRONMENT,
         check=False,
     )
@@ -57,7 +57,7 @@ def ctl(socket: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "vlamon", "ctl", *arguments, "--socket", str(socket)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         env=ENVIRONMENT,
         check=False,
     )

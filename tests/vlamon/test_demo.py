@@ -27,7 +27,7 @@ def test_it_prints_every_batch_ends_by_itself_and_cleans_up(tmp_path: Path) -> N
         [*DEMO, "--steps", "12"],
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=400,
         env=environment(tmp_path),
         check=False,
     )
@@ -42,7 +42,7 @@ def test_a_training_that_cannot_start_is_said_in_a_sentence(tmp_path: Path) -> N
         [*DEMO[:-1], "nothing"],
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=400,
         env=environment(tmp_path),
         check=False,
     )
@@ -63,7 +63,7 @@ def test_ctrl_c_ends_the_training_with_it(tmp_path: Path) -> None:
     assert demo.stdout is not None
     demo.stdout.readline()
     demo.send_signal(signal.SIGINT)
-    demo.communicate(timeout=120)
+    demo.communicate(timeout=300)
     assert demo.returncode == 130
     deadline = time.monotonic() + 60
     while left(tmp_path) and time.monotonic() < deadline:

@@ -325,7 +325,7 @@ def test_under_torchrun_only_rank_zero_serves(
 
 def run_script(code: str, *args: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, timeout=300
     )
 
 

@@ -41,7 +41,7 @@ def test_watch_as_json_shows_everything_once_and_ends_with_the_training(tmp_path
     assert watching.stderr is not None
     assert "waiting for" in watching.stderr.readline()
     with training(path, steps=60, monitors=1):
-        out, _ = watching.communicate(timeout=120)
+        out, _ = watching.communicate(timeout=300)
 
     assert watching.returncode == 0
     lines = objects(out)
@@ -167,7 +167,7 @@ def test_ctrl_c_ends_quietly(tmp_path: Path) -> None:
     while "closs" not in process.stdout.readline():
         pass
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=300)
 
     assert process.returncode == 130
     assert "Traceback" not in err

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 SCRIPT = """
-import json, sys
+import json, os, sys
 import torch, torch.distributed as dist
 from pathlib import Path
 from tests.vlamon.guard.toy import Order, Toy
 
 run_dir, rides = Path(sys.argv[1]), sys.argv[2] == "rides"
 spike_rank, fresh = int(sys.argv[3]), sys.argv[4]
-dist.init_process_group("gloo")
-rank = dist.get_rank()
+place = f"file://{run_dir}/join-{fresh}"
+rank = int(os.environ["RANK"])
+dist.init_process_group("gloo", init_method=place, rank=rank, world_size=2)
 
 class Shared(Toy):
     def data(self, ids):
@@ -70,9 +70,6 @@ dist.destroy_process_group()
 
 
 def two_ranks(tmp_path: Path, rides: bool, spike_rank: int, fresh: bool = True) -> list[Any]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     arguments = [str(tmp_path), "rides" if rides else "own", str(spike_rank)]
     ranks = [
         subprocess.Popen(
@@ -81,8 +78,6 @@ def two_ranks(tmp_path: Path, rides: bool, spike_rank: int, fresh: bool = True) 
                 **os.environ,
                 "RANK": str(rank),
                 "WORLD_SIZE": "2",
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(port),
                 "OMP_NUM_THREADS": "1",
             },
             stdout=subprocess.PIPE,
@@ -93,7 +88,7 @@ def two_ranks(tmp_path: Path, rides: bool, spike_rank: int, fresh: bool = True) 
     ]
     results = []
     for process in ranks:
-        out, errors = process.communicate(timeout=120)
+        out, errors = process.communicate(timeout=400)
         assert process.returncode == 0, errors[-3000:]
         results.append(json.loads(out.split("RESULT")[1]))
     return results

@@ -16,7 +16,7 @@ from tests.vlamon.tui.fake_feed import (
     status,
     whole_run,
 )
-from tests.vlamon.tui.test_keys import page, running, status_text
+from tests.vlamon.tui.test_keys import page, running, status_text, until
 from vlamon.records import Link, Reply
 from vlamon.tui import terminal
 from vlamon.tui.screens.main import MainScreen
@@ -187,11 +187,9 @@ async def test_in_ask_mode_the_dialog_opens_with_a_countdown() -> None:
     async with running() as (pilot, screen, feed):
         feed.push(replace(EXPLOSION, id="live", time=NOW))
         feed.push(status(state="paused", deadline=NOW + 60))
-        await pilot.pause(0.3)
-        assert "the guard acts by itself in 60 s" in page(pilot)
+        await until(pilot, lambda: "the guard acts by itself in 60 s" in page(pilot))
         advance(pilot.app, screen, 10)
-        await pilot.pause(0.1)
-        assert "the guard acts by itself in 50 s" in page(pilot)
+        await until(pilot, lambda: "the guard acts by itself in 50 s" in page(pilot))
         await pilot.press("enter")
         assert feed.sent == [("rollback", {"to": 48_100, "event": "live"})]
 
@@ -199,8 +197,9 @@ async def test_in_ask_mode_the_dialog_opens_with_a_countdown() -> None:
 async def test_the_dialog_of_one_explosion_opens_once() -> None:
     async with running() as (pilot, screen, feed):
         feed.push(status(state="paused", deadline=NOW + 60))
-        await pilot.pause(0.3)
+        await until(pilot, lambda: "the guard acts by itself" in page(pilot))
         await pilot.press("escape")
+        await until(pilot, lambda: pilot.app.screen is screen)
         feed.push(status(state="paused", deadline=NOW + 60))
         await pilot.pause(0.3)
         assert pilot.app.screen is screen
@@ -209,11 +208,9 @@ async def test_the_dialog_of_one_explosion_opens_once() -> None:
 async def test_the_dialog_closes_when_the_guard_has_acted() -> None:
     async with running() as (pilot, screen, feed):
         feed.push(status(state="paused", deadline=NOW + 60))
-        await pilot.pause(0.3)
-        assert pilot.app.screen is not screen
+        await until(pilot, lambda: pilot.app.screen is not screen)
         feed.push(status(state="training"))
-        await pilot.pause(0.3)
-        assert pilot.app.screen is screen
+        await until(pilot, lambda: pilot.app.screen is screen)
 
 
 async def test_a_read_only_watcher_is_not_asked() -> None:
@@ -242,5 +239,5 @@ async def test_a_restart_with_other_metrics_rearranges_the_charts() -> None:
         more = block(48_210, 5, attempt=2)
         columns = {**more.columns, "energy": more.columns["closs"]}
         feed.push(info(boot="b2"), replace(more, columns=columns))
-        await pilot.pause(0.3)
+        await pilot.pause(0.15)
         assert "energy" in [name for group in screen.groups() for name in group.metrics]

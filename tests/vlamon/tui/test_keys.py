@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,14 @@ async def running(
         screen = app.screen
         assert isinstance(screen, MainScreen)
         yield pilot, screen, feed
+
+
+async def until(pilot: Pilot[Any], holds: Callable[[], bool]) -> None:
+    """Give the application turns until something is so: a dialog takes a loaded machine a while."""
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end, page(pilot)
+        await pilot.pause(0.02)
 
 
 def lines(pilot: Pilot[Any]) -> list[str]:
@@ -421,9 +430,9 @@ async def test_a_full_disk_under_a_picture_is_a_sentence(
 async def test_the_palette_finds_commands_by_name() -> None:
     async with running() as (pilot, _, feed):
         await pilot.press("ctrl+p", *"checkpoint")
-        await pilot.pause(0.4)
+        await until(pilot, lambda: "Write a checkpoint" in page(pilot))
         await pilot.press("enter")
-        await pilot.pause(0.2)
+        await until(pilot, lambda: bool(feed.sent))
         assert feed.sent == [("checkpoint", {})]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from tests.vlamon.tui.fake_feed import block, gpu
@@ -33,10 +34,12 @@ async def test_a_flood_of_batches_paints_ten_times_a_second_at_most(monkeypatch:
         paints: list[int] = []
         original = screen.paint
         monkeypatch.setattr(screen, "paint", lambda force=False: paints.append(original(force)))
+        begun = time.monotonic()
         for step in range(100):
             feed.push(block(48_210 + step, 1, attempt=1))
             await pilot.pause(0.005)
-        assert 1 <= len(paints) <= 30
+        most = (time.monotonic() - begun) * 10  # the slower the machine, the longer the flood
+        assert 1 <= len(paints) <= most + 2
 
 
 async def test_what_did_not_change_is_not_painted(monkeypatch: Any) -> None:
