@@ -66,7 +66,8 @@ def main(
 ) -> None:
     """Train the VLA model on the procedural tabletop and show every batch to whoever watches.
 
-    Exit codes: 0 finished or stopped by an order, 1 the training failed, 2 a wrong setting.
+    Exit codes: 0 finished or stopped by an order, 1 the training failed, 2 a wrong setting or
+    a checkpoint that does not fit it.
     """
     if list_presets:
         click.echo("\n".join(preset_names()))
@@ -88,11 +89,11 @@ def main(
             weights=weights,
         )
         run = prepare(config, options)
+        with run:
+            run.outcome = train(run)
     except USERS_MISTAKES as error:
         click.echo(f"trainer: {error}", err=True)
         sys.exit(2)
-    with run:
-        run.outcome = train(run)
 
 
 if __name__ == "__main__":

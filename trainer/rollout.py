@@ -65,7 +65,11 @@ def load_run(run_dir: Path, trained: bool = True) -> tuple[TrainConfig, VLA, Cod
         loaded = Durable(run_dir / "checkpoints").load()
         if loaded is None:
             raise Untrained(f"{run_dir / 'checkpoints'} holds no checkpoint yet")
-        model.load_state_dict(loaded.state["parts"]["model"])
+        try:
+            model.load_state_dict(loaded.state["parts"]["model"])
+        except (KeyError, RuntimeError) as error:
+            said = str(error).split("\n")[-1].strip()
+            raise Untrained(f"{loaded.path} does not fit {description}: {said}") from error
     return config, model.eval(), book
 
 

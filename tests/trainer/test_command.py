@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.trainings import SMALL
+from vlamon.guard.durable import Durable
 from vlamon.records import BatchBlock
 from vlamon.sources.journal import JournalSource
 
@@ -54,6 +55,29 @@ def test_a_users_mistake_is_one_sentence_and_exit_code_2(
 def test_resuming_without_a_checkpoint_begins(tmp_path: Path) -> None:
     done = trainer("--run-dir", str(tmp_path), "--steps", "2", "--resume", *SETTINGS)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_checkpoint_that_lacks_something_is_named_in_one_sentence(tmp_path: Path) -> None:
+    assert trainer("--run-dir", str(tmp_path), "--steps", "2", *SETTINGS).returncode == 0
+    store = Durable(tmp_path / "checkpoints")
+    loaded = store.load()
+    assert loaded is not None
+    del loaded.state["parts"]["clipping"]["limit"]
+    lacking = store.write(2, loaded.state, loaded.meta)
+    done = trainer("--run-dir", str(tmp_path), "--steps", "4", "--resume", *SETTINGS)
+    assert done.returncode == 2
+    assert f"{lacking.path} does not fit this training: clipping" in done.stderr
+    assert "lacks 'limit'; resume with the version" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_resume_with_another_seed_is_one_sentence(tmp_path: Path) -> None:
+    assert trainer("--run-dir", str(tmp_path), "--steps", "2", *SETTINGS).returncode == 0
+    again = ("--run-dir", str(tmp_path), "--steps", "4", "--resume", "--seed", "5", *SETTINGS)
+    done = trainer(*again)
+    assert done.returncode == 2
+    assert "start it with --seed 0" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_sigterm_ends_at_the_next_step_with_a_checkpoint(tmp_path: Path) -> None:

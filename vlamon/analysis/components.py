@@ -131,14 +131,14 @@ class ComponentDetectors:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave."""
+        """Take over what `state_dict` gave; what an older version did not write starts empty."""
         self.detectors = {}
         for name, inner in state["detectors"].items():
             detector = SpikeDetector(self.rules_by_name.get(name, self.rules))
             detector.load_state_dict(inner)
             self.detectors[name] = detector
-        self._levels = {name: float(level) for name, level in state["levels"].items()}
-        self._together_bits = int(state["together"])
+        self._levels = {name: float(level) for name, level in state.get("levels", {}).items()}
+        self._together_bits = int(state.get("together", 0))
 
     def _weigh(self, values: Mapping[str, float | None], weights: Mapping[str, float]) -> None:
         levels = self._levels

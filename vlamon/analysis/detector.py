@@ -400,19 +400,24 @@ class SpikeDetector:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave."""
+        """Take over what `state_dict` gave.
+
+        Versions before `distances` wrote three registers: the distances are then those that the
+        accepted points had when they were let in once more, and the last register starts empty.
+        """
         self.reset()
         self._linear = bool(state["linear"])
         for y in state["order"]:
             self._accept(float(y))
-        self._distances = _Ranked(self.rules.window)
-        for distance in state["distances"]:
-            self._distances.push(float(distance))
-        self._measure()
+        if "distances" in state:
+            self._distances = _Ranked(self.rules.window)
+            for distance in state["distances"]:
+                self._distances.push(float(distance))
+            self._measure()
         self._held = [float(y) for y in state["held"]]
         self._calm, self._among, self._mixed = (int(count) for count in state["counts"])
-        registers = (int(bits) for bits in state["registers"])
-        self._pairs, self._triples, self._crowds, self._stays = registers
+        registers = [int(bits) for bits in state["registers"]]
+        self._pairs, self._triples, self._crowds, self._stays = (*registers, 0)[:4]
         total, count, diverging = state["slow"]
         self._slow_sum, self._slow_count = float(total), int(count)
         self._diverging = int(diverging)

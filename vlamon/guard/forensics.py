@@ -22,7 +22,7 @@ from vlamon.guard.autopsy import Probe
 from vlamon.guard.durable import Durable, DurableError, Writer
 from vlamon.guard.readings import Reading
 from vlamon.guard.ring import Slot
-from vlamon.guard.state import TrainingState, Tree, restore_rng
+from vlamon.guard.state import StateMismatch, TrainingState, Tree, restore_rng
 
 FOLDER = "explosion"
 
@@ -128,7 +128,10 @@ def reproduce(directory: Path) -> tuple[Mapping[str, Any], list[Reproduced]]:
             "rebuild=Rebuild('package.module:function', config)"
         )
     model, probe = _built(str(rebuild["function"]), rebuild["config"])
-    _load_weights(model, loaded.state["model"])
+    try:
+        _load_weights(model, loaded.state["model"])
+    except StateMismatch as error:
+        raise DurableError(f"{loaded.path} does not fit {rebuild['function']}: {error}") from error
     restore_rng(loaded.state["rng"])
     values = probe(loaded.state["batch"]).values
     then = loaded.meta["values"]

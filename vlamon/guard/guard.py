@@ -26,11 +26,12 @@ import torch
 from vlamon.analysis.spikes import Judgement
 from vlamon.guard import agreement
 from vlamon.guard.autopsy import Explosion
+from vlamon.guard.durable import DurableError, Loaded
 from vlamon.guard.gate import finite_step
 from vlamon.guard.policy import Decision, Mode
 from vlamon.guard.readings import Reading, Value, read
 from vlamon.guard.reporting import QUIET_STEPS
-from vlamon.guard.state import capture_rng
+from vlamon.guard.state import StateMismatch, capture_rng
 from vlamon.guard.steering import Steering
 
 
@@ -44,9 +45,7 @@ class Guard(Steering):
         loaded = self.checkpoints.load() if resume else None
         step = -1
         if loaded is not None:
-            self.state.restore(loaded.state)
-            self.policy.load_state_dict(loaded.meta["policy"])
-            self.skips.load_state_dict(loaded.meta["skips"])
+            self._take_over(loaded)
             self.policy.attempt = max(self.policy.attempt + 1, self.reporter.attempt)
             self.reporter.set_attempt(self.policy.attempt)
             self._scale_lr(self.policy.lr_scale, self.policy.lr_scale)
@@ -55,6 +54,18 @@ class Guard(Steering):
         self._snapshot(step, trusted=True)
         self._rng_before = capture_rng(self.state.generators)
         return step + 1
+
+    def _take_over(self, loaded: Loaded) -> None:
+        try:
+            self.state.restore(loaded.state)
+            self.policy.load_state_dict(loaded.meta["policy"])
+            self.skips.load_state_dict(loaded.meta["skips"])
+        except (StateMismatch, KeyError) as error:
+            what = f"its meta lacks {error}" if isinstance(error, KeyError) else str(error)
+            raise DurableError(
+                f"{loaded.path} does not fit this training: {what}; resume with the version and "
+                "the settings that wrote it, or begin in another run directory"
+            ) from error
 
     def check(self, step: int, **values: Value) -> bool:
         """Judge a step's losses before its update; False if a non-finite number would get in."""

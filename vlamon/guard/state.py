@@ -63,11 +63,12 @@ class TrainingState:
     def restore(self, tree: Tree, keep: Iterable[str] = ()) -> None:
         """Put a captured state back, but for the parts in `keep`. `tree` is left untouched."""
         spared = frozenset(keep)
-        if tree["parts"].keys() != self.parts.keys():
-            raise StateMismatch(
-                f"the saved state holds {', '.join(sorted(tree['parts']))}, "
-                f"this training has {', '.join(sorted(self.parts))}"
-            )
+        for lacking, having, names in (
+            ("the saved state", "this training", self.parts.keys() - tree["parts"].keys()),
+            ("this training", "the saved state", tree["parts"].keys() - self.parts.keys()),
+        ):
+            if names:
+                raise StateMismatch(f"{lacking} lacks {', '.join(sorted(names))}, {having} has it")
         copies = _Copies()
         for name, part in self.parts.items():
             if name not in spared:
@@ -119,17 +120,33 @@ class _Copies:
 
 
 def _restore(name: str, part: Any, saved: Any, copies: _Copies) -> None:
-    if isinstance(part, nn.Module):
-        live = _state_of(part)
-        missing = sorted(live.keys() ^ saved.keys())
-        if missing:
-            raise StateMismatch(f"{name}: only one of live and saved state has {missing[0]}")
-        for key, tensor in live.items():
-            copies.add(f"{name}.{key}", tensor, saved[key])
-    elif isinstance(part, Optimizer):
-        _restore_optimizer(name, part, saved, copies)
-    else:
-        part.load_state_dict(copy.deepcopy(saved))
+    """One part; what its own loading says of a state that it cannot take is told with its name."""
+    try:
+        if isinstance(part, nn.Module):
+            _restore_module(name, part, saved, copies)
+        elif isinstance(part, Optimizer):
+            _restore_optimizer(name, part, saved, copies)
+        else:
+            part.load_state_dict(copy.deepcopy(saved))
+    except StateMismatch:
+        raise
+    except KeyError as error:
+        raise StateMismatch(f"{name}: the saved state lacks {error}") from error
+    except Exception as error:
+        raise StateMismatch(f"{name}: {error}") from error
+
+
+def _restore_module(name: str, part: nn.Module, saved: Tree, copies: _Copies) -> None:
+    live = _state_of(part)
+    for lacking, names in (
+        ("the saved state", live.keys() - saved.keys()),
+        ("this training", saved.keys() - live.keys()),
+    ):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise StateMismatch(f"{lacking} lacks {name}.{min(names)}{more}")
+    for key, tensor in live.items():
+        copies.add(f"{name}.{key}", tensor, saved[key])
 
 
 def _restore_optimizer(name: str, part: Optimizer, saved: Tree, copies: _Copies) -> None:

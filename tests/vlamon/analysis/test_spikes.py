@@ -233,6 +233,19 @@ def test_metrics_that_are_no_losses_are_left_alone() -> None:
     assert set(components.detectors) == {"closs", "train_loss"}
 
 
+def test_a_state_of_an_older_version_is_taken_over_with_what_it_lacks_empty() -> None:
+    components, restored = trained(), ComponentDetectors()
+    state = json.loads(json.dumps(components.state_dict()))
+    del state["together"]
+    for inner in state["detectors"].values():
+        del inner["distances"]
+        inner["registers"] = inner["registers"][:3]
+    restored.load_state_dict(state)
+    assert restored.detectors.keys() == components.detectors.keys()
+    assert restored.observe(batch(), WEIGHTS).level == "ok"
+    assert restored.observe(batch(closs=900.0), WEIGHTS).level == "explode"
+
+
 def test_components_survive_a_round_trip_through_json() -> None:
     components, restored = trained(), ComponentDetectors()
     restored.load_state_dict(json.loads(json.dumps(components.state_dict())))

@@ -12,7 +12,7 @@ import torch
 
 from tests.vlamon.guard.toy import Order, Toy, identical
 from vlamon.guard import durable as durable_module
-from vlamon.guard.durable import Durable
+from vlamon.guard.durable import Durable, DurableError
 
 SPIKE = 160
 """Step whose batch is broken in most tests."""
@@ -358,6 +358,24 @@ def test_a_corrupt_checkpoint_is_named_and_the_one_before_it_resumed_from(tmp_pa
     assert resumed.trained[0] == 21
     told = [data["text"] for _, data in resumed.emitter.kinds("checkpoint")]
     assert any("tensors.bin is corrupt: its sha256 is" in text for text in told)
+
+
+def test_a_checkpoint_that_does_not_fit_is_named_with_what_it_lacks(tmp_path: Path) -> None:
+    Toy(tmp_path).run(30, {20: [Order("checkpoint")]})
+    store = Durable(tmp_path / "checkpoints")
+    whole = store.load()
+    assert whole is not None
+    for part, key, said in (
+        ("sampler", "cursor", "sampler: the saved state lacks 'cursor'"),
+        ("model", "0.weight", "the saved state lacks model.0.weight"),
+        ("optimizer.0", "param_groups", "optimizer.0: the saved state lacks 'param_groups'"),
+    ):
+        parts = dict(whole.state["parts"])
+        parts[part] = {name: value for name, value in parts[part].items() if name != key}
+        path = store.write(20, {**whole.state, "parts": parts}, whole.meta).path
+        with pytest.raises(DurableError) as told:
+            Toy(tmp_path).run(40)
+        assert f"{path} does not fit this training: {said}; resume with" in str(told.value)
 
 
 def test_budget_and_skips_survive_a_resume_and_no_rollback_refunds_them(tmp_path: Path) -> None:
