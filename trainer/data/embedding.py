@@ -30,11 +30,10 @@ _SEED = 31
 def start_from_meaning(model: VLA, book: Codebook) -> None:
     """Fill the rows of image codes, state bins and action bins; the same for every seed.
 
-    The ActionHead's learned tokens become as large as what they ask: at the decoder's 0.02 they
-    drown in the projection's bias, and all 7 × horizon queries begin as one.
+    The ActionHead begins as a search.
     """
     embedding = model.model.embed_tokens
-    torch.nn.init.normal_(model.action_head.action_tokens, 0.0, 1.0)
+    model.action_head.begin_as_search()
     rng = np.random.default_rng(_SEED)
     width = embedding.weight.shape[1]
     first = tokens.IMAGE_CODE_FIRST

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from trainer.model.config import ActionHeadConfig
 from trainer.model.tokens import ACTION_DIMS
 
+SEARCHING = 2.5
+"""How much larger queries and keys begin as a search: the logits grow six times."""
+
 
 class ResidualBlock(nn.Module):
     """LayerNorm, linear, ReLU, added to its input."""
@@ -111,6 +114,19 @@ class ActionHead(nn.Module):
         )
         self.resnet = MLPResNet(config)
         nn.init.normal_(self.action_tokens, std=0.02)
+
+    @torch.no_grad()
+    def begin_as_search(self) -> None:
+        """Start with queries that differ and attention that picks, for training from nothing.
+
+        At 0.02 the learned tokens drown in the projection's bias, and all 7 × horizon queries begin
+        as one. With torch's weights, attention begins as a mean over nearly two hundred tokens, of
+        which a few show the block: where it lies is found very late or not at all.
+        """
+        nn.init.normal_(self.action_tokens, std=1.0)
+        for layer in self.encoder:
+            assert isinstance(layer, EncoderLayer)
+            layer.self_attn.in_proj_weight[: 2 * self.config.width].mul_(SEARCHING)
 
     def forward(self, prefix: Tensor, lengths: Tensor) -> Tensor:
         """[P, horizon, 7] from prefixes [P, L, hidden]; positions from `lengths` on are padding.
