@@ -32,37 +32,66 @@ class Readout:
     """What it says."""
     role: str
     """Role that colours it."""
+    label: str = ""
+    """Which line of the chart it is of, where there are several: the first to go for room."""
+    spare: bool = False
+    """Whether it may be left out without a sign that something is missing."""
 
 
 def title_row(
-    title: str, readouts: Sequence[Readout], width: int, glyphs: Glyphs, look: Look
+    title: str,
+    readouts: Sequence[Readout],
+    width: int,
+    glyphs: Glyphs,
+    look: Look,
+    at: str = "",
 ) -> Row:
-    """Give `╭ closs ───── 8.512 ▾0.3 % ─╮`; values that do not fit are left out from the left."""
+    """Give `╭ closs ───── 8.512 ▾0.3 % ─╮`, or `╭ closs at 39,210 ───── 95.2 ─╮` for a cursor.
+
+    Where room is short the labels go first, then values from the right, with a sign that more
+    would follow; a long name gives way to the first value.
+    """
     border = border_role(look)
-    head = shorten(title, max(1, width - 6), glyphs.ellipsis)
-    room = width - cell_len(head) - 7
-    kept: list[Readout] = []
-    for readout in reversed(readouts):
-        room -= cell_len(readout.text) + 1
-        if room < 0:
-            break
-        kept.insert(0, readout)
-    tail: Row = (("", border),)
-    if kept:
-        tail = tuple(span for item in kept for span in ((" ", ""), (item.text, item.role)))
-        tail = (*tail, (" ", ""))
+    where = f" at {at}" if at else ""
+    least = cell_len(readouts[0].text) + 1 if readouts else 0
+    head = shorten(title, max(8, width - 7 - len(where) - least), glyphs.ellipsis)
+    room = width - cell_len(head) - len(where) - 7
+    tail = _figures(readouts, room, glyphs)
     tags = " log" * look.log + " smooth" * (look.smooth is not None)
     start: Row = (
         (f"{glyphs.top_left} ", border),
         (head, "title bold" if look.focused else "title"),
-        (tags if len(tags) <= room else "", "muted"),
+        (where, "accent"),
+        (tags if len(tags) <= room - cells(tail) else "", "muted"),
         (" ", ""),
     )
+    tail = (*tail, (" ", "")) if tail else (("", border),)
     fill = width - cells(start) - cells(tail) - 2
     end = f"{glyphs.horizontal}{glyphs.top_right}"
     if fill < 0:
         return (*crop(start, width - 2), (end, border))
     return (*start, (glyphs.horizontal * fill, border), *tail, (end, border))
+
+
+def _figures(readouts: Sequence[Readout], room: int, glyphs: Glyphs) -> Row:
+    """Give the values that fit, with their labels where these fit too."""
+    labelled: Row = tuple(
+        span
+        for item in readouts
+        for span in (
+            (f" {item.label}" if item.label else "", "muted"),
+            (f" {item.text}", item.role),
+        )
+    )
+    if cells(labelled) <= room:
+        return labelled
+    bare: Row = tuple((f" {item.text}", item.role) for item in readouts if not item.spare)
+    if cells(bare) <= room:
+        return bare
+    more: Row = ((f" {glyphs.ellipsis}", "muted"),)
+    while bare and cells(bare) + cells(more) > room:
+        bare = bare[:-1]
+    return (*bare, *more) if bare else ()
 
 
 def y_labels(scale: Scale, rows: int) -> list[str]:
@@ -112,6 +141,34 @@ def runs(grid: Cells, row: int) -> Row:
     return tuple(found)
 
 
+def _labels(
+    shown: Window, ticks: Sequence[Tick], marks: NDArray[np.uint8]
+) -> list[tuple[int, str]]:
+    """Give the tick labels that find room, with their first cells.
+
+    None hides a loud mark, but for one that is seen right beside it: where every batch is NaN the
+    axis still says where one is.
+    """
+    found: list[tuple[int, str]] = []
+    free = 0
+    for tick in ticks:
+        column = shown.column(tick.value)
+        if column is None:
+            continue
+        label = f" {tick.label} " if column >= 2 else f"{tick.label} "
+        start = column // 2 - (1 if column >= 2 else 0)
+        end = start + len(label)
+        if start < free or end > len(marks):
+            continue
+        beside = {*marks[max(0, start - 1) : start].tolist(), *marks[end : end + 1].tolist()}
+        hidden = marks[start:end]
+        if not {*hidden[hidden > QUIETEST_OVER_LABELS].tolist()} <= beside:
+            continue
+        found.append((start, label))
+        free = end
+    return found
+
+
 def axis_row(
     shown: Window,
     view: View,
@@ -129,19 +186,10 @@ def axis_row(
     width = len(marks)
     text = [glyphs.horizontal] * width
     roles = [border] * width
-    loud = marks > QUIETEST_OVER_LABELS
-    for tick in x_ticks(view.axis, shown.start, shown.end, max(2, width // 12), utc_offset):
-        column = shown.column(tick.value)
-        if column is None:
-            continue
-        label = f" {tick.label} " if column >= 2 else f"{tick.label} "
-        start = column // 2 - (1 if column >= 2 else 0)
-        end = start + len(label)
-        taken = any(char != glyphs.horizontal for char in text[start:end])
-        if end > width or taken or loud[start:end].any():
-            continue
-        text[start:end] = label
-        roles[start:end] = ["muted"] * len(label)
+    ticks = x_ticks(view.axis, shown.start, shown.end, max(2, width // 12), utc_offset)
+    for start, label in _labels(shown, ticks, marks):
+        text[start : start + len(label)] = label
+        roles[start : start + len(label)] = ["muted"] * len(label)
     for column in np.flatnonzero(marks).tolist():
         if text[column] == glyphs.horizontal:
             mark = MARKS[int(marks[column]) - 1]

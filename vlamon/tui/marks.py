@@ -33,8 +33,8 @@ MARKS: tuple[Mark, ...] = (
 )
 """From the quietest to the loudest: where several fall into one cell, the last of them is shown."""
 
-QUIETEST_OVER_LABELS = 2
-"""Rank from which on a mark pushes a tick label aside instead of giving way to it."""
+QUIETEST_OVER_LABELS = 4
+"""Rank up to which a mark gives way to a tick label; a louder one pushes the label aside."""
 INFINITE, NAN = 4, 5
 
 RANKS: Mapping[str, int] = {

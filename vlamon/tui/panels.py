@@ -7,8 +7,10 @@ the known ones.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from vlamon.catalogue import Entry, entry
 
@@ -68,6 +70,22 @@ def _in_chart(name: str) -> tuple[str, int, int, str]:
     known = entry(name)
     slot = -1 if known.slot is None else known.slot
     return known.split, -1 if known.rank is None else known.rank, slot, name
+
+
+def distinctions(names: Sequence[str]) -> tuple[str, ...]:
+    """Give what tells the lines of one chart apart: `8` and `9` of two slots' names, whole words
+    between `_` and `/`; a single line needs nothing."""
+    if len(names) < 2:
+        return ("",) * len(names)
+    words = [re.split(r"[_/]", name) for name in names]
+    head = _shared(words)
+    tail = _shared([parts[head:][::-1] for parts in words])
+    return tuple("_".join(parts[head : len(parts) - tail]) for parts in words)
+
+
+def _shared(words: Sequence[Sequence[str]]) -> int:
+    """Count the leading words that all have in common."""
+    return len(list(takewhile(lambda column: len(set(column)) == 1, zip(*words, strict=False))))
 
 
 def matching(metrics: Sequence[str], words: str) -> list[str]:

@@ -24,7 +24,8 @@ from vlamon.tui.glyphs import UNICODE as UNICODE_GLYPHS
 from vlamon.tui.glyphs import Glyphs
 from vlamon.tui.look import Look, border_role
 from vlamon.tui.marks import INFINITE, NAN, loudest
-from vlamon.tui.numbers import number
+from vlamon.tui.numbers import count, number
+from vlamon.tui.panels import distinctions
 from vlamon.tui.raster import (
     ABANDONED,
     ASCII,
@@ -67,6 +68,7 @@ class Picture:
         self.own_guides = tuple(guides)
         self.guides = self.own_guides
         self.tracks = [Track(metric) for metric in metrics]
+        self._lines = distinctions(metrics)
         self.rows: list[Row] = []
         self.window: Window | None = None
         self.scale: Scale | None = None
@@ -88,8 +90,12 @@ class Picture:
         size: tuple[int, int],
         look: Look,
         glyphs: Glyphs = UNICODE_GLYPHS,
+        cursor_row: int | None = None,
     ) -> list[int]:
-        """Draw what is new; gives the numbers of the rows that differ from the last picture."""
+        """Draw what is new; gives the numbers of the rows that differ from the last picture.
+
+        The title has the values of `cursor_row`, the newest ones without.
+        """
         width, height = size
         ranges = [track.update(store, view.axis, shown, parts) for track in self.tracks]
         first = min((found[0] for found in ranges if found), default=shown.columns)
@@ -103,7 +109,7 @@ class Picture:
         seen = (shown, view.cursor, size, look, self.guides, self.scale)
         whole = seen != self._seen or self.scale != old_scale or len(self.rows) != height
         self.window, self._look, self._seen = shown, look, seen
-        fresh = {0: title_row(self.title, self._readouts(store, glyphs), width, glyphs, look)}
+        fresh = {0: self._title(store, cursor_row, width, look, glyphs)}
         fresh.update(self._plot(shown, height - 2, view, look, glyphs, 0 if whole else first))
         if height >= 2:
             fresh.update(self._axis(store, view, shown, height, look, glyphs, whole))
@@ -248,15 +254,25 @@ class Picture:
             np.maximum(marks, np.where(infinite, INFINITE + 1, 0), out=marks, casting="unsafe")
         return marks
 
-    def _readouts(self, store: RunStore, glyphs: Glyphs) -> list[Readout]:
-        """Give the newest value of each metric; for a single one how it moves, too."""
+    def _title(
+        self, store: RunStore, cursor_row: int | None, width: int, look: Look, glyphs: Glyphs
+    ) -> Row:
+        """Give the title row with the cursor's values and its step, or with the newest ones."""
+        readouts = self._readouts(store, cursor_row, glyphs)
+        at = "" if cursor_row is None else count(int(store.steps(cursor_row, cursor_row + 1)[0]))
+        return title_row(self.title, readouts, width, glyphs, look, at)
+
+    def _readouts(self, store: RunStore, cursor_row: int | None, glyphs: Glyphs) -> list[Readout]:
+        """Give the value of each metric; for a single newest one how it moves, too."""
         found = []
-        for metric, role in zip(self.metrics, self.roles, strict=True):
-            value = store.latest(metric)
+        for metric, role, label in zip(self.metrics, self.roles, self._lines, strict=True):
+            value = store.latest(metric) if cursor_row is None else store.value(metric, cursor_row)
             loud = value is not None and not math.isfinite(value)
-            found.append(Readout(number(value), "explode bold" if loud else f"{role} bold"))
-        if len(self.metrics) == 1:
-            found.append(Readout(self._trend.text(store, self.metrics[0], glyphs), "muted"))
+            role = "explode bold" if loud else f"{role} bold"
+            found.append(Readout(number(value), role, label))
+        if len(self.metrics) == 1 and cursor_row is None:
+            trend = self._trend.text(store, self.metrics[0], glyphs)
+            found.append(Readout(trend, "muted", spare=True))
         return found
 
 

@@ -32,6 +32,10 @@ class Charts(DirectRows, Screen[None]):
     def on_chart_stale(self, message: Chart.Stale) -> None:
         message.chart.refresh_from(self.store)
 
+    def on_chart_pointed(self, message: Chart.Pointed) -> None:
+        self.viewport.set_cursor(message.position)
+        self.on_chart_moved()
+
     def on_chart_moved(self) -> None:
         self.moves += 1
         self.draw()

@@ -99,6 +99,21 @@ async def test_the_cursor_of_a_column_stands_on_the_batch_that_broke() -> None:
         pytest.fail("the cursor passed over the spike")
 
 
+async def test_the_cursor_reads_the_attempt_that_it_was_put_into() -> None:
+    again = block(39_150, 200, attempt=1)
+    feed = fed(Link("live"), info(), block(0, 39_211, spike=39_210), EXPLOSION, again)
+    async with running(feed) as (pilot, screen, _):
+        await pilot.press("n")
+        assert screen.store.value("closs", screen.cursor_row() or 0) == pytest.approx(95.2)
+        assert "closs at 39,210 ─" in page(pilot)
+        assert " 95.20 " in lines(pilot)[1]
+        await pilot.press("comma")
+        assert screen.cursor_row() == 39_209
+        await pilot.press("full_stop", "full_stop")
+        assert screen.cursor_row() == 39_211  # the next batch is the first of the next attempt
+        assert "attempt 1" in page(pilot)
+
+
 async def test_comma_and_full_stop_move_by_one_batch() -> None:
     async with running() as (pilot, screen, _):
         await pilot.press("home")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.vlamon.tui.test_keys import page, running
+from vlamon.tui.frame import GUTTER
 
 
 async def test_a_click_on_a_hint_runs_it() -> None:
@@ -28,6 +31,17 @@ async def test_a_click_on_a_chart_sets_the_cursor_in_all_of_them() -> None:
         assert screen.cursor_row() is not None
         assert screen.moment is not None
         assert screen.moment.at_cursor
+
+
+async def test_a_click_on_a_column_reads_the_batch_that_stands_out_in_it() -> None:
+    async with running() as (pilot, screen, _):
+        chart = screen.charts[0]
+        assert chart.shown is not None
+        column = chart.shown.column(39_210)
+        assert column is not None
+        await pilot.click(chart, offset=(GUTTER + 1 + column // 2, 5))
+        await pilot.pause()
+        assert screen.store.value("closs", screen.cursor_row() or 0) == pytest.approx(95.2)
 
 
 async def test_a_click_on_a_line_of_a_dialog_chooses_it() -> None:

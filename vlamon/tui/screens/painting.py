@@ -251,8 +251,9 @@ class PaintingScreen(DirectRows, Screen[None]):
                         panel.draw(moment)
             else:
                 self.panels["status"].draw(moment)
+            cursor_row = self.cursor_row()
             for chart in self.charts:
-                chart.refresh_from(self.store)
+                chart.refresh_from(self.store, cursor_row)
 
     def repaint_all(self) -> None:
         """Paint everything again after the palette changed."""
@@ -268,7 +269,7 @@ class PaintingScreen(DirectRows, Screen[None]):
     def on_chart_stale(self, message: Chart.Stale) -> None:
         """Draw a chart that changed its size or focus."""
         with self.feed.lock:
-            message.chart.refresh_from(self.store)
+            message.chart.refresh_from(self.store, self.cursor_row())
 
     def on_chart_moved(self) -> None:
         """Draw everything that the mouse moved."""

@@ -39,6 +39,7 @@ class SteeringScreen(PaintingScreen):
         self._log = self.dashboard.options.log
         self._smooth: float | None = self.dashboard.options.smoothing or None
         self._robust = True
+        self._cursor_attempt: int | None = None
 
     # What the keys act on
 
@@ -59,7 +60,9 @@ class SteeringScreen(PaintingScreen):
     def cursor_row(self) -> int | None:
         """Give the row under the cursor."""
         view = self.viewport.view
-        return None if view.cursor is None else row_at(self.store, view.axis, view.cursor)
+        if view.cursor is None:
+            return None
+        return row_at(self.store, view.axis, view.cursor, self._cursor_attempt)
 
     def say(self, notice: Notice) -> None:
         """Show a word in the status line for a while."""
@@ -77,6 +80,9 @@ class SteeringScreen(PaintingScreen):
     def put_cursor(self, row: int) -> None:
         """Put the cursor on a batch and bring it into view."""
         x = x_of_row(self.store, self.viewport.view.axis, row)
+        attempts = self.store.attempts
+        inside = (one.number for one in attempts if one.first_row <= row < one.end_row)
+        self._cursor_attempt = next(inside, None)
         self.viewport.set_cursor(x)
         self.steer(lambda shown, extent: self.viewport.reveal(x, shown, extent))
 
@@ -94,10 +100,21 @@ class SteeringScreen(PaintingScreen):
             width = shown.bin * 2
             start = (at // width + columns) * width
             start = min(max(start, chart.extent.first // width * width), chart.extent.last)
-            metric = chart.picture.metrics[0]
-            found = telling_row(self.store, axis, metric, start, start + width)
-            if found is not None:
-                self.put_cursor(found)
+            self._point_at(chart, start, width)
+
+    def on_chart_pointed(self, message: Chart.Pointed) -> None:
+        """Put the cursor where the mouse was clicked, as the keys would."""
+        shown = message.chart.shown
+        if shown is not None and self.store.rows:
+            with self.feed.lock:
+                self._point_at(message.chart, message.position, shown.bin * 2)
+
+    def _point_at(self, chart: Chart, start: float, width: float) -> None:
+        """Put the cursor on the batch that stands out in a column of a chart."""
+        metric, axis = chart.picture.metrics[0], self.viewport.view.axis
+        found = telling_row(self.store, axis, metric, start, start + width)
+        if found is not None:
+            self.put_cursor(found)
 
     def action_batch(self, rows: int) -> None:
         """Move the cursor by batches."""

@@ -35,6 +35,14 @@ class Chart(KeptLines, Widget, can_focus=True):
 
     DEFAULT_CSS = "Chart { height: 1fr; min-height: 3; }"
 
+    class Pointed(Message):
+        """The mouse was clicked on a column of the plot."""
+
+        def __init__(self, chart: Chart, position: float) -> None:
+            super().__init__()
+            self.chart = chart
+            self.position = position
+
     class Moved(Message):
         """The mouse changed the viewport: every chart that shares it has to be redrawn."""
 
@@ -91,14 +99,16 @@ class Chart(KeptLines, Widget, can_focus=True):
         self._strips = [None] * len(self._strips)
         self.refresh()
 
-    def refresh_from(self, store: RunStore) -> bool:
+    def refresh_from(self, store: RunStore, cursor_row: int | None = None) -> bool:
         """Draw what changed since the last call; costs nothing when nothing did.
 
-        The caller holds the lock under which records are applied.
+        The caller holds the lock under which records are applied. The title has the values of
+        `cursor_row`, the newest ones without.
         """
         width, height = self.size
         look = replace(self.look, focused=self.has_focus)
-        seen = (store.version, self.viewport.version, width, height, look, self.picture.title)
+        title = self.picture.title
+        seen = (store.version, self.viewport.version, width, height, look, title, cursor_row)
         if seen == self._seen or width < AROUND + 2 or height < 1:
             return False
         self._seen = seen
@@ -111,7 +121,9 @@ class Chart(KeptLines, Widget, can_focus=True):
         )
         parts = pieces(store, view.axis)
         glyphs = ASCII if look.ascii_only else UNICODE
-        changed = self.picture.update(store, view, shown, parts, (width, height), look, glyphs)
+        changed = self.picture.update(
+            store, view, shown, parts, (width, height), look, glyphs, cursor_row
+        )
         if len(self._strips) != len(self.picture.rows):
             self._strips = [None] * len(self.picture.rows)
         for row in changed:
@@ -172,15 +184,15 @@ class Chart(KeptLines, Widget, can_focus=True):
             self.post_message(self.Moved())
 
     def on_mouse_up(self, event: events.MouseUp) -> None:
-        """End a drag, or set the cursor where the mouse was clicked."""
+        """End a drag, or tell where the mouse was clicked."""
         if self._drag is None:
             return
         start, _ = self._drag
         self._drag = None
         self.release_mouse()
-        if event.x == start:
-            self.viewport.set_cursor(self.position_at(event.x))
-            self.post_message(self.Moved())
+        position = self.position_at(event.x)
+        if event.x == start and position is not None:
+            self.post_message(self.Pointed(self, position))
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         """Zoom in about the mouse."""
