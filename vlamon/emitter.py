@@ -35,13 +35,15 @@ from vlamon.records import (
     Severity,
 )
 from vlamon.wire.address import AddressError, Peer
+from vlamon.wire.inbox import Item, NewAttempt, NewWeights, StatusChange
 from vlamon.wire.journal import JournalError
 from vlamon.wire.orders import Order, OrderDesk
 from vlamon.wire.past import Past
+from vlamon.wire.patience import Patience
 from vlamon.wire.plain import plain
 from vlamon.wire.plain import text as plain_text
 from vlamon.wire.server import Server
-from vlamon.wire.sidecar import DRAIN, Item, NewAttempt, NewWeights, Sidecar, StatusChange
+from vlamon.wire.sidecar import STUCK, Sidecar
 from vlamon.wire.start import claim, continued, describe, floats
 from vlamon.wire.statusboard import checked
 
@@ -372,9 +374,11 @@ class Emitter:
         self.close("" if error is None else f"stopped by {type(error).__name__}")
 
     def close(self, reason: str = "") -> None:
-        """Send what is left (at most 2 s), say goodbye and give the path back. May come twice.
+        """Write and send what is left, say goodbye and give the path back. May come twice.
 
-        `reason` is what the `end` event says; it is an error where a `trainer_error` came before.
+        It takes as long as the disk takes bytes; a stuck disk ends the wait after 10 s, monitors
+        that read nothing after 2 s. `reason` is what the `end` event says; it is an error where a
+        `trainer_error` came before.
         """
         thread, self._thread = self._thread, None
         sidecar = self._sidecar
@@ -385,7 +389,9 @@ class Emitter:
         self._append = _discard
         self._sampler.stop()
         sidecar.stopping.set()
-        thread.join(2 * DRAIN + 1)
+        patience = Patience(STUCK + 5.0)  # the sidecar ends by itself, unless a call never returns
+        while thread.is_alive() and patience.left(sidecar.turns):
+            thread.join(0.05)
         _EMITTERS.discard(self)
 
     def last_words(self) -> list[Event]:

@@ -29,6 +29,7 @@ from vlamon.records import (
 )
 from vlamon.sources.journal import JournalSource
 from vlamon.sources.socket import SocketSource
+from vlamon.wire import journaling, sidecar
 
 
 def read_until(source: SocketSource, wanted: type[Record], seconds: float = 60.0) -> list[Record]:
@@ -139,6 +140,65 @@ def test_without_a_socket_the_journal_has_everything(tmp_path: Path) -> None:
     ]
     assert of_type(found, EpochRow)[0].split == "train"
     assert of_type(found, Event)[-1].kind == "end"
+
+
+def test_a_flood_before_the_end_is_in_the_journal_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sidecar, "_BATCH", 200)  # as if the sidecar were slow: 2.5 s for all
+    with Emitter(None, run_dir=tmp_path) as emitter:
+        for step in range(100_000):
+            emitter.log(step, closs=0.5)
+    blocks = of_type(journal_of(tmp_path), BatchBlock)
+    assert sum(block.rows for block in blocks) == 100_000
+    assert emitter.swallowed == 0
+
+
+def test_a_slow_disk_is_waited_for_as_long_as_it_takes_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, pieces = os.pwrite, []
+
+    def slow(descriptor: int, data: bytes, at: int) -> int:
+        time.sleep(0.02)
+        pieces.append(at)
+        return real(descriptor, bytes(data[:6000]), at)
+
+    with Emitter(None, run_dir=tmp_path) as emitter:
+        monkeypatch.setattr(journaling.os, "pwrite", slow)
+        for step in range(40_000):
+            emitter.log(step, closs=step / 3)
+    assert len(rows_of(journal_of(tmp_path))) == 40_000
+    assert len(pieces) > 100
+
+
+def test_a_stuck_disk_ends_the_wait_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    released = threading.Event()
+
+    def stuck(descriptor: int, data: bytes, at: int) -> int:
+        released.wait()
+        return len(data)
+
+    path = tmp_path / "vla.sock"
+    emitter = Emitter(path, run_dir=tmp_path / "run")
+    monkeypatch.setattr(journaling.os, "pwrite", stuck)
+    monkeypatch.setattr(sidecar, "STUCK", 0.3)
+    source = SocketSource(path)
+    found = read_until(source, RunInfo)
+    emitter.log(7, closs=1.0)
+    closing = threading.Thread(target=emitter.close)
+    closing.start()
+    while source._link is None or source._link.state != "ended":
+        found += source.read(0.1)
+    closing.join(60.0)
+    released.set()
+    assert not closing.is_alive()
+    assert any("took nothing for 0.3 s" in event.text for event in of_type(found, Event))
+    told = capsys.readouterr().err
+    assert "took nothing for 0.3 s" in told
+    assert "the last 1 rows are not in it" in told
 
 
 def test_without_anything_it_costs_nothing_and_says_nothing() -> None:

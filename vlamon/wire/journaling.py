@@ -25,6 +25,8 @@ FLUSH = 1.0
 """Seconds between two writes."""
 QUEUE = 64 << 20
 """Bytes that may wait for a disk that hangs, before the journal is given up."""
+_PIECE = 1 << 20
+"""Bytes written at once."""
 _FETCH_BYTES = 1 << 20
 """Bytes read back at once: what a stuck reader of old rows may cost in memory."""
 
@@ -58,7 +60,10 @@ class Journal:
         self._group_size = 0
         self._flush_at = time.monotonic()
         self._queue: deque[tuple[bytes, int, int]] = deque()
-        self._queued = 0
+        self._handed = 0
+        self.written = 0
+        """Bytes on disk; this one is counted by the journal's thread, `_handed` by the sidecar's:
+        one number that both changed would drift."""
         self._fetches: deque[Fetch] = deque()
         self._signal = threading.Event()
         self._stopping = False
@@ -138,6 +143,21 @@ class Journal:
         self._signal.set()
         return fetch
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that are not on disk yet."""
+        return 0 if self.failure else self._handed - self.written + self._group_size
+
+    def push(self) -> None:
+        """Hand over what has come, now."""
+        self._close_group()
+        self._signal.set()
+
+    def give_up(self, reason: str) -> None:
+        """Nothing more is written; what waits is lost."""
+        self.failure = reason
+        self._queue.clear()
+
     def close(self, timeout: float) -> None:
         """Write what is left, waiting at most `timeout` seconds for the disk."""
         self._close_group()
@@ -159,11 +179,10 @@ class Journal:
     def _put(self, data: bytes, seq: int, end: int) -> None:
         if self.failure:
             return
-        if self._queued > QUEUE:
-            self.failure = "the disk takes nothing any more"
-            self._queue.clear()
+        if self.waiting > QUEUE:
+            self.give_up("the disk takes nothing any more")
             return
-        self._queued += len(data)
+        self._handed += len(data)
         self._queue.append((data, seq, end))
 
     # ---- the journal's thread ----
@@ -176,7 +195,7 @@ class Journal:
             try:
                 self._write()
             except Exception as error:  # whatever it is: the training goes on without a journal
-                self._give_up(error)
+                self._end_whole(error)
             while self._fetches:
                 self._answer(self._fetches.popleft())
             if stopping:
@@ -191,25 +210,27 @@ class Journal:
             while len(data):
                 written = os.pwrite(self._descriptor, data, at)
                 at += written
+                self.written += written
                 data = data[written:]
             for item, seq, end in taken:
                 if end:
                     self.past.index(seq, self._size)
                     self.flushed_seq = end
                 self._size += len(item)
-                self._queued -= len(item)
 
     def _take_some(self) -> list[tuple[bytes, int, int]]:
+        """About a megabyte: a slow disk shows by such pieces that it is not a stuck one."""
         taken: list[tuple[bytes, int, int]] = []
+        size = 0
         with contextlib.suppress(IndexError):  # the sidecar empties it when it gives up
-            while len(taken) < 256:
+            while size < _PIECE:
                 taken.append(self._queue.popleft())
+                size += len(taken[-1][0])
         return taken
 
-    def _give_up(self, error: Exception) -> None:
+    def _end_whole(self, error: Exception) -> None:
         """A full disk, or worse: leave a journal that ends in a whole frame, and stop."""
-        self.failure = getattr(error, "strerror", None) or type(error).__name__
-        self._queue.clear()
+        self.give_up(getattr(error, "strerror", None) or type(error).__name__)
         try:
             os.ftruncate(self._descriptor, self._size)
         except OSError:

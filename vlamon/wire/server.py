@@ -75,6 +75,8 @@ class Server:
         self.flush: Callable[[], None] = _nothing
         """Brings the log up to date; called when a monitor subscribes."""
         self.subscribers: list[Subscriber] = []
+        self.sent = 0
+        """Bytes that the kernel took, of all subscribers."""
         self._selector = selectors.DefaultSelector()
         self._selector.register(bound.listener, selectors.EVENT_READ, None)
         self._wake_out, self._wake_in = socket.socketpair()
@@ -259,6 +261,7 @@ class Server:
                 self._drop(subscriber)
                 return
             budget -= sent
+            self.sent += sent
             subscriber.progress = now
             rest = subscriber.sending[sent:]
             subscriber.sending = rest if len(rest) else None

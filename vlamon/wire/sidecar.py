@@ -6,13 +6,15 @@ waking it was measured to cost the training 76–125 µs a step, looking costs n
 
 from __future__ import annotations
 
+import contextlib
 import math
+import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 from vlamon.readings import Reading
 from vlamon.records import (
@@ -29,8 +31,10 @@ from vlamon.wire import block as blocks
 from vlamon.wire import messages, parsing
 from vlamon.wire.block import Block, Row
 from vlamon.wire.history import History
-from vlamon.wire.journaling import Journal
+from vlamon.wire.inbox import Item, NewAttempt, NewWeights, Owner
+from vlamon.wire.journaling import QUEUE, Journal
 from vlamon.wire.orders import OrderDesk
+from vlamon.wire.patience import Patience
 from vlamon.wire.plain import text
 from vlamon.wire.protocol import HEADER, Message, ProtocolError, pack, unpack
 from vlamon.wire.server import Server
@@ -38,60 +42,20 @@ from vlamon.wire.statusboard import StatusBoard
 
 TICK = 0.05
 """Seconds between two looks at the inbox."""
+HUNG = 1.0
+"""Seconds at the end for a copy from the GPU that the next row waits for."""
 DRAIN = 2.0
-"""Seconds at the end for subscribers to take what is left."""
+"""Seconds at the end that a subscriber may take nothing of what is left."""
+LONGEST = 10.0
+"""Seconds at the end for subscribers that take what is left, but slowly."""
+STUCK = 10.0
+"""Seconds at the end in which a disk that takes anything at all takes something."""
 _FLUSH_EVERY = 0.5
 """Seconds between two blocks while nobody watches; then every look makes one."""
 _STATUS_EVERY = 10.0
 """Seconds between two statuses in the journal while the state stays the same."""
 _BATCH = 20_000
 """Rows taken at one look; a script that logs faster than that is caught up with over several."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewWeights:
-    """The weights in force from the next row on."""
-
-    weights: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class NewAttempt:
-    """The attempt that the next rows belong to."""
-
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class StatusChange:
-    """The fields of the status that a script set."""
-
-    fields: Mapping[str, Any]
-
-
-Item = (
-    tuple[int, float | None, float, dict[str, float] | Reading]
-    | Event
-    | EpochRow
-    | GpuSample
-    | Reply
-    | NewWeights
-    | NewAttempt
-    | StatusChange
-)
-
-
-class Owner(Protocol):
-    """What the sidecar tells the emitter that it works for."""
-
-    def swallow(self, reason: str) -> None:
-        """Something was left out."""
-
-    def warn(self, text: str) -> None:
-        """Something went wrong that the monitors should hear of."""
-
-    def last_words(self) -> Sequence[Event]:
-        """The events that end the run."""
 
 
 class Sidecar:
@@ -119,6 +83,10 @@ class Sidecar:
         self.last_step: int | None = None
         """Step of the last row of this attempt."""
         self.stopping = threading.Event()
+        self.turns = 0
+        """Grows as long as this thread is not stuck in a call."""
+        self._taken = 0
+        """Items taken out of the inbox."""
         self._rows: list[Row] = []
         self._flushed_at = -math.inf
         self._weights: Mapping[str, float] = {}
@@ -150,6 +118,7 @@ class Sidecar:
 
     def _turn(self, wait: float) -> None:
         """One look. A fault in here is counted; it never reaches the training."""
+        self.turns += 1
         try:
             self._look()
         except Exception as error:
@@ -176,17 +145,30 @@ class Sidecar:
         self._keep_journal()
 
     def _take_rest(self) -> None:
-        """What the script logged last, with a moment for the GPU's last copies."""
-        end = time.monotonic() + DRAIN / 2
+        """What the script logged last, however much it is; only a GPU that hangs ends it early."""
+        patience = Patience(HUNG)
         while True:
             self._turn(0.005)
             if not self.inbox:
                 return
-            if time.monotonic() > end:
+            self._await_disk(QUEUE // 2)  # here nobody is hurt by waiting for a slow disk
+            if not patience.left(self._taken):
                 lost = len(self.inbox)
                 self.inbox.clear()
                 self.owner.swallow(f"{lost} batches and events behind a GPU that hangs")
                 return
+
+    def _await_disk(self, most: int) -> None:
+        """Wait until at most so many bytes wait for the disk; a stuck disk ends the journal."""
+        journal = self.journal
+        if journal is None or (most and journal.waiting <= most):
+            return
+        patience = Patience(STUCK)
+        while journal.waiting > most and not journal.failure:
+            journal.push()
+            self._turn(0.02)
+            if not patience.left(journal.written):
+                journal.give_up(f"the disk took nothing for {STUCK:g} s")
 
     def _finish(self) -> None:
         self.orders.close()
@@ -194,17 +176,40 @@ class Sidecar:
         self.inbox.extend(self.owner.last_words())
         self._board.hurry()
         self._turn(0.0)
-        end = time.monotonic() + DRAIN
         try:
-            if self.server is not None:
-                self.server.say_goodbye("the training ended")
-                while self.server.subscribers and time.monotonic() < end:
-                    self.server.serve(0.02)
+            self._await_disk(0)
+            self._say_goodbye()
         finally:
             if self.journal is not None:
-                self.journal.close(max(0.5, end - time.monotonic()))
+                self.journal.close(DRAIN)
+                self._confess(self.journal)
             if self.server is not None:
                 self.server.close()
+
+    def _say_goodbye(self) -> None:
+        """Let every subscriber take what is left."""
+        server = self.server
+        if server is None:
+            return
+        self._turn(0.0)  # the news that the journal stopped is news for them
+        self._turn(0.0)
+        server.say_goodbye("the training ended")
+        patience = Patience(DRAIN, LONGEST)
+        while server.subscribers and patience.left(server.sent):
+            self.turns += 1
+            server.serve(0.02)
+
+    def _confess(self, journal: Journal) -> None:
+        """Say what the journal lacks where somebody may still read it: after the end, on stderr."""
+        lost = self.history.log.end - journal.flushed_seq
+        if journal.failure:
+            rows = f"the last {lost} rows are not in it" if lost else "every row is in it"
+            with contextlib.suppress(OSError, ValueError):
+                print(
+                    f"vlamon: the journal {journal.path} stopped ({journal.failure}): {rows}.",
+                    file=sys.stderr,
+                    flush=True,
+                )
 
     # ---- from the training thread ----
 
@@ -217,8 +222,10 @@ class Sidecar:
             except Exception as error:  # a CUDA context that broke fails for ever
                 self.owner.swallow(f"a value from the GPU: {type(error).__name__}: {error}"[:200])
                 self.inbox.popleft()
+                self._taken += 1
                 continue
             self.inbox.popleft()
+            self._taken += 1
             try:
                 self._take_one(item)
             except ProtocolError as error:
