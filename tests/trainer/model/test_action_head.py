@@ -49,3 +49,38 @@ def test_the_encoder_layer_is_torch_s_transformer_encoder_layer() -> None:
     torch.testing.assert_close(ours(x, mask)[0], expected[0], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(ours(x, mask)[1, :5], expected[1, :5], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(ours(x, mask, 3)[1], expected[1, :3], rtol=1e-5, atol=1e-5)
+
+
+def _looked_at(head: ActionHead) -> float:
+    """Tokens of 200 that a query's first look rests on: 1 / Σp² of its attention, on average."""
+    x = head.project(torch.cat((head.action_tokens, torch.randn(200, 64)))).detach()
+    layer = head.encoder[0]
+    assert isinstance(layer, EncoderLayer)
+    q, k, _ = nn.functional.linear(x, layer.self_attn.in_proj_weight.detach()).chunk(3, dim=-1)
+    heads = layer.self_attn.heads
+    q, k = (each.view(len(x), heads, -1).transpose(0, 1) for each in (q, k))
+    p = (q[:, : len(head.action_tokens)] @ k.mT / q.shape[-1] ** 0.5).softmax(-1)
+    return float((1 / p.square().sum(-1)).mean())
+
+
+def test_a_head_that_begins_as_a_search_picks_from_two_hundred_tokens() -> None:
+    torch.manual_seed(3)
+    head = ActionHead(64, ActionHeadConfig(width=64, ffn=128, horizon=3))
+    mean = _looked_at(head)
+    head.begin_as_search()
+    picked = _looked_at(head)
+    assert mean > 200  # all of them, and the queries too
+    assert picked < mean / 2
+
+
+def test_queries_that_begin_as_a_search_differ_from_each_other() -> None:
+    torch.manual_seed(0)
+    head = ActionHead(64, ActionHeadConfig(width=64, ffn=128, horizon=3))
+
+    def alike() -> float:
+        queries = head.project(head.action_tokens).detach()
+        return float(nn.functional.cosine_similarity(queries[:1], queries[1:]).mean())
+
+    before = alike()
+    head.begin_as_search()
+    assert before > 0.5 > alike()
