@@ -61,6 +61,8 @@ class Entry:
     """For an average of a split: `val_ind` for `val_ind_closs`; empty for training batches."""
     known: bool = True
     """False where the catalogue has never heard of the name."""
+    apart: bool = False
+    """Whether it trains a model of its own on detached inputs: no part of the weighted total."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ _FAMILIES: dict[str, Entry] = {
         Entry("lr", "lr", scale="log", order=80),
         Entry("pull", "pull", better="", typical=(0.0, 1.0), order=90),
         Entry("conflict", "conflict", typical=(-0.1, 1.0), order=95),
-        Entry("energy", "energy", "trained", better="lower", typical=(0.0, 2.0), order=100),
+        Entry("energy", "energy", "trained", apart=True, better="lower", typical=(0, 2), order=100),
         Entry("energy_positive", "energy_positive", better="lower", typical=(0.1, 2.1), order=101),
         Entry("energy_negative", "energy_negative", better="higher", typical=(0.1, 2.1), order=102),
         Entry("energy_gap", "energy_gap", better="higher", typical=(0.0, 2.0), order=103),

@@ -18,6 +18,12 @@ def user_themes_directory() -> Path:
     return config_directory() / "themes"
 
 
+def remembered_theme_file() -> Path:
+    """Name of the theme that was chosen last; `~/.local/state/vlamon/theme` or below
+    `$XDG_STATE_HOME`."""
+    return _xdg("XDG_STATE_HOME", ".local/state") / "vlamon" / "theme"
+
+
 def shipped_themes_directory() -> Path:
     """Themes of this version: inside the wheel, beside the package in a source tree."""
     inside = PACKAGE / "themes"

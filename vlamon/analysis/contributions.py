@@ -10,6 +10,8 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from vlamon.catalogue import entry
+
 PULL = "pull_"
 """Prefix of a metric that carries a term's share of the gradient on the shared trunk, 0 to 1."""
 COSINE = "conflict_"
@@ -40,6 +42,8 @@ class Term:
     """|weight · value| over the sum of those of all terms; NaN for a non-finite value."""
     pull: float | None
     """Share of the gradient on the shared trunk, where the run sends it."""
+    apart: bool = False
+    """Whether it trains another model on detached inputs: it is trained, and has no share."""
 
     @property
     def weighted(self) -> float | None:
@@ -62,12 +66,20 @@ class Contributions:
 def contributions(
     values: Mapping[str, float | None], weights: Mapping[str, float], order: Sequence[str] = ()
 ) -> Contributions:
-    """Weigh the values of one batch; `values` may hold watched metrics too, pulls among them."""
+    """Weigh the values of one batch; `values` may hold watched metrics too, pulls among them.
+
+    The energy model's loss stands apart, for its inputs are detached as a rule; where the run logs
+    its `total`, that tells whether it does.
+    """
     names = [name for name in order if name in weights]
     names += [name for name in weights if name not in names]
     weighted = {
         name: weights[name] * value for name in names if (value := values.get(name)) is not None
     }
+    apart = {name for name in weighted if entry(name).apart}
+    if _counted(apart, weighted, values.get("total")):
+        apart = set()
+    weighted = {name: part for name, part in weighted.items() if name not in apart}
     size = sum(abs(part) for part in weighted.values() if math.isfinite(part))
     terms = tuple(
         Term(
@@ -76,11 +88,21 @@ def contributions(
             values.get(name),
             _share(weighted.get(name), size),
             values.get(PULL + name),
+            name in apart,
         )
         for name in names
     )
     total = sum(weighted.values()) if weighted else None
     return Contributions(terms, total, _cosines(values, names))
+
+
+def _counted(apart: Collection[str], weighted: Mapping[str, float], total: float | None) -> bool:
+    """Say whether the total that the run logs is nearer to the sum with these terms."""
+    if total is None or not apart:
+        return False
+    every = sum(weighted.values())
+    others = sum(part for name, part in weighted.items() if name not in apart)
+    return abs(total - every) < abs(total - others)
 
 
 def _share(part: float | None, size: float) -> float | None:

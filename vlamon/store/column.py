@@ -164,6 +164,8 @@ class MetricColumn:
         self._pyramid = Pyramid()
         self.latest: float | None = None
         """Last value that was logged, as logged (float64)."""
+        self.exact = True
+        """Whether every value so far is held as it was logged: single precision lost nothing."""
 
     @property
     def rows(self) -> int:
@@ -186,7 +188,11 @@ class MetricColumn:
         elif len(values):
             self.latest = float(values[-1])
         self._cells.pad(at)
-        self._cells.append(as_cells(values, present))
+        cells = as_cells(values, present)
+        self._cells.append(cells)
+        if self.exact:
+            kept = cells == values if present is None else (cells == values) | ~present
+            self.exact = bool((kept | np.isnan(values)).all())
         done, whole = self._pyramid.rows, self.rows // GROUP * GROUP
         while done < whole:  # in pieces, so that a long gap never builds a long temporary
             piece = min(whole, done + CHUNK)

@@ -207,6 +207,11 @@ class RunStore:
         cells[at[rows]] = table.columns[name].cells(0, table.rows)[rows]
         return cells
 
+    def exact(self, metric: str) -> bool:
+        """Whether every value of a metric is held as it was logged, in double precision too."""
+        found = self._all_series().get(metric)
+        return found is None or found[0].columns[found[1]].exact
+
     def present(self, metric: str, first_row: int, end_row: int) -> NDArray[np.bool_]:
         """Which cells of a row range were logged."""
         return ~is_missing(np.ascontiguousarray(self.values(metric, first_row, end_row)))

@@ -15,6 +15,7 @@ from textual.app import App
 from vlamon.tui import terminal
 from vlamon.tui.delta import DeltaDisplay
 from vlamon.tui.options import Options
+from vlamon.tui.remembered import remember_theme, remembered_theme
 from vlamon.tui.themes import (
     DARK,
     SIXTEEN,
@@ -75,13 +76,15 @@ class Dashboard(DeltaDisplay, App[int]):
         return no_colours(self.environ)
 
     def _first_theme(self) -> str:
-        """Choose the theme: the one asked for, else by what the terminal can show."""
+        """Choose the theme: the one asked for, else by what the terminal can show, else the one
+        that was kept last."""
         themes = self.theme_set.themes
         if self.options.theme is not None and self.options.theme in themes:
             return self.options.theme
         if self._colourless or self.options.low_bandwidth or sixteen_colours(self.environ):
             return SIXTEEN
-        return DARK
+        kept = remembered_theme()
+        return kept if kept in themes else DARK
 
     # Clocks, which tests freeze
 
@@ -130,6 +133,11 @@ class Dashboard(DeltaDisplay, App[int]):
             repaint = getattr(screen, "repaint_all", None)
             if repaint is not None:
                 repaint()
+
+    def keep_theme(self, name: str) -> str:
+        """Change the theme and remember it for the next start; gives what kept it from that."""
+        self.choose_theme(name)
+        return remember_theme(name)
 
     # The terminal
 

@@ -43,9 +43,9 @@ class DashboardCommands(Provider):
                 yield name, key.help, partial(main.run_action, key.action)
 
     def _themes(self) -> Iterator[tuple[str, str, Callable[[], Any]]]:
-        dashboard = self._main.dashboard
-        for name, theme in dashboard.theme_set.themes.items():
-            yield f"theme: {name}", theme.title, partial(dashboard.choose_theme, name)
+        main = self._main
+        for name, theme in main.dashboard.theme_set.themes.items():
+            yield f"theme: {name}", theme.title, partial(main.keep_theme, name)
 
     def _metrics(self) -> Iterator[tuple[str, str, Callable[[], Any]]]:
         main = self._main

@@ -40,8 +40,8 @@ def save_screen(dashboard: Dashboard, run: str) -> Notice:
     try:
         path.write_text(dashboard.export_screenshot(title=f"vlamon: {run}"), encoding="utf-8")
     except OSError as problem:
-        return Notice(f"picture not saved: {problem.strerror}: {path}", "explode")
-    return Notice(f"picture saved: {path}", "ok")
+        return Notice(f"picture not saved: {problem.strerror}: {path.name}", "explode")
+    return Notice(f"picture saved: {path.name}", "ok")
 
 
 def save_rows(
@@ -50,10 +50,16 @@ def save_rows(
     run: str,
     cancelled: Callable[[], bool],
 ) -> Notice:
-    """Write every batch as CSV: attempt, step, epoch, time, and a column a metric."""
+    """Write every batch as CSV: attempt, step, epoch, time, and a column a metric.
+
+    Values are written so that they read back as the run sent them. Where the store holds a metric
+    less precisely than it was sent, its column is as short as single precision allows, and the
+    notice names it.
+    """
     with lock:
         rows = store.rows
         names = list(store.metrics)
+        exact = {name for name in names if store.exact(name)}
     path = new_path(run, "csv", time.time())
     try:
         with path.open("x", newline="", encoding="utf-8") as file:
@@ -61,17 +67,24 @@ def save_rows(
             writer.writerow(["attempt", "step", "epoch", "time", *names])
             for first in range(0, rows, CHUNK):
                 if cancelled():
-                    return Notice(f"CSV given up after {count(first)} batches: {path}", "warn")
+                    return Notice(f"CSV given up after {count(first)} batches: {path.name}", "warn")
                 end = min(rows, first + CHUNK)
                 with lock:
-                    lines = _lines(store, names, first, end)
+                    lines = _lines(store, names, exact, first, end)
                 writer.writerows(lines)
     except OSError as problem:
-        return Notice(f"CSV not saved: {problem.strerror}: {path}", "explode")
-    return Notice(f"{count(rows)} batches saved: {path}", "ok")
+        return Notice(f"CSV not saved: {problem.strerror}: {path.name}", "explode")
+    rounded = [name for name in names if name not in exact]
+    said = f"{count(rows)} batches saved: {path.name}"
+    if rounded:
+        some = ", ".join(rounded[:3]) + (f" and {len(rounded) - 3} more" if rounded[3:] else "")
+        said = f"{said}; in single precision: {some}"
+    return Notice(said, "ok")
 
 
-def _lines(store: RunStore, names: list[str], first: int, end: int) -> list[list[str]]:
+def _lines(
+    store: RunStore, names: list[str], exact: set[str], first: int, end: int
+) -> list[list[str]]:
     attempts = [0] * (end - first)
     for attempt in store.attempts:
         for row in range(max(first, attempt.first_row), min(end, attempt.end_row)):
@@ -83,15 +96,11 @@ def _lines(store: RunStore, names: list[str], first: int, end: int) -> list[list
         [_cell(moment) for moment in store.times(first, end).tolist()],
     ]
     for name in names:
-        cells = [
-            str(value) if there else ""
-            for value, there in zip(
-                store.values(name, first, end),
-                store.present(name, first, end).tolist(),
-                strict=True,
-            )
-        ]
-        columns.append(cells)
+        values = store.values(name, first, end)
+        there = store.present(name, first, end).tolist()
+        sent = values.tolist() if name in exact else values
+        pairs = zip(sent, there, strict=True)
+        columns.append([str(value) if logged else "" for value, logged in pairs])
     return [list(line) for line in zip(*columns, strict=True)]
 
 

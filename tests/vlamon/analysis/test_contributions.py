@@ -36,6 +36,26 @@ def test_a_broken_term_breaks_the_total_and_leaves_the_others_their_shares(bad: 
     assert found.terms[1].share == 1.0
 
 
+WITH_ENERGY = {**WEIGHTS, "energy": 1.0}
+
+
+def test_a_detached_energy_model_is_no_part_of_the_total() -> None:
+    found = contributions({"closs": 6.0, "loss_ct": 0.2, "energy": 2.0}, WITH_ENERGY)
+    assert found.total == 8.0
+    assert [term.share for term in found.terms] == [0.75, 0.25, None, None]
+    assert [term.apart for term in found.terms] == [False, False, False, True]
+    assert found.terms[-1].value == 2.0
+
+
+@pytest.mark.parametrize(("total", "apart"), [(8.0, True), (10.0, False)])
+def test_the_total_that_a_run_logs_tells_whether_energy_is_in_it(total: float, apart: bool) -> None:
+    values = {"closs": 6.0, "loss_ct": 0.2, "energy": 2.0, "total": total}
+    found = contributions(values, WITH_ENERGY)
+    assert found.total == total
+    assert found.terms[-1].apart == apart
+    assert sum(term.share or 0 for term in found.terms) == pytest.approx(1.0)
+
+
 def test_negative_terms_count_by_their_size() -> None:
     found = contributions({"a": 3.0, "b": -1.0}, {"a": 1.0, "b": 1.0})
     assert [term.share for term in found.terms] == [0.75, 0.25]

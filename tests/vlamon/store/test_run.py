@@ -51,6 +51,17 @@ def test_rows_behind_the_last_value_of_a_sparse_metric_are_missing() -> None:
         assert store.present("pull_closs", first, 50).sum() == max(0, 10 - first)
 
 
+def test_a_metric_is_exact_until_a_value_needs_more_than_single_precision() -> None:
+    store = RunStore()
+    store.apply(batches({"closs": [0.5, None, math.nan, math.inf], "lr": [0.5, 1e-300, 0.1, 1.0]}))
+    assert store.exact("closs")
+    assert not store.exact("lr")
+    store.apply(batches({"closs": [float(np.float32(0.1))]}, first_step=4))
+    assert store.exact("closs")
+    store.apply(batches({"closs": [0.1]}, first_step=5))
+    assert not store.exact("closs")
+
+
 def test_the_version_grows_with_every_record() -> None:
     store = RunStore()
     seen = [store.version]

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from textual.pilot import Pilot
 
@@ -22,7 +23,7 @@ from tests.vlamon.tui.fake_feed import (
     status,
     whole_run,
 )
-from vlamon.records import Link, Reply
+from vlamon.records import BatchBlock, Column, Link, Reply
 from vlamon.tui.bindings import KEYS
 from vlamon.tui.options import Options
 from vlamon.tui.rows import text_of
@@ -426,6 +427,25 @@ async def test_e_saves_every_batch_as_csv(tmp_path: Path, monkeypatch: pytest.Mo
         assert rows[0].startswith("attempt,step,epoch,time,closs,loss_ct,z_loss")
         assert len(rows) == 5001
         assert "5,000 batches saved" in status_text(screen)
+
+
+async def test_the_csv_gives_back_what_the_run_sent_or_names_what_it_cannot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    steps = np.arange(3)
+    single = np.array([0.1, 1e-12, 95.2], np.float32).astype(np.float64)
+    columns = {"closs": Column(single), "lr": Column(np.array([0.1, 0.2, 0.3]))}
+    rows = BatchBlock(0, 0, steps, steps / 3, steps * 1.0, columns)
+    async with running(fed(Link("live"), info(), rows)) as (pilot, screen, _):
+        await pilot.press("e")
+        await pilot.app.workers.wait_for_complete()
+        await pilot.pause()
+        assert "in single precision: lr" in status_text(screen)
+    (saved,) = tmp_path.glob("*.csv")
+    cells = [line.split(",") for line in saved.read_text().splitlines()]
+    assert [float(line[4]) for line in cells[1:]] == single.tolist()
+    assert [line[5] for line in cells[1:]] == ["0.1", "0.2", "0.3"]
 
 
 async def test_a_full_disk_under_a_picture_is_a_sentence(

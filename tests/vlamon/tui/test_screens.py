@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.cells import cells_of
@@ -51,6 +52,20 @@ async def test_every_panel_that_takes_the_lower_place(panel: str) -> None:
         await pilot.app.workers.wait_for_complete()
         await pilot.pause()
         same_as(f"panel-{panel}", lines(pilot)[31:39])
+
+
+async def test_an_energy_model_beside_the_terms_of_the_total() -> None:
+    plain = block(0, 500)
+    present = np.arange(500) % 10 == 0
+    pulls = {f"pull_{name}": Column(np.full(500, 0.5), present) for name in ("closs", "loss_ct")}
+    columns = {**plain.columns, **pulls, "energy": Column(np.full(500, 2.079))}
+    run = BatchBlock(
+        0, 0, plain.step, plain.epoch, plain.time, columns, {**plain.weights, "energy": 1.0}
+    )
+    async with running(fed(Link("live"), info(), run)) as (pilot, screen, _):
+        await pilot.press("comma")
+        place = next(place for place in screen.arrangement.places if place.name == "contribution")
+        same_as("panel-energy", lines(pilot)[place.y : place.y + place.height])
 
 
 async def test_pull_on_the_trunk_beside_the_value_shares() -> None:

@@ -346,7 +346,10 @@ class MainScreen(SteeringScreen):
         before = self.dashboard.palette.theme.name
 
         def chosen(name: str | None) -> None:
-            self.dashboard.choose_theme(before if name is None else name)
+            if name is None:
+                self.dashboard.choose_theme(before)
+            else:
+                self.keep_theme(name)
 
         self.app.push_screen(theme_dialog(self.dashboard), chosen)
 

@@ -11,6 +11,7 @@ from vlamon.tui.moment import seconds_left
 from vlamon.tui.numbers import age, count, number
 from vlamon.tui.rows import Row
 from vlamon.tui.screens.choice import Choice, Choosing, Item
+from vlamon.tui.snapshots import snapshots
 
 if TYPE_CHECKING:
     from vlamon.tui.screens.main import MainScreen
@@ -18,14 +19,13 @@ if TYPE_CHECKING:
 
 def rollback_dialog(main: MainScreen, event: Event | None) -> Choice:
     """Offer the run's snapshots, newest trusted one first chosen; in ask mode with a countdown."""
-    status = main.store.status
-    snapshots = sorted(status.snapshots if status else (), key=lambda one: one.step, reverse=True)
-    trusted = next((str(one.step) for one in snapshots if one.trusted), "newest")
+    offered = snapshots(main.store)
+    trusted = next((str(one.step) for one in offered if one.trusted), "newest")
     glyphs = main.moment.glyphs if main.moment is not None else Glyphs()
 
     def items(_: str) -> Sequence[Item]:
         now, step = main.clock(), _step(main)
-        lines = [Item(str(one.step), _line(one, step, now, glyphs)) for one in snapshots]
+        lines = [Item(str(one.step), _line(one, step, now, glyphs)) for one in offered]
         if not lines:
             lines = [Item("newest", ((" the newest trusted state that the guard has", "title"),))]
         state = main.store.status

@@ -260,6 +260,13 @@ class SteeringScreen(PaintingScreen):
             guides = tuple(replace(guide, label=plain(guide.label)) for guide in guides)
         return {"look": look, "guides": guides}
 
+    def keep_theme(self, name: str) -> None:
+        """Use a theme from now on, and say where it cannot be remembered."""
+        problem = self.dashboard.keep_theme(name)
+        if problem:
+            self.say(Notice(f"theme {name}, for this time only: {problem}", "warn"))
+        self.paint(force=True)
+
     def action_maximise(self) -> None:
         """Give the leading chart the whole screen, or give it back."""
         chart = self.leading_chart()

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from vlamon.analysis.contributions import (
+    PULL,
     Contributions,
     Term,
     assumed_weights,
@@ -29,7 +30,8 @@ class ContributionPanel(RowPanel):
     def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
         """Give a bar a term, the heaviest weights in the order of the run."""
         found = of_moment(moment)
-        pulls = any(term.pull is not None for term in found.terms)
+        # Asked of the run, not of the batch: bars must not change their scale as the cursor moves.
+        pulls = any(PULL + term.name in moment.store.metrics for term in found.terms)
         title: Row = (("contribution", "title"),)
         if moment.at_cursor:
             title = (*title, (" at cursor", "accent"))
@@ -75,6 +77,9 @@ def _term_row(term: Term, index: int, width: int, pulls: bool, moment: Moment) -
     weight = f"{glyphs.times}{short_weight(term.weight)}"
     row.append((weight.ljust(WEIGHT_CELLS), "muted"))
     used = 1 + name_cells + WEIGHT_CELLS
+    if term.apart:
+        said = f"{number(term.value)}  a model of its own: detached, not in the total"
+        return fit((*row, (shorten(said, width - used, glyphs.ellipsis), "muted")), width)
     if pulls and not narrow:
         room = (width - used - 2 * SHARE_CELLS - 6) // 2
         row += _bar(term.share, room, role, glyphs)

@@ -10,6 +10,7 @@ from vlamon.tui.glyphs import Glyphs
 from vlamon.tui.moment import Moment
 from vlamon.tui.numbers import age, count, number
 from vlamon.tui.rows import Row, shorten
+from vlamon.tui.snapshots import snapshots
 from vlamon.tui.widgets.row_panel import RowPanel, framed
 
 
@@ -19,15 +20,16 @@ class DiagnosesPanel(RowPanel):
     def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
         """Give the findings that fit, wrapped, and the newest snapshots below them."""
         inner, room = width - 2, max(0, height - 2)
-        snapshots = snapshot_rows(moment, inner)
+        kept = snapshot_rows(moment, inner)
         findings: list[Row] = []
         for role, headline, detail in moment.diagnoses:
             findings.append(((shorten(f" {headline}", inner), role),))
             findings += [((f"   {line}", "muted"),) for line in _wrapped(detail, inner - 4)]
         if not findings:
             findings = [((" nothing to report", "muted"),)]
-        below = min(len(snapshots), max(2, room - len(findings))) if snapshots else 0
-        body = [*findings[: room - below], *snapshots[:below]]
+        least = 5 if room > 15 else 2
+        below = min(len(kept), max(least, room - len(findings)))
+        body = [*findings[: room - below], *kept[:below]]
         return framed((("diagnoses", "title"),), (), body, width, height, moment.glyphs)
 
 
@@ -48,11 +50,11 @@ class SnapshotsPanel(RowPanel):
 
 def snapshot_rows(moment: Moment, width: int, head: bool = True) -> list[Row]:
     """Write the snapshots, newest first, under a heading."""
-    status = moment.store.status
-    if status is None or not status.snapshots:
+    found = snapshots(moment.store)
+    if not found:
         return []
     rows: list[Row] = [((" snapshots", "title"),)] if head else []
-    for snapshot in reversed(status.snapshots):
+    for snapshot in found:
         text = snapshot_words(snapshot, moment.now, moment.glyphs)
         role = "checkpoint" if snapshot.trusted else "muted"
         rows.append(((shorten(f" {text}", width), role),))
