@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -158,6 +160,17 @@ class Run:
         return first, batches
 
 
+def check_compiler(device: torch.device) -> None:
+    """On a CPU torch.compile writes C++: without a compiler it would fail deep inside a step."""
+    named = os.environ.get("CXX")
+    wanted = (named,) if named else ("g++", "clang++")
+    if device.type == "cpu" and not any(shutil.which(name) for name in wanted):
+        raise ConfigError(
+            f"loop.compile needs a C++ compiler, and there is no {' or '.join(wanted)}: "
+            "install one, name it in CXX, or leave loop.compile out"
+        )
+
+
 def prepare(config: TrainConfig, options: Options) -> Run:
     """Build a run; everything that can be wrong with the configuration is said here."""
     faults = Faults(options.induce, options.seed)
@@ -168,7 +181,8 @@ def prepare(config: TrainConfig, options: Options) -> Run:
     model = VLA(config.model).to(ranks.device)
     called: nn.Module = ranks.wrap(model)
     if config.loop.compile:
-        called = torch.compile(called)  # type: ignore[assignment]
+        check_compiler(ranks.device)
+        model.compile_layers()
     design = LossDesign(model, config.objectives, config.weights)
     objectives = design.objectives
     book_path = options.run_dir / "codebook.npz"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,33 @@ def test_a_resumed_run_equals_an_uninterrupted_one_over_200_steps(tmp_path: Path
     resumed = trained(tmp_path / "parts", 200, *settings, resume=True)
     assert same(weights(whole), weights(resumed))
     assert rows_of(tmp_path / "parts", "closs") == rows_of(tmp_path / "whole", "closs")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (shutil.which("g++") or shutil.which("clang++")), reason="needs a C++ compiler"
+)
+def test_a_compiled_training_learns_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")  # no pool of processes left behind
+    # Two pulls and two validations: passes without gradients and several ways back through heads.
+    settings = ("loop.steps_per_epoch=5", "objectives.pull_every=4")
+    plain = trained(tmp_path / "plain", 10, *settings)
+    compiled = trained(tmp_path / "compiled", 10, "loop.compile=true", *settings)
+    assert list(compiled.model.state_dict()) == list(plain.model.state_dict())
+    assert rows_of(tmp_path / "compiled", "closs") == pytest.approx(
+        rows_of(tmp_path / "plain", "closs"), rel=1e-3
+    )
+
+
+def test_compiling_without_a_compiler_is_an_error_before_the_first_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ConfigError, match="C\\+\\+ compiler, and there is no no-such-compiler"):
+        prepare(config("loop.compile=true"), Options(run_dir=tmp_path, device="cpu"))
 
 
 def test_emission_does_not_change_what_is_learned(tmp_path: Path) -> None:

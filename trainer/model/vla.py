@@ -59,6 +59,16 @@ class VLA(nn.Module):
         """Gives the pixels [codes, P] of each image code, for losses on decoded patches."""
         self.codebook = patches.to(self.lm_head.weight.device, torch.float32)
 
+    def compile_layers(self) -> None:
+        """Compile the decoder's layers, which share their code, rather than the whole.
+
+        Labels and policy rows differ from batch to batch; compiled as one, the model was compiled
+        anew for minutes. The heads stay as they are: the pull goes back through them several times,
+        which compiled code does not allow. In place, so that parameters keep their names.
+        """
+        for layer in self.model.layers:
+            layer.compile(dynamic=True)
+
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Normal weights for the decoder; the ActionHead keeps torch's usual ones."""
