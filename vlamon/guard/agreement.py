@@ -15,7 +15,7 @@ import torch.distributed as dist
 
 from vlamon.guard.orders import Order, OrderCode
 
-SIZE = 6
+SIZE = 7
 
 
 def world() -> int:
@@ -38,24 +38,27 @@ class Outcome:
     """Ranks on which a component exploded."""
     warned: int
     """Ranks on which one warned."""
+    writing: int
+    """Ranks that are still writing a checkpoint: none may begin another one alone."""
     order: OrderCode | None
     """An order to execute now, the same on every rank."""
 
 
-def cast(level: str, order: Order | None) -> torch.Tensor:
+def cast(level: str, order: Order | None, writing: bool = False) -> torch.Tensor:
     """This rank's ballot."""
     numbers = torch.zeros(SIZE, dtype=torch.float64)
     numbers[0] = float(level == "explode")
     numbers[1] = float(level == "warn")
+    numbers[2] = float(writing)
     if order is not None:
-        numbers[2:] = torch.tensor(order.code.numbers(), dtype=torch.float64)
+        numbers[3:] = torch.tensor(order.code.numbers(), dtype=torch.float64)
     return numbers
 
 
 def count(ballots: torch.Tensor) -> Outcome:
     """The decision, from the sum of all ballots."""
-    exploded, warned, *order = ballots.tolist()
-    return Outcome(int(exploded), int(warned), OrderCode.of(order))
+    exploded, warned, writing, *order = ballots.tolist()
+    return Outcome(int(exploded), int(warned), int(writing), OrderCode.of(order))
 
 
 def reduced(ballot: torch.Tensor) -> torch.Tensor:

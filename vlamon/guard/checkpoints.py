@@ -1,33 +1,54 @@
-"""Durable checkpoints of a running training: copied at a step boundary, written beside it."""
+"""Durable checkpoints of a running training: copied at a step boundary, written beside it.
+
+Where parameters are replicas (one rank, DDP) rank 0 writes, with every rank's own part; where they
+are sharded every rank writes its pieces and rank 0 puts the checkpoint in force.
+"""
 
 from __future__ import annotations
 
+import json
+import logging
+import os
+import secrets
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import nn
 
 from vlamon.guard import agreement
 from vlamon.guard.durable import Durable, DurableError, Loaded, Writer, Written
 from vlamon.guard.orders import Order
+from vlamon.guard.parts import describe
+from vlamon.guard.policy import GuardSettings
 from vlamon.guard.reporting import Reporter
 from vlamon.guard.ring import Slot
-from vlamon.guard.state import Tree, cuda_runs
-from vlamon.guard.tree import join, split
+from vlamon.guard.sealing import Share, write_share
+from vlamon.guard.shards import named
+from vlamon.guard.state import TrainingState, Tree, cuda_runs
+from vlamon.guard.tree import UnknownValue, join, split, to_json
 
 OWN = ("sampler", "detectors")
-"""Parts that differ from rank to rank; model, optimizers and schedulers are replicas."""
+"""Parts that differ from rank to rank; model, optimizers and schedulers are replicas or shards."""
 
 
 class Checkpoints:
     """Writes whole states to `run_dir/checkpoints` without holding the training up."""
 
-    def __init__(self, root: Path | None, keep: int, reporter: Reporter) -> None:
-        self.durable = Durable(root, keep) if root else None
+    def __init__(self, root: Path | None, settings: GuardSettings, reporter: Reporter) -> None:
+        self.durable = Durable(root, settings.keep) if root else None
         self._writer = Writer(self.durable) if self.durable else None
+        self._stall = settings.stall
         self._staging = Slot()
         self._reporter = reporter
+        self._session = ""
+        """The same on all ranks once they have agreed on it."""
+        self._number = 0
         self.newest: Written | None = None
-        """Last checkpoint that this process wrote or loaded."""
+        """Last checkpoint that this process put in force."""
         self.begun: int | None = None
         """Step of the last write that was begun; unlike `newest`, every rank knows it."""
 
@@ -36,32 +57,72 @@ class Checkpoints:
         """Whether a checkpoint is being written."""
         return self._writer is not None and self._writer.busy
 
-    def save(self, step: int, state: Tree, meta: Mapping[str, Any], order: Order | None) -> None:
+    def save(
+        self, step: int, training: TrainingState, meta: Mapping[str, Any], order: Order | None
+    ) -> None:
         """Copy the state and begin to write it; the answer to `order` comes when it is on disk."""
-        if _sharded(state):
-            text = (
-                "no checkpoint: the parameters are sharded (FSDP), and this rank has its own only"
-            )
-            self._reporter.event("checkpoint", step, text, "error", ok=False)
-            if order:
-                order.refuse(f"{text}; torch.distributed.checkpoint writes such states")
-            return
-        state = _for_all_ranks(state)
+        self._agree()
         if self._writer is None:
             if order:
                 order.refuse("this training was given no run directory to write checkpoints to")
             return
+        if _flat_shards(training):
+            text = (
+                "no checkpoint: FullyShardedDataParallel cuts its parameters into pieces without "
+                "names; fully_shard (FSDP2) keeps the names, and its shards are written"
+            )
+            self._reporter.event("checkpoint", step, text, "error", ok=False)
+            if order:
+                order.refuse(text)
+            return
         if self._writer.busy:
             self._writer.wait()
         self.begun = step
-        if agreement.rank() != 0:
-            return
+        if training.sharded():
+            self._save_share(step, training, meta, order)
+        else:
+            self._save_whole(step, training, meta, order)
+
+    def _save_whole(
+        self, step: int, training: TrainingState, meta: Mapping[str, Any], order: Order | None
+    ) -> None:
+        assert self._writer is not None
+        state = _for_all_ranks(training.capture(), meta)
+        if agreement.rank() == 0:
+            self._writer.start(step, self._stage(state), meta, order)
+
+    def _save_share(
+        self, step: int, training: TrainingState, meta: Mapping[str, Any], order: Order | None
+    ) -> None:
+        assert self._writer is not None
+        rank, state = agreement.rank(), training.capture()
+        rows = describe(named(state, training.order(), rank))
+        self._number += 1
+        session = f"{self._session}.{self._number}"
+        share = Share(rank, agreement.world(), session, self._stall)
+        write = partial(
+            write_share, self._writer.durable, share, step, self._stage(state), rows, dict(meta)
+        )
+        self._writer.begin(step, write, order)
+
+    def _stage(self, state: Tree) -> Tree:
         self._staging.fill(state)
         if cuda_runs():
-            import torch
-
             torch.cuda.synchronize()
-        self._writer.start(step, self._staging.state(), meta, order)
+        return self._staging.state()
+
+    def _agree(self) -> None:
+        """Once: every rank writes into rank 0's directory, under names of the same session."""
+        if self._session:
+            return
+        root = str(self.durable.root.resolve()) if self.durable else None
+        mine = (root, f"{os.getpid()}-{secrets.token_hex(4)}")
+        root, self._session = agreement.everyone(mine)[0]
+        if agreement.rank() == 0:
+            return
+        keep = self.durable.keep if self.durable else 1
+        self.durable = Durable(Path(root), keep) if root else None
+        self._writer = Writer(self.durable) if self.durable else None
 
     def poll(self) -> None:
         """Tell how writes ended."""
@@ -70,6 +131,8 @@ class Checkpoints:
         for order, outcome in self._writer.outcomes():
             if isinstance(outcome, DurableError):
                 self._reporter.event("checkpoint", -1, str(outcome), "error", ok=False)
+                if agreement.rank():
+                    logging.getLogger("vlamon.guard").error("%s", outcome)
                 if order:
                     order.refuse(str(outcome))
                 continue
@@ -86,21 +149,48 @@ class Checkpoints:
             if order:
                 order.done(done)
 
-    def load(self, accept: Callable[[Loaded], bool] | None = None) -> Loaded | None:
-        """The newest checkpoint that is whole and that `accept` likes; corrupt ones are told."""
+    def load(
+        self, training: TrainingState, accept: Callable[[Loaded], bool] | None = None
+    ) -> Loaded | None:
+        """The newest checkpoint that is whole and that `accept` likes; corrupt ones are told.
+
+        All ranks look at rank 0's list, and one that any of them cannot read is used by none.
+        """
+        self._agree()
         if self.durable is None:
             return None
-        for path in self.durable.candidates():
+        names = agreement.everyone([path.name for path in self.durable.candidates()])[0]
+        live = {
+            each.name: each.tensor
+            for each in named(training.capture(), training.order(), agreement.rank())
+        }
+        for name in names:
+            loaded, failure = None, ""
             try:
-                loaded = self.durable.load(path)
+                loaded = self.durable.load(self.durable.root / name, agreement.rank(), live)
             except DurableError as error:
-                self._reporter.event(
-                    "checkpoint", -1, f"{error}; the one before it is used", "error", ok=False
-                )
-                continue
-            if loaded is not None and (accept is None or accept(loaded)):
-                return Loaded(loaded.step, loaded.path, _of_this_rank(loaded.state), loaded.meta)
+                failure = str(error)
+            failures = [said for said in agreement.everyone(failure) if said]
+            if failures:
+                text = f"{failures[0]}; the one before it is used"
+                self._reporter.event("checkpoint", -1, text, "error", ok=False)
+            elif loaded is not None and (accept is None or accept(loaded)):
+                return _of_this_rank(loaded)
         return None
+
+    def dealt_anew(self, loaded: Loaded) -> str:
+        """What a resume on another number of ranks brought back, and what it could not."""
+        left = loaded.state.get("left_alone", ())
+        rest = (
+            "their samplers stood at different places, so this one begins where the script put it"
+            if "sampler" in left
+            else "the sampler goes on where it was"
+        )
+        return (
+            f"{loaded.path} was written by {loaded.ranks} ranks and resumed by "
+            f"{agreement.world()}: parameters, optimizer and schedule are the same; {rest}; a rank "
+            "beyond those has random streams of its own"
+        )
 
     def close(self) -> None:
         """Wait for a write under way and tell how it ended."""
@@ -109,32 +199,49 @@ class Checkpoints:
             self.poll()
 
 
-def _sharded(state: Tree) -> bool:
-    """Whether parameters are DTensors, of which every rank holds a part."""
-    return agreement.world() > 1 and any(
-        hasattr(parameter, "to_local") for parameter in state["parts"]["model"].values()
+def _flat_shards(training: TrainingState) -> bool:
+    """Whether a module is FSDP1's, whose parameters are plain tensors that differ by rank."""
+    return any(
+        type(module).__name__ == "FullyShardedDataParallel"
+        for part in training.parts.values()
+        if isinstance(part, nn.Module)
+        for module in part.modules()
     )
 
 
-def _for_all_ranks(state: Tree) -> Tree:
-    """Rank 0's state with every rank's own part: sampler, detectors, random numbers."""
+def _for_all_ranks(state: Tree, meta: Mapping[str, Any]) -> Tree:
+    """Rank 0's state with every rank's own part: sampler, detectors, random numbers, skips."""
     if agreement.world() == 1:
         return state
     own = {name: part for name, part in state["parts"].items() if name in OWN}
-    skeleton, tensors = split({"parts": own, "rng": state["rng"]})
+    skeleton, tensors = split({"parts": own, "rng": state["rng"], "skips": meta["skips"]})
     mine = (skeleton, [tensor.cpu() for tensor in tensors])
     ranks = [join(*each) for each in agreement.everyone(mine)]
     return {**state, "ranks": ranks}
 
 
-def _of_this_rank(state: Tree) -> Tree:
-    ranks = state.get("ranks")
-    if not ranks:
-        return {"parts": state["parts"], "rng": state["rng"]}
-    if len(ranks) != agreement.world():
-        raise DurableError(
-            f"the checkpoint was written by {len(ranks)} ranks, this training has "
-            f"{agreement.world()}: start it with as many"
-        )
-    own = ranks[agreement.rank()]
-    return {"parts": {**state["parts"], **own["parts"]}, "rng": own["rng"]}
+def _of_this_rank(loaded: Loaded) -> Loaded:
+    """Its own sampler, detectors and random streams, as far as there are such."""
+    state, meta = dict(loaded.state), dict(loaded.meta)
+    rank, world = agreement.rank(), agreement.world()
+    if by_rank := state.pop("ranks", None):
+        loaded = replace(loaded, ranks=len(by_rank), samplers_alike=_alike(by_rank))
+        own = by_rank[rank if rank < len(by_rank) else 0]
+        state = {"parts": {**state["parts"], **own["parts"]}, "rng": own["rng"]}
+        meta["skips"] = own.get("skips", meta["skips"])
+    left = []
+    if loaded.ranks != world:
+        if rank >= loaded.ranks:
+            left.append("rng")
+        if "sampler" in state["parts"] and not loaded.samplers_alike:
+            left.append("sampler")
+            meta["skips"] = {"ranges": []}
+    return replace(loaded, state={**state, "left_alone": left}, meta=meta)
+
+
+def _alike(by_rank: list[Tree]) -> bool:
+    try:
+        said = {json.dumps(to_json(each["parts"].get("sampler"))) for each in by_rank}
+    except UnknownValue:  # it holds tensors
+        return False
+    return len(said) == 1

@@ -42,7 +42,7 @@ class Guard(Steering):
         """The first step to run: 0, or the one after the newest whole checkpoint in `run_dir`."""
         self._started = True
         self._carried = self._take_order()  # asking tells the monitors that orders are served
-        loaded = self.checkpoints.load() if resume else None
+        loaded = self.checkpoints.load(self.state) if resume else None
         step = -1
         if loaded is not None:
             self._take_over(loaded)
@@ -51,6 +51,8 @@ class Guard(Steering):
             self._scale_lr(self.policy.lr_scale, self.policy.lr_scale)
             step = loaded.step
             self.reporter.event("resumed", step, f"resumed after step {step} from {loaded.path}")
+            if loaded.ranks != agreement.world():
+                self.reporter.event("note", step, self.checkpoints.dealt_anew(loaded), "warn")
         self._snapshot(step, trusted=True)
         self._rng_before = capture_rng(self.state.generators)
         return step + 1
@@ -117,7 +119,8 @@ class Guard(Steering):
         elif order is not None:
             order.refuse("the guard rolled back at this very step")
         if nxt == step + 1:
-            self._keep_states(step, quiet=outcome.exploded == 0 and outcome.warned == 0)
+            quiet = outcome.exploded == 0 and outcome.warned == 0
+            self._keep_states(step, quiet, writing=outcome.writing > 0)
         self.skips.pass_over()
         self._rng_before = capture_rng(self.state.generators)
         return nxt
@@ -126,7 +129,7 @@ class Guard(Steering):
         """Write a checkpoint behind a finished step, unless there is one; `close` waits for it."""
         self.checkpoints.close()
         if self.checkpoints.begun != step:
-            self.checkpoints.save(step, self.state.capture(), self._meta(), None)
+            self.checkpoints.save(step, self.state, self._meta(), None)
 
     def close(self) -> None:
         """Wait for checkpoints that are being written. Call it when the loop has ended."""
@@ -166,7 +169,7 @@ class Guard(Steering):
             key=("ok", "warn", "explode").index,
             default="ok",
         )
-        return agreement.cast(level, self._take_order())
+        return agreement.cast(level, self._take_order(), self.checkpoints.busy)
 
     def _answer_levels(self, step: int, outcome: agreement.Outcome) -> int:
         reading, judgement = next(iter(self._judged.values()), (Reading(step), Judgement()))

@@ -83,7 +83,7 @@ class Keeping:
         self.spacing = self.settings.spacing_for(latency)
         self.ring = Ring(self.settings.slots, self.settings.trust_after(latency))
         root = self.run_dir / "checkpoints" if self.run_dir else None
-        self.checkpoints = Checkpoints(root, self.settings.keep, self.reporter)
+        self.checkpoints = Checkpoints(root, self.settings, self.reporter)
         self.skips = Skips(sampler)
         self.keeper = Keeper(self.run_dir, rebuild)
         self.desk = Desk(settable or {})
@@ -108,13 +108,13 @@ class Keeping:
             return weights()
         return weights or {}
 
-    def _keep_states(self, step: int, quiet: bool) -> None:
+    def _keep_states(self, step: int, quiet: bool, writing: bool) -> None:
         done = step + 1
         if self.settings.slots and done % self.spacing == 0 and quiet:
             self._snapshot(step)
         every = self.settings.durable_every
-        if every and done % every == 0 and not self.checkpoints.busy:
-            self.checkpoints.save(step, self.state.capture(), self._meta(), None)
+        if every and done % every == 0 and not writing:
+            self.checkpoints.save(step, self.state, self._meta(), None)
 
     def _snapshot(self, step: int, trusted: bool = False) -> None:
         closs = self._history[-1][1].get("closs") if self._history else None

@@ -47,6 +47,8 @@ class GuardSettings:
     """Steps between two checkpoints on disk; 0 for none but ordered ones."""
     keep: int = 3
     """Checkpoints that stay on disk."""
+    stall: float = 300.0
+    """Seconds without a byte from any rank after which a checkpoint of shards is given up."""
     autopsy_steps: int = 400
     """Longest stretch that an autopsy replays."""
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from vlamon.guard import agreement
 from vlamon.guard.autopsy import Case, Explosion, Finding, examine
 from vlamon.guard.keeping import Keeping
 from vlamon.guard.policy import Decision
@@ -93,7 +94,8 @@ class Returning(Keeping):
         """Where to return to: a slot of the ring, else the newest durable checkpoint."""
         if older and self._returned_to is not None and self.ring.trusted() is self._returned_to:
             spare = [slot for slot in self.ring.held() if slot.step < self._returned_to.step]
-            if spare or self.checkpoints.newest:
+            # Rank 0 alone knows what was written, and all must forget the same slot.
+            if spare or agreement.everyone(self.checkpoints.newest is not None)[0]:
                 self.ring.forget(self._returned_to)
         slot = self.ring.trusted(to)
         if to is not None:
@@ -103,7 +105,7 @@ class Returning(Keeping):
             self._returned_to = slot
             return "ring", slot.state(), slot.step, slot.note
         latest = step - self.ring.trust_after if to is None else to
-        loaded = self.checkpoints.load(lambda found: found.step <= latest)
+        loaded = self.checkpoints.load(self.state, lambda found: found.step <= latest)
         if loaded is None:
             return None
         return str(loaded.path), loaded.state, loaded.step, dict(loaded.meta["note"])

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from vlamon.guard.shards import Piece, piece_of, sharded
 from vlamon.guard.tree import local
 
 Tree = dict[str, Any]
@@ -61,20 +62,47 @@ class TrainingState:
         }
 
     def restore(self, tree: Tree, keep: Iterable[str] = ()) -> None:
-        """Put a captured state back, but for the parts in `keep`. `tree` is left untouched."""
-        spared = frozenset(keep)
+        """Put a captured state back, but for the parts in `keep`. `tree` is left untouched.
+
+        A tree may itself name parts to leave alone: those that a resume on another number of ranks
+        cannot deal out.
+        """
+        spared = frozenset((*keep, *tree.get("left_alone", ())))
         for lacking, having, names in (
-            ("the saved state", "this training", self.parts.keys() - tree["parts"].keys()),
+            ("the saved state", "this training", self.parts.keys() - tree["parts"].keys() - spared),
             ("this training", "the saved state", tree["parts"].keys() - self.parts.keys()),
         ):
             if names:
                 raise StateMismatch(f"{lacking} lacks {', '.join(sorted(names))}, {having} has it")
-        copies = _Copies()
+        copies, split_up = _Copies(), self.sharded()
         for name, part in self.parts.items():
             if name not in spared:
-                _restore(name, part, tree["parts"][name], copies)
+                _restore(name, part, tree["parts"][name], copies, split_up)
         copies.run()
-        restore_rng(tree["rng"], self.generators)
+        if "rng" not in spared:
+            restore_rng(tree["rng"], self.generators)
+
+    def sharded(self) -> bool:
+        """Whether parameters are DTensors, of which every rank holds a piece."""
+        modules = (part for part in self.parts.values() if isinstance(part, nn.Module))
+        return any(sharded(parameter) for module in modules for parameter in module.parameters())
+
+    def order(self) -> dict[str, list[str]]:
+        """For every optimizer the names of its parameters, in the order of its state."""
+        names: dict[int, str] = {}
+        for part in self.parts.values():
+            if isinstance(part, nn.Module):
+                names |= {id(tensor): name for name, tensor in part.named_parameters()}
+        return {
+            name: [
+                names.get(id(parameter), f"parameter.{index}")
+                for index, parameter in enumerate(
+                    parameter for group in part.param_groups for parameter in group["params"]
+                )
+            ]
+            for name, part in self.parts.items()
+            if isinstance(part, Optimizer)
+        }
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
@@ -104,8 +132,8 @@ class _Copies:
         self.into: list[torch.Tensor] = []
         self.out_of: list[torch.Tensor] = []
 
-    def add(self, where: str, live: torch.Tensor, saved: torch.Tensor) -> None:
-        live, saved = local(live.detach()), local(saved)
+    def add(self, where: str, live: torch.Tensor, saved: torch.Tensor | Piece) -> None:
+        live, saved = local(live.detach()), local(piece_of(saved, live))
         if live.shape != saved.shape:
             raise StateMismatch(
                 f"{where} is {tuple(live.shape)} here and {tuple(saved.shape)} in the saved state"
@@ -119,7 +147,7 @@ class _Copies:
             torch._foreach_copy_(self.into, self.out_of)
 
 
-def _restore(name: str, part: Any, saved: Any, copies: _Copies) -> None:
+def _restore(name: str, part: Any, saved: Any, copies: _Copies, split_up: bool) -> None:
     """One part; what its own loading says of a state that it cannot take is told with its name."""
     try:
         if isinstance(part, nn.Module):
@@ -127,7 +155,8 @@ def _restore(name: str, part: Any, saved: Any, copies: _Copies) -> None:
         elif isinstance(part, Optimizer):
             _restore_optimizer(name, part, saved, copies)
         else:
-            part.load_state_dict(copy.deepcopy(saved))
+            live = part.state_dict() if split_up else None
+            part.load_state_dict(_dressed(saved, live))
     except StateMismatch:
         raise
     except KeyError as error:
@@ -171,12 +200,41 @@ def _restore_optimizer(name: str, part: Optimizer, saved: Tree, copies: _Copies)
                 del live[key]
             for key, value in moments.items():
                 have = live.get(key)
-                if not isinstance(value, torch.Tensor):
+                if isinstance(value, torch.Tensor):
+                    value = piece_of(value, parameter)
+                if not isinstance(value, torch.Tensor | Piece):
                     live[key] = copy.deepcopy(value)
-                elif isinstance(have, torch.Tensor) and have.shape == value.shape:
+                elif isinstance(have, torch.Tensor) and local(have).shape == local(value).shape:
                     copies.add(f"{name}.{key}", have, value)
                 else:
-                    live[key] = value.clone().to(_home(key, parameter, group))
+                    live[key] = _moment(key, value, parameter, group)
+
+
+def _moment(
+    key: str, value: torch.Tensor | Piece, parameter: torch.Tensor, group: Mapping[str, Any]
+) -> torch.Tensor:
+    """A moment that the optimizer does not have yet, split as its parameter is."""
+    if isinstance(value, Piece):
+        return value.placed(parameter)
+    if sharded(parameter) and value.dim() and value.shape == local(parameter).shape:
+        return Piece(value.clone(), tuple(parameter.shape), ()).placed(parameter)
+    return value.clone().to(_home(key, parameter, group))
+
+
+def _dressed(saved: Any, live: Any) -> Any:
+    """A copy of a saved tree, with pieces as DTensors where the live one has such."""
+    if isinstance(saved, torch.Tensor | Piece):
+        piece = local(piece_of(saved, live))
+        if sharded(live) and piece.shape == local(live).shape:
+            return Piece(piece.clone(), tuple(live.shape), ()).placed(live)
+        return piece.clone()
+    if isinstance(saved, dict):
+        known = live if isinstance(live, Mapping) else {}
+        return {key: _dressed(value, known.get(key)) for key, value in saved.items()}
+    if isinstance(saved, list):
+        there = live if isinstance(live, list) and len(live) == len(saved) else [None] * len(saved)
+        return [_dressed(value, other) for value, other in zip(saved, there, strict=True)]
+    return copy.deepcopy(saved)
 
 
 def _home(key: str, parameter: torch.Tensor, group: Mapping[str, Any]) -> torch.device:

@@ -49,7 +49,7 @@ class Steering(Returning):
         match order.code.name:
             case "checkpoint":
                 self._tell("checkpointing")
-                self.checkpoints.save(step, self.state.capture(), self._meta(), order)
+                self.checkpoints.save(step, self.state, self._meta(), order)
                 self._tell("training")
             case "rollback":
                 return self._rollback_ordered(order, step, None)

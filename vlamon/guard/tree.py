@@ -7,7 +7,7 @@ and the skeleton as JSON. Nothing is ever pickled, so a checkpoint can hold no c
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,10 +37,25 @@ def join(skeleton: Any, tensors: Sequence[torch.Tensor]) -> Any:
     return _map(skeleton, lambda leaf: tensors[leaf.index] if isinstance(leaf, Ref) else leaf)
 
 
-def local(tensor: torch.Tensor) -> torch.Tensor:
+def local(tensor: Any) -> torch.Tensor:
     """What this rank holds of a tensor: the shard of a DTensor, else the tensor itself."""
     to_local = getattr(tensor, "to_local", None)
-    return tensor if to_local is None else to_local()
+    held: torch.Tensor = tensor if to_local is None else to_local()
+    return held
+
+
+def tensors_of(
+    tree: Any, path: tuple[Any, ...] = ()
+) -> Iterator[tuple[tuple[Any, ...], torch.Tensor]]:
+    """Every tensor and the keys that lead to it, in the order of `split`."""
+    if isinstance(tree, torch.Tensor):
+        yield path, tree
+    elif isinstance(tree, Mapping):
+        for key, value in tree.items():
+            yield from tensors_of(value, (*path, key))
+    elif isinstance(tree, list | tuple) and not (isinstance(tree, tuple) and _plain(tree)):
+        for index, value in enumerate(tree):
+            yield from tensors_of(value, (*path, index))
 
 
 def _split(tree: Any, tensors: list[torch.Tensor]) -> Any:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.vlamon.guard.toy import Order, Toy, identical
-from vlamon.guard import durable as durable_module
+from vlamon.guard import disk
 from vlamon.guard.durable import Durable, DurableError
 
 SPIKE = 160
@@ -304,13 +304,13 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
 def test_a_rollback_ordered_during_a_checkpoint_disturbs_neither(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = durable_module._write_all
+    real = disk._write_all
 
     def slow(handle: int, piece: memoryview) -> None:
         time.sleep(0.3)
         real(handle, piece)
 
-    monkeypatch.setattr(durable_module, "_write_all", slow)
+    monkeypatch.setattr(disk, "_write_all", slow)
     toy = Toy(tmp_path)
     checkpoint, rollback = Order("checkpoint"), Order("rollback", {"data": "replay"})
     toy.run(160, {149: [checkpoint], 150: [rollback]})
@@ -336,7 +336,7 @@ def test_a_full_disk_is_told_and_the_training_goes_on(
 
     def fill_the_disk() -> None:
         toy.guard.checkpoints.close()
-        monkeypatch.setattr(durable_module, "_write_all", full)
+        monkeypatch.setattr(disk, "_write_all", full)
 
     toy.faults[4 * 40] = lambda toy, y: (fill_the_disk(), y)[1]
     assert toy.run(80, {20: [first], 50: [second]}) == 80
@@ -376,6 +376,17 @@ def test_a_checkpoint_that_does_not_fit_is_named_with_what_it_lacks(tmp_path: Pa
         with pytest.raises(DurableError) as told:
             Toy(tmp_path).run(40)
         assert f"{path} does not fit this training: {said}; resume with" in str(told.value)
+
+
+def test_flat_parameters_without_names_are_refused_with_what_to_use(tmp_path: Path) -> None:
+    class FullyShardedDataParallel(torch.nn.Identity):
+        """Called like FSDP1's module, which needs an accelerator."""
+
+    toy, order = Toy(tmp_path), Order("checkpoint")
+    toy.model.append(FullyShardedDataParallel())
+    toy.run(30, {20: [order]})
+    assert "fully_shard (FSDP2) keeps the names" in order.error
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_budget_and_skips_survive_a_resume_and_no_rollback_refunds_them(tmp_path: Path) -> None:

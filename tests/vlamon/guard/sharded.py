@@ -1,0 +1,190 @@
+"""A rank of small sharded trainings, as `test_shards` starts it: `python -m … ROOT PLANS`.
+
+PLANS is a JSON list, run one after the other: in which `dir`, to how many steps (`total`), which
+`orders` come at which step, and what is to go wrong.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+
+from tests.vlamon.guard.toy import Emitter, Order, Sampler
+from vlamon.guard import Guard, GuardSettings
+from vlamon.guard.dcp import CheckpointReader
+
+WRITE = os.write
+
+
+class Training:
+    """An MLP with dropout and a BatchNorm, whose buffers differ by rank; no size divides."""
+
+    def __init__(self, run_dir: Path, plan: dict[str, Any]) -> None:
+        self.rank, self.plan = dist.get_rank(), plan
+        torch.manual_seed(plan.get("seed", 0))
+        self.model = nn.Sequential(
+            nn.Linear(8, 33), nn.BatchNorm1d(33), nn.GELU(), nn.Dropout(0.1), nn.Linear(33, 1)
+        )
+        if plan.get("shard", True):
+            mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+            fully_shard(self.model, mesh=mesh)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=3e-3)
+        self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, 1000)
+        self.sampler = Sampler()
+        self.emitter = Emitter()
+        self.target = torch.randn(8, 1, generator=torch.Generator().manual_seed(99))
+        torch.manual_seed(100 * plan.get("seed", 0) + self.rank)
+        self.guard = Guard(
+            self.model,
+            self.optimizer,
+            schedulers=[self.scheduler],
+            sampler=self.sampler,
+            emitter=self.emitter,  # type: ignore[arg-type]
+            run_dir=run_dir,
+            settings=GuardSettings(
+                **{"every": 5, "slots": 4, "patience": 1, "stall": 60.0, **plan.get("settings", {})}
+            ),
+            weights={"closs": 1.0},
+        )
+
+    def train_step(self) -> torch.Tensor:
+        ids = self.sampler.draw()
+        generator = torch.Generator().manual_seed(2 * ids[0] + self.rank)
+        x = torch.randn(4, 8, generator=generator)
+        y = x @ self.target + 2.0 + 0.3 * torch.randn(4, 1, generator=generator)
+        if ids[0] == 4 * self.plan.get("spike", -1) and self.rank == 1:
+            y = y + 200.0
+        loss: torch.Tensor = ((self.model(x) - y) ** 2).mean() + 1.0
+        loss.backward()
+        self.optimizer.step()
+        self.scheduler.step()
+        self.optimizer.zero_grad()
+        return loss.detach()
+
+    def run(self) -> list[int]:
+        orders = {int(at): order for at, order in self.plan.get("orders", {}).items()}
+        trail = []
+        step = self.guard.start(self.plan.get("resume", True))
+        while step < self.plan["total"] and not self.guard.stopped:
+            if step == self.plan.get("breaks_at", -1) and self.rank == self.plan.get(
+                "breaks_on", 1
+            ):
+                break_writing(self.plan["how"])
+            loss = self.train_step()
+            trail.append(step)
+            if self.rank == 0 and step in orders:
+                name, args = orders.pop(step)
+                self.emitter.orders.append(Order(name, args))
+            step = self.guard.after_step(step, closs=loss)
+            if step - 1 in self.plan.get("settle_after", ()):
+                self.guard.checkpoints.close()
+                dist.barrier()
+        self.guard.close()
+        return trail
+
+
+def told(training: Training, trail: list[int]) -> dict[str, Any]:
+    """What a test compares: what the ranks share, and what is this rank's own."""
+    tensors = [*training.model.parameters()]
+    for moments in training.optimizer.state_dict()["state"].values():
+        tensors += moments.values()
+    return {
+        "trail": trail,
+        "shared": [digest(tensor) for tensor in tensors],
+        "own": [*map(digest, training.model.buffers()), torch.rand(1).item()],
+        "cursor": training.sampler.cursor,
+        "sharded": all(isinstance(p, DTensor) for p in training.model.parameters()),
+        "events": [(kind, at, data.get("text")) for kind, at, data in training.emitter.events],
+    }
+
+
+def digest(tensor: torch.Tensor) -> str:
+    whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return hashlib.sha256(whole.detach().contiguous().numpy().tobytes()).hexdigest()
+
+
+def break_writing(how: str) -> None:
+    """From now on this rank's disk is slow or full, or it dies in the middle of its tensors."""
+
+    def broken(handle: int, data: Any) -> int:
+        if not os.readlink(f"/proc/self/fd/{handle}").endswith(".bin"):
+            return WRITE(handle, data)
+        if how == "slow":
+            time.sleep(0.3)
+            return WRITE(handle, data)
+        if how == "full":
+            raise OSError(28, "No space left on device")
+        WRITE(handle, data[: len(data) // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+    os.write = broken
+
+
+def flip_a_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def read_by_dcp(training: Training, path: Path) -> list[str]:
+    """The parameters and first moments as torch's own planner puts them on this mesh."""
+    model = {
+        name: torch.zeros_like(parameter) for name, parameter in training.model.named_parameters()
+    }
+    moments = {
+        f"optimizer.0.state.{name}.exp_avg": torch.zeros_like(parameter)
+        for name, parameter in training.model.named_parameters()
+    }
+    dcp_load({"model": model, **moments}, storage_reader=CheckpointReader(path))
+    return [digest(tensor) for tensor in (*model.values(), *moments.values())]
+
+
+def run(root: Path, plan: dict[str, Any]) -> dict[str, Any]:
+    run_dir = root / plan["dir"]
+    if dist.get_rank() == 0 and "corrupt" in plan:
+        flip_a_bit(run_dir / "checkpoints" / plan["corrupt"])
+    dist.barrier()
+    training = Training(run_dir, plan)
+    try:
+        said = told(training, training.run())
+        if "dcp" in plan:
+            said["dcp"] = read_by_dcp(training, run_dir / "checkpoints" / plan["dcp"])
+        return said
+    except RuntimeError as error:
+        if plan.get("how") != "dies":
+            raise
+        training.guard.close()
+        events = [(kind, at, data.get("text")) for kind, at, data in training.emitter.events]
+        return {"lost": str(error), "events": events}
+    finally:
+        os.write = WRITE
+
+
+def main() -> None:
+    root, plans = Path(sys.argv[1]), json.loads(sys.argv[2])
+    dist.init_process_group("gloo")
+    results = {}
+    for plan in plans:
+        results[plan["name"]] = run(root, plan)
+    print("RESULT" + json.dumps(results), flush=True)
+    if not any("lost" in result for result in results.values()):
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
