@@ -185,17 +185,8 @@ def prepare(config: TrainConfig, options: Options) -> Run:
         model.compile_layers()
     design = LossDesign(model, config.objectives, config.weights)
     objectives = design.objectives
-    book_path = options.run_dir / "codebook.npz"
-    if ranks.leads:
-        load_or_fit_codebook(config.data, book_path)
-        write_description(config, options, ranks)
-    ranks.barrier()
-    book = load_or_fit_codebook(config.data, book_path)
-    model.show_codebook(torch.from_numpy(book.patches))
-    if options.weights is not None:
-        load_weights(model, options.weights)
-    elif config.data.informed_embedding:
-        start_from_meaning(model, book)
+    book = shared_codebook(config, options, ranks)
+    fill(model, book, config, options)
     train, held_out = training_data(config, book)
     optimisation = Optimisation(
         model,
@@ -204,15 +195,7 @@ def prepare(config: TrainConfig, options: Options) -> Run:
         make_optimizer(model, config.optim),
         bf16=config.loop.dtype == "bf16",
     )
-    sampler = Sampler(
-        train.frames,
-        batch=config.loop.batch,
-        world_share=0.0 if config.data.records else config.data.world_share,
-        seed=options.seed,
-        rank=ranks.rank,
-        ranks=ranks.size,
-        draws=config.loop.accumulate,
-    )
+    sampler = make_sampler(train, config, options, ranks)
     emitter = make_emitter(config, options, objectives) if ranks.leads else None
     learning_rate = LearningRate(config.optim, config.loop.steps)
     clipping = Clipping(config.optim.clip_grad)
@@ -248,6 +231,40 @@ def prepare(config: TrainConfig, options: Options) -> Run:
         ),
     )
     return run
+
+
+def shared_codebook(config: TrainConfig, options: Options, ranks: Ranks) -> Codebook:
+    """The first rank fits and writes it, the others read it: all of them speak the same codes."""
+    path = options.run_dir / "codebook.npz"
+    if ranks.leads:
+        load_or_fit_codebook(config.data, path)
+        write_description(config, options, ranks)
+    ranks.barrier()
+    return load_or_fit_codebook(config.data, path)
+
+
+def fill(model: VLA, book: Codebook, config: TrainConfig, options: Options) -> None:
+    """The weights that a training starts from: given ones, or new ones that know the codebook."""
+    model.show_codebook(torch.from_numpy(book.patches))
+    if options.weights is not None:
+        load_weights(model, options.weights)
+    elif config.data.informed_embedding:
+        start_from_meaning(model, book)
+
+
+def make_sampler(
+    train: TabletopData | PretokenizedData, config: TrainConfig, options: Options, ranks: Ranks
+) -> Sampler:
+    """Draws this rank's share of every batch."""
+    return Sampler(
+        train.frames,
+        batch=config.loop.batch,
+        world_share=0.0 if config.data.records else config.data.world_share,
+        seed=options.seed,
+        rank=ranks.rank,
+        ranks=ranks.size,
+        draws=config.loop.accumulate,
+    )
 
 
 def training_data(
