@@ -2,8 +2,9 @@
 
 Existing scripts parse these, so the format is kept with its oddities: a printed value is the mean
 of at most 1000 updates followed by the mean since the epoch began (or since a resume), a metric
-that a batch lacks does not move its meter, and `loss_ct` is 0 for a batch without actions. The true
-value of every batch is in the journal.
+that a batch lacks does not move its meter, and `loss_ct` is 0 for a batch without actions. After a
+rollback the printed means begin anew, as after a resume; the epoch's own line averages every batch
+that counts for it, those before the rollback too. The true value of every batch is in the journal.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from trainer.kept import KeptBatches
 
 PRINT_EVERY = 10
 WINDOW = 1000
@@ -78,14 +81,17 @@ def run_logger(run_dir: Path, rank: int) -> logging.Logger:
 class EpochLog:
     """The meters of one epoch and the lines made of them."""
 
-    def __init__(self, logger: logging.Logger, epoch: int, iterations: int) -> None:
+    def __init__(
+        self, logger: logging.Logger, epoch: int, iterations: int, kept: KeptBatches
+    ) -> None:
         self._logger = logger
+        self._kept = kept
         self._epoch = epoch
         self._iterations = iterations
         self._meters: dict[str, Meter] = {}
         self._times = {"time": Meter(), "data": Meter()}
         self._started = time.monotonic()
-        self._unread: list[Mapping[str, float | Tensor]] = []
+        self._unread: list[tuple[int, Mapping[str, float | Tensor]]] = []
 
     def update(
         self,
@@ -100,7 +106,7 @@ class EpochLog:
 
         Tensors are read when a line is printed: a GPU is asked once in ten steps.
         """
-        self._unread.append(values)
+        self._unread.append((self._epoch * self._iterations + iteration, values))
         self._times["time"].update(seconds)
         self._times["data"].update(data_seconds)
         if iteration % PRINT_EVERY == 0:
@@ -112,21 +118,28 @@ class EpochLog:
             self._logger.info("  ".join(parts))
 
     def finish(self) -> dict[str, float]:
-        """Print the epoch's end and give its means."""
+        """Print the epoch's end and give the means over every batch that counts for it."""
         spent = timedelta(seconds=int(time.monotonic() - self._started))
         self._logger.info("Epoch: [%d] Total time: %s", self._epoch, spent)
         self._read()
         self._logger.info("Averaged stats:\n%s", self._line())
-        return {name: meter.overall for name, meter in self._meters.items()}
+        return self._kept.means(self._epoch)
+
+    def go_back(self, step: int) -> None:
+        """Take back the batches from `step` on, which are trained again."""
+        self._read()
+        self._kept.forget_from(step)
 
     def _read(self) -> None:
         """Take the waiting batches into the meters, in order."""
-        tensors = [v for values in self._unread for v in values.values() if isinstance(v, Tensor)]
+        rows = [values for _, values in self._unread]
+        tensors = [v for values in rows for v in values.values() if isinstance(v, Tensor)]
         numbers = iter(torch.stack([t.double() for t in tensors]).tolist() if tensors else [])
-        for values in self._unread:
-            for name, value in values.items():
-                number = next(numbers) if isinstance(value, Tensor) else value
+        for step, values in self._unread:
+            read = {n: next(numbers) if isinstance(v, Tensor) else v for n, v in values.items()}
+            for name, number in read.items():
                 self._meters.setdefault(name, Meter()).update(number)
+            self._kept.add(step, read)
         self._unread.clear()
 
     def _line(self) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trainer.batch import Batch
 from trainer.faults import poison_hook
+from trainer.kept import KeptBatches
 from trainer.logs import EpochLog, append_epoch_line
 from trainer.run import Run
 from trainer.validation import validate
@@ -48,7 +49,8 @@ def train(run: Run) -> str:
     """Train to the planned number of steps; says how it ended: `finished` or `stopped`."""
     steps, per_epoch = run.config.loop.steps, run.config.loop.steps_per_epoch
     step = run.guard.start(resume=run.options.resume)
-    epoch_log = begin_epoch(run, step)
+    kept = KeptBatches(per_epoch)
+    epoch_log = begin_epoch(run, step, kept)
     run.model.train()
     while step < steps and not run.guard.stopped and not run.must_end():
         run.step, began = step, time.perf_counter()
@@ -59,11 +61,12 @@ def train(run: Run) -> str:
         names = [name for batch in computed.batches for name in batch.sample_ids]
         following = run.guard.after_step(step, batch=computed.batches, samples=names)
         if following != step + 1:
-            # Went back: the meters start anew there, as they would after a resume.
-            epoch_log = begin_epoch(run, following)
+            # Went back: the printed means start anew there, as they would after a resume.
+            epoch_log.go_back(following)
+            epoch_log = begin_epoch(run, following, kept)
         elif following % per_epoch == 0 or following == steps:
             end_epoch(run, step, epoch_log)
-            epoch_log = begin_epoch(run, following)
+            epoch_log = begin_epoch(run, following, kept)
         step = following
     run.step = step
     run.guard.checkpoint(step - 1)
@@ -142,10 +145,10 @@ def report(run: Run, computed: Computed, epoch_log: EpochLog, seconds: float) ->
     )
 
 
-def begin_epoch(run: Run, step: int) -> EpochLog:
+def begin_epoch(run: Run, step: int, kept: KeptBatches) -> EpochLog:
     """The meters of the epoch that the next step belongs to."""
     per_epoch = run.config.loop.steps_per_epoch
-    return EpochLog(run.logger, step // per_epoch, per_epoch)
+    return EpochLog(run.logger, step // per_epoch, per_epoch, kept)
 
 
 def end_epoch(run: Run, step: int, epoch_log: EpochLog) -> None:

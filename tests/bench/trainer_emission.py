@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from trainer.config import load
+from trainer.kept import KeptBatches
 from trainer.loop import begin_epoch, compute, report, update
 from trainer.run import Options, Run, prepare
 
@@ -28,7 +29,7 @@ def turn(run: Run, step: int, emits: bool) -> float:
     emitter = run.emitter
     if not emits:
         run.emitter = None
-    epoch_log = begin_epoch(run, step)
+    epoch_log = begin_epoch(run, step, KeptBatches(run.config.loop.steps_per_epoch))
     began = time.perf_counter()
     for at in range(step, step + STEPS):
         run.step = at

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from trainer.kept import KeptBatches
 from trainer.logs import EpochLog, append_epoch_line, run_logger
 from vlamon.records import EpochBlock, IntervalBlock, Record
 from vlamon.sources.together import opened
@@ -19,7 +20,7 @@ SAMPLE = Path(__file__).parents[1] / "fixtures" / "metriclogger" / "sample"
 
 def epoch(run_dir: Path, values: list[dict[str, float]], first: int = 0) -> dict[str, float]:
     """One epoch of batches through the log."""
-    log = EpochLog(run_logger(run_dir, 0), 2, 260)
+    log = EpochLog(run_logger(run_dir, 0), 2, 260, KeptBatches(260))
     for i, row in enumerate(values, start=first):
         log.update(i, row, seconds=0.25, data_seconds=0.01, samples=8)
     return log.finish()
@@ -56,6 +57,35 @@ def test_a_line_shows_the_mean_of_a_thousand_updates_and_that_of_all(tmp_path: P
     last = (tmp_path / "output.log").read_text().splitlines()[-4]
     assert "closs: 1000.5000 (750.0000)" in last
     assert "lr: 0.000100" in last
+
+
+def test_after_a_rollback_the_epoch_line_averages_every_batch_that_counts(tmp_path: Path) -> None:
+    kept, logger = KeptBatches(260), run_logger(tmp_path, 0)
+
+    def train(log: EpochLog, first: int, values: list[float]) -> None:
+        for i, value in enumerate(values, start=first):
+            log.update(i, {"closs": value}, seconds=0.1, data_seconds=0.01, samples=8)
+
+    log = EpochLog(logger, 0, 260, kept)
+    train(log, 0, [9.0] * 13 + [95.0] * 4)
+    log.go_back(13)
+    log = EpochLog(logger, 0, 260, kept)
+    train(log, 13, [7.0] * 13)
+    assert log.finish() == {"closs": 8.0}
+    # The printed means begin anew, as those of the reference's logger do after a resume.
+    assert "closs: 7.0000 (7.0000)" in (tmp_path / "output.log").read_text().splitlines()[-1]
+
+
+def test_going_back_over_an_epochs_end_writes_its_line_again_from_what_counts() -> None:
+    kept = KeptBatches(4)
+    for step, closs in enumerate([1.0, 1.0, 3.0, 5.0, 50.0, 60.0]):
+        kept.add(step, {"closs": closs})
+    assert kept.means(0) == {"closs": 2.5}
+    kept.forget_from(3)
+    for step, closs in enumerate([7.0, 2.0], start=3):
+        kept.add(step, {"closs": closs})
+    assert kept.means(0) == {"closs": 3.0}
+    assert kept.means(1) == {"closs": 2.0}
 
 
 def test_a_metric_that_a_batch_lacks_does_not_move_its_mean(tmp_path: Path) -> None:

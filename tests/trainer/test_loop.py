@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from tests.trainer.trainings import config, same, trained, weights
+from tests.vlamon.guard.toy import Order
 from trainer.config import ConfigError
+from trainer.loop import train
 from trainer.run import Options, prepare
 from vlamon.records import BatchBlock, EpochRow, Event
 from vlamon.sources.journal import JournalSource
@@ -131,6 +133,32 @@ def test_an_epoch_ends_with_a_line_in_each_log_and_on_the_wire(tmp_path: Path) -
         (0, "val_ind"),
         (0, "val_ood"),
     ]
+
+
+def test_the_epoch_line_after_a_rollback_is_the_mean_of_the_batches_that_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = prepare(
+        config("loop.steps=20", "guard.every=5", "loop.validation_samples=0"),
+        Options(run_dir=tmp_path, device="cpu"),
+    )
+    assert run.emitter is not None
+    orders = [Order("rollback", {"to": 9, "data": "replay"})]
+    monkeypatch.setattr(
+        run.emitter, "commands", lambda: [orders.pop()] if run.step == 13 and orders else []
+    )
+    with run:
+        run.outcome = train(run)
+    blocks = [r for r in records(tmp_path) if isinstance(r, BatchBlock)]
+    counts = {
+        step: value
+        for block in blocks
+        for step, value in zip(block.step.tolist(), block.columns["closs"].values, strict=True)
+    }
+    assert {block.attempt for block in blocks} == {0, 1}
+    assert len(counts) == 20
+    line = json.loads((tmp_path / "log_train.txt").read_text())
+    assert line["train_closs"] == pytest.approx(sum(counts.values()) / 20)
 
 
 def test_validation_draws_no_random_number_of_the_training(tmp_path: Path) -> None:

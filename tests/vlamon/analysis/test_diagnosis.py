@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -149,6 +150,24 @@ class TestAveraging:
         log = intervals(closs=noisy(8.5, 60))
         assert "epoch-line-disagrees-with-batches" in ids(epochs(closs=[3.3, 4.1, 2.5]), log)
         assert "epoch-line-disagrees-with-batches" not in ids(epochs(closs=[8.5, 8.52, 8.48]), log)
+
+    @pytest.mark.parametrize(
+        ("line", "why"),
+        [
+            (8.0, "every batch that counts for the epoch"),
+            (7.0, "the batches since the rollback, as the reference's meters after a resume"),
+        ],
+    )
+    def test_a_line_of_an_epoch_with_a_rollback_may_leave_out_what_was_trained_again(
+        self, line: float, why: str
+    ) -> None:
+        kept, abandoned = noisy(9, 30), noisy(95, 20)
+        before = batches(closs=np.concatenate([kept, abandoned]))
+        again = batches(1, 30, closs=noisy(7, 30, seed=2))
+        lines = replace(epochs(closs=[line]), attempt=1)
+        assert "epoch-line-disagrees-with-batches" not in ids(before, again, lines), why
+        lines = replace(epochs(closs=[5.0]), attempt=1)
+        assert "epoch-line-disagrees-with-batches" in ids(before, again, lines)
 
     def test_an_accuracy_above_one_is_a_mixture(self) -> None:
         lines = epochs(closs=[8, 8], acc_action_6=[0.2, 102.1])
