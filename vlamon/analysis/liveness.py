@@ -81,6 +81,7 @@ class Heart:
     """The trainer's time of the newest row; its arrival where rows carry no time."""
     row_seen_at: float = float("-inf")
     """The watcher's monotonic clock when a row last came, live or out of history."""
+    _began: float | None = None
     _arrivals: list[float] = field(default_factory=list)
 
     def observe(self, rows: int, row_time: float, other_times: Sequence[float], now: float) -> None:
@@ -89,8 +90,11 @@ class Heart:
         if known and max(known) > self.newest:
             self.newest, self.seen_at = max(known), now
         if rows != self.rows:
+            self._began = now if self._began is None else self._began
             if not np.isfinite(row_time):
-                self._arrivals = [*self._arrivals[-WINDOW:], now]
+                # How fast an old file is read says nothing about how fast its run logged.
+                if now - self._began >= LEAST_SILENCE:
+                    self._arrivals = [*self._arrivals[-WINDOW:], now]
                 if not known:
                     self.newest, self.seen_at = max(self.newest, now), now
             self.rows, self.row_seen_at = rows, now
@@ -112,7 +116,7 @@ class Heart:
 
     @property
     def arrivals(self) -> Sequence[float]:
-        """Arrival times of rows that carry no time of their own."""
+        """Arrival times of rows that carry no time of their own; not of those that were there."""
         return self._arrivals
 
 

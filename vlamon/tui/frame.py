@@ -13,7 +13,7 @@ from vlamon.tui.glyphs import Glyphs
 from vlamon.tui.look import Look, border_role
 from vlamon.tui.marks import MARKS, QUIETEST_OVER_LABELS
 from vlamon.tui.raster import MARKED, Cells
-from vlamon.tui.rows import Row, cells, crop, shorten
+from vlamon.tui.rows import Row, cells, crop, shorten_name
 from vlamon.tui.scale import Scale
 from vlamon.tui.ticks import Tick, linear_ticks, log_ticks, number_label, x_ticks
 from vlamon.tui.viewport import View, Window
@@ -54,7 +54,7 @@ def title_row(
     border = border_role(look)
     where = f" at {at}" if at else ""
     least = cell_len(readouts[0].text) + 1 if readouts else 0
-    head = shorten(title, max(8, width - 7 - len(where) - least), glyphs.ellipsis)
+    head = shorten_name(title, max(8, width - 7 - len(where) - least), glyphs.ellipsis)
     room = width - cell_len(head) - len(where) - 7
     tail = _figures(readouts, room, glyphs)
     tags = " log" * look.log + " smooth" * (look.smooth is not None)

@@ -46,6 +46,8 @@ def groups(
         if pins:
             return 0, min(pins)
         known = entry(group.metrics[0])
+        if known.rank is not None:
+            return 1, 85  # one line a rank is for a closer look, behind what all ranks make
         if group.metrics[0] in trained and not known.known:
             return 1, 35  # a term that only this run has stands behind the known losses
         if known.family in ("total", "loss") and trained:

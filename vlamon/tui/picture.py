@@ -160,7 +160,8 @@ class Picture:
             differs = (old.glyphs != grid.glyphs) | (old.roles != grid.roles)
             wanted = np.flatnonzero(differs.any(axis=1)).tolist()
         else:
-            self._labels = y_labels(self.scale, rows)
+            drawn = any((one.live.flags & FINITE).any() for one in self.tracks)
+            self._labels = y_labels(self.scale, rows) if drawn else [""] * rows
         border = border_role(look)
         return {n + 1: plot_row(grid, n, self._labels[n], glyphs, border) for n in wanted}
 
@@ -272,7 +273,7 @@ class Picture:
             found.append(Readout(number(value), role, label))
         if len(self.metrics) == 1 and cursor_row is None:
             trend = self._trend.text(store, self.metrics[0], glyphs)
-            found.append(Readout(trend, "muted", spare=True))
+            found += [Readout(trend, "muted", spare=True)] * bool(trend)
         return found
 
 

@@ -189,6 +189,8 @@ def rasterise(
     dark = lit == 0
     for guide in guides:
         _draw_guide(cells, guide, scale, dark, signs)
+    for guide in guides:
+        _label_guide(cells, guide, scale, dark, signs)
     for curve in curves:
         _mark_outside(cells, curve, scale, signs)
         _mark_missing(cells, curve.bins, scale, dark, signs)
@@ -263,22 +265,38 @@ def _put(cells: Cells, row: int, columns: NDArray[np.intp], sign: str, role: str
 def _draw_guide(
     cells: Cells, guide: Guide, scale: Scale, dark: NDArray[np.bool_], signs: Signs
 ) -> None:
-    """Draw a guide through the cells of its row that no curve lights; its label where it fits."""
+    """Draw a guide through the cells of its row that no curve lights."""
     row = scale.row(guide.value, len(cells.glyphs))
-    if row is None:
+    if row is not None:
+        _put(cells, row, np.flatnonzero(dark[row]), signs.guide, guide.role)
+
+
+def _label_guide(
+    cells: Cells, guide: Guide, scale: Scale, dark: NDArray[np.bool_], signs: Signs
+) -> None:
+    """Write a guide's label into its row, else beside it, else its value alone: a line that says
+    nothing is a riddle."""
+    row = scale.row(guide.value, len(cells.glyphs))
+    if row is None or not guide.label:
         return
-    free = np.flatnonzero(dark[row])
-    _put(cells, row, free, signs.guide, guide.role)
-    text = f" {guide.label} "
-    if not guide.label or len(text) > len(free):
-        return
-    runs = np.convolve(dark[row], np.ones(len(text), dtype=np.intp), mode="valid")
-    starts = np.flatnonzero(runs == len(text))
-    if len(starts):
-        wanted = int(0.6 * dark.shape[1])
-        start = int(starts[np.argmin(np.abs(starts - wanted))])
-        cells.glyphs[row, start : start + len(text)] = [ord(char) for char in text]
-        cells.labelled += range(start, start + len(text))
+    room = dark[row] & (cells.glyphs[row] == ord(signs.guide))
+    whole, value = f" {guide.label} ", f" {guide.label.rsplit(' ', 1)[-1]} "
+    places = [(row, room, whole)]
+    for near in (row - 1, row + 1):
+        if 0 < near < len(cells.glyphs) - 1:
+            places.append((near, cells.glyphs[near] == ord(" "), whole))
+    for at, free, text in (*places, (row, room, value)):
+        if len(text) > len(free):
+            continue
+        runs = np.convolve(free, np.ones(len(text), dtype=np.intp), mode="valid")
+        starts = np.flatnonzero(runs == len(text))
+        if len(starts):
+            wanted = int(0.6 * dark.shape[1])
+            start = int(starts[np.argmin(np.abs(starts - wanted))])
+            cells.glyphs[at, start : start + len(text)] = [ord(char) for char in text]
+            cells.roles[at, start : start + len(text)] = cells.palette.index(guide.role)
+            cells.labelled += range(start, start + len(text))
+            return
 
 
 def _mark_outside(cells: Cells, curve: Curve, scale: Scale, signs: Signs) -> None:

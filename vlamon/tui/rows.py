@@ -74,6 +74,22 @@ def shorten(text: str, width: int, mark: str = "…") -> str:
     return set_cell_size(text, width - len(mark)).rstrip() + mark
 
 
+def shorten_name(name: str, width: int, mark: str = "…") -> str:
+    """Cut a metric's name in its middle: long names differ at their ends."""
+    if cell_len(name) <= width or width < len(mark) + 8:
+        return shorten(name, width, mark)
+    end = (width - len(mark)) * 3 // 5
+    tail = name[-end:]
+    while cell_len(tail) > end:
+        tail = tail[1:]
+    return set_cell_size(name, width - len(mark) - cell_len(tail)).rstrip() + mark + tail
+
+
+def column(text: str, width: int) -> str:
+    """Fill text with blanks to `width` terminal columns; a wide character takes two."""
+    return set_cell_size(text, max(width, cell_len(text)))
+
+
 def text_of(row: Row) -> str:
     """Give a row's characters alone."""
     return "".join(text for text, _ in row)

@@ -94,10 +94,18 @@ def test_a_clock_that_is_wrong_by_hours_neither_raises_nor_hides_silence() -> No
 
 def test_rows_without_a_time_count_from_their_arrival() -> None:
     heart = Heart()
-    for second in range(4):
+    for second in range(9):
         heart.observe(second + 1, math.nan, [], now=float(second))
     assert typical_interval(heart.arrivals) == 1.0
-    assert heart.quiet(23.0) == pytest.approx(20.0)
+    assert heart.quiet(28.0) == pytest.approx(20.0)
+
+
+def test_how_fast_an_old_log_without_times_was_read_is_no_pace_to_fall_silent_from() -> None:
+    heart = Heart()
+    for piece in range(5):
+        heart.observe(1000 * (piece + 1), math.nan, [], now=piece / 10)
+    interval = typical_interval(heart.arrivals)
+    assert judge(LIVE, None, 5000, interval, heart.quiet(600.0)).pulse == "live"
 
 
 def test_an_old_log_that_is_opened_is_over_and_no_alarm() -> None:

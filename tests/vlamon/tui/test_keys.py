@@ -429,6 +429,18 @@ async def test_e_saves_every_batch_as_csv(tmp_path: Path, monkeypatch: pytest.Mo
         assert "5,000 batches saved" in status_text(screen)
 
 
+async def test_brackets_say_which_charts_are_on_screen() -> None:
+    steps = np.arange(20)
+    columns = {f"task_{n:02d}": Column(steps * 1.0) for n in range(10)}
+    run = BatchBlock(0, 0, steps, steps / 10, steps * 1.0, columns)
+    async with running(fed(Link("live"), info(), run)) as (pilot, screen, _):
+        assert len(screen.charts) == 6
+        await pilot.press("right_square_bracket")
+        assert "charts 5 to 10 of 10" in status_text(screen)
+        await pilot.press("right_square_bracket")
+        assert "charts 1 to 6 of 10" in status_text(screen)
+
+
 async def test_the_csv_gives_back_what_the_run_sent_or_names_what_it_cannot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,8 +10,18 @@ import pytest
 from vlamon.records import Event
 from vlamon.tui.alerts import Alerts
 from vlamon.tui.numbers import age, count, duration, number, percent, short_count
-from vlamon.tui.panels import groups, matching
-from vlamon.tui.rows import cells, clean, crop, fit, shorten, spread, text_of
+from vlamon.tui.panels import distinctions, groups, matching
+from vlamon.tui.rows import (
+    cells,
+    clean,
+    column,
+    crop,
+    fit,
+    shorten,
+    shorten_name,
+    spread,
+    text_of,
+)
 from vlamon.tui.settings import parse_setting, what_is_wrong
 from vlamon.tui.sparkline import sparkline
 from vlamon.tui.widgets.events import sentence
@@ -118,6 +128,38 @@ def test_rows_are_cut_between_wide_characters_only() -> None:
         assert cells(fit(row, width)) == width
         assert cells(spread(row, (("end", ""),), width)) <= max(width, 0)
     assert text_of(fit((("ab", ""),), 4)) == "ab  "
+
+
+def test_a_long_name_keeps_its_two_ends() -> None:
+    name = "model/decoder/layers/31/self_attention/gain"
+    assert shorten_name(name, 24) == "model/deco…ttention/gain"
+    assert shorten_name(name, 80) == name
+    for width in range(50):
+        assert cells(((shorten_name("指标_损失" * 4, width), ""),)) <= width
+
+
+def test_a_column_is_as_wide_for_wide_characters() -> None:
+    assert cells(((column("指标_损失", 12), ""),)) == 12
+    assert column("closs", 8) == "closs   "
+    assert column("closs", 3) == "closs"
+
+
+def test_the_lines_of_a_chart_are_named_by_what_differs() -> None:
+    assert distinctions(["l1_loss_action_5", "l1_loss_action_6"]) == ("5", "6")
+    assert distinctions(["pull_closs", "pull_loss_ct"]) == ("closs", "loss_ct")
+    assert distinctions(["val_ind_closs", "val_ood_closs"]) == ("ind", "ood")
+    assert distinctions(["closs"]) == ("",)
+
+
+def test_one_line_a_rank_stands_behind_what_all_ranks_make() -> None:
+    ranks = [f"closs_rank{rank}" for rank in range(3)]
+    assert names(["closs", *ranks, "z_loss", "lr", "mine"]) == [
+        "closs",
+        "z_loss",
+        "lr",
+        "closs by rank",
+        "mine",
+    ]
 
 
 def test_control_characters_are_made_visible() -> None:

@@ -88,6 +88,22 @@ def test_the_axis_keeps_its_labels_where_every_batch_is_nan() -> None:
     assert "✕" in last
 
 
+def test_a_chart_without_a_number_has_no_scale() -> None:
+    store = RunStore()
+    store.apply(block(0, [math.nan] * 50))
+    assert all(row[1:7].isspace() for row in draw(picture(), store)[1:-1])
+
+
+def test_a_guide_keeps_a_label_where_its_line_is_crowded() -> None:
+    store = RunStore()
+    store.apply(block(0, [9.0 + 4 * (n % 40 < 8) for n in range(200)]))
+    found = draw(picture((Guide(11.09, "guess", "ln 65,536 11.09"),)), store)
+    (line,) = (n for n, row in enumerate(found) if "┈" in row)
+    (label,) = (n for n, row in enumerate(found) if " 11.09 " in row)
+    assert abs(line - label) <= 1
+    assert "ln 65,536" in found[label] or label == line
+
+
 def test_an_explosion_pushes_a_label_aside() -> None:
     store = RunStore()
     store.apply(block(0, [9.0] * 200))
@@ -150,8 +166,8 @@ def test_a_long_name_leaves_room_for_its_value() -> None:
     store.apply(block(0, [9.0, 8.5]))
     name = "model/decoder/layers/31/self_attention/query_key_norm/gain_rms_over_batch"
     chart = Picture(["closs"], name, ["closs"])
-    assert titled(chart, store).startswith("╭ model/decoder/layers/31/self_attention/query")
-    assert titled(chart, store).endswith("… ─ 8.500 ─╮")
+    assert titled(chart, store).startswith("╭ model/decoder/layer")
+    assert titled(chart, store).endswith("…ey_norm/gain_rms_over_batch ─ 8.500 ─╮")
 
 
 values = st.lists(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vlamon.tui.numbers import number
 from vlamon.tui.panels import matching
-from vlamon.tui.rows import Row, shorten
+from vlamon.tui.rows import Row, column, shorten_name
 from vlamon.tui.screens.choice import Choice, Choosing, Item
 from vlamon.tui.themes import role_of_metric
 
@@ -56,7 +56,7 @@ def _line(main: MainScreen, name: str) -> Row:
     )
     return (
         (f" {pinned} ", "accent bold"),
-        (shorten(name, 34).ljust(35), "muted" if hidden else role_of_metric(name)),
+        (column(shorten_name(name, 41), 42), "muted" if hidden else role_of_metric(name)),
         (number(main.store.latest(name)).rjust(11), "foreground"),
         (f"  {kind:<14}", "muted"),
         (hidden, "warn"),

@@ -204,6 +204,8 @@ class PaintingScreen(DirectRows, Screen[None]):
             alive = of_log(alive, float(times[-1]), self.clock())
             if alive.pulse == "ended" and alive.silent_for:
                 return replace(alive, text=f"last line {age(alive.silent_for)} ago")
+            if alive.pulse == "live" and interval != interval:
+                return replace(alive, text="no new line yet")
         if alive.pulse == "live" and not alive.text:
             return replace(alive, text=self.reading())
         return alive

@@ -284,9 +284,18 @@ class SteeringScreen(PaintingScreen):
         slots = max(1, self.arrangement.charts)
         pages = max(1, -(-len(self.groups()) // slots))
         self.page = (self.page + by) % pages
-        if pages == 1:
-            self.say(Notice("all charts are on screen", "muted"))
         self.paint(force=True)
+        words = "all charts are on screen" if pages == 1 else self._page_words(len(self.groups()))
+        self.say(Notice(words, "muted"))
+        self.paint(force=True)
+
+    def _page_words(self, charts: int) -> str:
+        """Say which charts of how many are on screen."""
+        first = 1 + next(
+            (at for at, group in enumerate(self.groups()) if self._made.get(group) in self.charts),
+            0,
+        )
+        return f"charts {first} to {first + len(self.charts) - 1} of {charts}; / finds the others"
 
     def action_lower(self) -> None:
         """Show the next panel below the charts."""

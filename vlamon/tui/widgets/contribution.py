@@ -15,7 +15,7 @@ from vlamon.analysis.contributions import (
 from vlamon.tui.glyphs import Glyphs
 from vlamon.tui.moment import Moment
 from vlamon.tui.numbers import number, percent
-from vlamon.tui.rows import Row, fit, shorten
+from vlamon.tui.rows import Row, column, fit, shorten, shorten_name
 from vlamon.tui.themes import role_of_metric
 from vlamon.tui.widgets.row_panel import RowPanel, framed
 
@@ -49,7 +49,8 @@ class ContributionPanel(RowPanel):
 
 
 def of_moment(moment: Moment) -> Contributions:
-    """Weigh the batch of the row shown; terms that it lacks count by their last value."""
+    """Weigh the batch of the row shown, terms in the order in which the run states their weights;
+    terms that the newest batch lacks count by their last value."""
     store, row = moment.store, moment.row
     if row is None:
         return Contributions((), None)
@@ -59,7 +60,7 @@ def of_moment(moment: Moment) -> Contributions:
         for name in store.metrics:
             if values[name] is None:
                 values[name] = store.latest(name)
-    return contributions(values, weights, store.metrics)
+    return contributions(values, weights)
 
 
 def _total_role(total: float | None) -> str:
@@ -72,7 +73,7 @@ def _term_row(term: Term, index: int, width: int, pulls: bool, moment: Moment) -
     narrow = width < 70
     name_cells = min(NAME_CELLS, width // 4)
     row: list[tuple[str, str]] = [
-        (" " + shorten(term.name, name_cells, glyphs.ellipsis).ljust(name_cells), role)
+        (" " + column(shorten_name(term.name, name_cells, glyphs.ellipsis), name_cells), role)
     ]
     weight = f"{glyphs.times}{short_weight(term.weight)}"
     row.append((weight.ljust(WEIGHT_CELLS), "muted"))

@@ -11,7 +11,7 @@ from vlamon.records import Event
 from vlamon.tui.glyphs import event_glyph
 from vlamon.tui.moment import Moment, severity_role
 from vlamon.tui.numbers import count, number
-from vlamon.tui.rows import Row, fit, shorten, spread
+from vlamon.tui.rows import Row, fit, shorten, shorten_name, spread
 from vlamon.tui.themes import role_of_metric
 from vlamon.tui.widgets.events import sentence
 from vlamon.tui.widgets.row_panel import RowPanel, framed
@@ -122,7 +122,7 @@ def _cell(moment: Moment, name: str, width: int) -> Row:
         change = f" {share * 100:+.1f}%" if abs(share) < 10 else f" ×{value / before:.0f}"
     value_role = "explode bold" if bad else "foreground" if value is not None else "muted"
     return spread(
-        ((f" {shorten(name, max(6, width - 20), moment.glyphs.ellipsis)} ", role),),
+        ((f" {shorten_name(name, max(6, width - 20), moment.glyphs.ellipsis)} ", role),),
         ((figure, value_role), (change.rjust(9), "muted")),
         width,
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from vlamon.tui.moment import Moment
 from vlamon.tui.numbers import number
-from vlamon.tui.rows import Row, shorten
+from vlamon.tui.rows import Row, column, shorten_name
 from vlamon.tui.sparkline import sparkline
 from vlamon.tui.themes import role_of_metric
 from vlamon.tui.widgets.row_panel import RowPanel
@@ -40,7 +40,10 @@ def _row(moment: Moment, name: str, index: int, name_cells: int, room: int) -> R
     bad = value is not None and not math.isfinite(value)
     role = role_of_metric(name, index)
     return (
-        (" " + shorten(name, name_cells - 1, moment.glyphs.ellipsis).ljust(name_cells), role),
+        (
+            " " + column(shorten_name(name, name_cells - 1, moment.glyphs.ellipsis), name_cells),
+            role,
+        ),
         (number(value).rjust(9) + " ", "explode bold" if bad else "foreground"),
         (history(moment, name, room), role),
     )

@@ -86,7 +86,7 @@ def _parts(moment: Moment) -> list[tuple[int, Row]]:
     epoch = _epoch(moment)
     if epoch:
         parts.append((6, (("epoch ", "muted"), (epoch, "foreground"))))
-    if status is not None and status.steps_per_second:
+    if status is not None and status.steps_per_second and moment.alive.pulse == "live":
         parts.append((5, ((f"{number(status.steps_per_second, 3)} it/s", "foreground"),)))
     if status is not None and status.eta is not None and moment.alive.pulse == "live":
         parts.append((7, (("eta ", "muted"), (duration(_coarse(status.eta)), "foreground"))))
