@@ -13,18 +13,18 @@ Pure and incremental: no clock, no I/O, no NumPy; an observation costs about 2 Â
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
+from vlamon.analysis.ranked import MAD_TO_SIGMA, RankedWindow
+
 Level = Literal["ok", "warn", "explode"]
 
 TINY = 1e-12
 """Values are measured in log space from here up."""
-MAD_TO_SIGMA = 1.4826
 
 
 class Verdict(NamedTuple):
@@ -108,54 +108,6 @@ class SpikeRules:
         return cls(window=64, active_after=8, early_after=8, one_ratio=2.5, slow_block=8)
 
 
-class _Ranked:
-    """A sliding window kept in order of size: median at once, MAD by a walk of a place or two."""
-
-    __slots__ = ("order", "ranked", "size", "start")
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.order: deque[float] = deque()
-        self.ranked: list[float] = []
-        self.start = 0
-        """Where the half that is nearest to the median began last time."""
-
-    def push(self, y: float) -> None:
-        self.order.append(y)
-        insort(self.ranked, y)
-        if len(self.order) > self.size:
-            del self.ranked[bisect_left(self.ranked, self.order.popleft())]
-
-    def median(self) -> float:
-        ranked = self.ranked
-        half = len(ranked) >> 1
-        return ranked[half] if len(ranked) & 1 else 0.5 * (ranked[half - 1] + ranked[half])
-
-    def spread(self, middle: float) -> float:
-        """Standard deviation as the MAD tells it, or the upper tail where that is wider.
-
-        Batches of two kinds (policy and world-model rows) are no outliers of one kind, so the tail
-        of what was accepted counts; alarms are not in it.
-        """
-        ranked = self.ranked
-        count = len(ranked)
-        half, start = count >> 1, self.start
-        last = count - half - 1
-        # The MAD is half of the shortest stretch around the median that holds half of the points.
-        # Its start moves by a place or two a point, so walking from the last one is O(1).
-        if start > last:
-            start = last
-        while start < last and middle - ranked[start] > ranked[start + half] - middle:
-            start += 1
-        while start > 0 and ranked[start - 1 + half] - middle >= middle - ranked[start - 1]:
-            start -= 1
-        self.start = start
-        mad = max(middle - ranked[start], ranked[start + half] - middle)
-        if start > 0:
-            mad = min(mad, max(middle - ranked[start - 1], ranked[start - 1 + half] - middle))
-        return max(MAD_TO_SIGMA * mad, (ranked[int(0.95 * (count - 1))] - middle) / 1.645)
-
-
 class SpikeDetector:
     """Judges one metric's values, one at a time."""
 
@@ -179,9 +131,9 @@ class SpikeDetector:
         self._clear()
 
     def _clear(self) -> None:
-        self._long = _Ranked(self.rules.window)
-        self._short = _Ranked(self.rules.short_window)
-        self._distances = _Ranked(self.rules.window)
+        self._long = RankedWindow(self.rules.window)
+        self._short = RankedWindow(self.rules.short_window)
+        self._distances = RankedWindow(self.rules.window)
         self._median = math.nan
         self._scale = math.nan
         self._pairs = self._triples = self._crowds = self._stays = 0
@@ -410,7 +362,7 @@ class SpikeDetector:
         for y in state["order"]:
             self._accept(float(y))
         if "distances" in state:
-            self._distances = _Ranked(self.rules.window)
+            self._distances = RankedWindow(self.rules.window)
             for distance in state["distances"]:
                 self._distances.push(float(distance))
             self._measure()
