@@ -31,8 +31,8 @@ def command(
     """Watch a running training: its whole history at once, then live.
 
     Without --socket it is looked for in $VLAMON_SOCKET, $XDG_RUNTIME_DIR/vlamon/*.sock and
-    /tmp/vla*.sock. JOURNAL opens a run.vlaj (or the directory it lies in) whole, and follows it
-    while a training writes it.
+    /tmp/vla*.sock, and waited for where there is none yet. JOURNAL opens a run.vlaj (or the
+    directory it lies in) whole, and follows it while a training writes it.
     """
     if sum(given is not None for given in (journal, socket, ssh)) > 1:
         raise click.UsageError("JOURNAL, --socket and --ssh exclude each other")
@@ -54,10 +54,13 @@ def _source(journal: str | None, socket: str | None, ssh: str | None) -> Source:
         from vlamon.sources.journal import JournalSource
 
         return JournalSource(journal_path(journal))
-    from vlamon.sources.discovery import chosen_socket
+    from vlamon.sources.discovery import AwaitedSocket, NoTrainer, chosen_socket
     from vlamon.sources.socket import SocketSource
 
-    return SocketSource(chosen_socket(socket or journal))
+    try:
+        return SocketSource(chosen_socket(socket or journal))
+    except NoTrainer:
+        return AwaitedSocket()
 
 
 def journal_path(given: str) -> str:

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from vlamon.errors import VlamonError
 from vlamon.records import Link, RunInfo, Status
 from vlamon.sources import SourceError
-from vlamon.sources.socket import SocketSource
+from vlamon.sources.socket import SocketSource, SocketStream
+from vlamon.sources.stream import NotThere
 
 TEMPORARY = "/tmp/vla*.sock"
-PATIENCE = 1.0
+PATIENCE = 2.0
 """Seconds for a socket to greet before it is listed as silent."""
 
 
@@ -56,18 +57,47 @@ def chosen_socket(named: str | None) -> str:
                 f"{path} is no socket; a journal is opened with `vlamon watch {path}`."
             )
         return path
-    found = [tried for path in candidates() if (tried := probe(path)) is not None]
+    found = serving()
     if not found:
         raise NoTrainer(
             f"no training was found: nothing serves {' or '.join(_places())}; "
             "name its socket with --socket PATH."
         )
     if len(found) > 1:
-        raise SeveralTrainers(
-            "several trainings run; choose one with --socket PATH:\n"
-            + "\n".join(f"  {described(one)}" for one in found)
-        )
+        raise SeveralTrainers(_choose(found))
     return found[0].path
+
+
+class AwaitedSocket(SocketSource):
+    """The first training that comes to serve in a usual place, where none does yet."""
+
+    def __init__(self) -> None:
+        super().__init__("a training")
+        self._found = False
+
+    def _open(self) -> SocketStream:
+        if not self._found:
+            found = serving()
+            if not found:
+                raise NotThere(
+                    f"no training was found; waiting for one to serve {' or '.join(_places())} "
+                    "(another place is named with --socket PATH)"
+                )
+            if len(found) > 1:
+                raise SourceError(_choose(found))
+            self.name = found[0].path  # and from now on this one, whatever else begins
+            self._found = True
+        return super()._open()
+
+
+def serving() -> list[Found]:
+    """Every training in the usual places."""
+    return [tried for path in candidates() if (tried := probe(path)) is not None]
+
+
+def _choose(found: Sequence[Found]) -> str:
+    listed = "\n".join(f"  {described(one)}" for one in found)
+    return f"several trainings run; choose one with --socket PATH:\n{listed}"
 
 
 def candidates() -> list[str]:

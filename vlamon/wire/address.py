@@ -124,6 +124,7 @@ class BoundSocket:
 
 def _check_directory(path: str) -> None:
     folder = os.path.dirname(path)
+    _make_own(folder)
     try:
         found = os.stat(folder)
     except OSError as error:
@@ -135,6 +136,19 @@ def _check_directory(path: str) -> None:
             f"cannot serve {path}: anyone may replace files in {folder} (world-writable without "
             f"the sticky bit); use another directory or `chmod o-w {folder}`"
         )
+
+
+def _make_own(folder: str) -> None:
+    """Make `$XDG_RUNTIME_DIR/vlamon`, where monitors look: nobody else ever does, and it is ours.
+
+    Any other directory that is missing may be a mistyped one: that stays an error.
+    """
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if not os.path.isabs(runtime) or folder != os.path.join(os.path.normpath(runtime), "vlamon"):
+        return
+    with contextlib.suppress(OSError):  # what is wrong shows itself when it is looked at
+        if os.stat(runtime).st_uid == os.geteuid():
+            os.mkdir(folder, 0o700)
 
 
 def _lock_path(path: str) -> str:

@@ -53,6 +53,37 @@ def test_watch_as_json_shows_everything_once_and_ends_with_the_training(tmp_path
     assert [line["event"] for line in lines if line["kind"] == "event"] == ["note", "end"]
 
 
+WITHOUT_OTHERS = """
+import sys
+from vlamon.sources import discovery
+discovery.TEMPORARY = sys.argv[1]  # trainings of this machine's user are none of this test
+from vlamon.cli import main
+main(sys.argv[2:])
+"""
+
+
+def test_watch_without_a_name_waits_for_a_training_to_appear(tmp_path: Path) -> None:
+    place = tmp_path / "runtime" / "vlamon" / "one.sock"
+    place.parent.parent.mkdir()
+    watching = subprocess.Popen(
+        [sys.executable, "-c", WITHOUT_OTHERS, str(tmp_path / "vla*.sock"), "watch", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(XDG_RUNTIME_DIR=str(tmp_path / "runtime")),
+    )
+    assert watching.stderr is not None
+    said = watching.stderr.readline()
+    assert "no training was found; waiting for one" in said
+    assert str(place.parent) in said
+    here = {"XDG_RUNTIME_DIR": str(tmp_path / "runtime")}
+    with training(place, steps=20, run_dir=tmp_path / "run", monitors=1, **here):
+        out, _ = watching.communicate(timeout=300)
+
+    assert watching.returncode == 0
+    assert [line["step"] for line in objects(out) if line["kind"] == "batch"] == list(range(20))
+
+
 def test_a_journal_is_watched_whole(run: Path) -> None:
     lines = objects(vlamon(["watch", str(run), "--json"]).stdout)
 

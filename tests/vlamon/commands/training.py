@@ -54,6 +54,7 @@ def training(
     orders: bool = True,
     run_dir: Path | None = None,
     monitors: int = 0,
+    **more: str,
 ) -> Iterator[subprocess.Popen[str]]:
     """A training that serves `socket` until the block ends; it begins when `monitors` watch."""
     process = subprocess.Popen(
@@ -69,7 +70,7 @@ def training(
         ],
         stdout=subprocess.PIPE,
         text=True,
-        env=environment(),
+        env=environment(**more),
     )
     try:
         assert process.stdout is not None

@@ -128,6 +128,27 @@ def test_a_missing_directory_is_a_sentence(tmp_path: Path) -> None:
         BoundSocket(str(tmp_path / "none" / "vla.sock"))
 
 
+def test_the_directory_that_monitors_look_in_is_made_for_us_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path) + "/")
+    folder = tmp_path / "vlamon"
+    BoundSocket(str(folder / "a.sock")).close()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    BoundSocket(str(folder / "a.sock")).close()
+    with pytest.raises(AddressError, match="No such file"):
+        BoundSocket(str(tmp_path / "vlammon" / "a.sock"))
+
+
+def test_a_runtime_directory_that_is_missing_is_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "none"))
+    with pytest.raises(AddressError, match="No such file"):
+        BoundSocket(str(tmp_path / "none" / "vlamon" / "a.sock"))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_path_longer_than_a_socket_address_works(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 80) / ("e" * 80)
     deep.mkdir(parents=True)
