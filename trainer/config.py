@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_type_hints
@@ -164,6 +165,26 @@ def build(tables: Mapping[str, Any], where: str) -> TrainConfig:
 def as_tables(config: TrainConfig) -> dict[str, Any]:
     """The configuration as plain nested data, for run.json and checkpoints."""
     return dataclasses.asdict(config)
+
+
+def difference(config: Any, before: Mapping[str, Any], name: str) -> str:
+    """The first setting that a run directory has otherwise; empty where all are the same.
+
+    What an older version did not write had its default then.
+    """
+    for item in fields(config):
+        now, key = getattr(config, item.name), f"{name}.{item.name}"
+        if is_dataclass(now):
+            if told := difference(now, before.get(item.name, {}), key):
+                return told
+            continue
+        if item.name not in before and item.default is MISSING:
+            return f"it lacks {key}"
+        then = before.get(item.name, item.default)
+        if json.loads(json.dumps(now)) != json.loads(json.dumps(then)):
+            return f"{key} was {then!r} and is {now!r}"
+    unknown = sorted(before.keys() - {item.name for item in fields(config)})
+    return f"{name}.{unknown[0]} is unknown to this version" if unknown else ""
 
 
 def keys(config: Any, prefix: str = "") -> list[str]:

@@ -22,7 +22,7 @@ from torch import nn
 
 from trainer import distributed, examination
 from trainer.batch import Batch, collate
-from trainer.config import ConfigError, TrainConfig, as_tables
+from trainer.config import ConfigError, TrainConfig, as_tables, difference
 from trainer.data.codebook import Codebook
 from trainer.data.dataset import TabletopData, load_or_fit_codebook
 from trainer.data.embedding import start_from_meaning
@@ -352,10 +352,11 @@ def write_description(config: TrainConfig, options: Options, ranks: Ranks) -> No
     if options.resume and path.exists():
         before = json.loads(path.read_text())["config"]
         for section in ("model", "data"):
-            if before.get(section) != tables[section]:
+            told = difference(getattr(config, section), before.get(section, {}), section)
+            if told:
                 raise ConfigError(
-                    f"{path} was written with another [{section}]: resume with the same preset"
-                    f" and --set, or choose another --run-dir"
+                    f"{path} was written with another [{section}] ({told}): resume with the same"
+                    " preset and --set, or choose another --run-dir"
                 )
     description = {"config": tables, "seed": options.seed, "ranks": ranks.size}
     path.write_text(json.dumps(description, indent=1) + "\n")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from trainer.config import ConfigError, as_tables, keys, load, preset_names
+from trainer.config import ConfigError, as_tables, difference, keys, load, preset_names
 
 
 @pytest.mark.parametrize("name", ["micro", "tiny", "small", "7b"])
@@ -14,6 +15,24 @@ def test_every_preset_loads_and_its_horizon_reaches_the_model(name: str) -> None
     config = load(name)
     assert name in preset_names()
     assert config.model.head.horizon == config.data.horizon
+
+
+def test_a_setting_that_an_older_version_did_not_write_had_its_default() -> None:
+    now = load("micro")
+    before = json.loads(json.dumps(as_tables(now)))
+    assert difference(now.data, before["data"], "data") == ""
+    del before["data"]["records"], before["model"]["head"]["dropout"]
+    assert difference(now.data, before["data"], "data") == ""
+    assert difference(now.model, before["model"], "model") == ""
+    before["model"]["head"]["dropout"] = 0.5
+    assert (
+        difference(now.model, before["model"], "model") == "model.head.dropout was 0.5 and is 0.1"
+    )
+    noisier = load("micro", ["data.noise=0.75"])
+    assert difference(noisier.data, before["data"], "data") == "data.noise was 0.2 and is 0.75"
+    assert difference(now.data, {**before["data"], "fog": 1}, "data") == (
+        "data.fog is unknown to this version"
+    )
 
 
 def test_the_large_presets_have_the_reference_runs_vocabulary() -> None:

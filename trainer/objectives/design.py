@@ -172,9 +172,12 @@ class LossDesign:
         return {"objectives": self.objectives.state_dict(), "energy": energy}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes up `state_dict`; an energy model that the state lacks keeps its start."""
-        self.objectives.load_state_dict(state["objectives"])
-        if self.energy is not None and state["energy"]:
+        """Takes up `state_dict`; an energy model that the state lacks keeps its start.
+
+        Before there was an energy model the state was that of the objectives alone.
+        """
+        self.objectives.load_state_dict(state.get("objectives", state))
+        if self.energy is not None and state.get("energy"):
             self.energy.load_state_dict(state["energy"])
 
 

@@ -102,7 +102,7 @@ class Parts:
 
     def alike(self, part: str) -> bool:
         """Whether a part without tensors is the same on all ranks."""
-        said = {json.dumps(head["state"]["parts"].get(part)) for head in self._heads}
+        said = {json.dumps(head["state"].get("parts", {}).get(part)) for head in self._heads}
         return len(said) == 1 and '"$tensor"' not in said.pop()
 
     def chunks(self) -> Iterator[tuple[str, list[tuple[int, Row]]]]:

@@ -127,3 +127,10 @@ def test_a_validation_s_losses_have_no_effect() -> None:
         values = loop.design.losses(outputs).values
     assert set(values) == {"closs", "loss_ct", "z_loss"}
     assert loop.state()["design"]["objectives"] == before["objectives"]
+
+
+def test_a_state_from_before_there_was_an_energy_model_is_taken_up() -> None:
+    older, loop = Loop(DesignConfig()), Loop(DesignConfig())
+    older.step(0)
+    loop.design.load_state_dict(older.design.objectives.state_dict())
+    assert loop.design.objectives.step == 1

@@ -40,8 +40,9 @@ class Training:
             nn.Linear(8, 33), nn.BatchNorm1d(33), nn.GELU(), nn.Dropout(0.1), nn.Linear(33, 1)
         )
         if plan.get("shard", True):
-            mesh = init_device_mesh("cpu", (dist.get_world_size(),))
-            fully_shard(self.model, mesh=mesh)
+            shape = tuple(plan.get("mesh", [dist.get_world_size()]))
+            names = ("copies", "shards")[-len(shape) :]
+            fully_shard(self.model, mesh=init_device_mesh("cpu", shape, mesh_dim_names=names))
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=3e-3)
         self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, 1000)
         self.sampler = Sampler()
@@ -61,19 +62,19 @@ class Training:
             weights={"closs": 1.0},
         )
 
-    def train_step(self) -> torch.Tensor:
+    def train_step(self, step: int) -> None:
         ids = self.sampler.draw()
         generator = torch.Generator().manual_seed(2 * ids[0] + self.rank)
         x = torch.randn(4, 8, generator=generator)
         y = x @ self.target + 2.0 + 0.3 * torch.randn(4, 1, generator=generator)
-        if ids[0] == 4 * self.plan.get("spike", -1) and self.rank == 1:
-            y = y + 200.0
         loss: torch.Tensor = ((self.model(x) - y) ** 2).mean() + 1.0
-        loss.backward()
-        self.optimizer.step()
-        self.scheduler.step()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if step == self.plan.get("poison", -1):
+            poison(self.model, self.rank)
+        if self.guard.check(step, closs=loss):
+            self.optimizer.step()
+            self.scheduler.step()
         self.optimizer.zero_grad()
-        return loss.detach()
 
     def run(self) -> list[int]:
         orders = {int(at): order for at, order in self.plan.get("orders", {}).items()}
@@ -84,12 +85,12 @@ class Training:
                 "breaks_on", 1
             ):
                 break_writing(self.plan["how"])
-            loss = self.train_step()
+            self.train_step(step)
             trail.append(step)
             if self.rank == 0 and step in orders:
                 name, args = orders.pop(step)
                 self.emitter.orders.append(Order(name, args))
-            step = self.guard.after_step(step, closs=loss)
+            step = self.guard.after_step(step)
             if step - 1 in self.plan.get("settle_after", ()):
                 self.guard.checkpoints.close()
                 dist.barrier()
@@ -106,15 +107,27 @@ def told(training: Training, trail: list[int]) -> dict[str, Any]:
         "trail": trail,
         "shared": [digest(tensor) for tensor in tensors],
         "own": [*map(digest, training.model.buffers()), torch.rand(1).item()],
+        "steps": int(training.scheduler.last_epoch),
+        "finite": all(whole(p).isfinite().all().item() for p in training.model.parameters()),
         "cursor": training.sampler.cursor,
         "sharded": all(isinstance(p, DTensor) for p in training.model.parameters()),
         "events": [(kind, at, data.get("text")) for kind, at, data in training.emitter.events],
     }
 
 
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).detach()
+
+
 def digest(tensor: torch.Tensor) -> str:
-    whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-    return hashlib.sha256(whole.detach().contiguous().numpy().tobytes()).hexdigest()
+    return hashlib.sha256(whole(tensor).contiguous().numpy().tobytes()).hexdigest()
+
+
+def poison(model: nn.Module, rank: int) -> None:
+    """A gradient that is not finite, in rank 1's shard alone."""
+    gradient: Any = next(model.parameters()).grad
+    if rank == 1:
+        gradient.to_local().fill_(float("nan"))
 
 
 def break_writing(how: str) -> None:

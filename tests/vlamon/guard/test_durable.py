@@ -162,6 +162,9 @@ from collections.abc import Iterator
 from pathlib import Path
 import torch
 from vlamon.guard.durable import Durable
+from vlamon.guard.parts import describe
+from vlamon.guard.sealing import Share, write_share
+from vlamon.guard.shards import named
 
 def mortal(function, deadline, calls=[0]):
     def wrapped(*args, **options):
@@ -171,18 +174,28 @@ def mortal(function, deadline, calls=[0]):
         return function(*args, **options)
     return wrapped
 
-def write_until(root, deadline):
+def write_until(root, deadline, ranks):
     for name in ("open", "write", "fsync", "rename", "mkdir", "close", "unlink", "rmdir"):
         setattr(os, name, mortal(getattr(os, name), deadline))
-    Durable(Path(root), keep=1).write(2, {"w": torch.full((3_000_000,), 2.0), "step": 2})
+    store, state = Durable(Path(root), keep=1), {"w": torch.full((3_000_000,), 2.0), "step": 2}
+    if ranks == 1:
+        store.write(2, state)
+    else:
+        part(store, 0, state)
+
+def part(store, rank, state):
+    share = Share(rank, 2, f"{os.getpid()}-shared", 60.0)
+    write_share(store, share, 2, state, describe(named(state, {}, rank)), {})
 
 for line in sys.stdin:
-    deadline, root = line.rstrip().split(" ", 1)
+    deadline, ranks, root = line.rstrip().split(" ", 2)
     child = os.fork()
     if child == 0:
         code = 3
         try:
-            write_until(root, int(deadline))
+            if ranks == "2":
+                part(Durable(Path(root)), 1, {"w": torch.full((1000,), 2.0), "step": 2})
+            write_until(root, int(deadline), int(ranks))
             code = 0
         finally:
             os._exit(code)
@@ -205,10 +218,10 @@ def victims() -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def _dies_at(victims: subprocess.Popen[str], root: Path, call: int) -> bool:
+def _dies_at(victims: subprocess.Popen[str], root: Path, call: int, ranks: int) -> bool:
     assert victims.stdin is not None
     assert victims.stdout is not None
-    victims.stdin.write(f"{call} {root}\n")
+    victims.stdin.write(f"{call} {ranks} {root}\n")
     victims.stdin.flush()
     status = int(victims.stdout.readline())
     assert status in (0, signal.SIGKILL), status
@@ -223,15 +236,17 @@ def _intact(root: Path) -> int:
     return loaded.step
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
 def test_death_at_every_system_call_of_a_write_leaves_a_loadable_latest(
-    tmp_path: Path, victims: subprocess.Popen[str]
+    tmp_path: Path, victims: subprocess.Popen[str], ranks: int
 ) -> None:
+    """Of two ranks it is rank 0 that dies, which writes its part and puts both in force."""
     seen, call = [], 0
     while True:
         call += 1
         root = tmp_path / str(call)
         Durable(root).write(1, {"w": torch.full((1000,), 1.0), "step": 1})
-        died = _dies_at(victims, root, call)
+        died = _dies_at(victims, root, call, ranks)
         seen.append(_intact(root))
         Durable(root, keep=1).write(3, {"w": torch.full((10,), 3.0), "step": 3})
         assert [p.name for p in root.iterdir() if p.name.startswith(".writing")] == []

@@ -87,6 +87,9 @@ def again(root: Path, killed: Results) -> Results:
         {"name": "durable", "dir": "d", "total": 40, "orders": orders, **kept},
         {"name": "corrupt", "dir": "d", "total": 14, "corrupt": "step-000000030/rank-00001.bin"},
         {"name": "full", "dir": "f", "total": 40, "breaks_at": 15, "how": "full", **full},
+        {"name": "copies", "dir": "c", "total": 13, "orders": {12: CHECKPOINT}, "mesh": [2, 1]},
+        {"name": "of copies", "dir": "c", "total": 13, "seed": 7},
+        {"name": "poison", "dir": "n", "total": 20, "poison": 15},
         {"name": "slow 0", "dir": "s0", "total": 40, "shard": False, "breaks_on": 0, **slow},
         {"name": "slow 1", "dir": "s1", "total": 40, **slow},
     ]
@@ -163,6 +166,22 @@ def test_a_full_disk_of_one_rank_is_told_and_the_training_goes_on(
     assert any("rank 1: No space left on device; step-000000012 is still" in text for text in told)
     names = {path.name for path in (root / "f" / "checkpoints").iterdir()}
     assert names == {"latest", "step-000000012"}
+
+
+def test_a_shard_that_has_copies_is_written_once(root: Path, again: Results) -> None:
+    folder = root / "c" / "checkpoints" / "step-000000012"
+    sizes = [(folder / f"rank-0000{rank}.bin").stat().st_size for rank in (0, 1)]
+    parameters = 4 * (33 * 8 + 33 + 33 + 33 + 33 + 1)
+    assert sizes[0] - sizes[1] == 3 * parameters
+    for copied, resumed in zip(again["copies"], again["of copies"], strict=True):
+        assert resumed["shared"] == copied["shared"]
+
+
+def test_a_shard_that_is_not_finite_keeps_all_ranks_from_stepping(again: Results) -> None:
+    for whole, poisoned in zip(again["whole"], again["poison"], strict=True):
+        assert poisoned["steps"] == 19
+        assert poisoned["finite"]
+        assert whole["steps"] == 40
 
 
 @pytest.mark.parametrize("plan", ["slow 0", "slow 1"])
