@@ -122,8 +122,9 @@ class EpochLog:
         spent = timedelta(seconds=int(time.monotonic() - self._started))
         self._logger.info("Epoch: [%d] Total time: %s", self._epoch, spent)
         self._read()
-        self._logger.info("Averaged stats:\n%s", self._line())
-        return self._kept.means(self._epoch)
+        means = self._kept.means(self._epoch)
+        self._logger.info("Averaged stats:\n%s", self._line(means))
+        return means
 
     def go_back(self, step: int) -> None:
         """Take back the batches from `step` on, which are trained again."""
@@ -142,13 +143,15 @@ class EpochLog:
             self._kept.add(step, read)
         self._unread.clear()
 
-    def _line(self) -> str:
+    def _line(self, means: Mapping[str, float] | None = None) -> str:
+        """Every meter; `means` take the place of those since the meters began."""
         parts = []
         for name, meter in self._meters.items():
             if name == "lr":
                 parts.append(f"lr: {meter.last:.6f}")
             else:
-                parts.append(f"{name}: {meter.recent:.4f} ({meter.overall:.4f})")
+                mean = meter.overall if means is None else means[name]
+                parts.append(f"{name}: {meter.recent:.4f} ({mean:.4f})")
         return "  ".join(parts)
 
 

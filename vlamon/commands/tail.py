@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,9 @@ def command(
 ) -> int:
     """Watch a training through its log files; several files are shown as one run.
 
-    A file may not exist yet, may be rotated or truncated; `-` is stdin; gzip is unpacked.
+    A directory stands for the logs of the run in it: log_train.txt, output.log, log_eval_*.txt,
+    metrics.csv. A file may not exist yet, may be rotated or truncated; `-` is stdin; gzip is
+    unpacked.
     """
     from vlamon.sources.alerts import Alerting
     from vlamon.sources.together import Together, opened
@@ -47,6 +50,7 @@ def command(
     mode = mode_for(plain=plain, json=json)
     if once and mode == "screen":
         mode = "plain"
+    files = tuple(path for given in files for path in _named(given, follow=not once))
     sources = [
         opened(path, follow=not once, format_name=format_name, newest_first=mode == "screen")
         for path in files
@@ -61,6 +65,15 @@ def command(
     for path, log in zip(files, sources, strict=True):
         _tell_unknown(path, log, show=unknown)
     return code
+
+
+def _named(given: str, *, follow: bool) -> list[str]:
+    """The file itself, or the logs of the run whose directory it is."""
+    if not os.path.isdir(given):
+        return [given]
+    from vlamon.sources.runs import logs_in
+
+    return logs_in(given, follow=follow)
 
 
 def _tell_unknown(path: str, source: Source, *, show: bool) -> None:

@@ -8,7 +8,25 @@ from vlamon.sources import Source, SourceError
 from vlamon.sources.drained import Drained, drained, drained_source
 
 _JOURNAL = "run.vlaj"
-_LOGS = ("log_train.txt", "output.log", "log_eval_ind.txt", "log_eval_ood.txt", "metrics.csv")
+_MAIN = ("log_train.txt", "output.log")
+_LOGS = (*_MAIN, "log_eval_*.txt", "metrics.csv")
+"""In the order in which they are opened."""
+
+
+def logs_in(directory: str, *, follow: bool) -> list[str]:
+    """The logs of a run's directory; to be followed, the main ones even before they are there."""
+    place = Path(directory)
+    found = [str(path) for name in _LOGS for path in sorted(place.glob(name))]
+    if not found:
+        expected = ", ".join(_LOGS)
+        hint = ""
+        if (place / _JOURNAL).exists():
+            hint = f" Its journal is opened with `vlamon watch {directory}`."
+        raise SourceError(
+            f"{directory}: no log of a run in this directory (looked for {expected}).{hint}"
+        )
+    to_come = [str(place / name) for name in _MAIN] if follow else []
+    return list(dict.fromkeys([*to_come, *found]))
 
 
 def run_files(given: str) -> list[str]:
@@ -20,11 +38,7 @@ def run_files(given: str) -> list[str]:
             found.append(name)
             continue
         journal = path / _JOURNAL
-        here = [journal] if journal.exists() else [path / n for n in _LOGS if (path / n).exists()]
-        if not here:
-            expected = ", ".join((_JOURNAL, *_LOGS))
-            raise SourceError(f"{name}: no log of a run in this directory (looked for {expected}).")
-        found += map(str, here)
+        found += [str(journal)] if journal.exists() else logs_in(name, follow=False)
     return found
 
 

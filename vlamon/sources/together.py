@@ -48,6 +48,8 @@ class Together:
         self._attempts = AttemptsOfEpochs()
         self._behind = set(range(len(self._sources)))
         """Sources that have not caught up with their files yet."""
+        self._absent: set[int] = set()
+        """Sources whose files are not there yet."""
         self._held: list[EpochBlock | EpochRow] = []
 
     @property
@@ -64,12 +66,24 @@ class Together:
             came = source.read(0.0 if records else timeout / len(going))
             if source.finished or not _has_rows(came):
                 self._behind.discard(number)
+            came = self._without_waiting(number, came)
             records += [record for one in came if (record := self._merged(one)) is not None]
         records += self._epoch_lines(records)
         if not self.finished:
             ended = [r for r in records if isinstance(r, Link) and r.state == "ended"]
             records = [r for r in records if r not in ended]
         return records
+
+    def _without_waiting(self, number: int, came: Sequence[Record]) -> Sequence[Record]:
+        """A file that is still to come is news only where none is there: else the run is."""
+        waiting = [r for r in came if isinstance(r, Link) and r.state == "waiting"]
+        if waiting:
+            self._absent.add(number)
+        elif came:
+            self._absent.discard(number)
+        if not waiting or len(self._absent) == len(self._sources):
+            return came
+        return [record for record in came if record not in waiting]
 
     def _epoch_lines(self, records: list[Record]) -> list[EpochBlock | EpochRow]:
         """Epoch lines with the attempts of their batches, once the batch logs are read.

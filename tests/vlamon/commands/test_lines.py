@@ -126,6 +126,52 @@ def test_plain_lines_are_for_people(run: Path) -> None:
     assert any("half way" in line for line in lines)
 
 
+RUN = Path(__file__).parents[2] / "fixtures" / "run"
+
+
+def test_a_directory_stands_for_the_logs_of_its_run(tmp_path: Path) -> None:
+    names = ("log_train.txt", "output.log", "log_eval_ind.txt", "log_eval_ood.txt")
+    for name in (*names, "guard.jsonl", "run.json"):
+        (tmp_path / name).write_bytes((RUN / name).read_bytes())
+
+    of_directory = vlamon(["tail", str(tmp_path), "--once", "--json"])
+    of_files = vlamon(["tail", *(str(tmp_path / name) for name in names), "--once", "--json"])
+
+    assert (of_directory.returncode, of_directory.stdout) == (0, of_files.stdout)
+    assert {line.get("split") for line in objects(of_directory.stdout)} >= {"train", "val_ood"}
+
+
+def test_a_log_that_is_still_to_come_is_followed_when_its_directory_was_named(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "output.log").write_bytes((RUN / "output.log").read_bytes())
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vlamon", "tail", str(tmp_path), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    assert process.stdout is not None
+    while json.loads(process.stdout.readline())["kind"] != "interval":
+        pass
+    (tmp_path / "log_train.txt").write_bytes((RUN / "log_train.txt").read_bytes())
+    while json.loads(process.stdout.readline())["kind"] != "epoch":
+        pass
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=300)
+
+    assert "waiting for" not in err  # a run that is there is not awaited
+
+
+def test_a_directory_without_logs_is_told_what_was_looked_for(run: Path, tmp_path: Path) -> None:
+    empty, journal_alone = vlamon(["tail", str(tmp_path)]), vlamon(["tail", str(run)])
+
+    assert (empty.returncode, journal_alone.returncode) == (2, 2)
+    assert "looked for log_train.txt, output.log" in empty.stderr
+    assert f"vlamon watch {run}" in journal_alone.stderr
+
+
 def test_each_kind_of_file_is_told_how_it_is_opened(run: Path, tmp_path: Path) -> None:
     log = tmp_path / "log_train.txt"
     log.write_text('{"train_closs": 8.5, "epoch": 0}\n')
