@@ -100,6 +100,11 @@ class Heart:
             self.rows, self.row_seen_at = rows, now
             self.row_time = row_time if np.isfinite(row_time) else self._trainer_now(now)
 
+    def rest(self, now: float) -> None:
+        """Note that the trainer rests because it was told to: silence counts from its end."""
+        if np.isfinite(self.newest):
+            self.row_time = max(self.row_time, self._trainer_now(now))
+
     def _trainer_now(self, now: float) -> float:
         return self.newest + (now - self.seen_at)
 

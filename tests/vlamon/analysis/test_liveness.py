@@ -108,6 +108,18 @@ def test_how_fast_an_old_log_without_times_was_read_is_no_pace_to_fall_silent_fr
     assert judge(LIVE, None, 5000, interval, heart.quiet(600.0)).pulse == "live"
 
 
+def test_a_pause_is_no_silence_after_its_end() -> None:
+    heart = Heart()
+    for second in range(5):
+        heart.observe(second + 1, 5000.0 + second, [], now=float(second))
+    for second in range(5, 605):
+        heart.observe(5, 5004.0, [5000.0 + second], now=float(second))
+        heart.rest(float(second))
+    heart.observe(5, 5004.0, [5605.0], now=605.0)
+    assert heart.quiet(605.0) == pytest.approx(1.0)
+    assert heart.quiet(635.0) == pytest.approx(31.0)
+
+
 def test_an_old_log_that_is_opened_is_over_and_no_alarm() -> None:
     silent = judge(LIVE, None, 9, 1.0, 20.0)
     found = of_log(silent, row_time=1000.0, wall=1000.0 + 3600.0)

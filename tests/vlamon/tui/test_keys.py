@@ -355,6 +355,23 @@ async def test_a_run_that_takes_no_orders_says_so_at_once() -> None:
         assert "takes no orders" in status_text(screen)
 
 
+async def test_a_run_that_takes_no_orders_opens_no_dialog_for_one() -> None:
+    feed = fed(Link("live"), info(control=False), block(0, 100))
+    for key in ("m", "colon", "r"):
+        async with running(feed) as (pilot, screen, _):
+            await pilot.press(key)
+            assert pilot.app.screen is screen
+            assert "takes no orders" in status_text(screen)
+
+
+async def test_a_chart_is_titled_with_the_weight_of_the_moment() -> None:
+    async with running() as (pilot, _, feed):
+        assert "loss_ct ×10 ─" in page(pilot)
+        changed = replace(block(48_210, 10, attempt=1), weights={"loss_ct": 5.0})
+        feed.push(changed)
+        await until(pilot, lambda: "loss_ct ×5 ─" in page(pilot))
+
+
 async def test_p_pauses_and_then_resumes() -> None:
     async with running() as (pilot, _, feed):
         await pilot.press("p")
@@ -494,6 +511,7 @@ async def test_read_only_hides_every_order() -> None:
         for key in ("c", "r", "p", "m", "colon"):
             await pilot.press(key)
             assert isinstance(pilot.app.screen, MainScreen)
+            assert "read-only" in status_text(screen)
         assert feed.sent == []
         footer = text_of(screen.panels["footer"].role_rows()[0])
         assert "checkpoint" not in footer

@@ -19,9 +19,7 @@ from vlamon.tui.findings import Schedule, look
 from vlamon.tui.moment import Moment, seconds_left
 from vlamon.tui.numbers import count
 from vlamon.tui.orders import Notice, Orders
-from vlamon.tui.panels import Group
 from vlamon.tui.screens.steering import SteeringScreen
-from vlamon.tui.widgets.contribution import short_weight
 from vlamon.tui.widgets.events import EventsPanel, sentence
 from vlamon.tui.widgets.keys import Hint, KeysLine
 from vlamon.tui.widgets.status_line import newest_step, pulse_words
@@ -218,29 +216,24 @@ class MainScreen(SteeringScreen):
         info = self.store.info
         return info is not None and info.control
 
-    def chart_title(self, group: Group) -> str:
-        """Name a chart, with the weight that a trained term starts with."""
-        spec = self.store.specs.get(group.metrics[0])
-        if spec is None or spec.weight in (None, 1.0) or len(group.metrics) > 1:
-            return group.name
-        return f"{group.name} ×{short_weight(spec.weight)}"
-
     # Acting
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Hide orders where the dashboard may not give any."""
+    def may_order(self) -> bool:
+        """Say whether orders can be given; where not, tell why: no key does nothing silently."""
         if self.dashboard.options.read_only:
-            return not any(key.order and key.action == action for key in KEYS)
-        return True
+            self.say(Notice("read-only: this dashboard gives no orders", "warn"))
+        elif not self._served():
+            self.say(Notice("this run takes no orders", "warn"))
+        else:
+            return True
+        self.paint(force=True)
+        return False
 
     def order(self, name: str, /, **args: object) -> None:
         """Give an order and say so."""
-        if not self._served():
-            said = Notice("this run takes no orders", "warn")
-        else:
-            said = self.orders.give(name, self.dashboard.monotonic(), **args)
-        self.say(said)
-        self.paint(force=True)
+        if self.may_order():
+            self.say(self.orders.give(name, self.dashboard.monotonic(), **args))
+            self.paint(force=True)
 
     def action_checkpoint(self) -> None:
         """Order a checkpoint."""
@@ -253,8 +246,7 @@ class MainScreen(SteeringScreen):
 
     def action_rollback(self) -> None:
         """Open the dialog with the snapshots."""
-        if not self._served():
-            self.order("rollback")
+        if not self.may_order():
             return
         from vlamon.tui.screens.rollback import rollback_dialog
 
@@ -282,6 +274,8 @@ class MainScreen(SteeringScreen):
 
     def action_note(self) -> None:
         """Ask for a note and send it."""
+        if not self.may_order():
+            return
         from vlamon.tui.screens.prompt import Prompt
 
         def typed(text: str | None) -> None:
@@ -296,6 +290,8 @@ class MainScreen(SteeringScreen):
 
     def action_set(self) -> None:
         """Ask for a name and a value and send them."""
+        if not self.may_order():
+            return
         from vlamon.tui.screens.prompt import Prompt
         from vlamon.tui.settings import parse_setting, settable, what_is_wrong
 

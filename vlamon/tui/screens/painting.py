@@ -196,6 +196,8 @@ class PaintingScreen(DirectRows, Screen[None]):
         if store.status is not None:
             others.append(store.status.time)
         heart.observe(rows, float(times[-1]) if rows else float("nan"), others, now)
+        if store.status is not None and store.status.state in ("paused", "stopped"):
+            heart.rest(now)
         interval = typical_interval(times)
         if interval != interval:
             interval = typical_interval(heart.arrivals)

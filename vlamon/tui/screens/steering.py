@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from vlamon.tui.screens.painting import PaintingScreen
 from vlamon.tui.ticks import Axis
 from vlamon.tui.viewport import Extent, Window
 from vlamon.tui.widgets.chart import Chart
+from vlamon.tui.widgets.contribution import short_weight
 
 AXES: tuple[Axis, ...] = ("step", "epoch", "since", "time")
 AXIS_WORDS = {"step": "step", "epoch": "epoch", "since": "time since the start", "time": "clock"}
@@ -40,6 +41,7 @@ class SteeringScreen(PaintingScreen):
         self._smooth: float | None = self.dashboard.options.smoothing or None
         self._robust = True
         self._cursor_attempt: int | None = None
+        self._weighed: tuple[int, Mapping[str, float]] = (-1, {})
 
     # What the keys act on
 
@@ -242,6 +244,15 @@ class SteeringScreen(PaintingScreen):
     def _look_all(self, **changes: Any) -> None:
         for chart in self._made.values():
             chart.set_look(**changes)
+
+    def chart_title(self, group: Group) -> str:
+        """Name a chart, with the weight that its term has now."""
+        if self._weighed[0] != self.store.version:
+            self._weighed = (self.store.version, self.store.weights_at())
+        weight = self._weighed[1].get(group.metrics[0], 1.0)
+        if weight == 1.0 or len(group.metrics) > 1:
+            return group.name
+        return f"{group.name} ×{short_weight(weight)}"
 
     def chart_extras(self, group: Group) -> dict[str, Any]:
         """Give a new chart the look that all have."""

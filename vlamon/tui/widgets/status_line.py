@@ -68,6 +68,8 @@ def _parts(moment: Moment) -> list[tuple[int, Row]]:
     if info is not None and info.host:
         parts.append((8, ((_where(moment), "muted"),)))
     parts.append((0, ((f"{moment.glyphs.dot} {word}", role),)))
+    if moment.deadline is not None:
+        parts.append((1, ((f"guard acts in {duration(moment.deadline)}", "explode bold"),)))
     if moment.held:
         parts.append((4, (("held", "accent"),)))
     if moment.alive.text and moment.alive.pulse in (
