@@ -12,6 +12,8 @@ FINITE: Final = 1
 NAN: Final = 2
 POS_INF: Final = 4
 NEG_INF: Final = 8
+BREAK: Final = 16
+"""An empty bin over which no line is drawn: what lies on its two sides does not belong together."""
 
 
 class Envelope(Protocol):
@@ -61,6 +63,11 @@ class Bins:
             self.count[first:],
             self.flags[first:],
         )
+
+    def break_before(self, column: int) -> None:
+        """Let no line lead to a column from the values before it."""
+        if column > 0 and not self.flags[column - 1]:
+            self.flags[column - 1] = BREAK
 
     def add(self, column: int, value: float) -> None:
         """Add one row's value to a bin."""

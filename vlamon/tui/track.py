@@ -194,7 +194,9 @@ class Track:
             if part.live:
                 self.live.merge(first + begin, found)
             elif first == 0 or self.abandoned is not None:
-                self._abandoned(shown).merge(first + begin, found)
+                abandoned = self._abandoned(shown)
+                abandoned.break_before(first + begin)
+                abandoned.merge(first + begin, found)
 
     def _abandoned(self, shown: Window) -> Bins:
         if self.abandoned is None:

@@ -104,6 +104,22 @@ def test_a_guide_keeps_a_label_where_its_line_is_crowded() -> None:
     assert "ln 65,536" in found[label] or label == line
 
 
+def test_no_line_joins_what_two_rollbacks_abandoned() -> None:
+    store = RunStore()
+    store.apply(block(0, [9.0] * 100 + [4.0] * 20))
+    store.apply(block(100, [9.0] * 600 + [4.0] * 20, attempt=1))
+    store.apply(block(700, [9.0] * 100, attempt=2))
+    chart = picture()
+    draw(chart, store, size=(120, 12))
+    below = [n for n, row in enumerate(chart.rows[1:-1]) for _, role in row if role == "abandoned"]
+    shown = chart.window
+    assert shown is not None
+    grid = chart.cells(shown, 10, WHOLE, PLAIN)
+    between = slice((shown.column(200) or 0) // 2, (shown.column(600) or 0) // 2)
+    assert below
+    assert all(grid.role(row, n) != "abandoned" for row in range(10) for n in range(120)[between])
+
+
 def test_an_explosion_pushes_a_label_aside() -> None:
     store = RunStore()
     store.apply(block(0, [9.0] * 200))
