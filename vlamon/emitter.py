@@ -16,7 +16,7 @@ import threading
 import time
 import uuid
 import weakref
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -34,55 +34,27 @@ from vlamon.records import (
     RunState,
     Severity,
 )
-from vlamon.wire.address import AddressError, Peer
+from vlamon.wire.address import AddressError
 from vlamon.wire.inbox import Item, NewAttempt, NewWeights, StatusChange
 from vlamon.wire.journal import JournalError
-from vlamon.wire.orders import Order, OrderDesk
+from vlamon.wire.orders import OrderDesk
 from vlamon.wire.past import Past
 from vlamon.wire.patience import Patience
+from vlamon.wire.pending import PendingCommand
 from vlamon.wire.plain import plain
 from vlamon.wire.plain import text as plain_text
 from vlamon.wire.server import Server
 from vlamon.wire.sidecar import STUCK, Sidecar
 from vlamon.wire.start import claim, continued, describe, floats
 from vlamon.wire.statusboard import checked
+from vlamon.wire.tally import Tally
 
 _LOUD: Mapping[str, Severity] = {"warn": "warn", "explode": "error", "trainer_error": "error"}
-_REASONS = 100
-"""Kinds of swallowed values that are told apart."""
 _EMITTERS: weakref.WeakSet[Emitter] = weakref.WeakSet()
 
 
 class EmitterError(VlamonError):
     """The emitter could not be made; the message says why and what to do."""
-
-
-class PendingCommand:
-    """An order, to be executed at this step boundary and then answered once."""
-
-    def __init__(self, order: Order, emitter: Emitter) -> None:
-        self.id = order.command.id
-        self.name = order.command.name
-        self.args: Mapping[str, Any] = order.command.args
-        self.origin: Peer = order.origin
-        """uid and pid of who asked, as the kernel says."""
-        self._emitter = emitter
-        self._answered = False
-
-    def done(self, result: Mapping[str, Any] | None = None) -> None:
-        """It was executed; `result` says what was done."""
-        with self._emitter._kept("done"):
-            self._answer(Reply(self.id, True, result=plain(dict(result or {}))))
-
-    def refuse(self, reason: str) -> None:
-        """It was not executed; `reason` is a sentence for whoever asked."""
-        with self._emitter._kept("refuse"):
-            self._answer(Reply(self.id, False, error=plain_text(reason)))
-
-    def _answer(self, reply: Reply) -> None:
-        if not self._answered:
-            self._answered = True
-            self._emitter._answer(self, reply)
 
 
 class Emitter:
@@ -112,8 +84,7 @@ class Emitter:
         self._append = self._inbox.append
         self._now = time.time
         self._event_numbers = itertools.count()
-        self._swallowed: Counter[str] = Counter()
-        self._swallow_lock = threading.Lock()
+        self._tally = Tally()
         self._attempt = 0
         self._ended = False
         self._failed = False
@@ -302,7 +273,7 @@ class Emitter:
         found = []
         with contextlib.suppress(IndexError):
             while True:
-                found.append(PendingCommand(orders.inbox.popleft(), self))
+                found.append(PendingCommand(orders.inbox.popleft(), self._answer, self.swallow))
         return found
 
     def _answer(self, command: PendingCommand, reply: Reply) -> None:
@@ -329,12 +300,12 @@ class Emitter:
     @property
     def swallowed(self) -> int:
         """How many values and calls were kept back because they could not be understood."""
-        return sum(self._swallowed.values())
+        return self._tally.total
 
     @property
     def swallowed_by_reason(self) -> Mapping[str, int]:
         """The same, by reason."""
-        return dict(self._swallowed)
+        return self._tally.by_reason()
 
     @contextlib.contextmanager
     def _kept(self, what: str) -> Iterator[None]:
@@ -345,13 +316,9 @@ class Emitter:
 
     def swallow(self, reason: str) -> None:
         """Count; the first of a kind is told at once, the total at the end. On any thread."""
-        with self._swallow_lock:
-            if reason not in self._swallowed and len(self._swallowed) >= _REASONS:
-                reason = "other reasons"
-            self._swallowed[reason] += 1
-            first = self._swallowed[reason] == 1
+        first = self._tally.add(reason)
         if first and os.getpid() == self._owner:
-            told = f"vlamon left something out: {reason}"
+            told = f"vlamon left something out: {first}"
             # Not through `_append`: the sidecar may find out after the script has ended.
             self._inbox.append(self._make_event("note", text=told, severity="warn"))
 
@@ -397,11 +364,10 @@ class Emitter:
     def last_words(self) -> list[Event]:
         """What is said when everything else was: asked for by the sidecar, on its thread."""
         words = []
-        if any(count > 1 for count in self._swallowed.values()):
-            counts = "; ".join(f"{count} × {reason}" for reason, count in self._swallowed.items())
-            text = f"vlamon left out {self.swallowed} values: {counts}"
-            reasons = {"reasons": dict(self._swallowed)}
-            words.append(self._make_event("note", text=text, severity="warn", data=reasons))
+        summary = self._tally.summary()
+        if summary:
+            reasons = {"reasons": self.swallowed_by_reason}
+            words.append(self._make_event("note", text=summary, severity="warn", data=reasons))
         if not self._ended:
             reason = self._end_reason
             severity: Severity = "error" if self._failed else "info"
@@ -414,7 +380,7 @@ class Emitter:
         """In a forked child: nothing here is its own, so let go of it and say nothing."""
         self._append = _discard
         self._inbox.clear()
-        self._swallow_lock = threading.Lock()
+        self._tally.abandon()
         if self._sidecar is not None:
             self._sidecar.abandon()
 

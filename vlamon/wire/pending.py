@@ -1,0 +1,47 @@
+"""An order on the training thread, between taking it and answering it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from vlamon.records import Reply
+from vlamon.wire.address import Peer
+from vlamon.wire.orders import Order
+from vlamon.wire.plain import plain, text
+
+
+class PendingCommand:
+    """An order, to be executed at this step boundary and then answered once."""
+
+    def __init__(
+        self,
+        order: Order,
+        answer: Callable[[PendingCommand, Reply], None],
+        swallow: Callable[[str], None],
+    ) -> None:
+        self.id = order.command.id
+        self.name = order.command.name
+        self.args: Mapping[str, Any] = order.command.args
+        self.origin: Peer = order.origin
+        """uid and pid of who asked, as the kernel says."""
+        self._send = answer
+        self._swallow = swallow
+        self._answered = False
+
+    def done(self, result: Mapping[str, Any] | None = None) -> None:
+        """It was executed; `result` says what was done."""
+        self._answer("done", lambda: Reply(self.id, True, result=plain(dict(result or {}))))
+
+    def refuse(self, reason: str) -> None:
+        """It was not executed; `reason` is a sentence for whoever asked."""
+        self._answer("refuse", lambda: Reply(self.id, False, error=text(reason)))
+
+    def _answer(self, call: str, reply: Callable[[], Reply]) -> None:
+        try:
+            made = reply()
+            if not self._answered:
+                self._answered = True
+                self._send(self, made)
+        except Exception as error:  # a wrong answer must not end the training
+            self._swallow(f"{call} failed: {type(error).__name__}: {error}"[:200])

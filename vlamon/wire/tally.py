@@ -1,0 +1,46 @@
+"""What was left out because nobody could make sense of it, counted by reason."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping
+
+REASONS = 100
+"""Reasons that are told apart."""
+
+
+class Tally:
+    """Counts on any thread."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def add(self, reason: str) -> str:
+        """Count one; gives the reason back where it is the first of its kind, else nothing."""
+        with self._lock:
+            if reason not in self._counts and len(self._counts) >= REASONS:
+                reason = "other reasons"
+            self._counts[reason] += 1
+            return reason if self._counts[reason] == 1 else ""
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(self._counts.values())
+
+    def by_reason(self) -> Mapping[str, int]:
+        """How many for each reason."""
+        return dict(self._counts)
+
+    def summary(self) -> str:
+        """A sentence where some reason came more than once; the first of each was told at once."""
+        if not any(count > 1 for count in self._counts.values()):
+            return ""
+        counts = "; ".join(f"{count} × {reason}" for reason, count in self._counts.items())
+        return f"vlamon left out {self.total} values: {counts}"
+
+    def abandon(self) -> None:
+        """In a forked child: the thread that holds the lock may not have come along."""
+        self._lock = threading.Lock()
