@@ -112,8 +112,8 @@ class Keeping:
         done = step + 1
         if self.settings.slots and done % self.spacing == 0 and quiet:
             self._snapshot(step)
-        every = self.settings.durable_every
-        if every and done % every == 0 and not writing:
+        every, ordered = self.settings.durable_every, self.checkpoints.begun == step
+        if every and done % every == 0 and not (writing or ordered):
             self.checkpoints.save(step, self.state, self._meta(), None)
 
     def _snapshot(self, step: int, trusted: bool = False) -> None:

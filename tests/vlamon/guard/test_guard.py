@@ -325,6 +325,14 @@ def test_a_rollback_ordered_during_a_checkpoint_disturbs_neither(
     assert identical(plain.weights(), saved)
 
 
+def test_an_order_at_a_step_that_is_due_anyway_makes_one_checkpoint(tmp_path: Path) -> None:
+    toy, order = Toy(tmp_path, durable_every=21), Order("checkpoint")
+    toy.run(30, {20: [order]})
+    assert order.result is not None
+    names = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    assert names == {"latest", "step-000000020"}
+
+
 def test_a_full_disk_is_told_and_the_training_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
