@@ -21,11 +21,11 @@ from vlamon import Emitter
 
 
 def watching(emitter: Emitter) -> int:
-    """How many monitors have greeted and subscribed."""
+    """How many monitors have subscribed to rows; a search for sockets does not."""
     sidecar = emitter._sidecar
     if sidecar is None or sidecar.server is None:
         return 0
-    return sum(each.subscribed for each in list(sidecar.server.subscribers))
+    return sum(each.subscribed and each.rows for each in list(sidecar.server.subscribers))
 
 
 def answer(emitter: Emitter | None, step: int) -> None:

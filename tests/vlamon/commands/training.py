@@ -18,7 +18,9 @@ with vlamon.Emitter(path, run="demo", run_dir=run_dir, total_steps=steps,
     if orders:
         list(emitter.commands())
     print("up", flush=True)
-    while len(emitter._sidecar.server.subscribers) < monitors:
+    # Not those who only ask who is there, as a search for sockets does.
+    server = emitter._sidecar.server
+    while sum(each.subscribed and each.rows for each in server.subscribers) < monitors:
         time.sleep(0.01)
     for step in range(steps):
         emitter.log(step, epoch=step / 10, closs=8 + 0.1 * step, loss_ct=0.13,
