@@ -159,6 +159,8 @@ class Checkpoints:
         self._agree()
         if self.durable is None:
             return None
+        if self._writer is not None and self._writer.busy:
+            self._writer.wait()  # the one that is being written may be the one to go back to
         names = agreement.everyone([path.name for path in self.durable.candidates()])[0]
         live = {
             each.name: each.tensor

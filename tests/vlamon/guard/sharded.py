@@ -190,7 +190,8 @@ def run(root: Path, plan: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     root, plans = Path(sys.argv[1]), json.loads(sys.argv[2])
-    dist.init_process_group("gloo")
+    place = {"rank": int(os.environ["RANK"]), "world_size": int(os.environ["WORLD_SIZE"])}
+    dist.init_process_group("gloo", init_method=os.environ["MEETING"], **place)
     results = {}
     for plan in plans:
         results[plan["name"]] = run(root, plan)

@@ -281,6 +281,23 @@ def test_without_a_ring_the_newest_checkpoint_before_the_trouble_is_used(tmp_pat
     assert "checkpoints/step-000000060" in data["where"]
 
 
+def test_a_checkpoint_that_is_still_being_written_is_waited_for_by_the_rollback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = disk._write_all
+
+    def slow(handle: int, piece: memoryview) -> None:
+        time.sleep(0.3)
+        real(handle, piece)
+
+    monkeypatch.setattr(disk, "_write_all", slow)
+    toy = Toy(tmp_path, slots=0, faults={4 * SPIKE: far_off})
+    toy.run(SPIKE + 5, {60: [Order("checkpoint")]})
+    ((_, data),) = toy.emitter.kinds("rollback")
+    assert data["ok"]
+    assert data["to"] == 60
+
+
 def test_a_checkpoint_order_is_answered_when_it_is_on_disk(tmp_path: Path) -> None:
     toy = Toy(tmp_path)
     order = Order("checkpoint")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import socket
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,10 @@ Results = dict[str, list[dict[str, Any]]]
 
 def ranks(count: int, root: Path, plans: list[dict[str, Any]], dies: int | None = None) -> Results:
     """Run plans on so many ranks; results by plan and rank."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    # Ranks meet in a file: a free port may be another test's before they have it.
+    meeting = f"file://{root}/meeting-{uuid.uuid4().hex}"
     command = [sys.executable, "-m", "tests.vlamon.guard.sharded", str(root), json.dumps(plans)]
-    shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    shared = {"WORLD_SIZE": str(count), "MEETING": meeting}
     processes = [
         subprocess.Popen(
             command,
