@@ -24,7 +24,7 @@ def left(tmp_path: Path) -> list[Path]:
 
 def test_it_prints_every_batch_ends_by_itself_and_cleans_up(tmp_path: Path) -> None:
     done = subprocess.run(
-        [*DEMO, "--steps", "12"],
+        [*DEMO, "--steps", "5"],
         capture_output=True,
         text=True,
         timeout=400,
@@ -32,7 +32,7 @@ def test_it_prints_every_batch_ends_by_itself_and_cleans_up(tmp_path: Path) -> N
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert sum("closs" in line and " step " in line for line in done.stdout.splitlines()) >= 12
+    assert sum("closs" in line and " step " in line for line in done.stdout.splitlines()) >= 5
     assert " end " in done.stdout
     assert left(tmp_path) == []
 

@@ -10,8 +10,9 @@ import click
 from vlamon.commands.talking import Talk
 from vlamon.records import Record, RunInfo, Status
 
-SETTLE = 0.5
-"""Seconds that the newest values may take after the greeting."""
+SETTLE = 2.0
+"""Seconds that status and newest values may take after the greeting; only a training that has
+reported nothing yet, or whose machine is busy beyond measure, takes them."""
 SHOWN = ("closs", "loss_ct", "z_loss", "loss")
 
 
