@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import sys
@@ -40,6 +41,9 @@ def present(source: Source, mode: Mode, options: Options) -> int:
 
 
 def _screen(source: Source, options: Options) -> int:
+    # What start-up makes lives until the end: looking through it for garbage, again and again while
+    # it grows, is a seventh of the time to the first curve. The dashboard ends this when it is up.
+    gc.disable()
     from vlamon.sources.feed import Feed
     from vlamon.tui.app import Dashboard
 
@@ -51,6 +55,7 @@ def _screen(source: Source, options: Options) -> int:
     try:
         dashboard.run(mouse=options.mouse)
     finally:
+        gc.enable()
         feed.close()
     return dashboard.return_code or 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import threading
@@ -115,6 +116,13 @@ class Dashboard(DeltaDisplay, App[int]):
         if self.options.title:
             self.to_terminal(terminal.SAVE_TITLE)
         self.feed.start()
+
+    def on_ready(self) -> None:
+        """Collect garbage again where the command had stopped that for the start: from now on, and
+        never again among all that the start has made."""
+        if not gc.isenabled():
+            gc.freeze()
+            gc.enable()
 
     def on_unmount(self) -> None:
         """Give the terminal's title back and clear what tmux would otherwise leave behind."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from typing import Any
 
@@ -241,3 +242,14 @@ async def test_a_restart_with_other_metrics_rearranges_the_charts() -> None:
         feed.push(info(boot="b2"), replace(more, columns=columns))
         await pilot.pause(0.15)
         assert "energy" in [name for group in screen.groups() for name in group.metrics]
+
+
+async def test_garbage_that_start_up_leaves_alone_is_collected_once_the_screen_is_up() -> None:
+    gc.disable()
+    try:
+        async with running() as (pilot, _, _feed):
+            await until(pilot, gc.isenabled)
+        assert gc.get_freeze_count()
+    finally:
+        gc.enable()
+        gc.unfreeze()
