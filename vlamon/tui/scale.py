@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vlamon.tui.braille import DOTS_HIGH
 from vlamon.tui.ticks import nice_step
 
 _SUSTAINED = 5
@@ -46,12 +47,13 @@ class Scale:
         return rows.astype(np.intp)
 
     def row(self, value: float, count: int) -> int | None:
-        """Give a value's row of `count` cells from the top, None where it is out of range."""
+        """Give a value's row of `count` cells from the top, None where it is out of range: the row
+        in which a curve that has this value lights a dot, so that no label is beside its value."""
         if not self.low <= value <= self.high:
             return None
         low, high = self._place(self.low), self._place(self.high)
         share = (high - self._place(value)) / (high - low)
-        return min(count - 1, int(share * count))
+        return round(min(1.0, max(0.0, share)) * (count * DOTS_HIGH - 1)) // DOTS_HIGH
 
     def value_at(self, share: float) -> float:
         """Give the value at a share of the height, 0 at the top and 1 at the bottom."""

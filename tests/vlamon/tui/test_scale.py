@@ -124,3 +124,12 @@ def test_any_values_have_a_finite_rising_range(
     if not robust and finite.any() and not scale.log:
         assert scale.low <= float(held[finite].min())
         assert scale.high >= float(held[finite].max())
+
+
+@given(st.floats(0.0078125, 1000, width=32), st.integers(1, 60), st.booleans())
+def test_a_label_stands_in_the_row_in_which_its_value_lights_a_dot(
+    value: float, rows: int, log: bool
+) -> None:
+    scale = Scale(0.0078125, 1000.0, log)
+    dot = int(scale.dots(np.array([value], np.float32), rows * 4)[0])
+    assert scale.row(value, rows) == dot // 4
