@@ -7,6 +7,7 @@ but rank 0's writer, and that only until nobody has written a byte for a while.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -148,7 +149,12 @@ def _part(hidden: Path, rank: int) -> dict[str, Any]:
 
 
 def _size(hidden: Path) -> int:
-    return sum(entry.stat().st_size for entry in os.scandir(hidden))
+    """Bytes that all ranks have written; a file that gets its name just now counts next time."""
+    size = 0
+    for entry in os.scandir(hidden):
+        with contextlib.suppress(FileNotFoundError):
+            size += entry.stat().st_size
+    return size
 
 
 def _withdraw(hidden: Path, rank: int, why: str) -> None:

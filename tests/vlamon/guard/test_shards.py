@@ -47,9 +47,9 @@ def ranks(count: int, root: Path, plans: list[dict[str, Any]], dies: int | None 
     for rank, process in enumerate(processes):
         out, errors = process.communicate(timeout=240)
         if rank == dies:
-            assert process.returncode == -9, errors[-3000:]
+            assert process.returncode == -9, (process.returncode, errors[-3000:])
             continue
-        assert process.returncode == 0, errors[-3000:]
+        assert process.returncode == 0, (process.returncode, out[-500:], errors[-3000:])
         for name, result in json.loads(out.split("RESULT")[1]).items():
             results.setdefault(name, []).append(result)
     return results
