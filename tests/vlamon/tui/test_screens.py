@@ -8,10 +8,14 @@ version of Textual.
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from textual.pilot import Pilot
 
 from tests.cells import cells_of
 from tests.vlamon.tui.fake_feed import FrozenDashboard, block, fed, gpu, info, status, whole_run
@@ -34,14 +38,26 @@ def same_as(name: str, found: list[str]) -> None:
     assert text == path.read_text(encoding="utf-8")
 
 
+async def comes_to(pilot: Pilot[Any], name: str, found: Callable[[], list[str]]) -> None:
+    """The rules look at the run on a thread, and what they find is painted when its turn comes."""
+    end = time.monotonic() + 30
+    await pilot.app.workers.wait_for_complete()
+    await pilot.pause(0.3)
+    while True:
+        try:
+            return same_as(name, found())
+        except AssertionError:
+            if time.monotonic() > end:
+                raise
+            await pilot.pause(0.1)
+
+
 @pytest.mark.parametrize(
     "size", [(50, 20), (60, 24), (80, 24), (120, 40), (160, 45), (200, 60), (240, 60)]
 )
 async def test_the_dashboard_at_every_size(size: tuple[int, int]) -> None:
     async with running(size=size) as (pilot, _, _feed):
-        await pilot.app.workers.wait_for_complete()  # the rules look at the run on a thread
-        await pilot.pause()
-        same_as(f"whole-{size[0]}x{size[1]}", lines(pilot))
+        await comes_to(pilot, f"whole-{size[0]}x{size[1]}", lambda: lines(pilot))
 
 
 @pytest.mark.parametrize("panel", ["slots", "inspector", "diagnoses", "snapshots"])
@@ -49,9 +65,7 @@ async def test_every_panel_that_takes_the_lower_place(panel: str) -> None:
     async with running(size=(120, 40)) as (pilot, screen, _):
         screen.lower = panel
         screen.paint(force=True)
-        await pilot.app.workers.wait_for_complete()
-        await pilot.pause()
-        same_as(f"panel-{panel}", lines(pilot)[31:39])
+        await comes_to(pilot, f"panel-{panel}", lambda: lines(pilot)[31:39])
 
 
 async def test_an_energy_model_beside_the_terms_of_the_total() -> None:
