@@ -437,13 +437,11 @@ async def test_e_saves_every_batch_as_csv(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     async with running(fed(Link("live"), info(), block(0, 5000))) as (pilot, screen, _):
         await pilot.press("e")
-        await pilot.app.workers.wait_for_complete()
-        await pilot.pause()
+        await until(pilot, lambda: "5,000 batches saved" in status_text(screen))
         (saved,) = tmp_path.glob("vlamon-libero_goal-*.csv")
         rows = saved.read_text().splitlines()
         assert rows[0].startswith("attempt,step,epoch,time,closs,loss_ct,z_loss")
         assert len(rows) == 5001
-        assert "5,000 batches saved" in status_text(screen)
 
 
 async def test_brackets_say_which_charts_are_on_screen() -> None:
@@ -468,9 +466,7 @@ async def test_the_csv_gives_back_what_the_run_sent_or_names_what_it_cannot(
     rows = BatchBlock(0, 0, steps, steps / 3, steps * 1.0, columns)
     async with running(fed(Link("live"), info(), rows)) as (pilot, screen, _):
         await pilot.press("e")
-        await pilot.app.workers.wait_for_complete()
-        await pilot.pause()
-        assert "in single precision: lr" in status_text(screen)
+        await until(pilot, lambda: "in single precision: lr" in status_text(screen))
     (saved,) = tmp_path.glob("*.csv")
     cells = [line.split(",") for line in saved.read_text().splitlines()]
     assert [float(line[4]) for line in cells[1:]] == single.tolist()
