@@ -10,6 +10,7 @@ import click
 
 from trainer.config import ConfigError, load, preset_names
 from trainer.data.pretokenized import RecordError
+from trainer.distributed import depart
 from trainer.faults import KINDS, FaultError
 from trainer.loop import train
 from trainer.model.weights import WeightsError
@@ -91,6 +92,7 @@ def main(
         run = prepare(config, options)
         with run:
             run.outcome = train(run)
+        depart(run.ranks)
     except USERS_MISTAKES as error:
         click.echo(f"trainer: {error}", err=True)
         sys.exit(2)

@@ -100,6 +100,9 @@ class Keeping:
         self._episode: int | None = None
         """Last exploding step of an explosion that goes on without a rollback."""
         self._recovers_at: int | None = None
+        self._branched = False
+        """Whether the newest checkpoint may be of the branch that a rollback left: a training that
+        died now would resume there, and know nothing of budget, lr and skipped samples."""
         self._started = False
 
     def _weights_now(self) -> Mapping[str, float]:
@@ -113,8 +116,11 @@ class Keeping:
         if self.settings.slots and done % self.spacing == 0 and quiet:
             self._snapshot(step)
         every, ordered = self.settings.durable_every, self.checkpoints.begun == step
-        if every and done % every == 0 and not (writing or ordered):
+        due = every and (done % every == 0 or self._branched)
+        if due and not (writing or ordered):
             self.checkpoints.save(step, self.state, self._meta(), None)
+        if self.checkpoints.begun == step:
+            self._branched = False
 
     def _snapshot(self, step: int, trusted: bool = False) -> None:
         closs = self._history[-1][1].get("closs") if self._history else None

@@ -63,7 +63,7 @@ class Returning(Keeping):
         self.reporter.set_attempt(self.policy.attempt)
         self._readings.clear()
         self._history.clear()
-        self._episode = None
+        self._episode, self._branched = None, True
         if explosion is not None:
             self._recovers_at = self.policy.ticks + self.settings.cooldown + 1
         seconds = time.monotonic() - begun - autopsy

@@ -424,6 +424,28 @@ def test_budget_and_skips_survive_a_resume_and_no_rollback_refunds_them(tmp_path
     assert resumed.guard.skips.state_dict() == toy.guard.skips.state_dict()
 
 
+def test_a_training_that_dies_right_after_a_rollback_resumes_on_the_branch_it_went_to(
+    tmp_path: Path,
+) -> None:
+    def far_off_when_all_is_written(toy: Toy, y: torch.Tensor) -> torch.Tensor:
+        toy.guard.checkpoints.close()
+        return far_off(toy, y)
+
+    toy = Toy(tmp_path, faults={4 * 160: far_off_when_all_is_written}, durable_every=79)
+    toy.emitter.answers = {"rollback": [Order("stop")]}  # as near to a death as a test can order
+    toy.run(400)
+    ((at, back),) = toy.emitter.kinds("rollback")
+    written = [step for step, _ in toy.emitter.kinds("checkpoint")]
+    assert back["to"] < 157 < at, "a checkpoint of the branch that was left is the newer one"
+    assert written == [78, 157, back["to"] + 1]
+    resumed = Toy(tmp_path)
+    resumed.run(back["to"] + 20)
+    assert resumed.trained[0] == back["to"] + 2
+    assert resumed.emitter.attempt == 2
+    assert resumed.guard.policy.budget_left == toy.guard.policy.budget_left
+    assert resumed.sampler.cursor > 4 * 160
+
+
 def test_a_later_return_to_before_a_skipped_stretch_skips_it_again() -> None:
     toy = Toy(faults={4 * SPIKE: far_off}, slots=12)
     toy.run(200, {180: [Order("rollback", {"to": 22, "data": "replay"})]})

@@ -64,8 +64,9 @@ guard.close()
 total = sum(float(p.double().sum()) for p in toy.model.parameters())
 events = [(kind, at, data.get("to"), data.get("text")) for kind, at, data in toy.emitter.events]
 told = {"trail": trail, "sum": total, "events": events, "cursor": toy.sampler.cursor}
-print("RESULT" + json.dumps(told))
-dist.destroy_process_group()
+print("RESULT" + json.dumps(told), flush=True)
+dist.barrier()
+os._exit(0)  # all is said; gloo's threads may abort a process that is taken down
 """
 
 
