@@ -66,12 +66,11 @@ class Returning(Keeping):
         self._episode, self._branched = None, True
         if explosion is not None:
             self._recovers_at = self.policy.ticks + self.settings.cooldown + 1
-        seconds = time.monotonic() - begun - autopsy
         self._rolled = {
             "from": step,
             "step": slot_step,
             "where": where,
-            "seconds": round(seconds, 4),
+            "seconds": round(time.monotonic() - begun - autopsy, 4),
             "autopsy_seconds": round(autopsy, 4),
             "data": data,
             "skipped": skipped,
@@ -80,13 +79,16 @@ class Returning(Keeping):
             "budget": self.policy.budget_left,
             "cause": finding.cause if finding else None,
         }
-        why = decision.why if decision else "ordered"
-        text = f"back from step {step} to {slot_step} ({where}) in {seconds:.2f} s: {why}"
-        told = {**self._rolled, "to": slot_step}
-        del told["step"], told["attempt"]  # an event's own are where the training was
-        self.reporter.event("rollback", step, text, "warn", ok=True, **told)
-        self._tell("training")
+        self._tell_return(self._rolled, decision.why if decision else "ordered")
         return slot_step + 1
+
+    def _tell_return(self, rolled: Mapping[str, Any], why: str) -> None:
+        step, to, where = rolled["from"], rolled["step"], rolled["where"]
+        text = f"back from step {step} to {to} ({where}) in {rolled['seconds']:.2f} s: {why}"
+        # An event's own step and attempt are where the training was.
+        told = {name: value for name, value in rolled.items() if name not in ("step", "attempt")}
+        self.reporter.event("rollback", step, text, "warn", ok=True, to=to, **told)
+        self._tell("training")
 
     def _place(
         self, step: int, to: int | None, older: bool

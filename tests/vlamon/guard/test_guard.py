@@ -427,11 +427,15 @@ def test_budget_and_skips_survive_a_resume_and_no_rollback_refunds_them(tmp_path
 def test_a_training_that_dies_right_after_a_rollback_resumes_on_the_branch_it_went_to(
     tmp_path: Path,
 ) -> None:
-    def far_off_when_all_is_written(toy: Toy, y: torch.Tensor) -> torch.Tensor:
+    def all_is_written(toy: Toy, y: torch.Tensor) -> torch.Tensor:
         toy.guard.checkpoints.close()
-        return far_off(toy, y)
+        return y
 
-    toy = Toy(tmp_path, faults={4 * 160: far_off_when_all_is_written}, durable_every=79)
+    def far_off_when_all_is_written(toy: Toy, y: torch.Tensor) -> torch.Tensor:
+        return far_off(toy, all_is_written(toy, y))
+
+    faults = {4 * 120: all_is_written, 4 * 160: far_off_when_all_is_written}
+    toy = Toy(tmp_path, faults=faults, durable_every=79)
     toy.emitter.answers = {"rollback": [Order("stop")]}  # as near to a death as a test can order
     toy.run(400)
     ((at, back),) = toy.emitter.kinds("rollback")
