@@ -101,8 +101,10 @@ def test_a_spike_on_rank_1_alone_rolls_both_back_to_the_same_step(tmp_path: Path
     assert zero["trail"].count(160) >= 2
     assert zero["sum"] == one["sum"]
     assert zero["cursor"] == one["cursor"]
-    kinds = [event[0] for event in zero["events"] if event[0] != "warn"]
-    assert kinds[:4] == ["checkpoint", "explode", "autopsy", "rollback"]
+    kinds = [event[0] for event in zero["events"]]
+    assert kinds.count("checkpoint") == 1, "told when it is on disk, whenever that is"
+    told = [kind for kind in kinds if kind not in ("warn", "checkpoint")]
+    assert told[:3] == ["explode", "autopsy", "rollback"]
     explode = next(event for event in zero["events"] if event[0] == "explode")
     assert "on rank 1" in explode[3]
     autopsy = next(event for event in zero["events"] if event[0] == "autopsy")
