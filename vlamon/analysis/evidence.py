@@ -29,6 +29,7 @@ from vlamon.records import (
 Grain = Literal["batch", "interval", "epoch"]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 REFERENCE_CLIP = 4.0
 """Gradient clipping of the reference run."""
@@ -74,6 +75,16 @@ class Series:
         """Finite values of the last part of the run; enough of them to mean something."""
         finite = self.finite
         return finite[-max(least, round(len(finite) * share)) :]
+
+    @property
+    def kept(self) -> Bools:
+        """Which values the run goes on from: no later attempt took their steps back."""
+        again = np.full(len(self), np.iinfo(np.int64).max)
+        for later in np.unique(self.attempt)[1:]:
+            first = np.min(self.step[self.attempt == later])
+            again[self.attempt < later] = np.minimum(again[self.attempt < later], first)
+        kept: Bools = self.step < again
+        return kept
 
     def place(self, index: int) -> str:
         """Where a value stands, in words."""
@@ -337,28 +348,19 @@ class _Taken:
 
 
 def _means(fine: Mapping[str, Series]) -> dict[str, Series]:
-    """Per-epoch means of batches; none where batches know no epoch."""
+    """Per-epoch means of the batches that the run kept; none where batches know no epoch."""
     out = {}
     for name, series in fine.items():
-        whole = np.floor(series.epoch)
-        known = np.isfinite(whole)
-        if not known.any():
+        # An epoch that was left for good in a rollback has none that were kept, and still a mean.
+        whole, kept = np.floor(series.epoch), series.kept
+        epochs = np.unique(whole[np.isfinite(whole)])
+        if not len(epochs):
             continue
-        epochs = np.unique(whole[known])
-        rows = np.array([np.flatnonzero(whole == epoch)[-1] for epoch in epochs])
-        values = np.array([np.mean(series.values[whole == epoch]) for epoch in epochs])
-        picked = _pick(series, rows, "epoch")
-        out[name] = Series(
-            name,
-            "epoch",
-            values,
-            picked.step,
-            epochs,
-            picked.first,
-            picked.last,
-            picked.attempt,
-            picked.bound,
-        )
+        of = [np.flatnonzero(whole == epoch) for epoch in epochs]
+        counted = [rows[kept[rows]] if kept[rows].any() else rows for rows in of]
+        picked = _pick(series, np.array([rows[-1] for rows in counted]), "epoch")
+        values = np.array([np.mean(series.values[rows]) for rows in counted])
+        out[name] = replace(picked, values=values, epoch=epochs)
     return out
 
 

@@ -100,7 +100,7 @@ def _pairs(evidence: Evidence, name: str) -> Iterator[tuple[float, float, float,
     batches = dict(zip(reduced.epoch.tolist(), reduced.values.tolist(), strict=True))
     rows = zip(line.epoch.tolist(), line.values.tolist(), line.attempt.tolist(), strict=True)
     for epoch, value, attempt in rows:
-        means = [batches.get(epoch, math.nan), *_means_that_count(fine, epoch, attempt)]
+        means = [batches.get(epoch, math.nan), *_other_means(fine, epoch, attempt)]
         means = [mean for mean in means if math.isfinite(mean)]
         if not means or not math.isfinite(value):
             continue
@@ -109,22 +109,17 @@ def _pairs(evidence: Evidence, name: str) -> Iterator[tuple[float, float, float,
         yield epoch, value, mine, max(_APART * abs(mine), _SIGMAS * spread, 1e-3)
 
 
-def _means_that_count(fine: Series | None, epoch: float, attempt: int) -> Iterator[float]:
-    """What an epoch with a rollback or a resume in it may be averaged over, apart from all of it:
-    the batches that no later attempt trained again, or those of the attempt that ended it."""
+def _other_means(fine: Series | None, epoch: float, attempt: int) -> Iterator[float]:
+    """What a line may hold for an epoch with a rollback or a resume in it, apart from the mean of
+    the batches that were kept: the mean of all, or of those of the attempt that ended it."""
     if fine is None:
         return
     here = (np.floor(fine.epoch) == epoch) & np.isfinite(fine.values)
-    attempts = np.unique(fine.attempt[here])
-    if len(attempts) < 2:
+    if len(np.unique(fine.attempt[here])) < 2:
         return
-    again = np.full(len(fine), np.iinfo(np.int64).max)
-    for later in np.unique(fine.attempt):
-        before = fine.attempt < later
-        again[before] = np.minimum(again[before], np.min(fine.step[fine.attempt == later]))
-    for kept in (here & (fine.step < again), here & (fine.attempt == attempt)):
-        if kept.any():
-            yield float(np.mean(fine.values[kept]))
+    for counted in (here, here & (fine.attempt == attempt)):
+        if counted.any():
+            yield float(np.mean(fine.values[counted]))
 
 
 def _standard_error(fine: Series | None, epoch: float) -> float:
