@@ -17,6 +17,9 @@ from vlamon.tui.options import Options
 
 Mode = Literal["screen", "plain", "json"]
 WAIT = 0.25
+SWITCH = 0.001
+"""Seconds after which the thread that reads a history gives way to the one that paints. Python's
+own 5 ms add up: the first paint of a long journal waits a score of times for its turn."""
 LAST_WORDS = 2.0
 """Seconds after the `end` event in which the last rows may still come."""
 
@@ -44,6 +47,7 @@ def _screen(source: Source, options: Options) -> int:
     # What start-up makes lives until the end: looking through it for garbage, again and again while
     # it grows, is a seventh of the time to the first curve. The dashboard ends this when it is up.
     gc.disable()
+    sys.setswitchinterval(SWITCH)
     from vlamon.sources.feed import Feed
     from vlamon.tui.app import Dashboard
 

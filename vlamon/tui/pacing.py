@@ -28,4 +28,6 @@ class Pacer:
 
     def painted(self, now: float) -> None:
         """Note that a paint begins."""
-        self.due = max(self.due, now) + self.interval
+        # Paints that did not wait their turn, as a resize's, put the next one off once, not each.
+        latest = now + (1 + SLACK) * self.interval
+        self.due = min(max(self.due, now) + self.interval, latest)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from tests.vlamon.tui.fake_feed import block, gpu
-from tests.vlamon.tui.test_keys import running
+import pytest
+
+from tests.vlamon.tui.fake_feed import block, fed, gpu, info
+from tests.vlamon.tui.test_keys import running, until
 from vlamon.tui.pacing import Pacer
 from vlamon.tui.widgets.row_panel import RowPanel
 
@@ -27,6 +29,26 @@ def test_a_flood_is_painted_once_an_interval() -> None:
             paints += 1
         now += 0.003
     assert 95 <= paints <= 102
+
+
+def test_paints_out_of_turn_put_the_next_one_off_once() -> None:
+    pacer = Pacer(0.1)
+    for resized in (5.0, 5.01, 5.02, 5.03):
+        pacer.painted(resized)
+    assert pacer.wait(5.03) == pytest.approx(0.1)
+
+
+async def test_the_first_rows_wait_for_nothing(monkeypatch: Any) -> None:
+    async with running(fed(info())) as (pilot, screen, feed):
+        monkeypatch.setattr(screen._pace, "due", time.monotonic() + 600)
+        feed.push(block(0, 50))
+        await until(pilot, lambda: bool(screen.charts))
+        shown = [chart.picture.title for chart in screen.charts]
+        monkeypatch.setattr(screen._pace, "due", time.monotonic() + 600)
+        feed.push(block(50, 50))
+        await pilot.pause(0.1)
+        assert screen._due is not None, "those that follow wait their turn"
+    assert shown[0].startswith("closs")
 
 
 async def test_a_flood_of_batches_paints_ten_times_a_second_at_most(monkeypatch: Any) -> None:

@@ -93,6 +93,8 @@ class PaintingScreen(DirectRows, Screen[None]):
         frames = SLOW_FRAMES if options.low_bandwidth else FRAMES
         self._pace = Pacer(1 / frames)
         self._pace_numbers = Pacer(2 / frames if options.low_bandwidth else 0.0)
+        self._painted_rows = False
+        """Whether rows were painted yet: the first ones wait for nothing."""
         self._changed = False
         self._due: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -134,7 +136,7 @@ class PaintingScreen(DirectRows, Screen[None]):
         if self._due is not None or not self.is_running:
             return
         wait = self._pace.wait(time.monotonic())
-        if wait <= 0:
+        if wait <= 0 or (self.store.rows and not self._painted_rows):
             self._paint_due()
         else:
             self._due = self._call_later(wait, self._paint_due)
@@ -247,6 +249,7 @@ class PaintingScreen(DirectRows, Screen[None]):
             self.react(moment)
             self.moment = moment = self.retouch(moment)
             self.place_panels()
+            self._painted_rows = self.store.rows > 0
             if numbers:
                 self._pace_numbers.painted(now)
                 for place in self.arrangement.places:
