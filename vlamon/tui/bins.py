@@ -69,21 +69,28 @@ class Bins:
         if column > 0 and not self.flags[column - 1]:
             self.flags[column - 1] = BREAK
 
-    def add(self, column: int, value: float) -> None:
-        """Add one row's value to a bin."""
+    def add(self, column: int, value: float) -> bool:
+        """Add one row's value to a bin; tells whether its range or its flags changed.
+
+        The last value, which changes always, is drawn where a line goes through it, or beside the
+        sign of a NaN in the same bin.
+        """
         self.count[column] += 1
+        flags = self.flags[column]
         if value - value == 0:  # finite; math.isfinite costs more
-            if not self.flags[column] & FINITE:
+            changed = bool(flags != FINITE)
+            if not flags & FINITE:
                 self.low[column] = self.high[column] = value
+                self.flags[column] |= FINITE
             elif value < self.low[column]:
-                self.low[column] = value
+                self.low[column], changed = value, True
             elif value > self.high[column]:
-                self.high[column] = value
+                self.high[column], changed = value, True
             self.last[column] = value
-            self.flags[column] |= FINITE
-        else:
-            kind = NAN if value != value else POS_INF if value > 0 else NEG_INF
-            self.flags[column] |= kind
+            return changed
+        kind = NAN if value != value else POS_INF if value > 0 else NEG_INF
+        self.flags[column] |= kind
+        return bool(flags != self.flags[column])
 
     def clear(self, first: int, end: int) -> None:
         """Empty the bins first..end-1."""

@@ -97,8 +97,9 @@ class Picture:
         The title has the values of `cursor_row`, the newest ones without.
         """
         width, height = size
-        ranges = [track.update(store, view.axis, shown, parts) for track in self.tracks]
-        first = min((found[0] for found in ranges if found), default=shown.columns)
+        lasts = look.smooth is not None
+        firsts = [track.update(store, view.axis, shown, parts, lasts) for track in self.tracks]
+        first = min((found for found in firsts if found is not None), default=shown.columns)
         band = self._band.guides(store) if self._band is not None and look.band else ()
         self.guides = (*band, *self.own_guides)
         old_scale = self.scale

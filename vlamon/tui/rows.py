@@ -26,7 +26,10 @@ def clean(text: str) -> str:
 
 def cells(row: Row) -> int:
     """Give the number of terminal columns that a row takes."""
-    return sum(cell_len(text) for text, _ in row)
+    total = 0
+    for text, _ in row:
+        total += len(text) if text.isascii() else cell_len(text)
+    return total
 
 
 def crop(row: Row, width: int) -> Row:

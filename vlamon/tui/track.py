@@ -121,9 +121,13 @@ class Track:
         self._rows = 0
 
     def update(
-        self, store: RunStore, axis: Axis, shown: Window, parts: Sequence[Piece]
-    ) -> tuple[int, int] | None:
-        """Bring the bins up to date; gives the range of columns that may differ, None for none."""
+        self, store: RunStore, axis: Axis, shown: Window, parts: Sequence[Piece], lasts: bool = True
+    ) -> int | None:
+        """Bring the bins up to date; gives the first column that may look different, None for none.
+
+        Without `lasts` no line goes through the bins' last values, and one that alone is new
+        changes nothing to look at.
+        """
         # Lines of another table than the batches' may land anywhere on the axis.
         lines = (len(store.epochs), len(store.intervals), len(store.metrics))
         # Older rows may come after newer ones, in front of them, when a long log is opened.
@@ -137,12 +141,13 @@ class Track:
             self.live, self.abandoned = Bins.empty(shown.columns), None
             self._query(store, axis, shown, 0, parts)
         elif 0 < fresh <= _FEW_ROWS:
-            self._append(store, axis, shown)
+            if not self._append(store, axis, shown) and not lasts:
+                first = shown.columns
         elif fresh and first < shown.columns:
             self.live.clear(first, shown.columns)
             self._query(store, axis, shown, first, parts)
         self._window, self._key, self._newest, self._rows = shown, key, newest, store.rows
-        return (first, shown.columns) if (whole or fresh) and first < shown.columns else None
+        return first if (whole or fresh) and first < shown.columns else None
 
     def _first_column(self, shown: Window) -> int:
         """Give the column from which on rows that came since the last update can lie."""
@@ -151,8 +156,11 @@ class Track:
             return column
         return 0 if self._newest < shown.start else shown.columns
 
-    def _append(self, store: RunStore, axis: Axis, shown: Window) -> None:
-        """Add a few rows one by one: cheaper than a range query for the columns they lie in."""
+    def _append(self, store: RunStore, axis: Axis, shown: Window) -> bool:
+        """Add a few rows one by one: cheaper than a range query for the columns they lie in.
+
+        Tells whether the range of a bin changed: the longer a run, the more rows lie within it.
+        """
         values = store.values(self.metric, self._rows, store.rows)
         if np.isnan(values).any():
             present = store.present(self.metric, self._rows, store.rows)
@@ -160,10 +168,12 @@ class Track:
             present = np.ones(len(values), dtype=np.bool_)
         shift = origin(store, axis)
         at = positions(store, axis, self._rows, store.rows).tolist()
+        changed = False
         for x, value, logged in zip(at, values.tolist(), present.tolist(), strict=True):
             column = shown.column(x - shift)
             if logged and column is not None:
-                self.live.add(column, value)
+                changed |= self.live.add(column, value)
+        return changed
 
     def _position(self, store: RunStore, axis: Axis) -> float:
         if not store.rows:

@@ -23,8 +23,8 @@ SIZE = (60, 10)
 WHOLE, PLAIN = View(), Look(band=False)
 
 
-def block(first: int, values: list[float], attempt: int = 0) -> BatchBlock:
-    steps = np.arange(first, first + len(values))
+def block(first: int, values: list[float], attempt: int = 0, every: int = 1) -> BatchBlock:
+    steps = np.arange(first, first + len(values)) * every
     return BatchBlock(
         first,
         attempt,
@@ -199,9 +199,10 @@ values = st.lists(
     st.sampled_from((None, 0, 2, 4)),
     st.sampled_from((None, 3.0)),
     st.booleans(),
+    st.sampled_from((1, 7)),
 )
 def test_a_chart_that_grew_is_the_chart_drawn_at_once(
-    blocks: list[list[float]], exponent: int | None, smooth: float | None, log: bool
+    blocks: list[list[float]], exponent: int | None, smooth: float | None, log: bool, every: int
 ) -> None:
     look = Look(log=log, smooth=smooth, band=False)
     guide = (Guide(50.0, "guess", "guess"),)
@@ -209,7 +210,7 @@ def test_a_chart_that_grew_is_the_chart_drawn_at_once(
     store, grown = RunStore(), picture(guide)
     first = 0
     for held in blocks:
-        store.apply(block(first, held))
+        store.apply(block(first, held, every=every))
         first += len(held)
         draw(grown, store, view, look=look)
     fresh = picture(guide)
@@ -274,6 +275,20 @@ def test_a_new_value_changes_few_rows() -> None:
     store.apply(block(1000, [8.1]))
     shown = window(View(), extent(store, "step"), plot_columns(SIZE[0]))
     assert len(chart.update(store, View(), shown, [], SIZE, PLAIN)) <= 3
+
+
+def test_a_value_within_its_bin_draws_nothing_but_the_title() -> None:
+    store, chart = RunStore(), picture()
+    store.apply(block(0, [7.0, 9.0] * 500))
+    before = draw(chart, store)
+    grid = chart._grid
+    store.apply(block(1000, [8.9, 8.1]))
+    assert draw(chart, store)[1:] == before[1:]
+    assert chart._grid is grid
+    assert "8.100" in text_of(chart.rows[0])
+    store.apply(block(1002, [6.9]))
+    draw(chart, store)
+    assert chart._grid is not grid, "the bin reaches lower"
 
 
 def test_nothing_new_changes_no_row() -> None:

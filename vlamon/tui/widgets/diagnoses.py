@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from vlamon.records import Snapshot
 from vlamon.tui.glyphs import Glyphs
@@ -16,6 +16,10 @@ from vlamon.tui.widgets.row_panel import RowPanel, framed
 
 class DiagnosesPanel(RowPanel):
     """Findings first, then the snapshots."""
+
+    def key(self, moment: Moment) -> Hashable:
+        """Give the findings, and what the snapshots' rows depend on."""
+        return moment.diagnoses, _snapshots_key(moment)
 
     def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
         """Give the findings that fit, wrapped, and the newest snapshots below them."""
@@ -36,6 +40,10 @@ class DiagnosesPanel(RowPanel):
 class SnapshotsPanel(RowPanel):
     """The states that a rollback can reach, newest first."""
 
+    def key(self, moment: Moment) -> Hashable:
+        """Give what the rows depend on."""
+        return _snapshots_key(moment)
+
     def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
         """Give a row a snapshot."""
         body = snapshot_rows(moment, width - 2, head=False)
@@ -46,6 +54,11 @@ class SnapshotsPanel(RowPanel):
         if status is not None and status.budget is not None:
             right = (("rollbacks left ", "muted"), (str(status.budget), "title"))
         return framed((("snapshots", "title"),), right, body, width, height, moment.glyphs)
+
+
+def _snapshots_key(moment: Moment) -> Hashable:
+    """Give the second, too: ages grow, and the batch of a snapshot may come after it."""
+    return moment.store.status, len(moment.store.events), int(moment.now)
 
 
 def snapshot_rows(moment: Moment, width: int, head: bool = True) -> list[Row]:
