@@ -8,10 +8,10 @@ id, so that any number of monitors make the trainer roll back once. Pure: record
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vlamon.analysis.components import ComponentDetectors, Judgement
+from vlamon.analysis.onlooker import BY
 from vlamon.records import BatchBlock, Event, GpuSample, MetricSpec, Record, RunInfo, Status
 from vlamon.records import MetricsAnnounced as Announced
 
@@ -50,7 +50,6 @@ class AutoRollback:
         """Newest time that the trainer has told."""
         self._backlog: deque[BatchBlock] = deque()
         self._answered: set[str] = set()
-        self._attempt = 0
         self._rows = 0
         self._given: list[int] = []
         """Row counts at which orders were given."""
@@ -95,6 +94,8 @@ class AutoRollback:
         return self._status is not None and self._status.guard in ACTING
 
     def _hear_event(self, event: Event) -> WantedRollback | None:
+        if event.data.get("by") == BY:
+            return None  # what an onlooker saw here is judged in this class, too
         if event.kind != "explode" or self._trainer_acts() or not self._live(event.time):
             return None
         return self._want(event.id, event.step, event.text)
@@ -113,39 +114,25 @@ class AutoRollback:
                 self._backlog.popleft()
             return None
         while self._backlog:
-            for _ in self._judge(self._backlog.popleft()):
+            for _ in self.detectors.observe_rows(self._backlog.popleft(), self._weights):
                 pass  # history teaches what is usual and orders nothing
         wanted = None
-        for step, judgement, value, at in self._judge(block):
-            if judgement.level == "explode" and wanted is None and self._live(at):
-                wanted = self._own_explosion(step, judgement, value, block.attempt)
+        for row, judgement in self.detectors.observe_rows(block, self._weights):
+            live = self._live(float(block.time[row]))
+            if judgement.level == "explode" and wanted is None and live:
+                wanted = self._own_explosion(block, row, judgement)
         return wanted
 
-    def _judge(self, block: BatchBlock) -> Iterator[tuple[int, Judgement, float, float]]:
-        self._attempt = block.attempt
-        watched = [
-            (name, column.values.tolist(), None if column.present is None else column.present)
-            for name, column in block.columns.items()
-            if self.detectors.watches(name, self._weights)
-        ]
-        for row, step in enumerate(block.step.tolist()):
-            values: dict[str, float | None] = {
-                name: cells[row] if present is None or present[row] else None
-                for name, cells, present in watched
-            }
-            judgement = self.detectors.observe(values, self._weights)
-            value = values.get(judgement.metric)
-            yield step, judgement, float("nan") if value is None else value, float(block.time[row])
-
     def _own_explosion(
-        self, step: int, judgement: Judgement, value: float, attempt: int
+        self, block: BatchBlock, row: int, judgement: Judgement
     ) -> WantedRollback | None:
         status = self._status
         if self._trainer_acts() or (status is not None and status.guard == "watch"):
             return None  # in watch mode the trainer's own event is answered
         # One id an attempt: a rollback begins another one, and until then it is the same trouble.
+        value = float(block.columns[judgement.metric].values[row])
         text = f"{judgement.metric} {value:.4g}: {judgement.verdict.reason}"
-        return self._want(f"{self._boot[:8]}-attempt{attempt}", step, text)
+        return self._want(f"{self._boot[:8]}-attempt{block.attempt}", int(block.step[row]), text)
 
     def _want(self, identity: str, step: int, text: str) -> WantedRollback | None:
         if identity in self._answered or self.spent:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from vlamon.analysis.detector import SpikeDetector, SpikeRules, Verdict
+from vlamon.records import BatchBlock
 
 GRAD_NORM = "grad_norm"
 MINOR_SHARE = 0.01
@@ -102,6 +103,27 @@ class ComponentDetectors:
                 self._weigh(values, weights)
             return Judgement(verdicts)
         return self._together(verdicts, values, weights)
+
+    def observe_rows(
+        self,
+        block: BatchBlock,
+        weights: Mapping[str, float] | None = None,
+        first: int = 0,
+        end: int | None = None,
+    ) -> Iterator[tuple[int, Judgement]]:
+        """Judge batches of a block in turn; gives the row of each with its judgement."""
+        end = block.rows if end is None else end
+        watched = [
+            (name, column.values[first:end].tolist(), column.present)
+            for name, column in block.columns.items()
+            if self.watches(name, weights)
+        ]
+        for row in range(first, end):
+            values: dict[str, float | None] = {
+                name: cells[row - first] if present is None or present[row] else None
+                for name, cells, present in watched
+            }
+            yield row, self.observe(values, weights)
 
     def _rise_together(self, verdicts: Mapping[str, Verdict]) -> bool:
         """Whether several components have risen at once for a while, each within its own noise."""

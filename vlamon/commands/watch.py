@@ -42,7 +42,9 @@ def command(
     if journal is not None and not _is_socket(journal):
         options = replace(options, read_only=True)  # a journal has nobody who takes orders
     mode: Mode = mode_for(plain=plain, json=json)
-    return present(_source(journal, socket, ssh), mode, options)
+    from vlamon.sources.judged import Judged
+
+    return present(Judged(_source(journal, socket, ssh)), mode, options)
 
 
 def _source(journal: str | None, socket: str | None, ssh: str | None) -> Source:

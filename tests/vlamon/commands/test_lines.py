@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.vlamon.commands.training import environment, training, vlamon
+from vlamon import Emitter
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +92,22 @@ def test_a_journal_is_watched_whole(run: Path) -> None:
     assert [line["step"] for line in batches] == list(range(20))
     assert batches[3]["metrics"]["odd"] == "nan"
     assert batches[7]["metrics"]["closs"] == 8 + 0.1 * 7
+
+
+@pytest.mark.parametrize("command", [["watch"], ["replay", "--speed", "max"]])
+def test_a_script_that_only_emits_has_its_explosion_told_by_the_monitor(
+    tmp_path: Path, command: list[str]
+) -> None:
+    with Emitter(None, run="plain", run_dir=tmp_path, weights={"closs": 1.0}) as emitter:
+        for step in range(200):
+            emitter.log(step, closs=95.19 if step == 150 else 4.0 + 0.01 * (step % 7))
+
+    lines = objects(vlamon([*command, str(tmp_path), "--json"]).stdout)
+
+    (seen,) = [line for line in lines if line["kind"] == "event" and line["event"] == "explode"]
+    assert seen["step"] == 150
+    assert seen["text"].startswith("closs 95.19: ×")
+    assert seen["data"]["by"] == "monitor"
 
 
 def test_a_replay_at_full_speed_has_the_same_rows(run: Path) -> None:

@@ -1,0 +1,38 @@
+"""A run's source with the explosions that nobody on the other side looks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vlamon.analysis.onlooker import Onlooker
+from vlamon.records import Command, Record
+from vlamon.sources import Source
+
+
+class Judged:
+    """Records as they come, each explosion behind the batches that show it."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._onlooker = Onlooker()
+
+    @property
+    def finished(self) -> bool:
+        """True when the source is."""
+        return self._source.finished
+
+    def read(self, timeout: float) -> Sequence[Record]:
+        """What came, with what an onlooker sees in it."""
+        records: list[Record] = []
+        for record in self._source.read(timeout):
+            records.append(record)
+            records += self._onlooker.hear(record)
+        return records
+
+    def send(self, command: Command) -> None:
+        """Hand an order on."""
+        self._source.send(command)
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()
