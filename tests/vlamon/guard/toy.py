@@ -14,6 +14,8 @@ from torch import nn
 from vlamon.guard import Guard, GuardSettings, Probed
 
 QUICK = {"every": 5, "slots": 4, "patience": 1}
+SPIKE = 160
+"""Step whose batch is broken in most tests."""
 
 
 class Sampler:
@@ -173,6 +175,11 @@ class Toy:
 
     def weights(self) -> list[torch.Tensor]:
         return [p.detach().clone() for p in self.model.parameters()]
+
+
+def far_off(toy: Toy, y: torch.Tensor) -> torch.Tensor:
+    """Targets that no model of the toy can reach: a fault of the data."""
+    return y + 200.0
 
 
 def identical(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:

@@ -6,6 +6,7 @@ import gc
 from dataclasses import replace
 from typing import Any
 
+from tests.vlamon.tui.driving import page, running, status_text, until
 from tests.vlamon.tui.fake_feed import (
     EXPLOSION,
     NOW,
@@ -17,7 +18,6 @@ from tests.vlamon.tui.fake_feed import (
     status,
     whole_run,
 )
-from tests.vlamon.tui.test_keys import page, running, status_text, until
 from vlamon.records import Link, Reply
 from vlamon.tui import terminal
 from vlamon.tui.screens.main import MainScreen

@@ -2,69 +2,23 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from textual.pilot import Pilot
 
+from tests.vlamon.tui.driving import lines, page, running, status_text, until
 from tests.vlamon.tui.fake_feed import (
     EXPLOSION,
-    FakeFeed,
     FrozenDashboard,
     block,
     fed,
     info,
-    status,
-    whole_run,
 )
-from vlamon.records import BatchBlock, Column, Link, Reply
+from vlamon.records import BatchBlock, Column, Link
 from vlamon.tui.bindings import KEYS
-from vlamon.tui.options import Options
-from vlamon.tui.rows import text_of
 from vlamon.tui.screens.main import MainScreen
-
-TERMINAL = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
-
-
-@asynccontextmanager
-async def running(
-    feed: FakeFeed | None = None, size: tuple[int, int] = (120, 40), **options: Any
-) -> AsyncIterator[tuple[Pilot[Any], MainScreen, FakeFeed]]:
-    feed = feed or fed(*whole_run())
-    app = FrozenDashboard(feed, Options(**options), environ=TERMINAL)  # type: ignore[arg-type]
-    async with app.run_test(size=size) as pilot:
-        await pilot.pause()
-        screen = app.screen
-        assert isinstance(screen, MainScreen)
-        yield pilot, screen, feed
-
-
-async def until(pilot: Pilot[Any], holds: Callable[[], bool]) -> None:
-    """Give the application turns until something is so: a dialog takes a loaded machine a while."""
-    end = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < end, page(pilot)
-        await pilot.pause(0.02)
-
-
-def lines(pilot: Pilot[Any]) -> list[str]:
-    """What is on screen, dialogs included."""
-    strips = pilot.app.screen._compositor.render_strips()
-    return ["".join(segment.text for segment in strip) for strip in strips]
-
-
-def page(pilot: Pilot[Any]) -> str:
-    return "\n".join(lines(pilot))
-
-
-def status_text(screen: MainScreen) -> str:
-    return text_of(screen.panels["status"].role_rows()[0])
 
 
 def test_every_key_names_an_action_that_exists() -> None:
@@ -311,105 +265,12 @@ async def test_t_previews_themes_live_and_escape_goes_back() -> None:
         assert app.palette.theme.name != before
 
 
-async def test_c_orders_a_checkpoint_and_shows_the_reply() -> None:
-    async with running() as (pilot, screen, feed):
-        await pilot.press("c")
-        assert feed.sent == [("checkpoint", {})]
-        assert "waiting" in status_text(screen)
-        feed.push(Reply("order-1", True, {"step": 48_211, "seconds": 0.31}))
-        await pilot.pause(0.15)
-        assert "checkpoint done: step 48,211, 0.31 s" in status_text(screen)
-
-
-async def test_a_refused_order_says_why() -> None:
-    async with running() as (pilot, screen, feed):
-        await pilot.press("c")
-        feed.push(Reply("order-1", False, {}, "the disk is full"))
-        await pilot.pause(0.15)
-        assert "checkpoint refused: the disk is full" in status_text(screen)
-
-
-async def test_an_order_without_an_answer_says_so_after_a_while() -> None:
-    async with running() as (pilot, screen, feed):
-        await pilot.press("p")
-        app = pilot.app
-        assert isinstance(app, FrozenDashboard)
-        app.now += 11
-        feed.push(replace(status(), time=app.now))
-        await pilot.pause(0.15)
-        assert "pause: no answer after 10 s" in status_text(screen)
-
-
-async def test_an_order_that_cannot_be_sent_says_so() -> None:
-    async with running() as (pilot, screen, feed):
-        feed.refuse_to_send = "the connection is gone"
-        await pilot.press("c")
-        assert "checkpoint not sent: the connection is gone" in status_text(screen)
-
-
-async def test_a_run_that_takes_no_orders_says_so_at_once() -> None:
-    feed = fed(Link("live"), info(control=False), block(0, 100))
-    async with running(feed) as (pilot, screen, _):
-        await pilot.press("c")
-        assert feed.sent == []
-        assert "takes no orders" in status_text(screen)
-
-
-async def test_a_run_that_takes_no_orders_opens_no_dialog_for_one() -> None:
-    feed = fed(Link("live"), info(control=False), block(0, 100))
-    for key in ("m", "colon", "r"):
-        async with running(feed) as (pilot, screen, _):
-            await pilot.press(key)
-            assert pilot.app.screen is screen
-            assert "takes no orders" in status_text(screen)
-
-
 async def test_a_chart_is_titled_with_the_weight_of_the_moment() -> None:
     async with running() as (pilot, _, feed):
         assert "loss_ct ×10 ─" in page(pilot)
         changed = replace(block(48_210, 10, attempt=1), weights={"loss_ct": 5.0})
         feed.push(changed)
         await until(pilot, lambda: "loss_ct ×5 ─" in page(pilot))
-
-
-async def test_p_pauses_and_then_resumes() -> None:
-    async with running() as (pilot, _, feed):
-        await pilot.press("p")
-        feed.push(status(state="paused"))
-        await pilot.pause(0.15)
-        await pilot.press("p")
-        assert [name for name, _ in feed.sent] == ["pause", "resume"]
-
-
-async def test_r_offers_the_snapshots_and_rolls_back_to_the_chosen_one() -> None:
-    async with running() as (pilot, _, feed):
-        await pilot.press("r")
-        text = page(pilot)
-        for words in ("39,150", "48,100", "48,200", "trusted", "candidate", "8.52"):
-            assert words in text
-        await pilot.press("enter")
-        assert feed.sent == [("rollback", {"to": 48_100})]
-
-
-async def test_escape_leaves_the_rollback_dialog_without_an_order() -> None:
-    async with running() as (pilot, _, feed):
-        await pilot.press("r", "escape")
-        assert feed.sent == []
-
-
-async def test_m_sends_a_note() -> None:
-    async with running() as (pilot, _, feed):
-        await pilot.press("m", *"lr", "space", *"cut", "enter")
-        assert feed.sent == [("note", {"text": "lr cut"})]
-
-
-async def test_colon_sets_a_weight_and_refuses_nonsense_before_sending() -> None:
-    async with running() as (pilot, _, feed):
-        await pilot.press("colon", *"loss_ct", "space", "x", "enter")
-        assert feed.sent == []
-        assert "needs a number" in page(pilot)
-        await pilot.press("backspace", "5", "enter")
-        assert feed.sent == [("set", {"name": "loss_ct", "value": 5.0})]
 
 
 async def test_a_acknowledges_alerts() -> None:
@@ -424,26 +285,6 @@ async def test_a_acknowledges_alerts() -> None:
         assert screen.alerts.unseen == 0
 
 
-async def test_capital_s_saves_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    async with running() as (pilot, screen, _):
-        await pilot.press("S")
-        (saved,) = tmp_path.glob("vlamon-libero_goal-*.svg")
-        assert "closs" in saved.read_text()
-        assert "picture saved" in status_text(screen)
-
-
-async def test_e_saves_every_batch_as_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    async with running(fed(Link("live"), info(), block(0, 5000))) as (pilot, screen, _):
-        await pilot.press("e")
-        await until(pilot, lambda: "5,000 batches saved" in status_text(screen))
-        (saved,) = tmp_path.glob("vlamon-libero_goal-*.csv")
-        rows = saved.read_text().splitlines()
-        assert rows[0].startswith("attempt,step,epoch,time,closs,loss_ct,z_loss")
-        assert len(rows) == 5001
-
-
 async def test_brackets_say_which_charts_are_on_screen() -> None:
     steps = np.arange(20)
     columns = {f"task_{n:02d}": Column(steps * 1.0) for n in range(10)}
@@ -456,37 +297,6 @@ async def test_brackets_say_which_charts_are_on_screen() -> None:
         assert "charts 1 to 6 of 10" in status_text(screen)
 
 
-async def test_the_csv_gives_back_what_the_run_sent_or_names_what_it_cannot(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    steps = np.arange(3)
-    single = np.array([0.1, 1e-12, 95.2], np.float32).astype(np.float64)
-    columns = {"closs": Column(single), "lr": Column(np.array([0.1, 0.2, 0.3]))}
-    rows = BatchBlock(0, 0, steps, steps / 3, steps * 1.0, columns)
-    async with running(fed(Link("live"), info(), rows)) as (pilot, screen, _):
-        await pilot.press("e")
-        await until(pilot, lambda: "in single precision: lr" in status_text(screen))
-    (saved,) = tmp_path.glob("*.csv")
-    cells = [line.split(",") for line in saved.read_text().splitlines()]
-    assert [float(line[4]) for line in cells[1:]] == single.tolist()
-    assert [line[5] for line in cells[1:]] == ["0.1", "0.2", "0.3"]
-
-
-async def test_a_full_disk_under_a_picture_is_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-
-    def full(*_: Any, **__: Any) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", full)
-    async with running() as (pilot, screen, _):
-        await pilot.press("S")
-        assert "picture not saved: No space left on device" in status_text(screen)
-
-
 async def test_the_palette_finds_commands_by_name() -> None:
     async with running() as (pilot, _, feed):
         await pilot.press("ctrl+p", *"checkpoint")
@@ -494,25 +304,6 @@ async def test_the_palette_finds_commands_by_name() -> None:
         await pilot.press("enter")
         await until(pilot, lambda: bool(feed.sent))
         assert feed.sent == [("checkpoint", {})]
-
-
-async def test_q_leaves_with_code_0() -> None:
-    async with running() as (pilot, _, _feed):
-        await pilot.press("q")
-    assert pilot.app.return_code == 0
-
-
-async def test_read_only_hides_every_order() -> None:
-    async with running(read_only=True, size=(160, 60)) as (pilot, screen, feed):
-        for key in ("c", "r", "p", "m", "colon"):
-            await pilot.press(key)
-            assert isinstance(pilot.app.screen, MainScreen)
-            assert "read-only" in status_text(screen)
-        assert feed.sent == []
-        footer = text_of(screen.panels["footer"].role_rows()[0])
-        assert "checkpoint" not in footer
-        await pilot.press("question_mark")
-        assert "snapshot to go back" not in page(pilot)
 
 
 async def test_shift_moves_the_cursor_ten_columns() -> None:

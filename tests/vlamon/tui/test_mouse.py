@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.vlamon.tui.test_keys import page, running
+from tests.vlamon.tui.driving import page, running
 from vlamon.tui.frame import GUTTER
 
 

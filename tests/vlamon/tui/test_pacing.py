@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.vlamon.tui.driving import running, until
 from tests.vlamon.tui.fake_feed import block, fed, gpu, info
-from tests.vlamon.tui.test_keys import running, until
 from vlamon.tui.pacing import Pacer
 from vlamon.tui.widgets.row_panel import RowPanel
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.vlamon.tui.driving import TERMINAL, running, status_text
 from tests.vlamon.tui.fake_feed import FrozenDashboard, fed, whole_run
-from tests.vlamon.tui.test_keys import TERMINAL, running, status_text
 from vlamon.locations import remembered_theme_file
 from vlamon.tui.options import Options
 from vlamon.tui.remembered import remember_theme, remembered_theme

@@ -18,8 +18,8 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.cells import cells_of
+from tests.vlamon.tui.driving import lines, running
 from tests.vlamon.tui.fake_feed import FrozenDashboard, block, fed, gpu, info, status, whole_run
-from tests.vlamon.tui.test_keys import lines, running
 from vlamon.records import BatchBlock, Column, Link
 from vlamon.tui.colour import contrast
 from vlamon.tui.options import Options

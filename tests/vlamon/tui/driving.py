@@ -1,0 +1,57 @@
+"""A dashboard on a fake feed, driven by keys, and what is then on its screen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from textual.pilot import Pilot
+
+from tests.vlamon.tui.fake_feed import (
+    FakeFeed,
+    FrozenDashboard,
+    fed,
+    whole_run,
+)
+from vlamon.tui.options import Options
+from vlamon.tui.rows import text_of
+from vlamon.tui.screens.main import MainScreen
+
+TERMINAL = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
+
+
+@asynccontextmanager
+async def running(
+    feed: FakeFeed | None = None, size: tuple[int, int] = (120, 40), **options: Any
+) -> AsyncIterator[tuple[Pilot[Any], MainScreen, FakeFeed]]:
+    feed = feed or fed(*whole_run())
+    app = FrozenDashboard(feed, Options(**options), environ=TERMINAL)  # type: ignore[arg-type]
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        screen = app.screen
+        assert isinstance(screen, MainScreen)
+        yield pilot, screen, feed
+
+
+async def until(pilot: Pilot[Any], holds: Callable[[], bool]) -> None:
+    """Give the application turns until something is so: a dialog takes a loaded machine a while."""
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end, page(pilot)
+        await pilot.pause(0.02)
+
+
+def lines(pilot: Pilot[Any]) -> list[str]:
+    """What is on screen, dialogs included."""
+    strips = pilot.app.screen._compositor.render_strips()
+    return ["".join(segment.text for segment in strip) for strip in strips]
+
+
+def page(pilot: Pilot[Any]) -> str:
+    return "\n".join(lines(pilot))
+
+
+def status_text(screen: MainScreen) -> str:
+    return text_of(screen.panels["status"].role_rows()[0])
