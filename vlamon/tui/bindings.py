@@ -66,6 +66,7 @@ KEYS: tuple[Key, ...] = (
     Key("right_square_bracket", "]", "page(1)", "charts", "The charts that come next.", "Look"),
     Key("b", "b", "lower", "panel", "Next panel below: GPU, slots, inspector, …", "Look", 13),
     Key("i", "i", "explain", "explain", "What the focused chart's metric means.", "Look", 11),
+    Key("v", "v", "values", "values", "Every value of the cursor's batch, events in full.", "Look"),
     Key("t", "t", "themes", "theme", "Choose a theme, previewed live.", "Look"),
     Key("c", "c", "checkpoint", "checkpoint", "Write a checkpoint now.", "Act", 7, True),
     Key("r", "r", "rollback", "rollback", "Choose a snapshot to go back to.", "Act", 8, True),

@@ -156,7 +156,7 @@ EXPLOSION = Event(
 )  # fmt: skip
 ROLLBACK = Event("e2", "rollback", 39_150, 1, NOW - 2599, "info", "to 39,150 in 0.3 s, 64 skipped")
 AUTOPSY = Event(
-    "e3", "autopsy", 39_210, 1, NOW - 2598, "warn", "data: samples 881204, 881219 still at 90"
+    "e3", "autopsy", 39_210, 0, NOW - 2598, "warn", "data: samples 881204, 881219 still at 90"
 )  # fmt: skip
 
 

@@ -11,12 +11,14 @@ import pytest
 from tests.vlamon.tui.driving import lines, page, running, status_text, until
 from tests.vlamon.tui.fake_feed import (
     EXPLOSION,
+    NOW,
     FrozenDashboard,
     block,
     fed,
     info,
+    whole_run,
 )
-from vlamon.records import BatchBlock, Column, Link
+from vlamon.records import BatchBlock, Column, Event, Link
 from vlamon.tui.bindings import KEYS
 from vlamon.tui.screens.main import MainScreen
 
@@ -230,6 +232,39 @@ async def test_i_explains_the_focused_metric_from_the_catalogue() -> None:
         assert "loss_ct" in text
         assert "formula" in text
         assert "weight 10" in text
+
+
+async def test_v_shows_every_value_of_a_batch_and_its_events_in_full() -> None:
+    wide = BatchBlock(
+        48_210,
+        1,
+        *(np.array([at]) for at in (48_210, 36.7, NOW)),
+        {f"rank{rank}_closs": Column(np.array([8.0 + rank])) for rank in range(60)},
+    )
+    said = "data: " + "the batch is bad on healthy weights too, " * 5 + "and here it ends"
+    autopsy = Event("e9", "autopsy", 48_210, 1, NOW, "warn", said, {"samples": [881204]})
+    elsewhere = Event("e8", "explode", 48_210, 0, NOW, "error", "of the attempt before")
+    feed = fed(*whole_run(), wide, autopsy, elsewhere)
+    async with running(feed, size=(80, 24)) as (pilot, _, _):
+        await pilot.press("v")
+        text = page(pilot)
+        assert "step 48,210" in text
+        assert "and here it ends" in " ".join(text.split())
+        assert "881204" in text
+        assert "of the attempt before" not in text
+        await pilot.press("end")
+        text = page(pilot)
+        assert "67.00" in text  # of the last rank
+        assert "not logged" in text
+        assert "l1_loss_action_9" in text
+        await pilot.press("v")
+        assert "not logged" not in page(pilot)
+
+
+async def test_v_before_the_first_batch_says_that_there_is_none() -> None:
+    async with running(fed(Link("live"), info()), size=(120, 40)) as (pilot, screen, _):
+        await pilot.press("v")
+        assert "no batch yet" in status_text(screen)
 
 
 async def test_slash_finds_pins_and_hides_metrics() -> None:

@@ -232,8 +232,7 @@ class MainScreen(SteeringScreen):
     def order(self, name: str, /, **args: object) -> None:
         """Give an order and say so."""
         if self.may_order():
-            self.say(self.orders.give(name, self.dashboard.monotonic(), **args))
-            self.paint(force=True)
+            self._told(self.orders.give(name, self.dashboard.monotonic(), **args))
 
     def action_checkpoint(self) -> None:
         """Order a checkpoint."""
@@ -310,8 +309,7 @@ class MainScreen(SteeringScreen):
         """Take the alerts as seen."""
         seen = self.alerts.acknowledge()
         words = f"{seen} alert{'s' * (seen != 1)} acknowledged" if seen else "no alerts"
-        self.say(Notice(words, "muted"))
-        self.paint(force=True)
+        self._told(Notice(words, "muted"))
 
     # Dialogs and files
 
@@ -328,6 +326,17 @@ class MainScreen(SteeringScreen):
         chart = self.leading_chart()
         name = chart.picture.metrics[0] if chart is not None else "closs"
         self.app.push_screen(explanation_page(name, self.store))
+
+    def action_values(self) -> None:
+        """Show the cursor's batch, or the newest, in full."""
+        from vlamon.tui.screens.batch import batch_page
+
+        if self.moment is None or self.moment.row is None:
+            self._told(Notice("no batch yet", "muted"))
+            return
+        with self.feed.lock:
+            page = batch_page(self.store, self.moment.row, self.moment.glyphs)
+        self.app.push_screen(page)
 
     def action_metrics(self) -> None:
         """Find, pin and hide metrics."""
@@ -357,13 +366,11 @@ class MainScreen(SteeringScreen):
         """Save the screen as SVG."""
         from vlamon.tui.keeping import save_screen
 
-        self.say(save_screen(self.dashboard, self._run_name()))
-        self.paint(force=True)
+        self._told(save_screen(self.dashboard, self._run_name()))
 
     def action_export(self) -> None:
         """Save the batches as CSV, on a thread: a long run takes seconds."""
-        self.say(Notice("writing the run as CSV", "accent"))
-        self.paint(force=True)
+        self._told(Notice("writing the run as CSV", "accent"))
         self.run_worker(self._export, thread=True, exclusive=True, group="export")
 
     def _export(self) -> None:

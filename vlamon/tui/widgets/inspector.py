@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from vlamon.catalogue import in_order
 from vlamon.records import Event
-from vlamon.tui.glyphs import event_glyph
+from vlamon.store import RunStore
+from vlamon.tui.glyphs import Glyphs, event_glyph
 from vlamon.tui.moment import Moment, severity_role
 from vlamon.tui.numbers import count, number
 from vlamon.tui.rows import Row, fit, shorten, shorten_name, spread
@@ -34,36 +35,51 @@ class InspectorPanel(RowPanel):
                 "accent" if moment.at_cursor else "title",
             ),
         )
-        head = _where(moment, inner)
-        here = _events_here(moment, inner)
-        metrics = _metric_rows(moment, inner, max(1, room - len(head) - min(len(here), 3)))
-        return framed(title, right, [*head, *here[:3], *metrics], width, height, moment.glyphs)
+        head = where(moment.store, moment.row, inner)
+        here = _event_rows(moment, inner)
+        metrics = _metric_rows(moment, inner, max(1, room - 1 - min(len(here), 3)))
+        return framed(title, right, [head, *here[:3], *metrics], width, height, moment.glyphs)
 
 
-def _where(moment: Moment, width: int) -> list[Row]:
-    store, row = moment.store, moment.row
-    assert row is not None
+def where(store: RunStore, row: int, width: int) -> Row:
+    """Write epoch, attempt and time of a batch."""
     parts: list[tuple[str, str]] = []
-    attempt = next((a.number for a in store.attempts if a.first_row <= row < a.end_row), 0)
     epoch = float(store.epochs_of_rows(row, row + 1)[0])
     if math.isfinite(epoch):
         parts += [(" epoch ", "muted"), (f"{epoch:.2f}".rstrip("0").rstrip("."), "foreground")]
-    parts += [("  attempt ", "muted"), (str(attempt), "foreground")]
+    parts += [("  attempt ", "muted"), (str(attempt_of(store, row)), "foreground")]
     at = float(store.times(row, row + 1)[0])
     if math.isfinite(at):
         text = time.strftime("%m-%d %H:%M:%S", time.localtime(at))
         parts += [("  ", ""), (text, "muted")]
-    return [fit(tuple(parts), width)]
+    return fit(tuple(parts), width)
 
 
-def _events_here(moment: Moment, width: int) -> list[Row]:
-    store, row = moment.store, moment.row
-    assert row is not None
-    step = int(store.steps()[row])
+def attempt_of(store: RunStore, row: int) -> int:
+    """Give the attempt that a batch belongs to."""
+    return next((a.number for a in store.attempts if a.first_row <= row < a.end_row), 0)
+
+
+def events_at(store: RunStore, row: int) -> list[Event]:
+    """Give what happened at a batch, the newest first.
+
+    The same step of another attempt is another batch: what exploded there did not explode here. A
+    rollback begins its attempt, and happened to the batch that it left.
+    """
+    step, attempt = int(store.steps(row, row + 1)[0]), attempt_of(store, row)
+    return [
+        event
+        for event in reversed(store.events)
+        if event.step == step
+        and event.kind != "control"
+        and event.attempt - (event.kind == "rollback") == attempt
+    ]
+
+
+def _event_rows(moment: Moment, width: int) -> list[Row]:
+    assert moment.row is not None
     rows: list[Row] = []
-    for event in reversed(store.events):
-        if event.step != step or event.kind == "control":
-            continue
+    for event in events_at(moment.store, moment.row):
         glyph = event_glyph(event.kind, moment.glyphs)
         text = shorten(f" {glyph} {event.kind} {sentence(event)}", width)
         rows.append(((text, severity_role(event)),))
@@ -100,19 +116,25 @@ def _metric_rows(moment: Moment, width: int, room: int) -> list[Row]:
         for column in range(columns):
             index = column * lines + line
             if index < len(names):
-                cells += _cell(moment, names[index], size)
+                name = names[index]
+                value, before = values_at(store, row, name)
+                cells += value_cell(name, value, before, size, moment.glyphs)
         rows.append(tuple(cells))
-    words = [f"{hidden} more"] * bool(hidden) + [f"{missing} not logged here"] * bool(missing)
+    words = [f"{hidden} more: v"] * bool(hidden) + [f"{missing} not logged here"] * bool(missing)
     if words:
         rows.append(((f" {', '.join(words)}", "muted"),))
     return rows
 
 
-def _cell(moment: Moment, name: str, width: int) -> Row:
-    store, row = moment.store, moment.row
-    assert row is not None
-    value = store.value(name, row)
-    before = store.value(name, row - 1) if row else None
+def values_at(store: RunStore, row: int, name: str) -> tuple[float | None, float | None]:
+    """Give a metric at a batch and at the one before."""
+    return store.value(name, row), store.value(name, row - 1) if row else None
+
+
+def value_cell(
+    name: str, value: float | None, before: float | None, width: int, glyphs: Glyphs
+) -> Row:
+    """Write a metric, its value and how far that is from the one before."""
     role = role_of_metric(name)
     bad = value is not None and not math.isfinite(value)
     figure = number(value) if value is not None else "not logged"
@@ -122,7 +144,7 @@ def _cell(moment: Moment, name: str, width: int) -> Row:
         change = f" {share * 100:+.1f}%" if abs(share) < 10 else f" ×{value / before:.0f}"
     value_role = "explode bold" if bad else "foreground" if value is not None else "muted"
     return spread(
-        ((f" {shorten_name(name, max(6, width - 20), moment.glyphs.ellipsis)} ", role),),
+        ((f" {shorten_name(name, max(6, width - 20), glyphs.ellipsis)} ", role),),
         ((figure, value_role), (change.rjust(9), "muted")),
         width,
     )
