@@ -228,3 +228,29 @@ def test_in_tmux_it_follows_the_size_and_gives_the_pane_back(
         assert tmux(name, "display-message", "-p", "#{mouse_any_flag}").strip() == "0"
     finally:
         tmux(name, "kill-server")
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+def test_in_tmux_it_survives_resizes_while_batches_come_in(
+    training: tuple[str, subprocess.Popen[bytes]],
+) -> None:
+    name = f"vlamon-resize-{os.getpid()}"
+    watch = f"{sys.executable} -m vlamon watch --socket {training[0]}"
+    tmux(
+        name, "new-session", "-d", "-x", "120", "-y", "40", f"sh -c '{watch}; echo GONE; sleep 99'"
+    )
+    try:
+        wait_for(lambda: "╭ closs" in tmux(name, "capture-pane", "-p"), "the dashboard")
+        for size in 12 * [("80", "24"), ("120", "40")]:
+            tmux(name, "resize-window", "-x", size[0], "-y", size[1])
+            time.sleep(0.15)
+            assert "GONE" not in tmux(name, "capture-pane", "-p")
+        wait_for(
+            lambda: all(
+                len(line) in (0, 120)  # the first chart's rows, whole again
+                for line in map(str.rstrip, tmux(name, "capture-pane", "-p").splitlines()[1:5])
+            ),
+            "a whole screen",
+        )
+    finally:
+        tmux(name, "kill-server")

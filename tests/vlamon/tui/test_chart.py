@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from textual.app import App, ComposeResult
 from textual.geometry import Region
 from textual.screen import Screen
@@ -185,6 +186,24 @@ async def test_another_size_is_another_picture() -> None:
         assert len(lines) == 6
         assert {len(line) for line in lines} == {60}
         assert lines[-1].startswith("╰")
+
+
+@pytest.mark.parametrize("size", [(60, 12), (140, 30)])
+async def test_a_picture_of_another_size_is_cut_to_what_the_chart_has_now(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = Painter(run())
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.pause()
+        monkeypatch.setattr(Charts, "on_chart_stale", lambda *_: None)  # it is not drawn yet
+        await pilot.resize_terminal(*size)
+        await pilot.pause()
+        for chart in app.charts.query(Chart):
+            width, height = chart.size
+            assert width == size[0]
+            for strip in chart.render_lines(Region(0, 0, width, height)):
+                assert strip.cell_length == width
+                assert sum(segment.cell_length for segment in strip) == width
 
 
 async def test_the_focused_chart_has_another_frame() -> None:

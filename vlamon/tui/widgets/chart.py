@@ -76,6 +76,7 @@ class Chart(KeptLines, Widget, can_focus=True):
         self.clock = clock
         self._strips: list[Strip | None] = []
         self._seen: tuple[object, ...] = ()
+        self._width = 0
         self._extent = Extent(0.0, 0.0)
         self._drag: tuple[int, Window] | None = None
 
@@ -124,7 +125,8 @@ class Chart(KeptLines, Widget, can_focus=True):
         changed = self.picture.update(
             store, view, shown, parts, (width, height), look, glyphs, cursor_row
         )
-        if len(self._strips) != len(self.picture.rows):
+        if width != self._width or len(self._strips) != len(self.picture.rows):
+            self._width = width
             self._strips = [None] * len(self.picture.rows)
         for row in changed:
             self._strips[row] = None
@@ -140,7 +142,8 @@ class Chart(KeptLines, Widget, can_focus=True):
         if strip is None:
             style = self._palette().style
             row = self.picture.rows[y]
-            strip = Strip([Segment(text, style(role)) for text, role in row], self.size.width)
+            # The width that it was drawn for: after a resize the widget has another one already.
+            strip = Strip([Segment(text, style(role)) for text, role in row], self._width)
             self._strips[y] = strip
         return strip
 

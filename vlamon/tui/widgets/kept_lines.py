@@ -35,13 +35,21 @@ class KeptLines(_Base):
             self.refresh(*(Region(0, row, self.size.width, 1) for row in rows))
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Give the rows of a region as `render_line` keeps them."""
-        strips = [self.render_line(y) for y in range(crop.y, crop.bottom)]
+        """Give the rows of a region as `render_line` keeps them.
+
+        Between a resize and the next drawing they have the width of before: they are cut to what
+        the widget has now, because a longer one would run over its neighbours.
+        """
+        width = self.size.width
+        strips = [
+            strip if strip.cell_length == width else strip.adjust_cell_length(width)
+            for strip in map(self.render_line, range(crop.y, crop.bottom))
+        ]
         for line_filter in self.get_line_filters():
             # A theme of ANSI colours means the terminal's own sixteen, not Textual's idea of them.
             if not isinstance(line_filter, ANSIToTruecolor):
                 background = self.background_colors[1]
                 strips = [strip.apply_filter(line_filter, background) for strip in strips]
-        if crop.x > 0 or crop.width < self.size.width:
+        if crop.x > 0 or crop.width < width:
             strips = [strip.crop(crop.x, crop.right) for strip in strips]
         return strips
