@@ -7,22 +7,18 @@ in `swallowed` and told to the monitors as an event.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import itertools
 import os
-import sys
 import threading
 import time
 import uuid
-import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
-from vlamon.errors import VlamonError
 from vlamon.gpu import Sampler
 from vlamon.readings import Reading, scalar, settle
 from vlamon.records import (
@@ -34,7 +30,18 @@ from vlamon.records import (
     RunState,
     Severity,
 )
+from vlamon.wire import living
 from vlamon.wire.address import AddressError
+from vlamon.wire.arguments import (
+    EmitterError as EmitterError,
+)
+from vlamon.wire.arguments import (
+    checked_count,
+    checked_path,
+    checked_weights,
+    floats,
+    of_environment,
+)
 from vlamon.wire.inbox import Item, NewAttempt, NewWeights, StatusChange
 from vlamon.wire.journal import JournalError
 from vlamon.wire.orders import OrderDesk
@@ -45,16 +52,13 @@ from vlamon.wire.plain import plain
 from vlamon.wire.plain import text as plain_text
 from vlamon.wire.server import Server
 from vlamon.wire.sidecar import STUCK, Sidecar
-from vlamon.wire.start import claim, continued, describe, floats
+from vlamon.wire.start import claim, continued, describe
 from vlamon.wire.statusboard import checked
 from vlamon.wire.tally import Tally
 
 _LOUD: Mapping[str, Severity] = {"warn": "warn", "explode": "error", "trainer_error": "error"}
-_EMITTERS: weakref.WeakSet[Emitter] = weakref.WeakSet()
-
-
-class EmitterError(VlamonError):
-    """The emitter could not be made; the message says why and what to do."""
+_MISSING: Any = None
+"""The step of a call that gives none."""
 
 
 class Emitter:
@@ -92,28 +96,28 @@ class Emitter:
         self._thread: threading.Thread | None = None
         self._sidecar: Sidecar | None = None
 
-        rank = int(os.environ.get("RANK", "0") or 0)
-        place = None if path is None else os.fspath(path)
+        rank = of_environment("RANK", 0)
+        place = checked_path("path", path)
         if place is not None and "{rank}" in place:
             place = place.replace("{rank}", str(rank))
         elif rank > 0:
             self._append = _discard
             self._orders = OrderDesk(os.geteuid())
             return
-        info = describe(self._boot, place, run, run_dir, weights)
+        folder, weights = checked_path("run_dir", run_dir), checked_weights(weights)
         info = replace(
-            info,
-            total_steps=_whole(total_steps),
-            steps_per_epoch=_whole(steps_per_epoch),
-            vocab=_whole(vocab),
+            describe(self._boot, place, run, folder, weights),
+            total_steps=checked_count("total_steps", total_steps),
+            steps_per_epoch=checked_count("steps_per_epoch", steps_per_epoch),
+            vocab=checked_count("vocab", vocab),
         )
-        self._start(place, info, run_dir, dict(weights or {}), share, read_only)
+        self._start(place, info, folder, weights, share, read_only)
 
     def _start(
         self,
         place: str | None,
         info: RunInfo,
-        run_dir: str | os.PathLike[str] | None,
+        run_dir: str | None,
         weights: dict[str, float],
         share: bool,
         read_only: bool,
@@ -140,7 +144,7 @@ class Emitter:
             self._attempt,
         )
         if weights:
-            self._append(NewWeights(floats(weights)))
+            self._append(NewWeights(weights))
         if past.next_seq:
             self.event("note", text=f"the training started again: attempt {self._attempt}")
         if past.torn:
@@ -150,14 +154,25 @@ class Emitter:
         self._thread = threading.Thread(target=self._sidecar.run, name="vlamon", daemon=True)
         self._thread.start()
         self._sampler.start()
-        _EMITTERS.add(self)
-        atexit.register(_close_at_exit, weakref.ref(self))
+        living.began(self)
 
     # ---- what a script says ----
 
-    def log(self, /, step: int, epoch: float | None = None, **metrics: Any) -> None:
-        """One batch: floats, ints, NumPy, 0-dim tensors, lists. None is a metric without value."""
+    def log(
+        self,
+        /,
+        step: int = _MISSING,
+        epoch: float | None = None,
+        *surplus: Any,
+        **metrics: Any,
+    ) -> None:
+        """One batch: floats, ints, NumPy, 0-dim tensors, lists. None is a metric without value.
+
+        `step` is needed; a call without it, or with more by place, is counted and not raised.
+        """
         try:
+            if surplus:
+                raise TypeError("step and epoch alone are given by place, metrics by name")
             values: dict[str, float] | Reading = metrics
             for name, value in metrics.items():
                 if type(value) is not float:
@@ -353,13 +368,17 @@ class Emitter:
             return
         self.status(state="ended")
         self._end_reason = reason
-        self._append = _discard
+        self._append = self._too_late
         self._sampler.stop()
         sidecar.stopping.set()
         patience = Patience(STUCK + 5.0)  # the sidecar ends by itself, unless a call never returns
         while thread.is_alive() and patience.left(sidecar.turns):
             thread.join(0.05)
-        _EMITTERS.discard(self)
+        living.ended(self)
+
+    def _too_late(self, item: Item) -> None:
+        """Takes the place of the inbox after the end: a metric would get lost without a word."""
+        self._tally.add("the emitter is closed")
 
     def last_words(self) -> list[Event]:
         """What is said when everything else was: asked for by the sidecar, on its thread."""
@@ -376,7 +395,12 @@ class Emitter:
             )
         return words
 
-    def _abandon(self) -> None:
+    def close_at_exit(self, failed: str) -> None:
+        """Close what the script left open; `failed` names the exception that ended it."""
+        self._failed |= bool(failed)
+        self.close(f"stopped by {failed}" if failed else "")
+
+    def abandon(self) -> None:
         """In a forked child: nothing here is its own, so let go of it and say nothing."""
         self._append = _discard
         self._inbox.clear()
@@ -387,24 +411,6 @@ class Emitter:
 
 def _discard(item: Item) -> None:
     """Takes the place of the inbox where nobody looks into it."""
-
-
-def _abandon_all() -> None:
-    for emitter in list(_EMITTERS):
-        with contextlib.suppress(Exception):
-            emitter._abandon()
-    _EMITTERS.clear()
-
-
-os.register_at_fork(after_in_child=_abandon_all)
-
-
-def _close_at_exit(reference: weakref.ref[Emitter]) -> None:
-    emitter = reference()
-    if emitter is not None:
-        failed = getattr(sys, "last_type", None)
-        emitter._failed |= failed is not None
-        emitter.close(f"stopped by {failed.__name__}" if failed else "")
 
 
 def _whole(step: int | None) -> int | None:

@@ -153,6 +153,42 @@ def test_what_is_swallowed_a_thousand_times_is_told_twice(tmp_path: Path) -> Non
     assert "1000 × closs is a text" in told[1]
 
 
+def test_a_call_of_the_wrong_shape_is_counted_and_never_raises(tmp_path: Path) -> None:
+    with Emitter(None, run_dir=tmp_path) as emitter:
+        emitter.log(closs=1.0)
+        emitter.log(1, 0.5, 2.0, 3.0, closs=1.0)  # type: ignore[call-arg]
+        emitter.log(2, closs=1.0)
+    assert emitter.swallowed == 2
+    assert [step for step, _ in rows_of(journal_of(tmp_path))] == [2]
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        {"path": 5},
+        {"path": b"/tmp/vla.sock"},
+        {"run_dir": 5},
+        {"weights": {"closs": "heavy"}},
+        {"weights": ["closs"]},
+        {"total_steps": "many"},
+        {"vocab": math.inf},
+    ],
+)
+def test_a_wrong_argument_is_one_sentence(mistake: dict[str, Any]) -> None:
+    with pytest.raises(EmitterError, match=rf"^{next(iter(mistake))} must be .*\.$"):
+        Emitter(**mistake)
+
+
+def test_a_launcher_that_sets_nonsense_does_not_end_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "first")
+    monkeypatch.setenv("WORLD_SIZE", "")
+    with Emitter(None, run_dir=tmp_path) as emitter:
+        emitter.log(3, closs=1.0)
+    assert [step for step, _ in rows_of(journal_of(tmp_path))] == [3]
+
+
 def test_a_step_that_falls_begins_another_attempt(tmp_path: Path) -> None:
     with Emitter(None, run_dir=tmp_path) as emitter:
         for step in (0, 1, 2, 1, 2):
@@ -196,6 +232,14 @@ def test_a_status_is_what_was_set_and_what_the_batches_say(tmp_path: Path) -> No
     assert (status.state, status.phase, status.step, status.epoch) == ("paused", "step", 9, 0.25)
     assert [(item.step, item.trusted) for item in status.snapshots] == [(5, True), (6, False)]
     assert (status.budget, status.guard, status.deadline) == (2, "ask", 12.5)
+
+
+def test_a_run_that_is_over_has_no_time_left(tmp_path: Path) -> None:
+    with Emitter(None, run_dir=tmp_path, total_steps=100) as emitter:
+        emitter.log(9, closs=1.0)
+        emitter.status(eta=21.7)
+    last = of_type(journal_of(tmp_path), Status)[-1]
+    assert (last.state, last.eta) == ("ended", None)
 
 
 def test_an_order_is_written_down_with_who_gave_it(tmp_path: Path) -> None:

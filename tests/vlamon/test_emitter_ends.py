@@ -100,6 +100,7 @@ def test_nothing_raises_after_the_end(tmp_path: Path) -> None:
     emitter = Emitter(tmp_path / "vla.sock", run_dir=tmp_path / "run")
     emitter.close()
     emitter.log(1, closs=1.0)
+    assert emitter.swallowed_by_reason == {"the emitter is closed": 1}
     emitter.event("note")
     emitter.status(state="training")
     emitter.close()

@@ -29,9 +29,9 @@ class PendingCommand:
         self._swallow = swallow
         self._answered = False
 
-    def done(self, result: Mapping[str, Any] | None = None) -> None:
-        """It was executed; `result` says what was done."""
-        self._answer("done", lambda: Reply(self.id, True, result=plain(dict(result or {}))))
+    def done(self, result: object = None) -> None:
+        """It was executed; `result` says what was done: names and values, or one value."""
+        self._answer("done", lambda: Reply(self.id, True, result=_named(result)))
 
     def refuse(self, reason: str) -> None:
         """It was not executed; `reason` is a sentence for whoever asked."""
@@ -40,8 +40,25 @@ class PendingCommand:
     def _answer(self, call: str, reply: Callable[[], Reply]) -> None:
         try:
             made = reply()
-            if not self._answered:
-                self._answered = True
-                self._send(self, made)
         except Exception as error:  # a wrong answer must not end the training
-            self._swallow(f"{call} failed: {type(error).__name__}: {error}"[:200])
+            self._swallow(f"{call} failed: {_words(error)}")
+            # Whoever asked waits for what became of the order, not for how it is put.
+            made = Reply(self.id, call == "done", error="" if call == "done" else "no reason given")
+        if self._answered:
+            return
+        self._answered = True
+        try:
+            self._send(self, made)
+        except Exception as error:
+            self._swallow(f"{call} failed: {_words(error)}")
+
+
+def _named(result: object) -> Mapping[str, Any]:
+    if result is None:
+        return {}
+    named = plain(result)
+    return named if isinstance(named, dict) else {"result": named}
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:180]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from vlamon.records import MetricSpec, RunInfo
 from vlamon.wire.address import BoundSocket
-from vlamon.wire.block import MAX_METRICS, MAX_NAME
+from vlamon.wire.arguments import of_environment
 from vlamon.wire.blocklog import BlockLog, NoteLog
 from vlamon.wire.history import History
 from vlamon.wire.journal import NAME
@@ -61,13 +61,12 @@ def describe(
     place: str | None,
     run: str,
     run_dir: Folder | None,
-    weights: Mapping[str, float] | None,
+    weights: Mapping[str, float],
 ) -> RunInfo:
     """Who we are, from the arguments and the process."""
     where = str(Path(run_dir).resolve()) if run_dir is not None else place or ""
     name = run or (Path(run_dir).resolve().name if run_dir is not None else "") or "training"
     key = f"{socket.gethostname()}\0{where}\0{name}"
-    trained = floats(weights or {}).items()
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a uid without an entry, as in many containers
@@ -81,16 +80,10 @@ def describe(
         user=user,
         started=time.time(),
         argv=_argv(),
-        world_size=int(os.environ.get("WORLD_SIZE", "1") or 1),
-        rank=int(os.environ.get("RANK", "0") or 0),
-        metrics=tuple(MetricSpec(name, "trained", weight) for name, weight in trained),
+        world_size=of_environment("WORLD_SIZE", 1),
+        rank=of_environment("RANK", 0),
+        metrics=tuple(MetricSpec(name, "trained", weight) for name, weight in weights.items()),
     )
-
-
-def floats(weights: Mapping[str, float]) -> dict[str, float]:
-    """Weights as a frame can carry them; raises ValueError or TypeError for what is no number."""
-    pairs = list(weights.items())[:MAX_METRICS]
-    return {text(name)[:MAX_NAME]: float(weight) for name, weight in pairs}
 
 
 def _argv() -> tuple[str, ...]:

@@ -62,8 +62,9 @@ class StatusBoard:
     def status(self, now: float, attempt: int) -> Status:
         """The status at `now`, seconds since the epoch."""
         speed = self._fields.get("steps_per_second") or self._speed()
-        eta = self._fields.get("eta")
-        if eta is None and speed and self.total_steps is not None:
+        ended = self._fields["state"] == "ended"  # a run that is over has no time left to tell
+        eta = None if ended else self._fields.get("eta")
+        if eta is None and not ended and speed and self.total_steps is not None:
             eta = max(0.0, (self.total_steps - self._fields["step"]) / speed)
         known = {"time": now, "attempt": attempt, "steps_per_second": speed, "eta": eta}
         return Status(**(self._fields | known))

@@ -1,0 +1,51 @@
+"""The emitters that live in this process: closed when it ends, let go of where it forks."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import sys
+import weakref
+from typing import Protocol
+
+
+class Living(Protocol):
+    """What an emitter can be told when its process ends or forks."""
+
+    def abandon(self) -> None:
+        """It lives in a forked child now, where nothing is its own."""
+
+    def close_at_exit(self, failed: str) -> None:
+        """The interpreter ends, by the exception that `failed` names if it names one."""
+
+
+_LIVING: weakref.WeakSet[Living] = weakref.WeakSet()
+
+
+def began(emitter: Living) -> None:
+    """From now on it is told."""
+    _LIVING.add(emitter)
+    atexit.register(_close, weakref.ref(emitter))
+
+
+def ended(emitter: Living) -> None:
+    """It has been closed."""
+    _LIVING.discard(emitter)
+
+
+def _abandon_all() -> None:
+    for emitter in list(_LIVING):
+        with contextlib.suppress(Exception):
+            emitter.abandon()
+    _LIVING.clear()
+
+
+os.register_at_fork(after_in_child=_abandon_all)
+
+
+def _close(reference: weakref.ref[Living]) -> None:
+    emitter = reference()
+    if emitter is not None:
+        failed = getattr(sys, "last_type", None)
+        emitter.close_at_exit("" if failed is None else failed.__name__)
