@@ -79,6 +79,16 @@ class Comparison:
     """Terms whose weights differ, with both."""
 
     @property
+    def comparable(self) -> bool:
+        """Whether there is anything but clocks that both runs have at a common place."""
+        return any(parting.metric not in CLOCKS for parting in self.partings)
+
+    @property
+    def same(self) -> bool:
+        """Whether what both have never differs; nothing in common is not the same."""
+        return self.comparable and self.first is None
+
+    @property
     def first(self) -> Parting | None:
         """The term that parts first; a loss goes before a watched metric of the same step."""
         parted = (p for p in self.partings if p.differs and p.metric not in CLOCKS)

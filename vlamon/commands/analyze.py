@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
@@ -23,11 +24,18 @@ def assignments(
             found[name.strip()] = float(number)
         except ValueError:
             equals = ""
-        if not equals or not name.strip():
+        if not equals or not name.strip() or not math.isfinite(found[name.strip()]):
             raise click.BadParameter(
                 f"{value!r} is not NAME=NUMBER, such as loss_ct=10", ctx, param
             )
     return found
+
+
+def limit(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """A number that a gradient norm can reach."""
+    if value is not None and not 0 <= value < math.inf:
+        raise click.BadParameter(f"{value:g} is no gradient norm", ctx, param)
+    return value
 
 
 @click.command(epilog=EXIT_CODES)
@@ -36,9 +44,7 @@ def assignments(
     "--format",
     "layout",
     type=click.Choice(["text", "md", "html", "json"]),
-    default="text",
-    show_default=True,
-    help="How the report is written.",
+    help="How the report is written; else by the name of the output, else text.",
 )
 @click.option("-o", "--output", type=click.Path(), help="Write here instead of to stdout.")
 @click.option(
@@ -54,13 +60,19 @@ def assignments(
     type=click.IntRange(min=2),
     help="Vocabulary that closs is measured against; else the run's own, else 65536.",
 )
-@click.option("--clip-grad", type=float, help="Gradient clipping of the run.")
+@click.option(
+    "--clip-grad",
+    type=float,
+    callback=limit,
+    metavar="NUMBER",
+    help="Gradient clipping of the run.",
+)
 @click.option("--log-format", metavar="NAME", help="Force the format of the logs.")
 @click.option("--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True)
 @click.option("--unknown", is_flag=True, help="Show the lines that were not understood.")
 def command(
     files: tuple[str, ...],
-    layout: str,
+    layout: str | None,
     output: str | None,
     weights: dict[str, float],
     vocab: int | None,
@@ -99,8 +111,16 @@ def command(
         for note in notes:
             for number, line in note.samples:
                 click.echo(f"{note.path}:{number}: {line}", err=True)
-    _write(_set(report, layout), output)
+    _write(_set(report, layout or _by_name(output)), output)
     return report.exit_code
+
+
+def _by_name(output: str | None) -> str:
+    """The layout that a file's name asks for."""
+    ending = Path(output or "").suffix.lower().lstrip(".")
+    return {"htm": "html", "markdown": "md"}.get(
+        ending, ending if ending in ("md", "html", "json") else "text"
+    )
 
 
 def _set(report: object, layout: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import update_wrapper
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from vlamon.commands.talking import DONE, REFUSED, Talk, TimedOut
+from vlamon.errors import VlamonError
 from vlamon.records import Command, Record, Reply
 
 PATIENCE = 60.0
@@ -125,6 +126,15 @@ def note(desk: Desk, text: tuple[str, ...]) -> int:
 
 def order(desk: Desk, name: str, /, **args: Any) -> int:
     """Give the order, wait for the answer, print it; returns the exit code."""
+    try:
+        return _ordered(desk, name, args)
+    except VlamonError as error:
+        if desk.as_json:  # a script reads stdout, whatever became of its order
+            _print(name, Reply("", False, error=str(error)))
+        raise
+
+
+def _ordered(desk: Desk, name: str, args: Mapping[str, Any]) -> int:
     with Talk(desk.socket) as talk:
         info = talk.greet(desk.timeout)
         if not info.control:
@@ -159,12 +169,16 @@ def typed(value: str) -> float | int | bool | str:
     return value
 
 
+def _print(name: str, reply: Reply) -> None:
+    import orjson
+
+    line = {"ok": reply.ok, "order": name, "result": dict(reply.result), "error": reply.error}
+    click.echo(orjson.dumps(line, default=str).decode())
+
+
 def _answer(desk: Desk, name: str, reply: Reply) -> int:
     if desk.as_json:
-        import orjson
-
-        line = {"ok": reply.ok, "order": name, "result": dict(reply.result), "error": reply.error}
-        click.echo(orjson.dumps(line, default=str).decode())
+        _print(name, reply)
     elif reply.ok:
         details = ", ".join(f"{key} {value}" for key, value in reply.result.items())
         click.echo(f"{name} done" + (f": {details}" if details else ""))

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-EXIT_CODES = "Exit code: 0 the same, 1 they part, 2 for a mistake in the call."
+EXIT_CODES = """Exit code: 0 the same, 1 they part, 2 nothing in common or a mistake in the call."""
 
 
 @click.command(epilog=EXIT_CODES)
@@ -50,4 +50,6 @@ def command(
         (run_a, run_b), comparison
     )
     sys.stdout.write(text)
-    return 0 if comparison.first is None else 1
+    if not comparison.comparable:
+        return 2
+    return 0 if comparison.same else 1

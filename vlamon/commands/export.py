@@ -39,7 +39,10 @@ def command(
     """
     if file == "-":
         raise click.UsageError("a file is read twice, so stdin cannot be exported")
-    by_name = "jsonl" if output.endswith((".jsonl", ".json", ".ndjson")) else "csv"
+    ending = os.path.splitext(output)[1].lower()
+    by_name: Format = "jsonl" if ending in (".jsonl", ".json", ".ndjson") else "csv"
+    if form is None and ending in (".xlsx", ".xls", ".parquet", ".feather", ".npz", ".pkl"):
+        raise click.UsageError(f"{ending} is not written here; name a .csv or a .jsonl")
     with _writer(output) as out:
         if (form or by_name) == "jsonl":
             from vlamon.views.json_lines import json_lines

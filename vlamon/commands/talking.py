@@ -87,7 +87,8 @@ class Talk:
                 if found is not None:
                     return found
                 if isinstance(record, Link) and _gone(record, connecting):
-                    raise NoTrainer(f"no training answers on {self.path}: {record.text}.")
+                    why = record.text.removeprefix(f"waiting for {self.path}: ")
+                    raise NoTrainer(f"no training answers on {self.path}: {why}.")
         return None
 
 

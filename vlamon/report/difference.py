@@ -26,7 +26,7 @@ def difference_json(names: tuple[str, str], comparison: Comparison) -> str:
         "kind": "diff",
         "a": names[0],
         "b": names[1],
-        "same": first is None,
+        "same": comparison.same,
         "first": None if first is None else _object(first),
         "metrics": [_object(parting) for parting in comparison.partings],
         "only_a": list(comparison.only_left),
@@ -43,8 +43,8 @@ def _lines(names: tuple[str, str], comparison: Comparison) -> Iterator[str]:
     yield f"A {names[0]}"
     yield f"B {names[1]}"
     yield ""
-    if not comparison.partings:
-        yield "The two have no metric with a common step or epoch."
+    if not comparison.comparable:
+        yield "The two have no metric with a common step or epoch: there is nothing to compare."
     elif first is None:
         most = max(parting.compared for parting in comparison.partings)
         yield f"The same: {len(comparison.partings)} metrics over {most} common places."

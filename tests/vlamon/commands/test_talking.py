@@ -113,6 +113,16 @@ def test_without_a_trainer_both_exit_3(tmp_path: Path) -> None:
         assert done.stderr.count("\n") == 1
 
 
+def test_a_script_reads_what_became_of_its_order_in_any_case(tmp_path: Path, socket: Path) -> None:
+    nobody = tmp_path / "nobody.sock"
+    for path, timeout, expected in ((nobody, "30", 3), (socket, "0.5", 4)):
+        code, out, err = ctl(path, "--json", "--timeout", timeout, "pause")
+        assert code == expected
+        answer = json.loads(out)
+        assert (answer["ok"], answer["order"], answer["result"]) == (False, "pause", {})
+        assert answer["error"] in err
+
+
 def test_a_script_that_takes_no_orders_is_not_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "deaf.sock"
     with training(path, orders=False):

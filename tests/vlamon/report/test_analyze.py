@@ -93,6 +93,17 @@ def test_a_meter_order_that_holds_is_not_reported(capfdbinary: Any) -> None:
     assert not ids(report) & {"epoch-line-disagrees-with-batches", "meter-order-changed"}
 
 
+@pytest.mark.parametrize(
+    ("name", "begin"),
+    [("r.html", "<!doctype html>"), ("r.md", "# "), ("r.json", "{"), ("r.txt", "EXPLOSION")],
+)
+def test_the_name_of_the_output_says_how_it_is_written(
+    capfdbinary: Any, tmp_path: Path, name: str, begin: str
+) -> None:
+    analyze(capfdbinary, TWELVE, "-o", tmp_path / name)
+    assert (tmp_path / name).read_text().startswith(begin)
+
+
 @pytest.mark.parametrize("layout", ["text", "md", "html", "json"])
 def test_exit_codes_tell_scripts_how_it_went(capfdbinary: Any, tmp_path: Path, layout: str) -> None:
     fine = healthy_log(tmp_path / "log_train.txt")

@@ -99,7 +99,12 @@ def test_runs_without_a_common_step_say_so(capfdbinary: Any, tmp_path: Path) -> 
     one.write_text('{"step": 1, "loss": 1.0}\n')
     other = tmp_path / "b.jsonl"
     other.write_text('{"step": 2, "loss": 1.0}\n')
-    assert "no metric with a common step" in diff(capfdbinary, one, other)[1]
+    code, out, _ = diff(capfdbinary, one, other)
+    assert code == 2
+    assert "no metric with a common step" in out
+    code, out, _ = diff(capfdbinary, one, other, "--json")
+    assert code == 2
+    assert (json.loads(out)["same"], json.loads(out)["first"]) == (False, None)
 
 
 def test_a_directory_of_a_run_will_do(capfdbinary: Any, tmp_path: Path) -> None:
