@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlamon.analysis.components import GRAD_NORM, ComponentDetectors, Judgement
-from vlamon.records import BatchBlock, Event, MetricSpec, Record, RunInfo, Status
+from vlamon.records import BatchBlock, Event, Link, MetricSpec, Record, RunInfo, Status
 from vlamon.records import MetricsAnnounced as Announced
 
 BY = "monitor"
@@ -36,12 +36,19 @@ _RANK = {"warn": 1, "explode": 2}
 
 
 class Onlooker:
-    """Hears a run's records and tells of what its batches show."""
+    """Hears a run's records and tells of what its batches show.
 
-    def __init__(self, boot: str = "") -> None:
+    Whether a run judges itself is known from its first status, and a history may bring its batches
+    before that: what they show is held until then.
+    """
+
+    def __init__(self, boot: str = "", held: tuple[Event, ...] = ()) -> None:
         self._boot = boot
-        self._tells_itself = False
+        self._tells_itself: bool | None = None
         """Whether the run has a guard that judges it, or told of an explosion by other means."""
+        self._held = list(held)
+        """What was found while that was not known, of earlier boots as well."""
+        self._rows = 0
         self._detectors = ComponentDetectors()
         self._weights: dict[str, float] = {}
         self._unjudged: deque[tuple[BatchBlock, int, int]] = deque()
@@ -59,20 +66,40 @@ class Onlooker:
         elif isinstance(record, Announced):
             self._learn(record.metrics)
         elif isinstance(record, Status):
-            self._tells_itself |= record.guard in JUDGING
-        elif isinstance(record, Event):
-            self._tells_itself |= record.kind == "explode"
+            if record.guard in JUDGING:
+                self._leave_it_to_the_run()
+            elif record.guard or self._rows:  # one before the first batch may precede a guard
+                self._tells_itself = bool(self._tells_itself)
+                yield from self._let_go()
+        elif isinstance(record, Event) and record.kind == "explode":
+            self._leave_it_to_the_run()
+        elif isinstance(record, Link) and record.state == "ended":
+            yield from self._let_go()
         elif isinstance(record, BatchBlock) and record.rows:
-            if record.weights:
-                self._weights = dict(record.weights)
-            if record.attempt != self._attempt:
-                self._attempt, self._since = record.attempt, STRETCH
-            if not self._tells_itself:
-                yield from self._look(record)
+            yield from self._hear_batches(record)
+
+    def _hear_batches(self, block: BatchBlock) -> Iterator[Event]:
+        self._rows += block.rows
+        if block.weights:
+            self._weights = dict(block.weights)
+        if block.attempt != self._attempt:
+            self._attempt, self._since = block.attempt, STRETCH
+        if self._tells_itself is None:
+            self._held += self._look(block)
+        elif not self._tells_itself:
+            yield from self._look(block)
+
+    def _leave_it_to_the_run(self) -> None:
+        self._tells_itself = True
+        self._held.clear()
+
+    def _let_go(self) -> Iterator[Event]:
+        held, self._held = self._held, []
+        yield from held
 
     def _begin(self, info: RunInfo) -> None:
         if info.boot != self._boot:
-            Onlooker.__init__(self, info.boot)
+            Onlooker.__init__(self, info.boot, tuple(self._held))
         self._learn(info.metrics)
 
     def _learn(self, specs: tuple[MetricSpec, ...]) -> None:

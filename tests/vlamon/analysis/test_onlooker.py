@@ -11,7 +11,7 @@ import pytest
 
 from vlamon.analysis.autorollback import AutoRollback
 from vlamon.analysis.onlooker import Onlooker
-from vlamon.records import BatchBlock, Column, Event, MetricSpec, Record, RunInfo, Status
+from vlamon.records import BatchBlock, Column, Event, Link, MetricSpec, Record, RunInfo, Status
 
 RUN = RunInfo(
     run_id="r",
@@ -41,7 +41,8 @@ def one_by_one(values: Sequence[float], first: int = 0, attempt: int = 0) -> lis
 
 
 def seen(records: Iterable[Record], onlooker: Onlooker | None = None) -> list[tuple[str, int]]:
-    onlooker = onlooker or Onlooker()
+    """What is told of these records until their source ends."""
+    onlooker, records = onlooker or Onlooker(), [*records, Link("ended")]
     return [(event.kind, event.step) for record in records for event in onlooker.hear(record)]
 
 
@@ -57,7 +58,8 @@ def test_one_batch_twenty_times_as_high_explodes_at_once_and_nan_from_the_first_
 
 def test_an_event_says_what_it_saw_and_who_saw_it() -> None:
     onlooker = Onlooker()
-    records = [RUN, *one_by_one([*level(100).tolist(), 200.0])]
+    alive = Status("training", 0)
+    records = [RUN, batches(0, closs=[8.0]), alive, *one_by_one([*level(100).tolist(), 200.0])]
     (event,) = [event for record in records for event in onlooker.hear(record)]
     assert event.id.startswith("b00tb00t-")
     assert event.severity == "error"
@@ -82,6 +84,30 @@ def test_a_guard_that_is_off_leaves_it_to_the_monitor() -> None:
 def test_a_run_that_told_of_an_explosion_by_itself_is_not_told_twice() -> None:
     own = Event("1", "explode", 10, 0, 1.7e9)
     assert seen([RUN, own, *one_by_one([*level(100).tolist(), 200.0])]) == []
+
+
+def test_a_history_that_comes_before_the_word_of_its_guard_is_left_to_that_guard() -> None:
+    spiky = one_by_one([*level(100).tolist(), 200.0])
+    guarded = Status("training", 101, guard="auto")
+    own = Event("1", "explode", 100, 0, 1.7e9)
+    assert seen([RUN, Status("training", 0), *spiky, guarded]) == []
+    assert seen([RUN, *spiky, own]) == []
+    resumed = replace(RUN, boot="n3w" * 8)
+    assert seen([RUN, *spiky, resumed, *one_by_one([8.0], 101, 1), guarded]) == []
+
+
+def test_a_history_without_a_guard_is_told_of_as_soon_as_that_is_known() -> None:
+    onlooker = Onlooker()
+    told = [
+        [(event.kind, event.step) for event in onlooker.hear(record)]
+        for record in (
+            RUN,
+            batches(0, closs=[*level(5000), 200.0]),
+            Status("training", 5000),
+            batches(5001, closs=[*level(60), 200.0]),
+        )
+    ]
+    assert told == [[], [], [("explode", 5000)], [("explode", 5061)]]
 
 
 def test_another_boot_is_judged_anew() -> None:
