@@ -146,7 +146,8 @@ class Emitter:
         if weights:
             self._append(NewWeights(weights))
         if past.next_seq:
-            self.event("note", text=f"the training started again: attempt {self._attempt}")
+            again = f"the training started again: attempt {self._attempt}"
+            self.event("note", past.last_step, text=again)
         if past.torn:
             lost, size = sum(torn.frames for torn in past.torn), sum(t.bytes for t in past.torn)
             self.warn(f"the journal had {size} damaged bytes: about {lost} frames are lost")

@@ -204,6 +204,19 @@ def test_a_step_that_falls_begins_another_attempt(tmp_path: Path) -> None:
     ]
 
 
+def test_a_restart_is_told_where_the_run_was(tmp_path: Path) -> None:
+    for first in (0, 5):
+        with Emitter(None, run_dir=tmp_path) as emitter:
+            emitter.log(first, closs=1.0)
+            emitter.log(first + 4, closs=1.0)
+    (again,) = [
+        event
+        for event in of_type(journal_of(tmp_path), Event)
+        if event.text == "the training started again: attempt 1"
+    ]
+    assert (again.step, again.attempt) == (4, 1)
+
+
 def test_weights_stand_at_the_row_from_which_they_are_in_force(tmp_path: Path) -> None:
     with Emitter(None, run_dir=tmp_path, weights={"closs": 1.0}) as emitter:
         emitter.log(0, closs=1.0)

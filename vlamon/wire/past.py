@@ -21,6 +21,8 @@ class Past:
     run_id: str = ""
     next_seq: int = 0
     last_attempt: int = -1
+    last_step: int | None = None
+    """Of the newest batch."""
     notes: list[tuple[int, Message]] = field(default_factory=list)
     """Events, epoch rows and announcements with the row at which they happened."""
     metrics: dict[str, MetricSpec] = field(default_factory=dict)
@@ -50,6 +52,7 @@ class Past:
             self.index(seq, offset)
             self.next_seq = max(self.next_seq, seq + rows)
             self.last_attempt = max(self.last_attempt, attempt)
+            self.last_step = int.from_bytes(message["step"][-8:], "little", signed=True)
         elif name == "hello":
             self.run_id = self.run_id or str(message.get("run_id", ""))
         elif name in ("event", "epoch"):
