@@ -65,7 +65,7 @@ def open_stream(path: str, *, follow: bool) -> ByteStream:
     if starts_with(path, GZIP):
         return Gzip(path)
     if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
-        return Pipe(Descriptor(_opened(path)))
+        return Pipe(Descriptor(_opened(path)), path)
     if not follow and not os.path.exists(path):
         raise SourceError(f"{path} does not exist; without --once it would be waited for.")
     return GrowingFile(path, follow=follow)
@@ -83,23 +83,78 @@ STDIN = Descriptor(0)
 
 
 class Pipe:
-    """Stdin or a named pipe."""
+    """Stdin or a named pipe; what is compressed comes out unpacked."""
 
-    def __init__(self, descriptor: Descriptor) -> None:
+    def __init__(self, descriptor: Descriptor, name: str = "stdin") -> None:
         self._descriptor = descriptor
+        self._name = name
+        self._begin = b""
+        self._begun = False
+        self._unpacking: Unpacking | None = None
 
     def read(self, timeout: float) -> Chunk:
         """What the writer wrote; the end where it closed."""
+        if self._unpacking is not None and self._unpacking.more:
+            return Chunk(self._unpack(b""))
         ready, _, _ = select.select([self._descriptor.number], [], [], timeout)
         if not ready:
             return Chunk(caught_up=True)
         data = os.read(self._descriptor.number, READ)
-        return Chunk(data, end=not data)
+        if not self._begun:
+            data = self._beginning(data)
+        if self._unpacking is None:
+            return Chunk(data, end=self._begun and not data)
+        if data:
+            return Chunk(self._unpack(data))
+        text = f"{self._name} breaks off in the middle; what came before is shown"
+        return Chunk(end=True, link="live", text=text) if self._unpacking.torn else Chunk(end=True)
 
     def close(self) -> None:
         """Leave stdin to the process; close what was opened."""
         if self._descriptor is not STDIN:
             os.close(self._descriptor.number)
+
+    def _beginning(self, data: bytes) -> bytes:
+        """Hold the first bytes back until they tell whether all is compressed."""
+        self._begin += data
+        if data and len(self._begin) < len(GZIP) and GZIP.startswith(self._begin):
+            return b""
+        self._begun = True
+        if self._begin.startswith(GZIP):
+            self._unpacking = Unpacking()
+        held, self._begin = self._begin, b""
+        return held
+
+    def _unpack(self, data: bytes) -> bytes:
+        assert self._unpacking is not None
+        try:
+            return self._unpacking.unpack(data)
+        except zlib.error as error:
+            raise SourceError(f"{self._name} cannot be unpacked: {error}.") from error
+
+
+class Unpacking:
+    """Unpacks a gzip that comes in pieces, one member after the other."""
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        self._packed = b""
+        self.more = False
+        """Whether something may be left to unpack without further bytes."""
+        self.torn = False
+        """Whether what came so far breaks off within a member."""
+
+    def unpack(self, data: bytes) -> bytes:
+        """At most READ bytes of what these and those before hold."""
+        out = self._member.decompress(self._packed + data, READ)
+        self._packed = self._member.unconsumed_tail
+        self.torn = not self._member.eof
+        self.more = bool(self._packed) or len(out) == READ
+        if self._member.eof:
+            self._packed = self._member.unused_data.lstrip(b"\0")  # members may be padded
+            self._member = zlib.decompressobj(zlib.MAX_WBITS | 16)
+            self.more = bool(self._packed)
+        return out
 
 
 class Gzip:

@@ -96,7 +96,7 @@ def _orders_of_lines(path: str) -> Iterable[KeyOrder]:
                 return
             try:
                 entry = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if not isinstance(entry, dict):
                 continue

@@ -1,7 +1,7 @@
 """Follows a log file: whatever happens to it on the way.
 
-The bytes are somebody else's (`growing.py` for a file, `stream.py` for stdin and gzip); here they
-become whole lines, the format is found, and its parser makes records of them.
+The bytes are somebody else's (`bytestream.py`); here they become whole lines, the format is found
+(`recognition.py`), and its parser makes records of them.
 """
 
 from __future__ import annotations
@@ -16,22 +16,19 @@ from vlamon.records import Command, Link, Record, RunInfo
 from vlamon.sources import SourceError
 from vlamon.sources.bytestream import ByteStream, Chunk, open_stream
 from vlamon.sources.formats import (
-    HEAD_BYTES,
     Format,
     LogParser,
     UnknownLines,
     format_named,
     misfit,
-    sniff,
     unrecognised,
 )
+from vlamon.sources.recognition import Recognition
 
 MAX_LINE = 16 << 20
 """A line that grows past this is thrown away up to its end: progress bars write such lines."""
 MAX_UNKNOWN = 32 << 20
 """After so many bytes without a known line, the file is not a log that we know."""
-
-
 SETTLED = 1.0
 """Seconds without growth after which a complete last line need not have a newline."""
 
@@ -47,8 +44,8 @@ class LogFile:
         self._stream: ByteStream = open_stream(path, follow=follow)
         self._partial = b""
         self._skipping = False
-        self._waiting = b""
-        self._told = False
+        self._recognition = Recognition(path)
+        self._told = self._told_unknown = False
         self._live = False
         self._finished = False
         self._grown = time.monotonic()
@@ -97,10 +94,14 @@ class LogFile:
         elif self._is_settled():
             # Its newline, should it come after all, is an empty line then.
             lines, self._partial = self._partial + b"\n", b""
-        if lines:
+        if lines or not chunk.data:
             records += self._parse(lines)
         if chunk.end:
             records += self._finish()
+        elif chunk.caught_up and self._recognition.lines and not self._told_unknown:
+            self._told_unknown = True
+            text = f"no line of {self.path} is in a known format yet; looking on as it grows"
+            records.append(Link("waiting", f"{text} (--format NAME forces one)"))
         elif chunk.caught_up and self._told and not self._live:
             self._live = True
             records.append(Link("live", f"following {self.path}"))
@@ -118,10 +119,14 @@ class LogFile:
         self._stream.close()
 
     def _whole_lines(self, chunk: Chunk) -> bytes:
-        """The new bytes up to the last newline, the rest kept for later."""
+        """The new bytes up to the last newline, the rest kept for later.
+
+        At the end too: a program that was stopped while it wrote leaves half a number there, and
+        only a closing brace shows that a line is whole.
+        """
         data = chunk.data
-        cut = len(data) if chunk.end else data.rfind(b"\n") + 1
-        if cut or chunk.end:
+        cut = data.rfind(b"\n") + 1
+        if cut:
             lines, self._partial = self._partial + data[:cut], data[cut:]
         else:
             lines, self._partial = b"", self._partial + data
@@ -131,6 +136,8 @@ class LogFile:
         if len(self._partial) > MAX_LINE or (self._skipping and self._partial):
             self.overlong += not self._skipping
             self._partial, self._skipping = b"", True
+        if chunk.end and self._partial.rstrip().endswith(b"}"):
+            lines, self._partial = lines + self._partial + b"\n", b""
         return lines
 
     def _is_settled(self) -> bool:
@@ -150,27 +157,21 @@ class LogFile:
         return True
 
     def _parse(self, lines: bytes) -> list[Record]:
-        if self._parser is None:
-            self._waiting += lines
-            found = sniff(self._head(), self.path)
+        if self._parser is not None:
+            return self._introduced(self._parser.feed(lines)) if lines else []
+        found = self._recognition.look(lines)
+        if found is None and len(self._recognition.lines) > MAX_UNKNOWN:
+            found = self._recognition.likeliest
             if found is None:
-                if len(self._waiting) > MAX_UNKNOWN:
-                    raise unrecognised(self._waiting, self.path)
-                return []
-            self._format, self._parser = found, found.open(self.path)
-            lines, self._waiting = self._waiting, b""
-        records = self._parser.feed(lines)
-        return self._introduced(records)
+                raise unrecognised(bytes(self._recognition.lines), self.path)
+        return [] if found is None else self._taken(found)
 
-    def _head(self) -> bytes:
-        """What formats look at: the newest whole lines, for warnings may come before the first."""
-        if len(self._waiting) <= HEAD_BYTES:
-            return self._waiting
-        head = self._waiting[:HEAD_BYTES]
-        if sniff(head, self.path) is not None:
-            return head
-        tail = self._waiting[-HEAD_BYTES:]
-        return tail[tail.find(b"\n") + 1 :]
+    def _taken(self, found: Format) -> list[Record]:
+        """Take this format, and read the lines that waited for it."""
+        parser = found.open(self.path)
+        self._format, self._parser = found, parser
+        lines, self._recognition = self._recognition.lines, Recognition(self.path)
+        return self._introduced(parser.feed(bytes(lines)))
 
     def _introduced(self, records: list[Record]) -> list[Record]:
         """The run's card before its first record; a parser's own card gets name and source."""
@@ -195,11 +196,25 @@ class LogFile:
 
     def _finish(self) -> list[Record]:
         self._finished = True
+        records: list[Record] = []
         if self._parser is None:
-            if self._waiting.strip():
-                raise unrecognised(self._waiting, self.path)
-            raise SourceError(f"{self.path} is empty: there is no line to read yet.")
-        records = self._introduced(self._parser.finish())
+            found = self._recognition.look(b"") or self._recognition.likeliest
+            if found is None:
+                raise self._nothing_known()
+            records += self._taken(found)
+        assert self._parser is not None
+        records += self._introduced(self._parser.finish(self._partial))
         if not self._told and self.unknown.count and self._format is not None:
             raise misfit(self._format, self.unknown, self.path)
         return [*records, Link("ended", f"read to the end of {self.path}")]
+
+    def _nothing_known(self) -> SourceError:
+        if self._recognition.lines.strip():
+            return unrecognised(bytes(self._recognition.lines), self.path)
+        if self._partial.strip():
+            shown = self._partial[:120].decode("utf-8", "replace")
+            return SourceError(
+                f"{self.path}:1: the only line has no newline at its end, so it may be half "
+                f"written: {shown!r}."
+            )
+        return SourceError(f"{self.path} is empty: there is no line to read yet.")

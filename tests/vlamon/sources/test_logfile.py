@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from vlamon.records import Command, EpochBlock, Link, Record, RunInfo
+from vlamon.records import BatchBlock, Command, EpochBlock, Link, Record, RunInfo
 from vlamon.sources import SourceError
 from vlamon.sources.bytestream import watch
 from vlamon.sources.logfile import MAX_LINE, LogFile
@@ -122,6 +122,26 @@ def test_a_torn_last_line_is_counted_and_the_rest_read(log: Path) -> None:
     assert epochs(reader.all()) == [0]
     assert reader.source.unknown.count == 1
     assert reader.source.unknown.samples[0][0] == 2
+
+
+def test_a_last_number_that_may_go_on_is_not_taken(log: Path) -> None:
+    log.write_text("step=1 loss=10.5\nstep=2 loss=1")
+
+    reader = Reader(log, follow=False)
+
+    blocks = [record for record in reader.all() if isinstance(record, BatchBlock)]
+    assert [block.step.tolist() for block in blocks] == [[1]]
+    assert reader.source.unknown.samples == [(2, "step=2 loss=1")]
+
+
+def test_a_last_dict_without_newline_is_whole(log: Path) -> None:
+    log.write_text("{'loss': 2.5, 'epoch': 0.1}\n{'loss': 2.4, 'epoch': 0.2}")
+
+    blocks = [
+        record for record in Reader(log, follow=False).all() if isinstance(record, BatchBlock)
+    ]
+
+    assert [block.columns["loss"].values.tolist() for block in blocks] == [[2.5], [2.4]]
 
 
 def test_a_file_that_is_not_there_yet_is_waited_for(log: Path) -> None:
@@ -240,6 +260,7 @@ def test_lines_in_between_are_counted_not_fatal(log: Path) -> None:
         (lambda path: path.mkdir(), "is a directory"),
         (lambda path: path.write_text(""), "is empty"),
         (lambda path: path.write_text("hello\nworld\n"), "First line: 'hello'"),
+        (lambda path: path.write_text("step=1 loss=0.5"), "may be half written: 'step=1 loss=0.5'"),
         (lambda path: path.write_bytes(b"\x1f\x8b" + b"junk" * 99), "cannot be unpacked"),
     ],
 )

@@ -14,7 +14,10 @@ from vlamon.records import Record
 from vlamon.sources import SourceError
 
 HEAD_BYTES = 1 << 16
-"""How much of a file's beginning a format may look at."""
+"""How much of a file the formats look at, at a time."""
+SURE = 15
+"""From this score on a format is taken at once. Below, lines such as `lr: 1e-4` may be a
+configuration that is printed before the log itself, and something better may follow."""
 
 MODULES = (
     "reference_epoch",
@@ -55,6 +58,11 @@ class UnknownLines:
         if len(self.samples) < self.keep:
             self.samples.append((line_number, line[:200].decode("utf-8", "replace").rstrip()))
 
+    def add_torn(self, line_number: int, line: bytes) -> None:
+        """Count a last line that breaks off, if there is one."""
+        if line.strip():
+            self.add(line_number, line)
+
 
 class LogParser(Protocol):
     """Turns lines into records: no I/O, no clock, one instance a file."""
@@ -64,8 +72,8 @@ class LogParser(Protocol):
     def feed(self, data: bytes) -> list[Record]:
         """Records of these whole lines; only a file's last line may lack its newline."""
 
-    def finish(self) -> list[Record]:
-        """Records that waited for a line which will not come."""
+    def finish(self, torn: bytes = b"") -> list[Record]:
+        """Records that waited for a line which will not come; a line that broke off is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +87,8 @@ class Format:
     example: str
     """One line of it, shown where no format fits."""
     recognises: Callable[[bytes, str], int]
-    """Score 0..100 for a file's head (whole lines, at most HEAD_BYTES) and its path."""
+    """Score 0..100 for whole lines of a file, about HEAD_BYTES of them, and its path; from SURE on
+    nothing better is waited for."""
     open: Callable[[str], LogParser]
     """A parser for the file of this path (the split may be in its name)."""
     binary: bool = False
@@ -106,13 +115,18 @@ def format_named(name: str) -> Format:
 
 def sniff(head: bytes, path: str = "") -> Format | None:
     """The format that fits a file's head best, None while nothing in it is known."""
+    return scored(head, path)[1]
+
+
+def scored(head: bytes, path: str) -> tuple[int, Format | None]:
+    """The format that fits these lines best, and how well."""
     best: Format | None = None
     best_score = 0
     for known in all_formats():
         score = known.recognises(head, path)
         if score > best_score:
             best, best_score = known, score
-    return best
+    return best_score, best
 
 
 def unrecognised(head: bytes, path: str) -> FormatError:

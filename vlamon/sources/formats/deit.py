@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from vlamon.records import Record
 from vlamon.sources.formats import Format, UnknownLines
 from vlamon.sources.formats.json_lines import numbers_of, object_of
-from vlamon.sources.formats.rows import Row, RowBlocks
+from vlamon.sources.formats.rows import Row, RowBlocks, counted
 
 _SPLITS = ("train", "test", "val")
 
@@ -18,15 +18,15 @@ _SPLITS = ("train", "test", "val")
 def rows_of(line: str) -> list[Row]:
     """One row for each split of a line."""
     entry = object_of(line)
-    if entry is None or not isinstance(entry.get("epoch"), int | float):
+    numbers = numbers_of(entry or {})
+    if "epoch" not in numbers:
         return []
-    numbers = numbers_of(entry)
-    rows = []
+    rows: list[Row] = []
     for split in _SPLITS:
         cut = len(split) + 1
         metrics = {n[cut:]: v for n, v in numbers.items() if n.startswith(split + "_")}
         if metrics:
-            rows.append(Row(metrics, None, numbers["epoch"], split=split))
+            rows += counted(metrics, None, numbers["epoch"], split=split)
     return rows
 
 
@@ -50,8 +50,9 @@ class EpochLogParser:
             records += self._rows.records(self._attempt(rows))
         return records
 
-    def finish(self) -> list[Record]:
+    def finish(self, torn: bytes = b"") -> list[Record]:
         """Nothing waits for a further line."""
+        self.unknown.add_torn(self._lines + 1, torn)
         return []
 
     def _attempt(self, rows: Iterable[Row]) -> list[Row]:
@@ -64,10 +65,12 @@ class EpochLogParser:
 
 def recognises(head: bytes, path: str) -> int:
     """Epoch objects with a test split or a parameter count; the reference's own come first."""
-    for line in head.split(b"\n")[:50]:
-        if b'"epoch"' in line and (b'"test_' in line or b'"n_parameters"' in line):
-            return 93 if rows_of(line.decode("utf-8", "replace")) else 0
-    return 0
+    known = any(
+        rows_of(line.decode("utf-8", "replace"))
+        for line in (head.split(b"\n") if b'"epoch"' in head else ())
+        if b'"epoch"' in line and (b'"test_' in line or b'"n_parameters"' in line)
+    )
+    return 93 if known else 0
 
 
 FORMAT = Format(

@@ -1,21 +1,26 @@
 """What Hugging Face's Trainer prints: `{'loss': 1.23, 'grad_norm': 0.8, 'learning_rate': …}`.
 
-The lines hold no step. A progress bar, where there is one, is redrawn on the same line with
-carriage returns: its last `100/1000` is the step. Without it rows are numbered from 1.
+The lines seldom hold a step. A progress bar, where there is one, is redrawn on the same line with
+carriage returns: its last `100/1000` is the step. A bar on a line of its own may be another's (data
+sets and checkpoints are loaded behind bars) or stand still: it counts where it has no description
+and moves from row to row. Without a step rows are numbered from 0.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from vlamon.records import Event, Record
 from vlamon.sources.formats import Format, UnknownLines
-from vlamon.sources.formats.rows import NUMBER, Row, RowBlocks
+from vlamon.sources.formats.rows import NUMBER, Row, RowBlocks, counted
 
 _LINE = re.compile(rf"\{{'[^'{{}}]+': ['\"]?{NUMBER}[^{{}}]*\}}")
 _PAIR = re.compile(rf"'([^']+)': ['\"]?({NUMBER})['\"]?(?=[,}}])")
-_BAR = re.compile(r"\b(\d+)/(\d+) \[")
+_BAR = re.compile(r"\b(\d{1,15})/(\d{1,15}) \[")
+_BARE_BAR = re.compile(r"(?:^|\r)\s*\d+%\|[^|]*\| *(\d{1,15})/(\d{1,15}) \[")
+"""A bar without a description in front, as the Trainer's own is."""
 _TIMINGS = ("runtime", "samples_per_second", "steps_per_second")
 
 
@@ -27,9 +32,10 @@ def metrics_of(line: str) -> dict[str, float] | None:
     return {name: float(value) for name, value in _PAIR.findall(found.group())}
 
 
-def row_of(metrics: dict[str, float], step: int | None) -> Row | None:
-    """A row of a Trainer's dict; an evaluation where its names say so."""
+def rows_of(metrics: dict[str, float], step: float | None) -> tuple[Row, ...]:
+    """The row of a Trainer's dict; an evaluation where its names say so."""
     rest = dict(metrics)
+    step = rest.pop("step", step)
     epoch = rest.pop("epoch", None)
     if any(name.startswith("eval_") for name in rest):
         kept = {
@@ -37,8 +43,41 @@ def row_of(metrics: dict[str, float], step: int | None) -> Row | None:
             for name, value in rest.items()
             if not name.endswith(_TIMINGS)
         }
-        return Row(kept, step, epoch, split="eval")
-    return Row(rest, step, epoch) if rest else None
+        return counted(kept, step, epoch, split="eval")
+    return counted(rest, step, epoch) if rest else ()
+
+
+@dataclass(slots=True)
+class _Bars:
+    """Which step the progress bars of a log tell."""
+
+    total: int | None = None
+    """Length of the training's own bar, once a row has taken its step from one."""
+    apart: int | None = None
+    """Where the training's bar stands on lines of its own; None if it was not seen there."""
+    taken: int | None = None
+    """Where it stood for the last row."""
+
+    def see(self, line: str) -> None:
+        """A line without a dict."""
+        for place, total in _BARE_BAR.findall(line):
+            # What is complete before the first row was no training's.
+            unknown = self.total is None and int(place) < int(total)
+            if unknown or self.total == int(total):
+                self.apart = int(place)
+
+    def step(self, line: str, last: int | None) -> int | None:
+        """The step of a dict's line; `last` is that of the row before."""
+        beside = _BARE_BAR.findall(line) or _BAR.findall(line)
+        if beside:
+            self.taken, self.total = (int(number) for number in beside[-1])
+            self.apart = self.taken
+            return self.taken
+        if self.apart is None or self.apart == (self.taken or 0):
+            return None
+        anew = self.taken is not None and self.apart < self.taken
+        self.taken = self.apart
+        return self.apart if anew or last is None or self.apart > last else None
 
 
 class TrainerOutputParser:
@@ -47,7 +86,7 @@ class TrainerOutputParser:
     def __init__(self, path: str = "") -> None:
         self.unknown = UnknownLines()
         self._rows = RowBlocks()
-        self._step: int | None = None
+        self._bars = _Bars()
         self._lines = 0
         self._summaries: list[Event] = []
 
@@ -58,8 +97,9 @@ class TrainerOutputParser:
         self._summaries = []
         return records
 
-    def finish(self) -> list[Record]:
+    def finish(self, torn: bytes = b"") -> list[Record]:
         """Nothing waits for a further line."""
+        self.unknown.add_torn(self._lines + 1, torn)
         return []
 
     def _known(self, data: bytes) -> Iterable[Row]:
@@ -67,19 +107,20 @@ class TrainerOutputParser:
             self._lines += 1
             line = raw.decode("utf-8", "replace")
             metrics = metrics_of(line)
-            evaluates = metrics is not None and any(name.startswith("eval_") for name in metrics)
-            bars = _BAR.findall(line)
-            if bars and not evaluates:
-                self._step = int(bars[-1][0])
             if metrics is None:
-                if raw.strip() and not bars:
+                self._bars.see(line)
+                if raw.strip() and not _BAR.search(line):
                     self.unknown.add(self._lines, raw)
             elif "train_runtime" in metrics:
                 self._summaries.append(self._summary(metrics))
             else:
-                row = row_of(metrics, None if evaluates else self._step)
-                if row is not None:
-                    yield row
+                evaluates = any(name.startswith("eval_") for name in metrics)
+                rows = rows_of(
+                    metrics, None if evaluates else self._bars.step(line, self._rows.step)
+                )
+                if not rows:
+                    self.unknown.add(self._lines, raw)
+                yield from rows
 
     def _summary(self, metrics: dict[str, float]) -> Event:
         said = ", ".join(f"{name} {value:g}" for name, value in metrics.items())
@@ -96,7 +137,7 @@ class TrainerOutputParser:
 
 def recognises(head: bytes, path: str) -> int:
     """A Python dict of numbers with a loss or an epoch."""
-    for line in head.split(b"\n")[:400]:
+    for line in head.split(b"\n") if b"{'" in head else ():
         metrics = metrics_of(line.decode("utf-8", "replace")) if b"{'" in line else None
         if metrics and ("epoch" in metrics or any("loss" in name for name in metrics)):
             return 88

@@ -6,8 +6,9 @@ import json
 
 from vlamon.records import Record, RunInfo
 from vlamon.sources.formats import Format, UnknownLines
-from vlamon.sources.formats.hf_trainer import row_of
-from vlamon.sources.formats.rows import Row, RowBlocks
+from vlamon.sources.formats.hf_trainer import rows_of
+from vlamon.sources.formats.json_lines import numbers_of
+from vlamon.sources.formats.rows import MOST_STEPS, Row, RowBlocks, number
 
 
 class TrainerStateParser:
@@ -23,43 +24,41 @@ class TrainerStateParser:
         self._text += data
         return self._document() if self._text.rstrip().endswith(b"}") else []
 
-    def finish(self) -> list[Record]:
+    def finish(self, torn: bytes = b"") -> list[Record]:
         """Count what never became a document."""
-        if self._text.strip():
-            self.unknown.add(1, self._text)
+        self.unknown.add_torn(1, self._text + torn)
         return []
 
     def _document(self) -> list[Record]:
         try:
             state = json.loads(self._text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return []
         self._text = b""
         history = state.get("log_history") if isinstance(state, dict) else None
         if not isinstance(history, list):
             self.unknown.add(1, b"no log_history in this JSON document")
             return []
-        rows = [row for entry in history if (row := _row(entry)) is not None]
-        total = state.get("max_steps")
+        rows: list[Row] = []
+        for entry in history:
+            read = _read(entry)
+            rows += read
+            if not read and not (isinstance(entry, dict) and "train_runtime" in entry):
+                self.unknown.add(1, str(entry).encode())
+        total = number(state.get("max_steps")) or 0.0
         info = RunInfo(
             self.path,
             "",
-            total_steps=int(total) if total else None,
+            total_steps=int(total) if 0 < total < MOST_STEPS else None,
             source=self.path,
         )
         return [info, *RowBlocks().records(rows)]
 
 
-def _row(entry: object) -> Row | None:
+def _read(entry: object) -> tuple[Row, ...]:
     if not isinstance(entry, dict) or "train_runtime" in entry:
-        return None
-    metrics = {
-        str(name): float(value)
-        for name, value in entry.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
-    step = metrics.pop("step", None)
-    return row_of(metrics, None if step is None else int(step))
+        return ()
+    return rows_of(numbers_of(entry), None)
 
 
 def recognises(head: bytes, path: str) -> int:

@@ -6,36 +6,51 @@ Values may be nested one level; the step, the epoch and the time are found by th
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from vlamon.sources.formats import Format
-from vlamon.sources.formats.rows import LineParser, Row, share, stamp
+from vlamon.sources.formats import SURE, Format
+from vlamon.sources.formats.rows import NUMBER, LineParser, Row, counted, number, stamp
 
-STEPS = ("step", "global_step", "_step", "iter", "iteration", "it", "batch", "num_steps", "steps")
+STEPS = (
+    "step",
+    "global_step",
+    "trainer/global_step",
+    "train/global_step",
+    "_step",
+    "iter",
+    "iteration",
+    "it",
+    "batch",
+    "num_steps",
+    "steps",
+)
+"""Names of the step in lower case, the likeliest first."""
 EPOCHS = ("epoch", "train/epoch")
 TIMES = ("time", "timestamp", "_timestamp", "wall_time", "ts")
 _YEAR_2000 = 946_684_800
-_NOT_FINITE = ("nan", "inf", "-inf", "infinity", "-infinity")
+_TEXT = re.compile(rf"-?Infinity|{NUMBER}", re.IGNORECASE | re.ASCII)
+_SERIES = 3
+"""So many lines without a count are a log all the same, no configuration."""
 
 
 def numbers_of(entry: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """The numbers of an object by name; nested ones as `outer/inner`, strings like "nan" too."""
+    """The numbers of an object by name; nested ones as `outer/inner`, strings like "0.5" too."""
     found: dict[str, float] = {}
     for name, value in entry.items():
-        if isinstance(value, bool):
+        if isinstance(value, bool) or (isinstance(value, str) and not _TEXT.fullmatch(value)):
             continue
-        if isinstance(value, int | float) or (
-            isinstance(value, str) and value.lower() in ("nan", "inf", "-inf", "infinity")
-        ):
-            found[prefix + name] = float(value)
+        known = number(value)
+        if known is not None:
+            found[prefix + name] = known
         elif isinstance(value, dict) and not prefix:
             found |= numbers_of(value, name + "/")
     return found
 
 
-def row_of(entry: Mapping[str, Any]) -> Row | None:
-    """A row of one object, None where it holds no metric."""
+def rows_of(entry: Mapping[str, Any]) -> tuple[Row, ...]:
+    """The row of one object, nothing where it holds no metric."""
     metrics = numbers_of(entry)
     step = _take(metrics, STEPS)
     epoch = _take(metrics, EPOCHS)
@@ -44,14 +59,13 @@ def row_of(entry: Mapping[str, Any]) -> Row | None:
     if time is None:
         time = next((stamp(str(entry[n])) for n in TIMES if isinstance(entry.get(n), str)), None)
     if not metrics:
-        return None
-    number = None if step is None or step != step else int(step)
+        return ()
     for split in ("val", "eval", "test"):
         if all(name.startswith((split + "_", split + "/")) for name in metrics):
             cut = len(split) + 1
             inner = {name[cut:]: value for name, value in metrics.items()}
-            return Row(inner, number, epoch, time, split=split)
-    return Row(metrics, number, epoch, time)
+            return counted(inner, step, epoch, time, split)
+    return counted(metrics, step, epoch, time)
 
 
 def object_of(line: str) -> dict[str, Any] | None:
@@ -61,27 +75,40 @@ def object_of(line: str) -> dict[str, Any] | None:
         return None
     try:
         entry = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return entry if isinstance(entry, dict) else None
 
 
-def read(line: str) -> Row | None:
-    """The values of one line, None if it is no object with numbers."""
+def read(line: str) -> tuple[Row, ...]:
+    """The values of one line, nothing if it is no object with numbers."""
     entry = object_of(line)
-    return None if entry is None else row_of(entry)
+    return () if entry is None else rows_of(entry)
 
 
 def _take(metrics: dict[str, float], names: tuple[str, ...]) -> float | None:
+    spelt = {name.lower(): name for name in metrics}
     for name in names:
-        if name in metrics:
-            return metrics.pop(name)
+        if name in spelt:
+            return metrics.pop(spelt[name])
     return None
 
 
 def recognises(head: bytes, path: str) -> int:
-    """Most lines are objects; any format with a name of its own is preferred."""
-    return 50 if b"{" in head and share(head, read) >= 0.5 else 0
+    """Objects with numbers; any format with a name of its own is preferred.
+
+    A single object may be a configuration in front of another log, so it takes most of the lines,
+    or at least a step, to be sure.
+    """
+    if b"{" not in head:
+        return 0
+    lines = [line for line in head.split(b"\n") if line.strip()]
+    rows = [row for line in lines if b"{" in line for row in read(line.decode("utf-8", "replace"))]
+    if not rows:
+        return 0
+    if len(rows) < _SERIES and all(row.step is None and row.epoch is None for row in rows):
+        return 10
+    return 50 if 2 * len(rows) >= len(lines) else SURE
 
 
 FORMAT = Format(

@@ -9,7 +9,16 @@ from __future__ import annotations
 import re
 
 from vlamon.sources.formats import Format
-from vlamon.sources.formats.rows import NUMBER, LineParser, Row, number, share, stamp
+from vlamon.sources.formats.rows import (
+    MOST_STEPS,
+    NUMBER,
+    LineParser,
+    Row,
+    counted,
+    knows,
+    number,
+    stamp,
+)
 
 _LINE = re.compile(r"\bstep: ?(\S+)\s+smpl: ?(\S+)\s")
 _FIELD = re.compile(rf"\b([A-Za-z_]\w*): ?({NUMBER})([KMBTQ]?)(?=\s|$)")
@@ -25,10 +34,11 @@ class _Steps:
         self.last: int | None = None
         self.stride: int | None = None
 
-    def true(self, printed: str) -> int:
-        """The step that a line means by `1K`."""
-        rounded = _big(printed)
-        step = rounded
+    def true(self, printed: str) -> int | None:
+        """The step that a line means by `1K`, None where that cannot be a step."""
+        step = _big(printed)
+        if step is None:
+            return None
         if printed[-1:].isalpha() and self.last is not None:
             rhythms = _RHYTHMS if self.stride is None else (self.stride,)
             for stride in rhythms:
@@ -41,10 +51,12 @@ class _Steps:
         return step
 
 
-def _big(text: str) -> int:
-    suffix = text[-1:] if text[-1:].isalpha() else ""
+def _big(text: str) -> int | None:
+    suffix = text[-1:] if text[-1:] in _SUFFIXES else ""
     value = number(text.removesuffix(suffix))
-    return round((value or 0.0) * _SUFFIXES.get(suffix, 1))
+    if value is None or not 0 <= value * _SUFFIXES[suffix] < MOST_STEPS:
+        return None
+    return round(value * _SUFFIXES[suffix])
 
 
 def _printed(count: int) -> str:
@@ -57,11 +69,11 @@ def _printed(count: int) -> str:
     return f"{value:.0f}"
 
 
-def read(line: str, steps: _Steps | None = None) -> Row | None:
-    """The values of one line, None if it is none of LeRobot's."""
+def read(line: str, steps: _Steps | None = None) -> tuple[Row, ...]:
+    """The values of one line, nothing if it is none of LeRobot's."""
     found = _LINE.search(line)
     if found is None:
-        return None
+        return ()
     metrics: dict[str, float] = {}
     epoch = None
     for name, value, suffix in _FIELD.findall(line, found.start()):
@@ -70,15 +82,13 @@ def read(line: str, steps: _Steps | None = None) -> Row | None:
             epoch = scaled
         elif name not in ("step", "smpl", "ep"):
             metrics[name] = scaled
-    if not metrics:
-        return None
-    step = (steps or _Steps()).true(found.group(1))
-    return Row(metrics, step, epoch, stamp(line))
+    step = (steps or _Steps()).true(found.group(1)) if metrics else None
+    return () if step is None else counted(metrics, step, epoch, stamp(line))
 
 
 def recognises(head: bytes, path: str) -> int:
     """`step:` and `smpl:` side by side are LeRobot's alone."""
-    return 90 if b"smpl:" in head and share(head, read) > 0 else 0
+    return 90 if knows(head, read, b"smpl:") else 0
 
 
 def open_log(path: str) -> LineParser:

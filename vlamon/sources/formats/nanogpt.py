@@ -3,50 +3,58 @@
 `step:1250/1390 train_loss:3.3021 train_time:… step_avg:…ms` (modded-nanogpt),
 `step 250: train loss 3.2, val loss 3.3`, `iter 260: loss 3.21, time 45.1ms, mfu 30%` (nanoGPT),
 `step 19560/19560 | train loss 3.291 | norm 0.28 | lr 0.00e+00 | …` (llm.c's Python twin).
+
+Times are printed in s or ms, sometimes both in one log; all become seconds.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from vlamon.sources.formats import Format
-from vlamon.sources.formats.rows import NUMBER, LineParser, Row, share, stamp
+from vlamon.sources.formats.rows import NUMBER, LineParser, Row, counted, knows, seconds, stamp
 
 _HEAD = re.compile(r"(?:^|\s|>)(?:step|iter)[ :]\s*(\d+)(?:/\d+)?(?=[:|,\s])")
-_COLON = re.compile(rf"\b([A-Za-z_]\w*):({NUMBER})(?:ms|s|%)?(?=\s|,|\||$)")
+_COLON = re.compile(rf"\b([A-Za-z_]\w*):({NUMBER})(ms|s|%|)(?=\s|,|\||$)")
 _WORDS = re.compile(
     rf"(?:^|[,|:])\s*([A-Za-z_][A-Za-z_ /]*?)[ :]\s*({NUMBER})\s*(?:\([^)]*\))?\s*"
-    r"(?:ms|s|%|tok/s|tokens/sec)?\s*(?=[,|]|$)"
+    r"(ms|s|%|tok/s|tokens/sec|)\s*(?=[,|]|$)"
 )
+_ESTIMATED = "eval_train"
+"""Split of a training loss that an evaluation estimated: no batch's own, nor an epoch's mean."""
 
 
-def read(line: str) -> Row | None:
-    """The values of one line, None if it is none of this family's."""
+def read(line: str) -> tuple[Row, ...]:
+    """The values of one line, nothing if it is none of this family's."""
     head = _HEAD.search(line)
     if head is None:
-        return None
+        return ()
     rest = line[head.end() :]
     found = _COLON.findall(rest) or _WORDS.findall(rest)
-    metrics = {name.strip().replace(" ", "_"): float(value) for name, value in found}
+    metrics = {name.strip().replace(" ", "_"): seconds(value, unit) for name, value, unit in found}
     if not any("loss" in name for name in metrics):
-        return None
-    step = int(head.group(1))
-    held_out = {
-        name.partition("_")[2]: value
-        for name, value in metrics.items()
-        if name.startswith(("val_", "test_"))
-    }
+        return ()
+    step, time = head.group(1), stamp(line)
+    held_out = _under(metrics, "val_", "test_")
+    if not held_out:
+        return counted(metrics, step, None, time)
     # nanoGPT's `train loss … val loss …` are both estimates of an evaluation, not a step's own.
-    if held_out and ("train_loss" not in metrics or "train loss" in rest):
-        return Row(held_out, step, None, stamp(line), split="val")
-    return Row(metrics, step, None, stamp(line))
+    if "train loss" in rest:
+        estimated = counted(_under(metrics, "train_"), step, None, time, _ESTIMATED)
+        return estimated + counted(held_out, step, None, time, "val")
+    if "train_loss" not in metrics:
+        return counted(held_out, step, None, time, "val")
+    return counted(metrics, step, None, time)
+
+
+def _under(metrics: Mapping[str, float], *prefixes: str) -> dict[str, float]:
+    return {n.partition("_")[2]: value for n, value in metrics.items() if n.startswith(prefixes)}
 
 
 def recognises(head: bytes, path: str) -> int:
     """Lines that begin with step or iter and a loss; below the formats with a name of their own."""
-    if not re.search(rb"(?:step|iter)[ :]", head):
-        return 0
-    return 70 if share(head, read) > 0 else 0
+    return 70 if knows(head, read, b"step") or knows(head, read, b"iter") else 0
 
 
 FORMAT = Format(

@@ -9,25 +9,25 @@ from __future__ import annotations
 import re
 
 from vlamon.sources.formats import Format
-from vlamon.sources.formats.rows import NUMBER, LineParser, Row, share, stamp
+from vlamon.sources.formats.rows import NUMBER, LineParser, Row, counted, knows, stamp
 
 _JAX = re.compile(rf"(?:^|\s)Step (\d+): (?=[\w/.-]+={NUMBER}(?:,|\s|$))")
 _TORCH = re.compile(rf"(?:^|\s)step=(\d+) (?=loss={NUMBER}(?:\s|$))")
 _PAIR = re.compile(rf"([A-Za-z_][\w/.-]*)=({NUMBER})s?(?=,|\s|$)")
 
 
-def read(line: str) -> Row | None:
-    """The values of one line, None if it is none of openpi's."""
+def read(line: str) -> tuple[Row, ...]:
+    """The values of one line, nothing if it is none of openpi's."""
     found = _JAX.search(line) or _TORCH.search(line)
     if found is None:
-        return None
+        return ()
     metrics = {name: float(value) for name, value in _PAIR.findall(line, found.end())}
-    return Row(metrics, int(found.group(1)), None, stamp(line[: found.start()]))
+    return counted(metrics, found.group(1), None, stamp(line[: found.start()]))
 
 
 def recognises(head: bytes, path: str) -> int:
     """Any such line is openpi's."""
-    return 85 if (b"Step " in head or b"step=" in head) and share(head, read) > 0 else 0
+    return 85 if knows(head, read, b"Step ") or knows(head, read, b"step=") else 0
 
 
 FORMAT = Format(

@@ -10,28 +10,28 @@ import re
 
 from vlamon.sources.formats import Format
 from vlamon.sources.formats.json_lines import numbers_of, object_of
-from vlamon.sources.formats.rows import LineParser, Row, share
+from vlamon.sources.formats.rows import LineParser, Row, counted, knows
 
 _WORD = re.compile(r"[^a-z0-9]+")
 
 
-def read(line: str) -> Row | None:
-    """The values of one line, None if it is none of Prismatic's."""
+def read(line: str) -> tuple[Row, ...]:
+    """The values of one line, nothing if it is none of Prismatic's."""
     entry = object_of(line)
     if entry is None:
-        return None
+        return ()
     step_name = next((name for name in entry if name.endswith("/Step")), None)
-    if step_name is None or not isinstance(entry[step_name], int | float):
-        return None
+    if step_name is None:
+        return ()
     stage = step_name.removesuffix("Step")
     metrics = {
         _plain(name.removeprefix(stage)): value
         for name, value in numbers_of(entry).items()
         if name.startswith(stage)
     }
-    step = int(metrics.pop("step"))
+    step = metrics.pop("step", None)
     epoch = metrics.pop("epoch", None)
-    return Row(metrics, step, epoch) if metrics else None
+    return counted(metrics, step, epoch) if metrics and step is not None else ()
 
 
 def _plain(name: str) -> str:
@@ -40,7 +40,7 @@ def _plain(name: str) -> str:
 
 def recognises(head: bytes, path: str) -> int:
     """A `…/Step` beside other values of the same stage."""
-    return 92 if b"/Step" in head and share(head, read) > 0 else 0
+    return 92 if knows(head, read, b"/Step") else 0
 
 
 FORMAT = Format(

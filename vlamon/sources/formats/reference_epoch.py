@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from vlamon.records import Column, EpochBlock, Record
 from vlamon.sources.formats import Format, UnknownLines
+from vlamon.sources.formats.rows import MOST_EPOCHS, number
 
 HELD = 64
 """Lines that are decoded at once."""
@@ -61,19 +62,20 @@ class EpochLines:
                 records += self._records(columns)
         return records
 
-    def finish(self) -> list[Record]:
+    def finish(self, torn: bytes = b"") -> list[Record]:
         """Nothing waits: every line stands for itself."""
+        self.unknown.add_torn(self._line + 1, torn)
         return []
 
     def _one_by_one(self, lines: list[bytes]) -> dict[str, Column] | None:
         """Columns of lines that differ in their keys, or are no epoch lines at all."""
         rows = []
-        for number, line in enumerate(lines, self._line + 1):
+        for at, line in enumerate(lines, self._line + 1):
             row = _decode_line(line)
             if row is not None:
                 rows.append(row)
             elif line.strip():
-                self.unknown.add(number, line)
+                self.unknown.add(at, line)
         return _ragged(rows) if rows else None
 
     def _records(self, columns: dict[str, Column]) -> list[Record]:
@@ -134,9 +136,12 @@ def _alike(data: bytes) -> dict[str, Column] | None:
                 return None
             flat = chain.from_iterable(map(pick, rows))
             parts.append(np.fromiter(flat, np.float64, len(rows) * count))
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             return None
     by_name = np.concatenate([part.reshape(-1, count).T for part in parts], axis=1)
+    epoch = by_name[names.index("epoch")]
+    if not ((epoch >= 0) & (epoch < MOST_EPOCHS)).all():
+        return None
     return {name: Column(by_name[index]) for index, name in enumerate(names)}
 
 
@@ -153,7 +158,7 @@ def _decode_few(lines: io.BytesIO) -> list[Any]:
 def _ragged(rows: list[dict[str, Any]]) -> dict[str, Column]:
     columns = {}
     for name in dict.fromkeys(chain.from_iterable(rows)):
-        cells = [_number(row.get(name)) for row in rows]
+        cells = [_cell(row.get(name)) for row in rows]
         present = np.array([cell is not None for cell in cells])
         if present.any():
             values = np.array([0.0 if cell is None else cell for cell in cells])
@@ -168,12 +173,14 @@ def _cut(column: Column, first: int, end: int) -> Column | None:
     return Column(column.values[first:end], present)
 
 
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, (int, float)) else None
+def _cell(value: object) -> float | None:
+    return None if isinstance(value, str) else number(value)
 
 
 def _is_epoch_line(row: object) -> bool:
-    return isinstance(row, dict) and type(row.get("epoch")) in (int, float)
+    if not isinstance(row, dict) or type(row.get("epoch")) not in (int, float):
+        return False
+    return bool(0 <= row["epoch"] < MOST_EPOCHS)
 
 
 def _decode_line(line: bytes) -> dict[str, Any] | None:

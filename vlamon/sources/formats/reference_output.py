@@ -27,12 +27,13 @@ from vlamon.sources.formats.shapes import Layout, ShapeReader, Sheet, Span, merg
 
 MARK = b"Epoch: ["
 _NUMBER = rb"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|nan|inf)"
-_HEAD = re.compile(rb"Epoch: \[(\d+)\]  \[ *(\d+)/(\d+|unknown)\](?=\s)")
+# Nine digits a count: more are damage, and an epoch times its length has to stay a step.
+_HEAD = re.compile(rb"Epoch: \[(\d{1,9})\]  \[ *(\d{1,9})/(\d{1,9}|unknown)\](?=\s)")
 _STAMP = re.compile(rb"(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d),(\d{3})")
 _METER = re.compile(
     rb"([A-Za-z_][\w./-]*): (" + _NUMBER + rb")(?: \((" + _NUMBER + rb")\))?(?=\s|$)", re.ASCII
 )
-_OVER = re.compile(rb"Epoch: \[(\d+)\] Total time: ")
+_OVER = re.compile(rb"Epoch: \[(\d{1,9})\] Total time: ")
 _RANK = re.compile(rb"\[rank(\d+):")
 _STAMP_NAMES = ("@year", "@month", "@day", "@hour", "@minute", "@second", "@millisecond")
 _AVERAGE = "()"
@@ -51,7 +52,7 @@ def layout_of(line: bytes) -> Layout | None:
     if head is None:
         return None
     rank = _RANK.search(line, 0, head.start())
-    if rank is not None and int(rank.group(1)) != 0:
+    if rank is not None and rank.group(1).strip(b"0"):
         return None
     names: list[str] = []
     spans: list[Span] = []
@@ -128,8 +129,9 @@ class OutputLogParser:
         elif line.strip():
             self.unknown.add(number, line)
 
-    def finish(self) -> list[Record]:
+    def finish(self, torn: bytes = b"") -> list[Record]:
         """Nothing waits for a further line."""
+        self.unknown.add_torn(self._lines + 1, torn)
         return []
 
     def _intervals(self, sheets: tuple[Sheet, ...]) -> list[Record]:

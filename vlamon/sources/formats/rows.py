@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -14,6 +14,12 @@ from vlamon.records import BatchBlock, Column, EpochRow, Record
 from vlamon.sources.formats import UnknownLines
 
 NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|NaN|inf|Inf|Infinity)"
+MOST_STEPS = float(1 << 53)
+"""Steps from here on are damage: a float no longer tells one from the next."""
+MOST_EPOCHS = float(1 << 31)
+"""Epochs from here on are damage: times its length, such an epoch would be no step any more."""
+_MOST_SECONDS = 253_402_300_800.0
+"""Times from here on, the year 10000, are no dates."""
 _STAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,6}))?")
 
 
@@ -31,6 +37,27 @@ class Row:
     """Seconds since the epoch."""
     split: str = ""
     """Empty for a training step; else the values are averages over this split."""
+
+
+def counted(
+    metrics: Mapping[str, float],
+    step: float | str | None = None,
+    epoch: float | None = None,
+    time: float | None = None,
+    split: str = "",
+) -> tuple[Row, ...]:
+    """The row of these values; none where its step or epoch, as printed, cannot be a count.
+
+    Every format's rows come from here, so that no absurd count of a damaged line goes further.
+    """
+    place = None if step is None else number(step)
+    if step is not None and (place is None or not 0 <= place < MOST_STEPS):
+        return ()
+    if epoch is not None and not 0 <= epoch < MOST_EPOCHS:
+        return ()
+    if time is not None and not 0 <= time < _MOST_SECONDS:
+        time = None
+    return (Row(metrics, None if place is None else int(place), epoch, time, split),)
 
 
 @dataclass(slots=True)
@@ -100,9 +127,9 @@ class RowBlocks:
 
 
 class LineParser:
-    """A parser for logs in which one line is one row (or none)."""
+    """A parser for logs whose lines hold whole rows: most of them one, or none."""
 
-    def __init__(self, read: Callable[[str], Row | None]) -> None:
+    def __init__(self, read: Callable[[str], Sequence[Row]]) -> None:
         self.unknown = UnknownLines()
         self._read = read
         self._rows = RowBlocks()
@@ -112,16 +139,17 @@ class LineParser:
         """Records of these whole lines."""
         return self._rows.records(self._known(data))
 
-    def finish(self) -> list[Record]:
+    def finish(self, torn: bytes = b"") -> list[Record]:
         """Nothing waits for a further line."""
+        self.unknown.add_torn(self._lines + 1, torn)
         return []
 
     def _known(self, data: bytes) -> Iterable[Row]:
         for line in data.splitlines() if b"\r" not in data else data.split(b"\n"):
             self._lines += 1
-            row = self._read(last_drawn(line.decode("utf-8", "replace")))
-            if row is not None:
-                yield row
+            rows = self._read(last_drawn(line.decode("utf-8", "replace")))
+            if rows:
+                yield from rows
             elif line.strip():
                 self.unknown.add(self._lines, line)
 
@@ -133,12 +161,21 @@ def last_drawn(line: str) -> str:
     return line.rstrip("\r").rpartition("\r")[2]
 
 
-def number(text: str) -> float | None:
-    """The number that a text is, None if it is none. Accepts `nan`, `inf` and `1e-05`."""
+def number(value: object) -> float | None:
+    """The number that a value or a text is, None if it is none. Knows `nan`, `inf` and `1e-05`."""
+    if not isinstance(value, str | int | float):
+        return None
     try:
-        return float(text)
+        return float(value)
     except ValueError:
         return None
+    except OverflowError:  # an integer of hundreds of digits
+        return math.inf if int(value) > 0 else -math.inf
+
+
+def seconds(value: str, unit: str) -> float:
+    """A printed value; milliseconds become seconds, so that a column has one unit."""
+    return round(float(value) / 1000, 12) if unit == "ms" else float(value)
 
 
 def stamp(line: str) -> float | None:
@@ -154,10 +191,10 @@ def stamp(line: str) -> float | None:
         return None
 
 
-def share(head: bytes, read: Callable[[str], Row | None], limit: int = 200) -> float:
-    """Share of a file's first lines that a format can read."""
-    lines = [line for line in head.split(b"\n")[:limit] if line.strip()]
-    if not lines:
-        return 0.0
-    known = sum(read(last_drawn(line.decode("utf-8", "replace"))) is not None for line in lines)
-    return known / len(lines)
+def knows(head: bytes, read: Callable[[str], Sequence[Row]], mark: bytes) -> bool:
+    """Whether a format can read any of these lines; only those with the mark are tried."""
+    return any(
+        read(last_drawn(line.decode("utf-8", "replace")))
+        for line in (head.split(b"\n") if mark in head else ())
+        if mark in line
+    )

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from vlamon.records import Record
 from vlamon.sources.formats import Format, UnknownLines
-from vlamon.sources.formats.rows import Row, RowBlocks
+from vlamon.sources.formats.rows import Row, RowBlocks, counted
 
 _LENGTH = struct.Struct("<Q")
 _OVERHEAD = 16
@@ -160,8 +160,8 @@ class EventFileParser:
             self._values |= event.values
         return self._rows.records(rows)
 
-    def finish(self) -> list[Record]:
-        """The last step, which waited for further scalars."""
+    def finish(self, torn: bytes = b"") -> list[Record]:
+        """The last step, which waited for further scalars; a torn record has no line to count."""
         return self._rows.records(self._row())
 
     def _row(self) -> list[Row]:
@@ -174,9 +174,14 @@ class EventFileParser:
         for tag, value in values.items():
             split, name = names[tag]
             splits.setdefault(split, {})[name] = value
-        return [
-            Row(metrics, self._step, None, time, split=split) for split, metrics in splits.items()
+        rows = [
+            row
+            for split, metrics in splits.items()
+            for row in counted(metrics, self._step, None, time, split)
         ]
+        if not rows:
+            self.unknown.add(0, b"step %d cannot be a step" % self._step)
+        return rows
 
 
 def _plain_names(values: dict[str, float]) -> dict[str, tuple[str, str]]:

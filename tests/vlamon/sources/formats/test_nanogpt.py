@@ -1,0 +1,40 @@
+"""nanoGPT's evaluations and times."""
+
+from __future__ import annotations
+
+from tests.vlamon.sources.formats.reading import evaluations, parsed, rows
+from vlamon.analysis.evidence import gather
+
+
+def log(steps: int) -> str:
+    lines = []
+    for step in range(steps):
+        if step % 10 == 0:
+            lines.append(f"step {step}: train loss {5 - step / 100}, val loss {6 - step / 100}")
+        lines.append(f"iter {step}: loss {4 - step / 100}, time 45.10ms, mfu 30.00%")
+    return "\n".join(lines) + "\n"
+
+
+def test_an_evaluation_estimates_both_losses() -> None:
+    text = "step 250: train loss 4.1, val loss 4.2\n"
+    assert evaluations("nanogpt", text) == [
+        ("eval_train", 250, {"loss": 4.1}),
+        ("val", 250, {"loss": 4.2}),
+    ]
+    assert rows("nanogpt", text) == []
+
+
+def test_an_estimated_loss_is_not_taken_for_an_epochs_mean() -> None:
+    evidence = gather(parsed("nanogpt", log(40))[1])
+    assert evidence.lines == {}
+    assert evidence.by_epoch("loss") is None
+    assert len(evidence.fine["loss"]) == 40
+    assert evidence.evaluations["eval_train"]["loss"].step.tolist() == [0, 10, 20, 30]
+
+
+def test_milliseconds_and_seconds_become_one_column() -> None:
+    text = "iter 0: loss 9, time 1.2s, mfu 1%\niter 1: loss 9, time 412.11ms, mfu 1%\n"
+    assert [metrics["time"] for _, metrics in rows("nanogpt", text)] == [1.2, 0.41211]
+    text = "step:1/9 train_loss:3.3 train_time:170024ms step_avg:136.02ms\n"
+    ((_, metrics),) = rows("nanogpt", text)
+    assert metrics == {"train_loss": 3.3, "train_time": 170.024, "step_avg": 0.13602}
