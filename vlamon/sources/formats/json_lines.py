@@ -41,7 +41,7 @@ def numbers_of(entry: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     for name, value in entry.items():
         if isinstance(value, bool) or (isinstance(value, str) and not _TEXT.fullmatch(value)):
             continue
-        known = number(value)
+        known = value if type(value) is float else number(value)
         if known is not None:
             found[prefix + name] = known
         elif isinstance(value, dict) and not prefix:
@@ -87,6 +87,9 @@ def read(line: str) -> tuple[Row, ...]:
 
 
 def _take(metrics: dict[str, float], names: tuple[str, ...]) -> float | None:
+    for name in names:
+        if name in metrics:
+            return metrics.pop(name)
     spelt = {name.lower(): name for name in metrics}
     for name in names:
         if name in spelt:
