@@ -121,8 +121,7 @@ class LogFile:
     def _whole_lines(self, chunk: Chunk) -> bytes:
         """The new bytes up to the last newline, the rest kept for later.
 
-        At the end too: a program that was stopped while it wrote leaves half a number there, and
-        only a closing brace shows that a line is whole.
+        At the end the last line counts without its newline: most files that lack it are whole.
         """
         data = chunk.data
         cut = data.rfind(b"\n") + 1
@@ -136,7 +135,7 @@ class LogFile:
         if len(self._partial) > MAX_LINE or (self._skipping and self._partial):
             self.overlong += not self._skipping
             self._partial, self._skipping = b"", True
-        if chunk.end and self._partial.rstrip().endswith(b"}"):
+        if chunk.end and self._partial:
             lines, self._partial = lines + self._partial + b"\n", b""
         return lines
 
@@ -203,7 +202,7 @@ class LogFile:
                 raise self._nothing_known()
             records += self._taken(found)
         assert self._parser is not None
-        records += self._introduced(self._parser.finish(self._partial))
+        records += self._introduced(self._parser.finish())
         if not self._told and self.unknown.count and self._format is not None:
             raise misfit(self._format, self.unknown, self.path)
         return [*records, Link("ended", f"read to the end of {self.path}")]
@@ -211,10 +210,4 @@ class LogFile:
     def _nothing_known(self) -> SourceError:
         if self._recognition.lines.strip():
             return unrecognised(bytes(self._recognition.lines), self.path)
-        if self._partial.strip():
-            shown = self._partial[:120].decode("utf-8", "replace")
-            return SourceError(
-                f"{self.path}:1: the only line has no newline at its end, so it may be half "
-                f"written: {shown!r}."
-            )
         return SourceError(f"{self.path} is empty: there is no line to read yet.")

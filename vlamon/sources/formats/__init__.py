@@ -58,11 +58,6 @@ class UnknownLines:
         if len(self.samples) < self.keep:
             self.samples.append((line_number, line[:200].decode("utf-8", "replace").rstrip()))
 
-    def add_torn(self, line_number: int, line: bytes) -> None:
-        """Count a last line that breaks off, if there is one."""
-        if line.strip():
-            self.add(line_number, line)
-
 
 class LogParser(Protocol):
     """Turns lines into records: no I/O, no clock, one instance a file."""
@@ -72,8 +67,8 @@ class LogParser(Protocol):
     def feed(self, data: bytes) -> list[Record]:
         """Records of these whole lines; only a file's last line may lack its newline."""
 
-    def finish(self, torn: bytes = b"") -> list[Record]:
-        """Records that waited for a line which will not come; a line that broke off is counted."""
+    def finish(self) -> list[Record]:
+        """Records that waited for a line which will not come."""
 
 
 @dataclass(frozen=True, slots=True)

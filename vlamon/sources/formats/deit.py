@@ -50,9 +50,8 @@ class EpochLogParser:
             records += self._rows.records(self._attempt(rows))
         return records
 
-    def finish(self, torn: bytes = b"") -> list[Record]:
+    def finish(self) -> list[Record]:
         """Nothing waits for a further line."""
-        self.unknown.add_torn(self._lines + 1, torn)
         return []
 
     def _attempt(self, rows: Iterable[Row]) -> list[Row]:

@@ -97,9 +97,8 @@ class TrainerOutputParser:
         self._summaries = []
         return records
 
-    def finish(self, torn: bytes = b"") -> list[Record]:
+    def finish(self) -> list[Record]:
         """Nothing waits for a further line."""
-        self.unknown.add_torn(self._lines + 1, torn)
         return []
 
     def _known(self, data: bytes) -> Iterable[Row]:

@@ -24,9 +24,10 @@ class TrainerStateParser:
         self._text += data
         return self._document() if self._text.rstrip().endswith(b"}") else []
 
-    def finish(self, torn: bytes = b"") -> list[Record]:
+    def finish(self) -> list[Record]:
         """Count what never became a document."""
-        self.unknown.add_torn(1, self._text + torn)
+        if self._text.strip():
+            self.unknown.add(1, self._text)
         return []
 
     def _document(self) -> list[Record]:

@@ -32,9 +32,8 @@ class MetricsCsvParser:
         """Records of these whole lines."""
         return self._rows.records(self._known(data))
 
-    def finish(self, torn: bytes = b"") -> list[Record]:
+    def finish(self) -> list[Record]:
         """Nothing waits for a further line."""
-        self.unknown.add_torn(self._lines + 1, torn)
         if self._header and not self._rows.rows and not _counts(self._header):
             self.unknown.add(1, ",".join(self._header).encode())
         return []

@@ -129,9 +129,8 @@ class OutputLogParser:
         elif line.strip():
             self.unknown.add(number, line)
 
-    def finish(self, torn: bytes = b"") -> list[Record]:
+    def finish(self) -> list[Record]:
         """Nothing waits for a further line."""
-        self.unknown.add_torn(self._lines + 1, torn)
         return []
 
     def _intervals(self, sheets: tuple[Sheet, ...]) -> list[Record]:

@@ -139,9 +139,8 @@ class LineParser:
         """Records of these whole lines."""
         return self._rows.records(self._known(data))
 
-    def finish(self, torn: bytes = b"") -> list[Record]:
+    def finish(self) -> list[Record]:
         """Nothing waits for a further line."""
-        self.unknown.add_torn(self._lines + 1, torn)
         return []
 
     def _known(self, data: bytes) -> Iterable[Row]:

@@ -160,7 +160,7 @@ class EventFileParser:
             self._values |= event.values
         return self._rows.records(rows)
 
-    def finish(self, torn: bytes = b"") -> list[Record]:
+    def finish(self) -> list[Record]:
         """The last step, which waited for further scalars; a torn record has no line to count."""
         return self._rows.records(self._row())
 
