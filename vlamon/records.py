@@ -127,6 +127,8 @@ class BatchBlock:
     """Metric name to its column."""
     weights: Mapping[str, float] = field(default_factory=dict)
     """Weights in force from the first row on; empty when unchanged since the block before."""
+    averaged: bool = False
+    """Whether a row is the mean over all batches since the row before, as a log format may say."""
 
     @property
     def rows(self) -> int:
@@ -292,17 +294,19 @@ class Event:
     kind: str
     """One of EVENT_KINDS; unknown kinds are shown as they are."""
     step: int
-    """Step at which it happened."""
+    """Step at which it happened; see `counted`."""
     attempt: int
     """Attempt during which it happened."""
     time: float
-    """Seconds since the epoch."""
+    """Seconds since the epoch; 0 where unknown."""
     severity: Severity = "info"
     """How loud to be."""
     text: str = ""
     """One line for a person."""
     data: Mapping[str, Any] = field(default_factory=dict)
     """Details by name; for an explosion `metric`, `value`, `z`, `ratio` and `samples`."""
+    counted: bool = True
+    """Whether `step` counts batches; False in a log without steps, whose lines it only numbers."""
 
 
 @dataclass(frozen=True, slots=True)

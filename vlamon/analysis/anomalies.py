@@ -1,31 +1,34 @@
-"""Where a loss left its level: by its neighbours where values are means, by the detector else.
+"""Where a loss left its level, and how long it stayed away.
 
-A mean over an interval or an epoch has divided a spike by its length, so 2.5 times the median of
-the neighbours is an explosion there. Looking both ways is what a report can do and a live detector
-cannot: a spike in the third epoch is as visible as one in the thirtieth.
+What `tail` sees coming (`judging.py`) is an explosion here too. A report sees both sides besides: a
+mean at 2.5 times the median of its neighbours is one in the first epochs, where there is no level
+yet, and in a steep fall, where it is out of date. A stretch goes on until the loss is back: a run
+that jumps and stays up becomes its own neighbourhood, not a healthy run.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vlamon.analysis.contributions import contributions
-from vlamon.analysis.detector import SpikeDetector
 from vlamon.analysis.evidence import Evidence, Series
+from vlamon.analysis.judging import EXPLOSION_RATIO, Judge, Judged, Levels, levels
 
-EXPLOSION_RATIO = 2.5
-"""A mean above this times the median of its neighbours exploded."""
 NEIGHBOURS = 8
 """Values looked at on each side; a plateau shorter than this cannot be its own neighbourhood."""
 MINOR_SHARE = 0.01
 """A term below this share of the weighted total may warn, never explode."""
-_LEAST_BEFORE = 3
+RETURNED = 2.0
+"""Below this times the level before it a loss is back, and its explosion over."""
+_CALM = 12
+"""Single batches in a row that are back end a stretch; one of them may be luck. A mean is none."""
 _NO_DESCENT = 1.5
 """Above the values before it by this much; else it is the steep begin of a training."""
 _HIGH_START = 1.5
@@ -45,7 +48,7 @@ class Anomaly:
     value: float
     """The worst value."""
     usual: float
-    """The level around it; NaN where there is none."""
+    """The level before it began; NaN where there is none."""
     level: Level
     """`explode` or `warn`."""
     grain: str
@@ -60,11 +63,26 @@ class Anomaly:
     """Last iteration of the worst interval, −1 where unknown."""
     length: int
     """Consecutive values that belong to it."""
+    onset: str
+    """Where it began, in words."""
+    onset_step: int
+    """Step of its first value."""
+    onset_epoch: float
+    """Epoch of its first value, NaN where unknown."""
+    end_epoch: float
+    """Epoch of its last value, NaN where unknown."""
+    lasting: bool
+    """Whether the run ends in it."""
 
     @property
     def ratio(self) -> float:
-        """Worst value over the level around it."""
-        return self.value / self.usual if self.usual > 0 else math.inf
+        """Worst value over the level before it; NaN where that is no positive number."""
+        return self.value / self.usual if self.usual > 0 else math.nan
+
+    @property
+    def span(self) -> str:
+        """Where it stands, in words: its begin and its worst value."""
+        return self.where if self.onset == self.where else f"from {self.onset}, worst {self.where}"
 
 
 def anomalies(evidence: Evidence) -> list[Anomaly]:
@@ -74,123 +92,132 @@ def anomalies(evidence: Evidence) -> list[Anomaly]:
         level = _worst_level(evidence, name)
         for series in (evidence.lines.get(name), evidence.fine.get(name)):
             if series is not None:
-                found += spikes(series, evidence, level)
+                found += spikes(series, evidence.vocab, level)
     return found
 
 
-def spikes(series: Series, evidence: Evidence, worst: Level = "explode") -> list[Anomaly]:
-    """Anomalies of one series."""
-    if not len(series):
-        return []
-    usual = neighbour_medians(series.values)
-    averaged = series.grain != "batch" or _stride(series) > 1
-    high = _high_means(series, usual, evidence) if averaged else _high_batches(series)
-    if averaged and worst == "explode":
-        # A run that jumps and stays up is half of its own neighbourhood: held against what was
-        # before, it is seen.
-        before = _medians_before(series.values, least=_LEAST_BEFORE)
-        with np.errstate(invalid="ignore"):
-            jumped = (before > 0) & (series.values >= EXPLOSION_RATIO * before)
-        usual = np.where(jumped & ~high, before, usual)
-        high |= jumped
-    high |= ~np.isfinite(series.values)
-    return [_anomaly(series, begin, end, usual, worst) for begin, end in _stretches(high)]
+def within(found: Sequence[Anomaly], epochs: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of these epochs have a part in one of these anomalies."""
+    spans = np.array([(a.onset_epoch, a.end_epoch) for a in found], np.float64).reshape(-1, 2)
+    finer = np.array([a.grain != "epoch" for a in found], bool)
+    spans[finer] = np.floor(spans[finer])
+    spans = spans[np.isfinite(spans).all(axis=1)]
+    places = np.unique(epochs)
+    open_here = np.zeros(len(places) + 1, np.int64)
+    np.add.at(open_here, np.searchsorted(places, spans[:, 0], "left"), 1)
+    np.add.at(open_here, np.searchsorted(places, spans[:, 1], "right"), -1)
+    inside: NDArray[np.bool_] = np.cumsum(open_here)[np.searchsorted(places, epochs)] > 0
+    return inside
+
+
+def spikes(series: Series, vocab: int, worst: Level = "explode") -> list[Anomaly]:
+    """Anomalies of one series, each attempt with a level of its own."""
+    turns = np.flatnonzero(np.diff(series.attempt)) + 1
+    edges = [0, *turns.tolist(), len(series)]
+    guess = math.log(vocab) if series.name == "closs" else math.inf
+    return [
+        _anomaly(series, first + begin, first + end, usual, worst)
+        for first, last in pairwise(edges)
+        for begin, end, usual in _stretches(series, first, last, guess, worst)
+    ]
 
 
 def neighbour_medians(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Median of up to NEIGHBOURS values on each side of each value, itself left out."""
+    return levels(_neighbours(values)).level
+
+
+def _neighbours(values: NDArray[np.float64]) -> NDArray[np.float64]:
     size = len(values)
     padded = np.full(size + 2 * NEIGHBOURS, np.nan)
     padded[NEIGHBOURS : NEIGHBOURS + size] = np.where(np.isfinite(values), values, np.nan)
     around = np.lib.stride_tricks.sliding_window_view(padded, 2 * NEIGHBOURS + 1).copy()
     around[:, NEIGHBOURS] = np.nan
-    return _row_medians(around)
+    return around
 
 
-def _medians_before(values: NDArray[np.float64], least: int = 1) -> NDArray[np.float64]:
-    """Median of up to NEIGHBOURS values before each value; NaN where there are fewer than least."""
-    size = len(values)
-    padded = np.full(size + NEIGHBOURS, np.nan)
-    padded[NEIGHBOURS:] = np.where(np.isfinite(values), values, np.nan)
-    rows = np.lib.stride_tricks.sliding_window_view(padded, NEIGHBOURS)[:size].copy()
-    enough = np.sum(~np.isnan(rows), axis=1) >= least
-    medians: NDArray[np.float64] = np.where(enough, _row_medians(rows), np.nan)
-    return medians
+def _stretches(
+    series: Series, first: int, last: int, guess: float, worst: Level
+) -> Iterator[tuple[int, int, float]]:
+    """Begin, end and level before each stretch of an attempt, whose rows are given."""
+    values = series.values[first:last]
+    if not len(values):
+        return
+    steps = series.step[first:last] if series.grain == "batch" else None
+    judged = Judge().observe(values, steps, series.averaged[first:last])
+    around = levels(_neighbours(values)) if judged.means.any() else judged.before
+    among = _among_neighbours(values, judged, around, guess)
+    # A minor term that rises for good is none of this report's business, only its spikes are.
+    ahead = judged.high & ~judged.means if worst == "warn" else judged.high
+    high = ahead | among | ~np.isfinite(values)
+    known = ahead & np.isfinite(judged.before.level)
+    held = Levels(
+        np.where(known, judged.before.level, around.level),
+        np.where(known, judged.before.reach, around.reach),
+    )
+    back = held.times(RETURNED)
+    row = 0
+    for onset in np.flatnonzero(high).tolist():
+        if onset >= row:
+            calm = 1 if judged.means[onset] else _CALM
+            row = _end(values, high, onset, float(back[onset]), calm)
+            yield onset, row, float(held.level[onset])
 
 
-def _row_medians(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Medians of rows in which NaN means nothing; NaN for a row of nothing."""
-    rows.sort(axis=1)  # NaN goes last
-    counts = np.sum(~np.isnan(rows), axis=1)
-    index = np.arange(len(rows))
-    low = rows[index, np.maximum((counts - 1) // 2, 0)]
-    high = rows[index, np.maximum(counts // 2, 0).clip(max=rows.shape[1] - 1)]
-    medians: NDArray[np.float64] = np.where(counts > 0, (low + high) / 2, np.nan)
-    return medians
+def _end(
+    values: NDArray[np.float64], high: NDArray[np.bool_], onset: int, back: float, calm: int
+) -> int:
+    """Behind the last value that belongs to a stretch."""
+    last = row = onset
+    while row + 1 < len(values) and row - last < calm:
+        row += 1
+        if high[row] or values[row] >= back:
+            last = row
+    return last + 1
 
 
-def _high_means(
-    series: Series, usual: NDArray[np.float64], evidence: Evidence
+def _among_neighbours(
+    values: NDArray[np.float64], judged: Judged, around: Levels, guess: float
 ) -> NDArray[np.bool_]:
-    before = _medians_before(series.values)
+    """Which means stand out from those on both sides and do not come down from higher ones."""
+    before = judged.before
     with np.errstate(invalid="ignore"):
-        high: NDArray[np.bool_] = (usual > 0) & (series.values >= EXPLOSION_RATIO * usual)
-        high &= np.isnan(before) | (series.values > _NO_DESCENT * before)
-        first = np.isnan(before)
-        if series.name == "closs":
-            high &= ~first | (series.values > _HIGH_START * math.log(evidence.vocab))
-        else:
-            high &= ~first
-    return high
+        high = judged.means & (values >= around.times(EXPLOSION_RATIO))
+        first = np.isnan(before.level)
+        fresh = values > before.times(_NO_DESCENT)
+        # A first value has only its height to tell: far above a guess, and the next one is not.
+        settled = np.append(values[1:] < around.times(_NO_DESCENT)[:-1], False)
+        fresh |= first & (values > _HIGH_START * guess) & settled
+    found: NDArray[np.bool_] = high & fresh
+    return found
 
 
-def _high_batches(series: Series) -> NDArray[np.bool_]:
-    detector = SpikeDetector()
-    high = np.zeros(len(series), bool)
-    attempt = int(series.attempt[0])
-    for row, value in enumerate(series.values.tolist()):
-        if int(series.attempt[row]) != attempt:
-            attempt = int(series.attempt[row])
-            detector.reset()
-        high[row] = detector.observe(value).level == "explode"
-    return high
-
-
-def _anomaly(
-    series: Series, begin: int, end: int, usual: NDArray[np.float64], worst: Level
-) -> Anomaly:
+def _anomaly(series: Series, begin: int, end: int, usual: float, worst: Level) -> Anomaly:
     values = series.values[begin:end]
     broken = ~np.isfinite(values)
     peak = begin + int(np.argmax(broken) if broken.any() else np.argmax(values))
-    level: Level = "explode" if broken.any() else worst
     return Anomaly(
         metric=series.name,
         where=series.place(peak),
         value=float(series.values[peak]),
-        usual=float(usual[peak]),
-        level=level,
+        usual=usual,
+        level="explode" if broken.any() else worst,
         grain=series.grain,
         step=int(series.step[peak]),
         epoch=float(series.epoch[peak]),
         first=int(series.first[peak]),
         last=int(series.last[peak]),
         length=end - begin,
+        onset=series.place(begin),
+        onset_step=int(series.step[begin]),
+        onset_epoch=float(series.epoch[begin]),
+        end_epoch=float(series.epoch[end - 1]),
+        lasting=end == len(series),
     )
 
 
-def _stretches(high: NDArray[np.bool_]) -> Iterable[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], high, [False]]).astype(np.int8)))
-    return zip(edges[0::2].tolist(), edges[1::2].tolist(), strict=True)
-
-
-def _stride(series: Series) -> int:
-    steps = np.diff(series.step)
-    return int(np.median(steps)) if len(steps) else 1
-
-
 def _judged(evidence: Evidence) -> list[str]:
-    main = evidence.main
-    names = [main] if main is not None else []
+    names = list(evidence.mains)
     names += [name for name in evidence.weights if name not in names and name != "loss_ct"]
     # Zeros of batches without a policy row make the level of loss_ct jump by itself.
     if "loss_ct" in evidence.weights and not _jumpy(evidence, "loss_ct"):
@@ -209,7 +236,7 @@ def _jumpy(evidence: Evidence, name: str) -> bool:
 
 
 def _worst_level(evidence: Evidence, name: str) -> Level:
-    if name == evidence.main:
+    if name in evidence.mains:
         return "explode"
     if name in evidence.weights:
         values = {term: evidence.latest(term) for term in evidence.weights}

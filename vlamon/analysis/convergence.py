@@ -74,7 +74,8 @@ def _judge(metric: str, values: list[float], unit: str, left_out: tuple[str, ...
     changes = [after - before for before, after in pairwise(values)][-MOST:]
     quiet = 0
     for change in reversed(changes):
-        if abs(change) >= tolerance:
+        # A loss that is exactly 0 has a tolerance of 0, and rests in it all the same.
+        if change != 0 and abs(change) >= tolerance:
             break
         quiet += 1
     return Convergence(

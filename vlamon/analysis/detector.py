@@ -178,6 +178,19 @@ class SpikeDetector:
             )
         return math.exp(middle), math.exp(middle + warn), math.exp(min(700.0, middle + explode))
 
+    def reference(self) -> tuple[float, float]:
+        """The level that an explosion stands out from, and what multiples of it are counted in.
+
+        While the slow rule speaks, that is the lowest level it remembers: the median has gone up
+        with the loss. NaN without a baseline.
+        """
+        if len(self._long.order) < self.rules.early_after:
+            return math.nan, math.nan
+        if self._linear:
+            return self._median, max(abs(self._median), 6 * self._scale, TINY)
+        level = math.exp(self._floor() if self._diverging >= 2 else self._median)
+        return level, level
+
     def observe(self, value: float | None) -> Verdict:
         """Judge the next value. None and an exact 0 mean that the batch had no such rows."""
         if value is None or value == 0.0:
@@ -273,8 +286,7 @@ class SpikeDetector:
         rule, means = self.rules, list(self._means)
         if self._linear or len(means) < 6:
             return False
-        floor = min((means[i] + means[i + 1] + means[i + 2]) / 3 for i in range(len(means) - 4))
-        rise = mean - floor
+        rise = mean - self._floor()
         if rise <= self._slow:
             return False
         steps = sorted(abs(b - a) for a, b in pairwise(means))
@@ -283,6 +295,11 @@ class SpikeDetector:
             self._scale / math.sqrt(rule.slow_block),
         )
         return rise > rule.slow_z * noise and mean >= means[-2] - noise
+
+    def _floor(self) -> float:
+        """The lowest level of the slow rule's memory, but for its newest means."""
+        means = list(self._means)
+        return min((means[i] + means[i + 1] + means[i + 2]) / 3 for i in range(len(means) - 4))
 
     def _slow_reason(self) -> str:
         span = len(self._means) * self.rules.slow_block

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlamon.analysis.contributions import assumed_weights
+from vlamon.analysis.main_loss import main_loss
 from vlamon.records import (
     BatchBlock,
     Column,
@@ -35,8 +36,6 @@ REFERENCE_CLIP = 4.0
 """Gradient clipping of the reference run."""
 REFERENCE_VOCAB = 65536
 """Vocabulary of the full model."""
-MAIN_LOSSES = ("closs", "loss", "total_loss", "train_loss", "train_loss_step", "total", "Loss")
-"""Names under which a log may hold the loss that matters most, best first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +60,8 @@ class Series:
     """Attempt of each."""
     bound: Floats
     """Largest possible error of each: 0 but for recovered means."""
+    averaged: Bools
+    """Which of them are means, over the interval, the epoch or the steps since the one before."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -156,11 +157,13 @@ class Evidence:
     @property
     def main(self) -> str | None:
         """The loss that matters most."""
-        present = [*self.fine, *self.lines]
-        for name in MAIN_LOSSES:
-            if name in present:
-                return name
-        return next((name for name in present if "loss" in name.lower()), None)
+        return main_loss([*self.fine, *self.lines])
+
+    @property
+    def mains(self) -> tuple[str, ...]:
+        """The main loss, then that of the batches or of the epoch lines where it is another."""
+        found = (self.main, main_loss(self.fine), main_loss(self.lines))
+        return tuple(dict.fromkeys(name for name in found if name is not None))
 
     def best(self, name: str) -> Series | None:
         """The finest series of a metric."""
@@ -224,7 +227,7 @@ class _Rows:
 
     def __init__(self, grain: Grain) -> None:
         self.grain: Grain = grain
-        self.blocks: list[tuple[Mapping[str, Column], Ints, Floats, Ints, Ints, int]] = []
+        self.blocks: list[tuple[Mapping[str, Column], Ints, Floats, Ints, Ints, int, bool]] = []
 
     def add(
         self,
@@ -234,6 +237,7 @@ class _Rows:
         attempt: int,
         first: Ints | None = None,
         last: Ints | None = None,
+        averaged: bool = True,
     ) -> None:
         nowhere = np.full(len(epoch), -1, np.int64)
         self.blocks.append(
@@ -244,6 +248,7 @@ class _Rows:
                 nowhere if first is None else first,
                 nowhere if last is None else last,
                 attempt,
+                averaged,
             )
         )
 
@@ -253,20 +258,22 @@ class _Rows:
         return {name: self._series(name) for name in names}
 
     def _series(self, name: str) -> Series:
-        parts: list[tuple[Floats, Ints, Floats, Ints, Ints, Ints]] = []
-        for columns, step, epoch, first, last, attempt in self.blocks:
+        parts: list[tuple[Floats, Ints, Floats, Ints, Ints, Ints, Bools]] = []
+        for columns, step, epoch, first, last, attempt, averaged in self.blocks:
             column = columns.get(name)
             if column is None:
                 continue
             keep = slice(None) if column.present is None else np.flatnonzero(column.present)
             values = np.asarray(column.values, np.float64)[keep]
             attempts = np.full(len(values), attempt, np.int64)
-            parts.append((values, step[keep], epoch[keep], first[keep], last[keep], attempts))
-        values, step, epoch, first, last, attempts = (
+            of_means = np.full(len(values), averaged)
+            where = (step[keep], epoch[keep], first[keep], last[keep])
+            parts.append((values, *where, attempts, of_means))
+        values, step, epoch, first, last, attempts, of_means = (
             np.concatenate(column) for column in zip(*parts, strict=True)
         )
         bound = np.zeros(len(values))
-        return Series(name, self.grain, values, step, epoch, first, last, attempts, bound)
+        return Series(name, self.grain, values, step, epoch, first, last, attempts, bound, of_means)
 
     def ends(self) -> dict[str, Series]:
         """Each metric's last value of each epoch (of its last attempt)."""
@@ -298,7 +305,8 @@ class _Taken:
         """Sort one record in; what is no evidence is left out."""
         if isinstance(record, BatchBlock):
             self.weights.update(record.weights)
-            self.batches.add(record.columns, record.step, record.epoch, record.attempt)
+            where = (record.step, record.epoch, record.attempt)
+            self.batches.add(record.columns, *where, averaged=record.averaged)
         elif isinstance(record, IntervalBlock):
             self._take_intervals(record)
         elif isinstance(record, EpochBlock):
@@ -360,7 +368,7 @@ def _means(fine: Mapping[str, Series]) -> dict[str, Series]:
         counted = [rows[kept[rows]] if kept[rows].any() else rows for rows in of]
         picked = _pick(series, np.array([rows[-1] for rows in counted]), "epoch")
         values = np.array([np.mean(series.values[rows]) for rows in counted])
-        out[name] = replace(picked, values=values, epoch=epochs)
+        out[name] = replace(picked, values=values, epoch=epochs, averaged=np.full(len(of), True))
     return out
 
 
@@ -375,6 +383,7 @@ def _pick(series: Series, rows: Ints, grain: Grain) -> Series:
         series.last[rows],
         series.attempt[rows],
         series.bound[rows],
+        series.averaged[rows],
     )
 
 

@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from vlamon.analysis.anomalies import Anomaly, anomalies
+import numpy as np
+
+from vlamon.analysis.anomalies import Anomaly, anomalies, within
 from vlamon.analysis.contributions import Contributions, contributions
 from vlamon.analysis.convergence import Convergence
 from vlamon.analysis.diagnosis import Diagnosis, diagnose
@@ -76,6 +78,8 @@ class Report:
     sources: tuple[SourceNote, ...]
     main: str | None
     """The loss that matters most."""
+    mains: tuple[str, ...]
+    """That one, and the batches' or the epoch lines' own where it is another."""
     columns: tuple[str, ...]
     """Metrics of the epoch table, most important first."""
     epochs: tuple[EpochLine, ...]
@@ -110,8 +114,8 @@ class Report:
 
     @property
     def explosions(self) -> tuple[Anomaly, ...]:
-        """Explosions of the main loss."""
-        return tuple(a for a in self.anomalies if a.level == "explode" and a.metric == self.main)
+        """Explosions of the main losses."""
+        return tuple(a for a in self.anomalies if a.level == "explode" and a.metric in self.mains)
 
 
 def compile_report(
@@ -123,6 +127,7 @@ def compile_report(
     return Report(
         sources=tuple(sources),
         main=evidence.main,
+        mains=evidence.mains,
         columns=columns,
         epochs=tuple(_epochs(evidence, found)),
         curves=tuple(_curves(evidence, columns)),
@@ -168,10 +173,11 @@ def _epochs(evidence: Evidence, found: Sequence[Anomaly]) -> list[EpochLine]:
         for epoch, values in _by_epoch(table).items():
             named = {f"{split} {name}": value for name, value in values.items()}
             validation.setdefault(epoch, {}).update(named)
-    exploded = _exploded(evidence, found, bool(own))
+    epochs = np.array(sorted(own or batches), np.float64)
+    exploded = set(epochs[within([a for a in found if _breaks(evidence, a)], epochs)].tolist())
     lines: list[EpochLine] = []
     level = before = math.nan
-    for epoch in sorted(own or batches):
+    for epoch in epochs.tolist():
         metrics = own.get(epoch) or batches[epoch]
         value = metrics.get(evidence.main or "", math.nan)
         status = _status(value, level, before, epoch in exploded)
@@ -206,16 +212,9 @@ def _status(value: float, level: float, before: float, exploded: bool) -> str:
     return "rising" if change > 0 else "falling"
 
 
-def _exploded(evidence: Evidence, found: Sequence[Anomaly], lines: bool) -> set[float]:
-    """Epochs whose own line exploded; without lines, those in which an interval did."""
-    return {
-        math.floor(a.epoch)
-        for a in found
-        if a.level == "explode"
-        and a.metric == evidence.main
-        and math.isfinite(a.epoch)
-        and (a.grain == "epoch" or not lines or a.grain in ("interval", "batch"))
-    }
+def _breaks(evidence: Evidence, anomaly: Anomaly) -> bool:
+    """Whether the epochs that an anomaly lies in exploded."""
+    return anomaly.level == "explode" and anomaly.metric in evidence.mains
 
 
 def _by_epoch(table: Mapping[str, Series]) -> dict[float, dict[str, float]]:

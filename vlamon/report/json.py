@@ -67,6 +67,11 @@ def _anomaly(anomaly: Anomaly) -> dict[str, Any]:
         "step": anomaly.step,
         "first": anomaly.first if anomaly.first >= 0 else None,
         "last": anomaly.last if anomaly.last >= 0 else None,
+        "onset": anomaly.onset,
+        "onset_epoch": _known(anomaly.onset_epoch),
+        "onset_step": anomaly.onset_step,
+        "length": anomaly.length,
+        "lasting": anomaly.lasting,
     }
 
 

@@ -28,9 +28,9 @@ def verdict(report: Report) -> str:
     """The one sentence at the top."""
     if report.verdict == "explosion" and report.explosions:
         spikes = report.explosions
-        places = "; ".join(f"{a.where}: {number(a.value)}" for a in spikes[:_PLACES])
+        places = "; ".join(f"{a.span}: {number(a.value)}" for a in spikes[:_PLACES])
         more = f"; +{len(spikes) - _PLACES}" if len(spikes) > _PLACES else ""
-        return say(report, "say-explosion", metric=report.main, places=places + more)
+        return say(report, "say-explosion", metric=spikes[0].metric, places=places + more)
     if report.verdict == "explosion":
         return say(report, "say-nonfinite")
     if report.verdict == "warnings":
@@ -117,12 +117,12 @@ def shares_table(report: Report) -> tuple[list[str], list[list[str]]]:
 
 
 def anomaly_table(report: Report) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the anomalies."""
-    header = [say(report, key) for key in ("metric", "where", "value", "usual", "ratio", "level")]
+    """Header and rows of the anomalies: where each begins, and its worst value."""
+    header = [say(report, key) for key in ("metric", "from", "worst", "usual", "ratio", "level")]
     rows = [
         [
             a.metric,
-            a.where,
+            a.onset,
             number(a.value),
             number(a.usual),
             _times(a),

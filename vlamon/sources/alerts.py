@@ -1,9 +1,8 @@
 """Explosions of a run that is known from its logs alone, told as events.
 
 A trainer with a guard reports its explosions itself; a log says nothing. So the main loss of what
-comes in is judged here. A mean over an interval or an epoch is an explosion at 2.5 times the median
-of what came before it (`analyze`, which sees both sides, is the better judge of a finished run);
-single batches go through the guard's detector. A stretch of high values is one event.
+comes in is judged here, by what came before it (`analyze`, which sees both sides, is the better
+judge of a finished run). A stretch of high values is one event.
 """
 
 from __future__ import annotations
@@ -13,44 +12,59 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vlamon.analysis.anomalies import EXPLOSION_RATIO
-from vlamon.analysis.detector import SpikeDetector
-from vlamon.analysis.evidence import MAIN_LOSSES
+from vlamon.analysis.judging import Floats, Ints, Judge
+from vlamon.analysis.main_loss import main_loss
 from vlamon.records import (
     Backfill,
     BatchBlock,
     Column,
     Command,
     EpochBlock,
+    EpochRow,
     Event,
     IntervalBlock,
     Record,
     RunInfo,
 )
 from vlamon.sources import Source
+from vlamon.store.lines import epoch_block
 
-BEFORE = 16
-"""Values that make the level; up to half of them may be a spike themselves."""
-LEAST = 3
-"""Values before which nothing is an explosion."""
 
-Floats = NDArray[np.float64]
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows of any grain, as far as they are judged."""
+
+    grain: str
+    """`batch`, `interval` or `epoch`."""
+    columns: Mapping[str, Column]
+    """Their metrics."""
+    step: Ints
+    """Where each stands; see `counted`."""
+    attempt: int
+    """Attempt that they belong to."""
+    time: Floats | None = None
+    """When each was written, where known."""
+    epoch: Floats | None = None
+    """Epoch of each, where that is what it is."""
+    counted: bool = True
+    """Whether `step` counts batches; else it only orders the rows."""
+    averaged: bool = True
+    """Whether they are means."""
 
 
 @dataclass(slots=True)
 class _Level:
     """What the values before the next ones were."""
 
+    metric: str | None = None
+    """Which metric's they are."""
     attempt: int = -1
     """Attempt that they belong to."""
-    values: Floats = field(default_factory=lambda: np.empty(0))
-    """The last of them."""
+    judge: Judge = field(default_factory=Judge)
+    """Knows them."""
     high: bool = False
     """Whether the last one exploded: what follows belongs to the same event."""
-    detector: SpikeDetector = field(default_factory=SpikeDetector)
-    """Judges single batches."""
 
 
 class Alerting:
@@ -59,6 +73,8 @@ class Alerting:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._levels: dict[tuple[str, bool], _Level] = {}
+        self._names: dict[tuple[str, bool], dict[str, None]] = {}
+        """Metrics seen so far: not every row has every one."""
         self._told: set[str] = set()
         self._per_epoch = 0
 
@@ -89,106 +105,104 @@ class Alerting:
     def _events(self, record: Record, behind: bool) -> Iterator[Event]:
         if isinstance(record, RunInfo):
             self._per_epoch = record.steps_per_epoch or self._per_epoch
-        elif isinstance(record, IntervalBlock):
-            step = record.last if record.step is None else record.step
-            yield from self._judge(
-                "interval", behind, record.metrics, step, record.time, record.attempt
-            )
-        elif isinstance(record, EpochBlock) and record.split == "train":
-            step = self._ends_of(record)
-            yield from self._judge(
-                "epoch", behind, record.columns, step, record.time, record.attempt, record.epoch
-            )
-        elif isinstance(record, BatchBlock):
-            yield from self._judge(
-                "batch", behind, record.columns, record.step, record.time, record.attempt
-            )
+        rows = self._rows(record)
+        if rows is not None and len(rows.step):
+            yield from self._judge(rows, behind)
 
-    def _ends_of(self, record: EpochBlock) -> NDArray[np.int64]:
+    def _rows(self, record: Record) -> _Rows | None:
+        if isinstance(record, IntervalBlock):
+            known = record.step is not None
+            step = record.step if record.step is not None else record.last
+            return _Rows(
+                "interval", record.metrics, step, record.attempt, record.time, counted=known
+            )
+        if isinstance(record, EpochRow):
+            record = epoch_block(record)
+        if isinstance(record, EpochBlock) and record.split == "train":
+            step, known = self._ends_of(record)
+            return _Rows(
+                "epoch", record.columns, step, record.attempt, record.time, record.epoch, known
+            )
+        if isinstance(record, BatchBlock):
+            return _Rows(
+                "batch",
+                record.columns,
+                record.step,
+                record.attempt,
+                record.time,
+                averaged=record.averaged,
+            )
+        return None
+
+    def _ends_of(self, record: EpochBlock) -> tuple[Ints, bool]:
         """Step at each epoch's end; its number where the run's steps are not known."""
         if record.step is not None:
-            return record.step
+            return record.step, True
         epoch = np.nan_to_num(record.epoch, nan=0.0).astype(np.int64)
-        return (epoch + 1) * self._per_epoch - 1 if self._per_epoch else epoch
+        if not self._per_epoch:
+            return epoch, False
+        return (epoch + 1) * self._per_epoch - 1, True
 
-    def _judge(
-        self,
-        grain: str,
-        behind: bool,
-        columns: Mapping[str, Column],
-        step: NDArray[np.int64],
-        time: Floats | None,
-        attempt: int,
-        epochs: Floats | None = None,
-    ) -> Iterator[Event]:
-        metric = next((name for name in MAIN_LOSSES if name in columns), None)
-        if metric is None:
+    def _judge(self, rows: _Rows, behind: bool) -> Iterator[Event]:
+        key = (rows.grain, behind)
+        names = self._names.setdefault(key, {})
+        names.update(dict.fromkeys(rows.columns))
+        metric = main_loss(names)
+        level = self._levels.setdefault(key, _Level())
+        if (metric, rows.attempt) != (level.metric, level.attempt):
+            level = self._levels[key] = _Level(metric, rows.attempt)
+        column = rows.columns.get(metric or "")
+        if metric is None or column is None:
             return
-        level = self._levels.setdefault((grain, behind), _Level())
-        if attempt != level.attempt:
-            level = self._levels[grain, behind] = _Level(attempt)
-        column = columns[metric]
-        rows = np.arange(len(step)) if column.present is None else np.flatnonzero(column.present)
-        values = np.asarray(column.values, np.float64)[rows]
-        if not len(values):
+        there = column.present
+        kept = np.arange(len(rows.step)) if there is None else np.flatnonzero(there)
+        if not len(kept):
             return
-        usual = _usual(np.concatenate([level.values, values]))[len(level.values) :]
-        with np.errstate(invalid="ignore"):
-            high = (usual > 0) & (values >= EXPLOSION_RATIO * usual)
-        if grain == "batch":
-            verdicts = map(level.detector.observe, values.tolist())
-            high = np.array([verdict.level == "explode" for verdict in verdicts])
-        high |= ~np.isfinite(values)
-        begins = high & ~np.concatenate([[level.high], high[:-1]])
-        level.high = bool(high[-1])
-        level.values = np.concatenate([level.values, values])[-BEFORE:]
+        values = np.asarray(column.values, np.float64)[kept]
+        steps = rows.step[kept] if rows.grain == "batch" else None
+        judged = level.judge.observe(values, steps, np.full(len(kept), rows.averaged))
+        begins = judged.high & ~np.concatenate([[level.high], judged.high[:-1]])
+        level.high = bool(judged.high[-1])
         for at in np.flatnonzero(begins).tolist():
-            row = int(rows[at])
-            moment = 0.0 if time is None or math.isnan(time[row]) else float(time[row])
-            epoch = math.nan if epochs is None else float(epochs[row])
-            event = _explosion(
-                metric, grain, epoch, int(step[row]), attempt, moment, values[at], usual[at]
-            )
+            value, usual = float(values[at]), float(judged.before.level[at])
+            verdict = judged.verdicts.get(at)
+            ratio = value / usual if usual > 0 else math.nan
+            if verdict is not None:
+                ratio, said = float(verdict.ratio), f"{metric} {value:.4g}: {verdict.reason}"
+            elif usual > 0:
+                said = f"{metric} {value:.4g}, {ratio:.1f}× its level"
+            else:
+                said = f"{metric} {value:.4g}, far above its level of {usual:.4g}"
+            if not math.isfinite(value):
+                said = f"{metric} is {value}"
+            event = _explosion(rows, int(kept[at]), metric, value, ratio, said)
             if event.id not in self._told:
                 self._told.add(event.id)
                 yield event
 
 
-def _usual(values: Floats) -> Floats:
-    """Median of the values before each one; NaN where there are too few."""
-    padded = np.concatenate(
-        [np.full(BEFORE, np.nan), np.where(np.isfinite(values), values, np.nan)]
-    )
-    before = np.sort(np.lib.stride_tricks.sliding_window_view(padded, BEFORE)[:-1], axis=1)
-    counts = np.sum(~np.isnan(before), axis=1)
-    index = np.arange(len(before))
-    low, high = before[index, (counts - 1).clip(0) // 2], before[index, counts // 2 % BEFORE]
-    medians: Floats = np.where(counts >= LEAST, (low + high) / 2, np.nan)
-    return medians
-
-
-def _explosion(
-    metric: str,
-    grain: str,
-    epoch: float,
-    step: int,
-    attempt: int,
-    time: float,
-    value: float,
-    usual: float,
-) -> Event:
-    ratio = value / usual if usual > 0 else math.inf
-    said = f"{metric} {value:.4g}, {ratio:.1f}× its level"
-    if not math.isfinite(value):
-        said = f"{metric} is {value}"
-    mean = {"interval": " (mean of an interval)", "epoch": f" (mean of epoch {epoch:g})"}
+def _explosion(rows: _Rows, row: int, metric: str, value: float, ratio: float, said: str) -> Event:
+    step, time = int(rows.step[row]), math.nan if rows.time is None else float(rows.time[row])
+    data: dict[str, object] = {
+        "metric": metric,
+        "value": value,
+        "ratio": ratio,
+        "grain": rows.grain,
+    }
+    if rows.grain == "interval":
+        said += " (mean of an interval)"
+    elif rows.epoch is not None:
+        epoch = float(rows.epoch[row])
+        said += f" (mean of epoch {epoch:g})"
+        data["epoch"] = epoch
     return Event(
-        id=f"{metric}-{grain}-{step}-{value:.6g}",
+        id=f"{metric}-{rows.grain}-{step}-{value:.6g}",
         kind="explode",
         step=step,
-        attempt=attempt,
-        time=time,
+        attempt=rows.attempt,
+        time=0.0 if math.isnan(time) else time,
         severity="error",
-        text=said + mean.get(grain, ""),
-        data={"metric": metric, "value": float(value), "ratio": float(ratio), "grain": grain},
+        text=said,
+        data=data,
+        counted=rows.counted,
     )

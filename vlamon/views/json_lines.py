@@ -49,8 +49,7 @@ def json_objects(record: Record) -> Iterable[dict[str, Any]]:
         case Interval():
             return (_interval(record),)
         case Event():
-            fields = _plain(asdict(record))
-            return ({"kind": "event", "event": fields.pop("kind"), **fields},)
+            return (_event(record),)
         case RunInfo() | GpuSample() | Status() | Gap():
             return ({"kind": KINDS[type(record)], **_plain(asdict(record))},)
         case _:
@@ -63,6 +62,14 @@ KINDS: dict[type, str] = {
     Status: "status",
     Gap: "gap",
 }
+
+
+def _event(event: Event) -> dict[str, Any]:
+    fields = _plain(asdict(event))
+    fields["time"] = event.time or None
+    if not fields.pop("counted"):
+        fields["step"] = None
+    return {"kind": "event", "event": fields.pop("kind"), **fields}
 
 
 def _batches(block: BatchBlock) -> Iterator[dict[str, Any]]:

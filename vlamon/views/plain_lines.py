@@ -174,7 +174,8 @@ def _run(info: RunInfo) -> str:
 
 def _event(event: Event) -> str:
     text = event.text or ", ".join(f"{key} {value}" for key, value in event.data.items())
-    return f"{_clock(event.time)}! {event.kind} at step {event.step}: {text}".rstrip(": ")
+    where = f" at step {event.step}" if event.counted else ""
+    return f"{_clock(event.time)}! {event.kind}{where}: {text}".rstrip(": ")
 
 
 def _gap(gap: Gap) -> str:

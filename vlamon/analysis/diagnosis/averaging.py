@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from vlamon.analysis.anomalies import Anomaly
+from vlamon.analysis.anomalies import Anomaly, within
 from vlamon.analysis.diagnosis.finding import Finding
 from vlamon.analysis.evidence import Evidence, Series
 
@@ -136,8 +136,8 @@ def _standard_error(fine: Series | None, epoch: float) -> float:
 def _two_levels(
     series: Series, found: Sequence[Anomaly]
 ) -> tuple[float, float, int, list[int]] | None:
-    exploded = {a.epoch for a in found if a.metric == series.name and a.grain == "epoch"}
-    keep = np.isfinite(series.values) & ~np.isin(series.epoch, list(exploded))
+    spikes = [a for a in found if a.metric == series.name and a.grain == "epoch"]
+    keep = np.isfinite(series.values) & ~within(spikes, series.epoch)
     values, epochs = series.values[keep], series.epoch[keep]
     if len(values) < 6 or np.any(values <= 0):
         return None

@@ -7,8 +7,8 @@ from vlamon.analysis.diagnosis.finding import Words
 WORDS = {
     "closs-explosion": Words(
         "{metric} 爆炸",
-        "{metric} 有 {count} 次脱离正常水平，最严重时为 {ratio} 倍：{where}；附近的正常水平约 {usual}。",
-        "回退到爆炸之前的最后一个检查点，并跳过附近的 batch；检查这些 batch、爆炸前的 grad_norm，以及梯度裁剪"
+        "{metric} 有 {count} 次脱离正常水平，最严重时为 {most}：{where}；此前的正常水平约 {usual}。",
+        "回退到 {onset} 之前的最后一个检查点，并跳过那里的 batch；检查这些 batch、爆炸前的 grad_norm，以及梯度裁剪"
         "是否生效。靠 epoch 平均值发现问题要晚几个小时：请逐 batch 上报（vlamon.Emitter），并让 vlamon.guard "
         "自动回退。",
     ),

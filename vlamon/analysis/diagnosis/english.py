@@ -7,9 +7,9 @@ from vlamon.analysis.diagnosis.finding import Words
 WORDS = {
     "closs-explosion": Words(
         "{metric} exploded",
-        "{metric} left its level in {count} place(s), up to {ratio}×: {where}; the level "
-        "around them is {usual}.",
-        "Go back to the last checkpoint before it and skip the batches around it; look at those "
+        "{metric} left its level in {count} place(s), up to {most}: {where}; the level "
+        "before them is {usual}.",
+        "Go back to the last checkpoint before {onset} and skip the batches there; look at those "
         "batches, at grad_norm just before, and whether clipping was active. Detection on epoch "
         "averages comes hours late: emit every batch (vlamon.Emitter) and let vlamon.guard roll "
         "back by itself.",

@@ -21,19 +21,23 @@ _SHOWN = 8
 
 def closs_explosion(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
     """The main loss left its level."""
-    spikes = [a for a in found if a.metric == evidence.main and a.level == "explode"]
+    spikes = [a for a in found if a.metric in evidence.mains and a.level == "explode"]
     if not spikes:
         return []
     values = [a.value for a in spikes if math.isfinite(a.value)]
-    worst = max(values) if values else math.nan
+    worst = max(values) if values else spikes[0].value
     usual = [a.usual for a in spikes if math.isfinite(a.usual)]
+    ratio = max((a.ratio for a in spikes if math.isfinite(a.ratio)), default=math.nan)
     facts = {
-        "metric": evidence.main,
-        "where": _listed([f"{a.where}: {a.value:.4g}" for a in spikes]),
+        "metric": spikes[0].metric,
+        "where": _listed([f"{a.span}: {a.value:.4g}" for a in spikes]),
         "count": len(spikes),
         "worst": worst,
         "usual": float(np.median(usual)) if usual else math.nan,
-        "ratio": max((a.ratio for a in spikes if math.isfinite(a.ratio)), default=math.inf),
+        "ratio": ratio,
+        # Of a loss below zero no multiple says anything.
+        "most": f"{worst:.4g}" if math.isnan(ratio) else f"{ratio:.4g}×",
+        "onset": spikes[-1].onset,
     }
     return [Finding("closs-explosion", "error", facts)]
 

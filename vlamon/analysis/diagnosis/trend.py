@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vlamon.analysis.anomalies import Anomaly
+from vlamon.analysis.anomalies import Anomaly, within
 from vlamon.analysis.convergence import (
     LEAST,
     PIECES,
@@ -22,16 +22,22 @@ _RISE = 0.02
 
 
 def judged(evidence: Evidence, found: Sequence[Anomaly], name: str) -> Convergence | None:
-    """Convergence of one metric by epoch, or by pieces of a run that knows no epochs."""
-    by_epoch = evidence.by_epoch(name)
+    """Convergence of one metric by epoch, or by pieces of a run that knows no epochs.
+
+    None, too, of a metric that is exploded or no number at its end: nothing can be said of where
+    it would have gone, least of all that it rests.
+    """
+    by_epoch, fine = evidence.by_epoch(name), evidence.fine.get(name)
+    lines = by_epoch is not None and evidence.lines.get(name) is by_epoch
+    # Where batches were averaged, epoch lines are not what is judged: they can be mixed.
+    of_it = [a for a in found if a.metric == name and (lines or a.grain != "epoch")]
+    if any(a.lasting for a in of_it):
+        return None
     if by_epoch is not None and len(by_epoch) > 1:
-        lines = evidence.lines.get(name) is by_epoch
-        exploded = frozenset(
-            a.epoch for a in found if a.metric == name and (a.grain == "epoch") == lines
-        )
-        return convergence(by_epoch, exploded)
-    fine = evidence.fine.get(name)
-    if fine is not None and len(fine.finite) >= 2 * PIECES:
+        own = [a for a in of_it if (a.grain == "epoch") == lines]
+        exploded = frozenset(by_epoch.epoch[within(own, by_epoch.epoch)].tolist())
+        return convergence(by_epoch, exploded) if np.isfinite(by_epoch.values[-1]) else None
+    if fine is not None and len(fine.finite) >= 2 * PIECES and np.isfinite(fine.values[-1]):
         return convergence_of_pieces(fine)
     return None
 

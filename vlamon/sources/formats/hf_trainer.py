@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from vlamon.records import Event, Record
 from vlamon.sources.formats import Format, UnknownLines
+from vlamon.sources.formats.means import of_means
 from vlamon.sources.formats.rows import NUMBER, Row, RowBlocks, counted
 
 _LINE = re.compile(rf"\{{'[^'{{}}]+': ['\"]?{NUMBER}[^{{}}]*\}}")
@@ -148,5 +149,5 @@ FORMAT = Format(
     title="dict lines of Hugging Face's Trainer",
     example="{'loss': 1.2345, 'grad_norm': 0.81, 'learning_rate': 4.9e-05, 'epoch': 0.02}",
     recognises=recognises,
-    open=TrainerOutputParser,
+    open=of_means(TrainerOutputParser),
 )

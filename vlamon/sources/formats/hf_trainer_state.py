@@ -8,6 +8,7 @@ from vlamon.records import Record, RunInfo
 from vlamon.sources.formats import Format, UnknownLines
 from vlamon.sources.formats.hf_trainer import rows_of
 from vlamon.sources.formats.json_lines import numbers_of
+from vlamon.sources.formats.means import of_means
 from vlamon.sources.formats.rows import MOST_STEPS, Row, RowBlocks, number
 
 
@@ -76,5 +77,5 @@ FORMAT = Format(
     title="trainer_state.json of Hugging Face's Trainer",
     example='{"log_history": [{"epoch": 0.02, "loss": 1.23, "step": 10}, …], …}',
     recognises=recognises,
-    open=TrainerStateParser,
+    open=of_means(TrainerStateParser),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from vlamon.sources.formats import Format
+from vlamon.sources.formats.means import of_means
 from vlamon.sources.formats.rows import (
     MOST_STEPS,
     NUMBER,
@@ -102,5 +103,5 @@ FORMAT = Format(
     title="LeRobot's training lines",
     example="INFO 2025-06-24 14:56:09 ts/train.py:232 step:200 smpl:2K ep:4 epch:0.32 loss:1.234",
     recognises=recognises,
-    open=open_log,
+    open=of_means(open_log),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from vlamon.sources.formats import Format
+from vlamon.sources.formats.means import of_means
 from vlamon.sources.formats.rows import NUMBER, LineParser, Row, counted, knows, stamp
 
 _JAX = re.compile(rf"(?:^|\s)Step (\d+): (?=[\w/.-]+={NUMBER}(?:,|\s|$))")
@@ -35,6 +36,6 @@ FORMAT = Format(
     title="openpi's training lines (JAX or PyTorch)",
     example="Step 100: grad_norm=0.5123, loss=0.1234, param_norm=1801.2345",
     recognises=recognises,
-    open=lambda path: LineParser(read),
-    open_middle=lambda path: LineParser(read),
+    open=of_means(lambda path: LineParser(read)),
+    open_middle=of_means(lambda path: LineParser(read)),
 )

@@ -75,7 +75,8 @@ def sentence(event: Event) -> str:
     """Give an event's own text, or one made of its data."""
     if event.text:
         text = event.text.removeprefix(f"{event.kind} ")
-        if count(event.step) not in text and str(event.step) not in text:
+        said = count(event.step) in text or str(event.step) in text
+        if event.counted and not said:
             text += f" at {count(event.step)}"
         return text
     data = event.data
