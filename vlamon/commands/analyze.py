@@ -89,9 +89,10 @@ def command(
     from vlamon.analysis.evidence import Settings, gather
     from vlamon.report import SourceNote, compile_report
     from vlamon.sources.drained import records_of
-    from vlamon.sources.runs import drained_file, run_files
+    from vlamon.sources.runs import drained_file, each_once, run_files
 
-    logs = [drained_file(path, log_format) for given in files for path in run_files(given)]
+    paths = each_once(path for given in files for path in run_files(given))
+    logs = [drained_file(path, log_format) for path in paths]
     settings = Settings(weights=weights, vocab=vocab, clip=clip_grad)
     evidence = gather(
         records_of(logs),

@@ -45,12 +45,13 @@ def command(
     unpacked.
     """
     from vlamon.sources.alerts import Alerting
+    from vlamon.sources.runs import each_once
     from vlamon.sources.together import Together, opened
 
     mode = mode_for(plain=plain, json=json)
     if once and mode == "screen":
         mode = "plain"
-    files = tuple(path for given in files for path in _named(given, follow=not once))
+    files = tuple(each_once(path for given in files for path in _named(given, follow=not once)))
     sources = [
         opened(path, follow=not once, format_name=format_name, newest_first=mode == "screen")
         for path in files

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from vlamon.sources import Source, SourceError
@@ -40,6 +42,14 @@ def run_files(given: str) -> list[str]:
         journal = path / _JOURNAL
         found += [str(journal)] if journal.exists() else logs_in(name, follow=False)
     return found
+
+
+def each_once(paths: Iterable[str]) -> list[str]:
+    """Without files that were named before, in whatever way: their rows would count twice."""
+    first: dict[str, str] = {}
+    for path in paths:
+        first.setdefault(path if path == "-" else os.path.realpath(path), path)
+    return list(first.values())
 
 
 def drained_file(path: str, format_name: str | None = None) -> Drained:

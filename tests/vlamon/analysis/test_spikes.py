@@ -251,3 +251,22 @@ def test_components_survive_a_round_trip_through_json() -> None:
     restored.load_state_dict(json.loads(json.dumps(components.state_dict())))
     assert restored.state_dict() == components.state_dict()
     assert restored.observe(batch(closs=900.0), WEIGHTS).level == "explode"
+
+
+def test_an_explosion_names_the_level_that_it_left() -> None:
+    detector = SpikeDetector()
+    assert math.isnan(detector.reference()[0])
+    noise = random.Random(1)
+    for _ in range(300):
+        detector.observe(3 * math.exp(noise.gauss(0, 0.02)))
+    assert detector.observe(90.0).level == "explode"
+    assert detector.reference() == pytest.approx((3, 3), rel=0.02)
+
+
+def test_a_slow_divergence_names_the_lowest_level_not_the_one_it_pulled_along() -> None:
+    detector, noise = SpikeDetector(), random.Random(1)
+    for row in range(1200):
+        value = 3 * 1.004 ** max(0, row - 500) * math.exp(noise.gauss(0, 0.02))
+        if detector.observe(value).reason.startswith("level rose"):
+            break
+    assert detector.reference()[0] == pytest.approx(3, rel=0.05)

@@ -244,3 +244,37 @@ def test_an_output_log_alone_shows_that_its_averages_are_mixed(capfdbinary: Any)
     assert report["epochs"][0]["metrics"]["closs"] == 10.9293
     clean = as_json(capfdbinary, SAMPLE / "output.log")
     assert "epoch-line-disagrees-with-batches" not in ids(clean)
+
+
+def epochs_log(path: Path, values: list[float]) -> Path:
+    path.write_text(
+        "".join(f'{{"train_closs": {v}, "epoch": {e}}}\n' for e, v in enumerate(values))
+    )
+    return path
+
+
+def test_a_run_that_stays_up_does_not_recover(capfdbinary: Any, tmp_path: Path) -> None:
+    log = epochs_log(tmp_path / "log_train.txt", [3] * 5 + [30, 31, 32, 33, 34])
+    report = as_json(capfdbinary, log)
+    assert [line["status"] for line in report["epochs"]][4:] == ["steady"] + ["explosion"] * 5
+    (spike,) = report["anomalies"]
+    assert (spike["onset"], spike["onset_step"], spike["onset_epoch"]) == ("epoch 5", 5, 5.0)
+    assert (spike["where"], spike["value"], spike["usual"]) == ("epoch 9", 34.0, 3.0)
+    assert (spike["length"], spike["lasting"]) == (5, True)
+    assert "converged" not in ids(report)
+    _, out, _ = analyze(capfdbinary, log)
+    assert "closs exploded: from epoch 5, worst epoch 9: 34" in out
+
+
+def test_a_run_that_comes_back_recovers_once(capfdbinary: Any, tmp_path: Path) -> None:
+    log = epochs_log(tmp_path / "log_train.txt", [3.0] * 5 + [30, 31, 29] + [3.0] * 5)
+    statuses = [line["status"] for line in as_json(capfdbinary, log)["epochs"]]
+    assert statuses[5:10] == ["explosion"] * 3 + ["recovered", "steady"]
+
+
+def test_a_file_that_is_named_twice_counts_once(capfdbinary: Any, tmp_path: Path) -> None:
+    log = epochs_log(tmp_path / "log_train.txt", [3] * 5 + [30] + [3] * 5)
+    (tmp_path / "link.txt").symlink_to(log)
+    report = as_json(capfdbinary, log, tmp_path, tmp_path / "link.txt", log)
+    assert len(report["anomalies"]) == 1
+    assert [file["path"] for file in report["files"]] == [str(log)]

@@ -90,3 +90,39 @@ def test_a_noisy_batch_is_no_explosion_and_a_broken_one_is() -> None:
         0, 0, np.arange(400), np.zeros(400), np.full(400, np.nan), {"loss": Column(values)}
     )
     assert [event.step for event in explosions(Told([block]))] == [300]
+
+
+def batches(values: np.ndarray) -> BatchBlock:
+    count = len(values)
+    nowhere = np.full(count, np.nan)
+    return BatchBlock(0, 0, np.arange(count), nowhere, nowhere, {"loss": Column(values)})
+
+
+def test_the_text_is_what_the_judge_saw() -> None:
+    values = 0.1 * np.random.default_rng(2).lognormal(0, 0.05, 400)
+    values[300:] *= 2.4  # below any level times three, and an explosion by its length
+    (event,) = explosions(Told([batches(values)]))
+    assert event.text.endswith(": 3 batches running above ×2")
+    assert event.data["ratio"] == pytest.approx(2.4, rel=0.2)
+
+
+def test_a_slow_rise_is_told_by_its_rule_not_by_a_multiple_below_one() -> None:
+    noise = np.random.default_rng(4).lognormal(0, 0.5, 3000)
+    found = explosions(Told([batches(np.clip(1.002 ** (np.arange(3000) - 500.0), 1, 20) * noise)]))
+    assert found
+    for event in found:
+        assert "× its level" not in event.text
+        assert "above ×" in event.text or "in one batch" in event.text
+
+
+def test_a_mean_of_a_loss_below_zero_is_told_without_a_multiple() -> None:
+    (event,) = explosions(Told([epochs([-3.0, -3.1, -2.9, -3.0, 30.0])]))
+    assert event.text == "closs 30, far above its level of -3 (mean of epoch 4)"
+
+
+def test_a_log_of_epochs_alone_counts_no_steps() -> None:
+    (event,) = explosions(Told([epochs([3.0, 3.1, 2.9, 95.0])]))
+    assert (event.counted, event.data["epoch"]) == (False, 3.0)
+    info = RunInfo("x", "x", steps_per_epoch=100)
+    (event,) = explosions(Told([info, epochs([3.0, 3.1, 2.9, 95.0])]))
+    assert event.counted

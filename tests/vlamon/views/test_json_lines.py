@@ -156,3 +156,11 @@ def test_every_documented_kind_has_every_documented_key(record: Record, kind: st
 @pytest.mark.parametrize("record", [Reply("1", True), Link("live", "connected")])
 def test_what_is_no_part_of_the_schema_has_no_line(record: Record) -> None:
     assert lines(record) == []
+
+
+def test_what_a_log_does_not_say_of_an_event_is_null() -> None:
+    (line,) = lines(Event("a", "explode", 7, 0, 0.0, data={"epoch": 7.0}, counted=False))
+    assert (line["step"], line["time"], line["data"]) == (None, None, {"epoch": 7.0})
+    assert "counted" not in line
+    (line,) = lines(Event("a", "explode", 7, 0, 12.5))
+    assert (line["step"], line["time"]) == (7, 12.5)
