@@ -57,9 +57,9 @@ class Judged:
     means: Bools
     """Which of them are means; the others are single batches."""
     before: Levels
-    """The level before each mean, and before each single batch that exploded."""
+    """The level before each mean, and before the first of single batches that exploded in a row."""
     verdicts: Mapping[int, Verdict]
-    """What the detector said of the single batches that exploded, by place."""
+    """What the detector said of these first ones, by place."""
 
 
 class Judge:
@@ -70,6 +70,8 @@ class Judge:
         self._before: Floats = np.empty(0)
         self._step: int | None = None
         """Step of the last value."""
+        self._exploding = False
+        """Whether the last single batch exploded."""
 
     def observe(self, values: Floats, steps: Ints | None, averaged: Bools) -> Judged:
         """The next values: `averaged` says which are means over the steps since the one before.
@@ -89,12 +91,16 @@ class Judge:
             found = Levels(np.full(len(values), np.nan), np.full(len(values), np.nan))
             high = np.zeros(len(values), bool)
         verdicts = {}
-        for row in np.flatnonzero(~means).tolist():
-            verdict = self._detector.observe(float(values[row]))
-            if verdict.level == "explode":
+        singles = np.flatnonzero(~means)
+        for row, value in zip(singles.tolist(), values[singles].tolist(), strict=True):
+            verdict = self._detector.observe(value)
+            exploding = verdict.level == "explode"
+            if exploding and not self._exploding:
                 verdicts[row] = verdict
                 found.level[row], found.reach[row] = self._detector.reference()
-        high[list(verdicts)] = True
+            if exploding:
+                high[row] = True
+            self._exploding = exploding
         high |= ~np.isfinite(values)
         return Judged(high, means, found, verdicts)
 
