@@ -28,6 +28,7 @@ from vlamon.views.plain_lines import Thinned, number_text, plain_lines
             "epoch 0  train  l1_loss_action_5..7 mean 0.6000",
         ),
         (Event("1", "explode", 7, 0, 0.0, text="closs 95"), "! explode at step 7: closs 95"),
+        (Event("1", "explode", 7, 0, 0.0, text="closs 95", counted=False), "! explode: closs 95"),
         (Gap(3, 4, 6, "too slow"), "# 3 rows are missing, steps 4 to 6: too slow"),
         (RunInfo("i", "libero", host="n17", total_steps=9), "# run libero  on n17  9 steps"),
         (Link("waiting", "waiting for x"), "# waiting for x"),
