@@ -148,7 +148,7 @@ class Evidence:
     orders: tuple[KeyOrder, ...] = ()
     """Order of the meters, line by line, where a log shows it."""
     restarts: tuple[str, ...] = ()
-    """Where attempts after the first one begin."""
+    """Where attempts after the first one begin, those of rollbacks aside."""
     not_inverted: tuple[str, ...] = ()
     """Meters whose interval means cannot be recovered."""
     names: tuple[str, ...] = ()
@@ -216,7 +216,7 @@ def gather(
         vocab=settings.vocab or taken.vocab or REFERENCE_VOCAB,
         events=tuple(taken.events),
         orders=tuple(orders),
-        restarts=tuple(_restarts(fine or lines)),
+        restarts=tuple(_restarts(fine or lines, taken.events)),
         not_inverted=tuple(taken.not_inverted),
         names=names,
     )
@@ -387,10 +387,12 @@ def _pick(series: Series, rows: Ints, grain: Grain) -> Series:
     )
 
 
-def _restarts(series: Mapping[str, Series]) -> Iterable[str]:
-    """Where the attempt rises, read from the first metric that shows it."""
+def _restarts(series: Mapping[str, Series], events: Sequence[Event]) -> Iterable[str]:
+    """Where the attempt rises without a rollback, read from the metric that shows most."""
+    rolled_back = {event.attempt for event in events if event.kind == "rollback"}
     longest = max(series.values(), key=len, default=None)
     if longest is None:
         return
     for row in np.flatnonzero(np.diff(longest.attempt) > 0) + 1:
-        yield longest.place(int(row))
+        if int(longest.attempt[row]) not in rolled_back:
+            yield longest.place(int(row))

@@ -13,7 +13,7 @@ from vlamon.analysis.anomalies import anomalies
 from vlamon.analysis.convergence import convergence
 from vlamon.analysis.diagnosis import Diagnosis, chinese, diagnose, english
 from vlamon.analysis.evidence import Evidence, KeyOrder, Settings, gather
-from vlamon.records import BatchBlock, Column, EpochBlock, IntervalBlock, Record
+from vlamon.records import BatchBlock, Column, EpochBlock, Event, IntervalBlock, Record
 
 Values = Mapping[str, Sequence[float]]
 
@@ -143,6 +143,16 @@ class TestExplosion:
         first, again = batches(closs=noisy(8, 50)), batches(1, 30, closs=noisy(8, 50))
         assert "restart" in ids(first, again)
         assert "restart" not in ids(first)
+
+    def test_a_rollback_is_no_restart(self) -> None:
+        first, back = batches(closs=noisy(8, 50)), batches(1, 30, closs=noisy(8, 50))
+        rollback = Event("e1", "rollback", 49, 1, 1.7e9)
+        assert "restart" not in ids(first, rollback, back)
+        resumed = batches(2, 60, closs=noisy(8, 50))
+        assert (
+            "1 restart(s), at: step 60"
+            in found([first, rollback, back, resumed], "restart").evidence
+        )
 
 
 class TestAveraging:
