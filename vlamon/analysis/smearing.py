@@ -8,19 +8,33 @@ h of rounding bounds the error by h·(a + b) / (b − a).
 
 Past the window's length the first number bounds it a second time: the window moved by b − a, so
 its change tells the new batches' sum less that of the ones which left, and those were recovered
-before. The two ranges are cut with each other.
+before. The two ranges are cut with each other. Where they do not meet, another process counts
+since: it was resumed without a sign.
 
 A resumed epoch counts from the iteration it was resumed at. The log's first line only says that
 this was one of the iterations since the print that is missing, so the count is known but for
-0..stride−1; every candidate is admitted and the bound covers them all.
+0..stride−1; every candidate is admitted and the bound covers them all. Where more is in doubt
+(`count_range`), a mean is said only if the doubt makes little difference to it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from vlamon.analysis.averaged_lines import (
+    COUNTED,
+    DOUBTFUL,
+    LOST,
+    Bools,
+    Context,
+    Floats,
+    Ints,
+    Lines,
+    joined,
+)
+from vlamon.analysis.count_range import SHOWN_BY, Rules, majority, narrowed, tolerance
 
 WINDOW = 1000
 """Updates that a MetricLogger's first number averages over."""
@@ -34,9 +48,11 @@ STRIDE = 10
 _FLOAT32_MEAN = 2.0**-22
 """The window's mean is taken in float32: relative error of the conversion and the summation."""
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
+_FLOAT64_SUM = 2.0**-50
+"""Relative error of an average whose sum was added up in float64."""
+
+_LITTLE = 0.05
+"""Share of the printed average that a doubt about the count may make of a mean, to be said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,90 +65,24 @@ class Recovered:
     """Recovered mean; NaN where it cannot be known (or where it is NaN: see `known`)."""
     bound: Floats
     """Largest possible error of the mean; NaN where it cannot be known."""
-    known: NDArray[np.bool_]
+    known: Bools
     """Whether `mean` says anything; a known NaN is a NaN that the interval brought."""
-
-
-@dataclass(slots=True)
-class _Context:
-    """The last lines of the running epoch, which later lines are differenced against."""
-
-    epoch: Ints
-    iteration: Ints
-    average: Floats
-    window: Floats
-    present: Bools
-    mean: Floats
-    bound: Floats
-    start: int
-    """First iteration counted, the latest that is possible."""
-    slack: int
-    """How much earlier the count may have begun."""
+    restarted: Bools
+    """Lines from which on a new process counts in the same epoch, told or found out."""
     invertible: Bools
-    """Meters that were there from the epoch's first line on."""
-
-    @classmethod
-    def empty(cls, meters: int) -> _Context:
-        """Nothing was read yet."""
-        nothing, table = np.empty(0, np.int64), np.empty((0, meters))
-        flags = np.empty((0, meters), bool)
-        none = np.zeros(meters, bool)
-        return cls(nothing, nothing, table, table, flags, table, table, 0, 0, none)
-
-    def widened(self, meters: int) -> _Context:
-        """The same with columns for meters that were met only now."""
-        more = meters - self.average.shape[1]
-        return replace(
-            self,
-            average=_wider(self.average, more),
-            window=_wider(self.window, more),
-            present=np.pad(self.present, ((0, 0), (0, more))),
-            mean=_wider(self.mean, more),
-            bound=_wider(self.bound, more),
-            invertible=np.pad(self.invertible, (0, more)),
-        )
-
-
-def _wider(table: Floats, more: int) -> Floats:
-    return np.pad(table, ((0, 0), (0, more)), constant_values=np.nan)
-
-
-@dataclass(frozen=True, slots=True)
-class _Lines:
-    """Context and block as one table, and where the epochs (or processes) in it begin."""
-
-    iteration: Ints
-    average: Floats
-    window: Floats
-    present: Bools
-    mean: Floats
-    bound: Floats
-    heads: Ints
-    """Rows of the first lines of epochs (or processes)."""
-    head: Ints
-    """Row of the first line of each row's epoch."""
-    start: Ints
-    """First iteration that each row's average counts, the latest that is possible."""
-    slack: Ints
-    """How much earlier that count may have begun."""
-    old: int
-    """Rows of the context."""
+    """Cells of meters that every iteration updates: unknown there means in doubt, or after NaN."""
 
 
 class Desmearer:
     """Turns lines of running averages into interval means, block by block, in the log's order."""
 
-    def __init__(
-        self, half_unit: float = HALF_UNIT, window: int = WINDOW, *, middle: bool = False
-    ) -> None:
-        """`middle` says that the reading begins in the middle of a file: its first line is then no
-        resume, and its count is taken to run from the epoch's start."""
+    def __init__(self, half_unit: float = HALF_UNIT, window: int = WINDOW) -> None:
         self.half_unit = half_unit
         self.window = window
         self.stride = STRIDE
-        self._middle = middle
-        self._averaging: Bools = np.ones(0, bool)
-        self._context = _Context.empty(0)
+        self._shown: Bools = np.zeros(0, bool)
+        self._refuted: Bools = np.zeros(0, bool)
+        self._context = Context.empty(0)
 
     def feed(
         self,
@@ -142,107 +92,108 @@ class Desmearer:
         window: Floats,
         present: Bools,
         restarted: Bools | None = None,
+        positive: Bools | None = None,
     ) -> Recovered:
         """Recover a block. Tables are lines × meters; `present` is False where none was printed.
 
         The number of meters may grow from block to block (new ones at the end), never shrink.
-        `restarted` marks lines from which on a new process counts, though the iterations go on.
+        `restarted` marks lines from which on a new process counts, though the iterations go on;
+        `positive` the meters that are never negative.
         """
         meters = average.shape[1]
+        again = np.zeros(len(epoch), bool) if restarted is None else restarted.copy()
         if not len(epoch):
             nothing, flags = np.empty((0, meters)), np.empty((0, meters), bool)
-            return Recovered(np.empty(0, np.int64), nothing, nothing, flags)
+            return Recovered(np.empty(0, np.int64), nothing, nothing, flags, again, flags)
         if meters > self._context.average.shape[1]:
             self._context = self._context.widened(meters)
-        lines = self._joined(epoch, iteration, average, window, present, restarted)
-        invertible = lines.present[lines.head]
-        if len(self._context.iteration):
-            invertible[lines.head == 0] = self._context.invertible
-        first = self._first_lines(lines)
-        self._difference(lines)
-        self._cut_with_window(lines)
-        self._keep(lines, np.concatenate([self._context.epoch, epoch]), invertible[-1])
+            more = meters - len(self._shown)
+            self._shown = np.pad(self._shown, (0, more))
+            self._refuted = np.pad(self._refuted, (0, more))
+        lines, self.stride = joined(
+            self._context, epoch, iteration, average, window, present, again, self.stride
+        )
+        none = np.zeros(meters, bool)
+        rules = Rules(self.half_unit, self.window, none if positive is None else positive)
+        self._learn_window(lines)
+        for head in np.unique(lines.head[lines.doubt == DOUBTFUL]).tolist():
+            self._narrow(lines, head, rules)
+        self._recover(lines, lines.old, rules)
+        self._settle(lines, rules, again)
+        # One more line than the window reaches back, so that its oldest interval has both ends.
+        self._context = lines.kept(self.window // max(self.stride, 1) + 2)
         block = slice(lines.old, None)
-        known = invertible[block] & present & ~np.isnan(lines.bound[block])
+        known = lines.invertible[block] & present & ~np.isnan(lines.bound[block])
         return Recovered(
-            first=first[block],
+            first=_first_iterations(lines)[block],
             mean=np.where(known, lines.mean[block], np.nan),
             bound=np.where(known, lines.bound[block], np.nan),
             known=known,
+            restarted=again,
+            invertible=lines.invertible[block],
         )
 
-    def _joined(
-        self,
-        epoch: Ints,
-        iteration: Ints,
-        average: Floats,
-        window: Floats,
-        present: Bools,
-        restarted: Bools | None,
-    ) -> _Lines:
-        context = self._context
-        old = len(context.iteration)
-        epochs = np.concatenate([context.epoch, epoch])
-        ks = np.concatenate([context.iteration, iteration])
-        begins = np.ones(len(ks), bool)
-        begins[1:] = (epochs[1:] != epochs[:-1]) | (ks[1:] <= ks[:-1])
-        if restarted is not None:
-            begins[old:] |= restarted
-        begins[: max(old, 1)] = False
-        begins[0] = True
-        heads = np.flatnonzero(begins)
-        head = np.repeat(heads, np.diff(np.append(heads, len(ks))))
-        inside = np.diff(ks)[~begins[1:]]
-        if len(inside):
-            self.stride = int(np.min(inside))
-        start = ks[head]
-        slack = np.minimum(self.stride - 1, start)
-        if old:
-            start[head == 0], slack[head == 0] = context.start, context.slack
-        elif self._middle:
-            start[head == 0], slack[head == 0] = 0, 0
-        self._middle = False
-        unknown = np.full(average.shape, np.nan)
-        return _Lines(
-            iteration=ks,
-            average=np.concatenate([context.average, average]),
-            window=np.concatenate([context.window, window]),
-            present=np.concatenate([context.present, present]),
-            mean=np.concatenate([context.mean, unknown]),
-            bound=np.concatenate([context.bound, unknown]),
-            heads=heads,
-            head=head,
-            start=start,
-            slack=slack,
-            old=old,
-        )
-
-    def _first_lines(self, lines: _Lines) -> Ints:
-        """First iteration of each row; the first line of an epoch is its own average."""
-        ks = lines.iteration
-        first = np.empty(len(ks), np.int64)
-        first[1:] = ks[:-1] + 1
-        heads = lines.heads[lines.heads >= lines.old]
-        begun = lines.start[heads] == ks[heads]
-        first[heads] = np.where(begun & (lines.slack[heads] == 0), ks[heads], -1)
-        own = heads[begun]
-        lines.mean[own], lines.bound[own] = lines.average[own], self.half_unit
-        return first
-
-    def _difference(self, lines: _Lines) -> None:
-        """Range of the interval mean over every count that a resume allows; its middle and half."""
-        ks, half = lines.iteration, self.half_unit
-        rows = np.arange(max(lines.old, 1), len(ks))
-        rows = rows[lines.head[rows] != rows]
-        if not len(rows):
+    def _learn_window(self, lines: Lines) -> None:
+        """Whether the first number is a mean over the window; DeiT's is a median of twenty."""
+        if np.all(self._shown | self._refuted):
             return
+        full = lines.iteration - lines.start + lines.slack < self.window
+        full &= (lines.doubt == COUNTED) & (lines.start <= lines.slack)
+        rows = np.flatnonzero(full)
+        with np.errstate(invalid="ignore"):
+            average = lines.average[rows]
+            differs = np.abs(lines.window[rows] - average) > tolerance(average, self.half_unit)
+            moved = np.abs(np.diff(average, axis=0)) > 4 * self.half_unit
+        self._refuted |= ~self._shown & differs.any(axis=0)
+        self._shown |= ~self._refuted & (moved.sum(axis=0) >= SHOWN_BY)
+
+    def _narrow(self, lines: Lines, head: int, rules: Rules) -> None:
+        """Let each line of a process narrow down where its count began."""
+        rows = slice(head, lines.end_of(head))
+        start, slack = int(lines.start[head]), int(lines.slack[head])
+        low, high, self._shown = narrowed(
+            start - slack,
+            start,
+            lines.iteration[rows],
+            lines.average[rows],
+            lines.window[rows],
+            self._shown,
+            self._refuted,
+            rules,
+        )
+        lines.start[rows], lines.slack[rows] = high, np.maximum(high - low, 0)
+        lines.doubt[rows] = np.where(low > high, LOST, DOUBTFUL)
+
+    def _recover(self, lines: Lines, begin: int, rules: Rules, end: int | None = None) -> None:
+        """Means and bounds of these rows, from all that their process has printed."""
+        rows = np.arange(begin, len(lines.iteration) if end is None else end)
+        lines.mean[rows], lines.bound[rows] = np.nan, np.nan
+        lines.apart[rows] = False
+        heads = rows[lines.head[rows] == rows]
+        own = heads[lines.doubt[heads] != LOST]
+        lines.mean[own], lines.bound[own] = lines.average[own], self.half_unit
+        inside = rows[(lines.head[rows] != rows) & (lines.doubt[rows] != LOST)]
+        if not len(inside):
+            return
+        self._difference(lines, inside)
+        if rules.positive.any():
+            _cut_at_zero(lines, inside, rules.positive)
+        self._cut_with_window(lines, inside)
+        doubtful = inside[lines.doubt[inside] == DOUBTFUL]
+        if len(doubtful):
+            self._leave_out(lines, doubtful)
+
+    def _difference(self, lines: Lines, rows: Ints) -> None:
+        """Range of the interval mean over every count that a resume allows; its middle and half."""
+        ks = lines.iteration
         length = (ks[rows] - ks[rows - 1])[:, None].astype(np.float64)
         count = (ks[rows - 1] - lines.start[rows] + 1)[:, None].astype(np.float64)
         earlier, later = lines.average[rows - 1], lines.average[rows]
         with np.errstate(invalid="ignore", over="ignore"):
+            half = self.half_unit + _FLOAT64_SUM * np.maximum(np.abs(earlier), np.abs(later))
             slope = (later - earlier) / length
             mean = later + count * slope
-            spread = np.broadcast_to(half * (2 * count + length) / length, mean.shape)
+            spread = half * (2 * count + length) / length
             slack = lines.slack[rows][:, None].astype(np.float64)
             if slack.any():
                 # Mean and spread both go with the count, so the range ends where the counts end.
@@ -261,17 +212,14 @@ class Desmearer:
             spread = np.where(turned, 0.0, np.where(lost, np.nan, spread))
         lines.mean[rows], lines.bound[rows] = mean, spread
 
-    def _cut_with_window(self, lines: _Lines) -> None:
+    def _cut_with_window(self, lines: Lines, rows: Ints) -> None:
         """Cut the ranges with what the moving window's mean says, where it has begun to move."""
         stride = max(self.stride, 1)
-        if self.window % stride:
+        if self.window % stride or not self._shown.any():
             return
         ks, lag = lines.iteration, self.window // stride
         count = ks - lines.start + 1
-        sure = lines.slack == 0
-        self._test_window(lines, sure & (count <= self.window))
-        rows = np.arange(max(lines.old, lag + 1), len(ks))
-        rows = rows[sure[rows] & (count[rows - 1] > self.window)]
+        rows = rows[(rows > lag) & (ks[rows - 1] - lines.start[rows] >= self.window)]
         rows = rows[lines.head[rows - lag - 1] == lines.head[rows]]
         rows = rows[
             (ks[rows - lag] == ks[rows] - self.window)
@@ -279,19 +227,11 @@ class Desmearer:
         ]
         if not len(rows):
             return
+        lines.checked[rows] = True
         for turn in np.unique(count[rows] // self.window):
             self._cut(lines, rows[count[rows] // self.window == turn], lag)
 
-    def _test_window(self, lines: _Lines, full: Bools) -> None:
-        """Whether the first number is a mean at all; DeiT's is a median of twenty."""
-        with np.errstate(invalid="ignore"):
-            apart = np.abs(lines.window[full] - lines.average[full])
-            allowed = 2 * self.half_unit + 2**-19 * np.abs(lines.average[full])
-            agrees = np.all((apart <= allowed) | np.isnan(apart), axis=0)
-        agrees[: len(self._averaging)] &= self._averaging
-        self._averaging = agrees
-
-    def _cut(self, lines: _Lines, rows: Ints, lag: int) -> None:
+    def _cut(self, lines: Lines, rows: Ints, lag: int) -> None:
         scale = self.window / (lines.iteration[rows] - lines.iteration[rows - 1])[:, None]
         new, old = lines.window[rows], lines.window[rows - 1]
         with np.errstate(invalid="ignore", over="ignore"):
@@ -301,23 +241,108 @@ class Desmearer:
             mean, bound = lines.mean[rows], lines.bound[rows]
             low = np.maximum(mean - bound, value - spread)
             high = np.minimum(mean + bound, value + spread)
-            better = self._averaging & (low <= high) & (high - low < 2 * bound)
+            better = self._shown & (low <= high) & (high - low < 2 * bound)
+            lines.apart[rows] = self._shown & (low > high)
         lines.mean[rows] = np.where(better, (low + high) / 2, mean)
         lines.bound[rows] = np.where(better, (high - low) / 2, bound)
 
-    def _keep(self, lines: _Lines, epochs: Ints, invertible: Bools) -> None:
-        # One more line than the window reaches back, so that its oldest interval has both ends.
-        reach = self.window // max(self.stride, 1) + 2
-        keep = slice(max(int(lines.head[-1]), len(epochs) - reach), None)
-        self._context = _Context(
-            epoch=epochs[keep].copy(),
-            iteration=lines.iteration[keep].copy(),
-            average=lines.average[keep].copy(),
-            window=lines.window[keep].copy(),
-            present=lines.present[keep].copy(),
-            mean=lines.mean[keep].copy(),
-            bound=lines.bound[keep].copy(),
-            start=int(lines.start[-1]),
-            slack=int(lines.slack[-1]),
-            invertible=invertible.copy(),
-        )
+    def _leave_out(self, lines: Lines, rows: Ints) -> None:
+        """Say nothing where the doubt about the count matters: the middle would be a guess."""
+        ks = lines.iteration
+        length = (ks[rows] - ks[rows - 1])[:, None]
+        most = (ks[rows - 1] - lines.start[rows] + 1 + lines.slack[rows])[:, None]
+        rounding = self.half_unit * (2 * most + length) / length
+        with np.errstate(invalid="ignore"):
+            little = lines.bound[rows] <= rounding + _LITTLE * np.abs(lines.average[rows])
+        little |= ~np.isfinite(lines.mean[rows])
+        lines.bound[rows] = np.where(little, lines.bound[rows], np.nan)
+
+    def _settle(self, lines: Lines, rules: Rules, again: Bools) -> None:
+        """Where a line contradicts what its process is taken to be, take it to be another one."""
+        row = lines.old
+        while (found := self._contradiction(lines, row, rules)) is not None:
+            row, unmet = found
+            end = lines.end_of(row)
+            if lines.doubt[row] != COUNTED:
+                lines.doubt[row:end] = LOST
+            elif unmet and row > 0 and lines.checked[row - 1]:
+                self._begin(lines, row, end, min(self.stride, self._gap(lines, row)) - 1)
+                again[row - lines.old] = True
+            else:
+                # It may have begun at any line since the process that was believed to count.
+                before = int(lines.start[row] - lines.slack[row])
+                self._begin(lines, row, end, int(lines.iteration[row]) - before)
+                lines.doubt[row:end] = DOUBTFUL
+                self._narrow(lines, row, rules)
+                again[row - lines.old] = True
+            self._recover(lines, row, rules, end)
+
+    @staticmethod
+    def _gap(lines: Lines, row: int) -> int:
+        return int(lines.iteration[row] - lines.iteration[row - 1])
+
+    @staticmethod
+    def _begin(lines: Lines, row: int, end: int, slack: int) -> None:
+        lines.head[row:end] = row
+        lines.start[row:end], lines.slack[row:end] = lines.iteration[row], slack
+        lines.checked[row:end] = False
+        lines.invertible[row:end] = lines.present[row]
+
+    def _contradiction(self, lines: Lines, begin: int, rules: Rules) -> tuple[int, bool] | None:
+        """First row that cannot be, and whether it is the two printed numbers that do not meet."""
+        rows = slice(begin, None)
+        sound = lines.doubt[rows] != LOST
+        with np.errstate(invalid="ignore"):
+            unmet = np.zeros(len(sound), bool)
+            if lines.apart[rows].any():
+                unmet = self._unmet(lines, rows)
+            short = np.flatnonzero(
+                (lines.doubt[rows] == COUNTED)
+                & (lines.start[rows] > lines.slack[rows])
+                & (lines.iteration[rows] - lines.start[rows] + lines.slack[rows] < self.window)
+            )
+            wrong = unmet.copy()
+            if len(short):
+                average, window = lines.average[rows][short], lines.window[rows][short]
+                apart = np.abs(window - average)
+                among = self._shown & np.isfinite(apart)
+                wrong[short] |= majority(apart > tolerance(average, self.half_unit), among)
+            if rules.positive.any():
+                top = lines.mean[rows][:, rules.positive] + lines.bound[rows][:, rules.positive]
+                wrong |= ((top < 0) & np.isfinite(top)).any(axis=1)
+        found = np.flatnonzero(wrong & sound)
+        return (begin + int(found[0]), bool(unmet[found[0]])) if len(found) else None
+
+    def _unmet(self, lines: Lines, rows: slice) -> Bools:
+        """Rows whose two numbers do not meet; one meter alone is not updated at each iteration."""
+        apart = lines.apart[rows] & lines.invertible[rows]
+        among = self._shown & np.isfinite(lines.bound[rows]) & lines.invertible[rows]
+        unmet = majority(apart, among)
+        for meter in np.flatnonzero(apart.any(axis=0)).tolist():
+            alone = rows.start + np.flatnonzero(apart[:, meter] & ~unmet)
+            _, firsts = np.unique(lines.head[alone], return_index=True)
+            for row in alone[firsts].tolist():
+                lines.invertible[row : lines.end_of(row), meter] = False
+        return unmet
+
+
+def _cut_at_zero(lines: Lines, rows: Ints, positive: Bools) -> None:
+    mean, bound = lines.mean[rows], lines.bound[rows]
+    with np.errstate(invalid="ignore"):
+        below = positive & (mean < bound) & (mean + bound >= 0)
+    if below.any():
+        half = (mean + bound) / 2
+        lines.mean[rows] = np.where(below, half, mean)
+        lines.bound[rows] = np.where(below, half, bound)
+
+
+def _first_iterations(lines: Lines) -> Ints:
+    """First iteration of each row; −1 for a line that may have had others before it."""
+    ks = lines.iteration
+    first = np.empty(len(ks), np.int64)
+    first[1:] = ks[:-1] + 1
+    heads = np.flatnonzero(lines.head == np.arange(len(ks)))
+    heads = heads[heads >= lines.old]
+    known = (lines.start[heads] == ks[heads]) & (lines.slack[heads] == 0)
+    first[heads] = np.where(known, ks[heads], -1)
+    return first

@@ -42,6 +42,9 @@ _AVERAGE = "()"
 _OCCASIONAL = ("acc_", "l1_", "accuracy")
 """Meters updated only by batches that have such a target: their counts are not on the line."""
 
+_NEVER_NEGATIVE = frozenset({"closs", "loss_ct", "z_loss", "grad_norm"})
+"""Cross-entropy, absolute error, a square and a norm."""
+
 _PIECE = 1 << 20
 """Bytes read at once: more need more memory for the work and are no faster."""
 
@@ -84,12 +87,12 @@ def layout_of(line: bytes) -> Layout | None:
 class OutputLogParser:
     """Parses blocks of lines into intervals; remembers the running epoch only."""
 
-    def __init__(self, path: str = "", *, middle: bool = False) -> None:
+    def __init__(self, path: str = "") -> None:
         self.unknown = UnknownLines()
         self.path = path
         self.attempt = 0
         self._shapes = ShapeReader(layout_of, MARK)
-        self._desmearer = Desmearer(middle=middle)
+        self._desmearer = Desmearer()
         self._lines = 0
         self._averaged = -1
         self._ended: float | None = None
@@ -98,6 +101,7 @@ class OutputLogParser:
         self._meters: list[str] = []
         self._total = 0
         self._clock = ProcessClock()
+        self._latest: dict[str, float] = {}
         self._reached: tuple[int, int] = (-1, -1)
         self.orders: list[tuple[int, tuple[str, ...]]] = []
         """Epoch, and the order of its meters on its first line, wherever that order changed."""
@@ -138,6 +142,11 @@ class OutputLogParser:
             known = self._meters
             known += [name for name in self._meter_names(sheet.names) if name not in known]
         lines = _Printed.of(sheets, tuple(self._meters))
+        self._note_orders(sheets, lines.epoch)
+        lines = lines.without_repeats(self._latest)
+        if not len(lines.epoch):
+            return []
+        self._latest = lines.numbers(-1)
         epoch, iteration = lines.epoch, lines.iteration
         restarted = self._clock.restarts(epoch, iteration, lines.time, lines.row("time"))
         invertible = [n for n in lines.meters if not n.startswith(_OCCASIONAL)]
@@ -149,18 +158,23 @@ class OutputLogParser:
             lines.table(invertible),
             lines.presence(averages),
             restarted,
+            np.array([name in _NEVER_NEGATIVE for name in invertible], bool),
         )
-        self._note_orders(sheets, epoch)
         records: list[Record] = []
         total = lines.total
         if total and total != self._total:
             self._total = total
             records.append(RunInfo(self.path, "", steps_per_epoch=total, source=self.path))
         step = epoch * self._total + iteration if self._total else None
-        for begin, end in self._attempts(epoch, iteration, restarted):
+        for begin, end in self._attempts(epoch, iteration, recovered.restarted):
             cut = slice(begin, end)
             metrics, bound = _recovered_columns(recovered, invertible, cut)
             printed = lines.columns(cut)
+            updated = {
+                name
+                for name, always in zip(invertible, recovered.invertible[cut].T, strict=True)
+                if always.any()
+            }
             records.append(
                 IntervalBlock(
                     epoch=epoch[cut],
@@ -173,7 +187,7 @@ class OutputLogParser:
                     time=lines.time[cut],
                     attempt=self.attempt,
                     not_inverted=tuple(
-                        name for name in lines.meters if name in printed and name not in metrics
+                        name for name in lines.meters if name in printed and name not in updated
                     ),
                 )
             )
@@ -262,6 +276,39 @@ class _Printed:
             there=np.ascontiguousarray(present[:, len(heads) :].T),
         )
 
+    def without_repeats(self, latest: Mapping[str, float]) -> _Printed:
+        """Leave out lines that only repeat the one before: two handlers print each line twice.
+
+        `latest` are the numbers of the last line before these.
+        """
+        keep = np.ones(len(self.epoch), bool)
+        again = (self.epoch[1:] == self.epoch[:-1]) & (self.iteration[1:] == self.iteration[:-1])
+        for row in (np.flatnonzero(again) + 1).tolist():
+            before, now = self.cells[:, row - 1], self.cells[:, row]
+            same = (self.there[:, row - 1] == self.there[:, row]) & (
+                (before == now) | ~self.there[:, row] | (np.isnan(before) & np.isnan(now))
+            )
+            keep[row] = not same.all()
+        keep[0] = not _same(latest, self.numbers(0))
+        if keep.all():
+            return self
+        return replace(
+            self,
+            epoch=self.epoch[keep],
+            iteration=self.iteration[keep],
+            time=self.time[keep],
+            cells=np.ascontiguousarray(self.cells[:, keep]),
+            there=np.ascontiguousarray(self.there[:, keep]),
+        )
+
+    def numbers(self, row: int) -> dict[str, float]:
+        """What one line prints, by name; with the place that it has in training."""
+        found = {"@epoch": float(self.epoch[row]), "@iteration": float(self.iteration[row])}
+        for name, at in self.place.items():
+            if self.there[at, row]:
+                found[name] = float(self.cells[at, row])
+        return found
+
     def row(self, name: str) -> NDArray[np.float64]:
         """One column of the log, NaN where it was not printed."""
         at = self.place.get(name)
@@ -302,6 +349,13 @@ def _recovered_columns(
     return means, bounds
 
 
+def _same(before: Mapping[str, float], now: Mapping[str, float]) -> bool:
+    return before.keys() == now.keys() and all(
+        now[name] == value or (now[name] != now[name] and value != value)
+        for name, value in before.items()
+    )
+
+
 def _seconds(stamps: NDArray[np.float64]) -> NDArray[np.float64]:
     """Seconds since the epoch of local time stamps; NaN where a line has none."""
     out = np.full(len(stamps), np.nan)
@@ -332,5 +386,5 @@ FORMAT = Format(
     example="Epoch: [0]  [10/1312]  lr: 0.000005  closs: 13.1817 (13.1817)  time: 2.9370",
     recognises=recognises,
     open=OutputLogParser,
-    open_middle=lambda path: OutputLogParser(path, middle=True),
+    open_middle=OutputLogParser,
 )
