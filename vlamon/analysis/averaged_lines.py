@@ -122,14 +122,15 @@ def joined(
     average: Floats,
     window: Floats,
     present: Bools,
-    restarted: Bools,
+    resumed: Ints,
     stride: int,
 ) -> tuple[Lines, int]:
     """Context and block as one table, and the rhythm in which the log prints.
 
-    Where the iteration falls back, or `restarted` says so, a process was resumed and its first line
-    is one of its first `stride` iterations. Where a file or an epoch begins in the middle, lines
-    may just as well be missing: any start since the epoch's begin is possible.
+    Where the iteration falls back, a process was resumed and its first line is one of its first
+    `stride` iterations; `resumed` says so of other lines, with the earliest possible one. Where a
+    file or an epoch begins in the middle, lines may just as well be missing: any start since the
+    epoch's begin is possible.
     """
     old = len(context.iteration)
     epochs = np.concatenate([context.epoch, epoch])
@@ -138,7 +139,7 @@ def joined(
     advanced[1:] = epochs[1:] > epochs[:-1]
     begins = advanced.copy()
     begins[1:] |= (epochs[1:] != epochs[:-1]) | (ks[1:] <= ks[:-1])
-    begins[old:] |= restarted
+    begins[old:] |= resumed >= 0
     begins[: max(old, 1)] = False
     begins[0] = True
     heads = np.flatnonzero(begins)
@@ -147,13 +148,7 @@ def joined(
     if len(inside):
         # The usual distance: some loggers print an epoch's last iteration, too.
         stride = int(np.partition(inside, len(inside) // 2)[len(inside) // 2])
-    advanced[old:] &= ~restarted
-    start = ks[head]
-    slack = np.where(advanced[head], start, np.minimum(stride - 1, start))
-    doubt = np.where(slack > stride, DOUBTFUL, COUNTED)
-    if old:
-        first = head == 0
-        start[first], slack[first], doubt[first] = context.start, context.slack, context.doubt
+    start, slack, doubt = _starts(context, ks, head, advanced, resumed, stride)
     unknown = np.full(average.shape, np.nan)
     there = np.concatenate([context.present, present])
     invertible = there[head]
@@ -177,3 +172,19 @@ def joined(
         old=old,
     )
     return lines, stride
+
+
+def _starts(
+    context: Context, ks: Ints, head: Ints, advanced: Bools, resumed: Ints, stride: int
+) -> tuple[Ints, Ints, Ints]:
+    """Since when each row's process counts at the latest, how much earlier, and how sure it is."""
+    old = len(context.iteration)
+    start = ks[head]
+    slack = np.where(advanced[head], start, np.minimum(stride - 1, start))
+    for row in (old + np.flatnonzero(resumed >= 0)).tolist():
+        slack[head == row] = ks[row] - resumed[row - old]
+    doubt = np.where(slack > stride, DOUBTFUL, COUNTED)
+    if old:
+        first = head == 0
+        start[first], slack[first], doubt[first] = context.start, context.slack, context.doubt
+    return start, slack, doubt

@@ -91,17 +91,18 @@ class Desmearer:
         average: Floats,
         window: Floats,
         present: Bools,
-        restarted: Bools | None = None,
+        resumed: Ints | None = None,
         positive: Bools | None = None,
     ) -> Recovered:
         """Recover a block. Tables are lines × meters; `present` is False where none was printed.
 
         The number of meters may grow from block to block (new ones at the end), never shrink.
-        `restarted` marks lines from which on a new process counts, though the iterations go on;
-        `positive` the meters that are never negative.
+        `resumed` marks lines from which on a new process counts, though the iterations go on, with
+        the earliest that it may have begun at (else −1); `positive` meters that never are negative.
         """
         meters = average.shape[1]
-        again = np.zeros(len(epoch), bool) if restarted is None else restarted.copy()
+        since = np.full(len(epoch), -1) if resumed is None else resumed
+        again = since >= 0
         if not len(epoch):
             nothing, flags = np.empty((0, meters)), np.empty((0, meters), bool)
             return Recovered(np.empty(0, np.int64), nothing, nothing, flags, again, flags)
@@ -111,7 +112,7 @@ class Desmearer:
             self._shown = np.pad(self._shown, (0, more))
             self._refuted = np.pad(self._refuted, (0, more))
         lines, self.stride = joined(
-            self._context, epoch, iteration, average, window, present, again, self.stride
+            self._context, epoch, iteration, average, window, present, since, self.stride
         )
         none = np.zeros(meters, bool)
         rules = Rules(self.half_unit, self.window, none if positive is None else positive)
@@ -266,7 +267,8 @@ class Desmearer:
             if lines.doubt[row] != COUNTED:
                 lines.doubt[row:end] = LOST
             elif unmet and row > 0 and lines.checked[row - 1]:
-                self._begin(lines, row, end, min(self.stride, self._gap(lines, row)) - 1)
+                between = int(lines.iteration[row] - lines.iteration[row - 1])
+                self._begin(lines, row, end, between - 1)
                 again[row - lines.old] = True
             else:
                 # It may have begun at any line since the process that was believed to count.
@@ -276,10 +278,6 @@ class Desmearer:
                 self._narrow(lines, row, rules)
                 again[row - lines.old] = True
             self._recover(lines, row, rules, end)
-
-    @staticmethod
-    def _gap(lines: Lines, row: int) -> int:
-        return int(lines.iteration[row] - lines.iteration[row - 1])
 
     @staticmethod
     def _begin(lines: Lines, row: int, end: int, slack: int) -> None:

@@ -148,7 +148,7 @@ class OutputLogParser:
             return []
         self._latest = lines.numbers(-1)
         epoch, iteration = lines.epoch, lines.iteration
-        restarted = self._clock.restarts(epoch, iteration, lines.time, lines.row("time"))
+        resumed = self._clock.restarts(epoch, iteration, lines.time, lines.row("time"))
         invertible = [n for n in lines.meters if not n.startswith(_OCCASIONAL)]
         averages = [name + _AVERAGE for name in invertible]
         recovered = self._desmearer.feed(
@@ -157,7 +157,7 @@ class OutputLogParser:
             lines.table(averages),
             lines.table(invertible),
             lines.presence(averages),
-            restarted,
+            resumed,
             np.array([name in _NEVER_NEGATIVE for name in invertible], bool),
         )
         records: list[Record] = []
