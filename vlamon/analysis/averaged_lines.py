@@ -11,8 +11,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-COUNTED, DOUBTFUL, LOST = 0, 1, 2
-"""Whether a process's count is known but for a stride, only within a range, or contradicted."""
+COUNTED, ASSUMED, DOUBTFUL, LOST = 0, 1, 2, 3
+"""What is known of a process's count: all but a stride; the same, if no lines are missing before
+its first one; only a range; or nothing, since the numbers contradict each other."""
 
 
 @dataclass(slots=True)
@@ -32,7 +33,7 @@ class Context:
     slack: int
     """How much earlier the count may have begun."""
     doubt: int
-    """COUNTED, DOUBTFUL or LOST."""
+    """COUNTED, ASSUMED, DOUBTFUL or LOST."""
     invertible: Bools
     """Meters that were there from the epoch's first line on."""
 
@@ -88,7 +89,7 @@ class Lines:
     slack: Ints
     """How much earlier that count may have begun."""
     doubt: Ints
-    """COUNTED, DOUBTFUL or LOST, a row."""
+    """COUNTED, ASSUMED, DOUBTFUL or LOST, a row."""
     old: int
     """Rows of the context."""
 
@@ -124,13 +125,14 @@ def joined(
     present: Bools,
     resumed: Ints,
     stride: int,
+    beheaded: bool = False,
 ) -> tuple[Lines, int]:
     """Context and block as one table, and the rhythm in which the log prints.
 
     Where the iteration falls back, a process was resumed and its first line is one of its first
-    `stride` iterations; `resumed` says so of other lines, with the earliest possible one. Where a
-    file or an epoch begins in the middle, lines may just as well be missing: any start since the
-    epoch's begin is possible.
+    `stride` iterations; `resumed` says so of other lines, with the earliest possible one. Where an
+    epoch begins in the middle, a resume is assumed; of a log that lost its head (`beheaded`) any
+    start since the epoch's begin is possible.
     """
     old = len(context.iteration)
     epochs = np.concatenate([context.epoch, epoch])
@@ -149,6 +151,10 @@ def joined(
         # The usual distance: some loggers print an epoch's last iteration, too.
         stride = int(np.partition(inside, len(inside) // 2)[len(inside) // 2])
     start, slack, doubt = _starts(context, ks, head, advanced, resumed, stride)
+    if beheaded and not old:
+        first = head == 0
+        slack[first] = start[first]
+        doubt[first] = np.where(slack[first] > stride, DOUBTFUL, COUNTED)
     unknown = np.full(average.shape, np.nan)
     there = np.concatenate([context.present, present])
     invertible = there[head]
@@ -180,10 +186,11 @@ def _starts(
     """Since when each row's process counts at the latest, how much earlier, and how sure it is."""
     old = len(context.iteration)
     start = ks[head]
-    slack = np.where(advanced[head], start, np.minimum(stride - 1, start))
+    slack = np.minimum(stride - 1, start)
+    doubt = np.where(advanced[head] & (start > stride), ASSUMED, COUNTED)
     for row in (old + np.flatnonzero(resumed >= 0)).tolist():
         slack[head == row] = ks[row] - resumed[row - old]
-    doubt = np.where(slack > stride, DOUBTFUL, COUNTED)
+    doubt = np.where(slack > stride, DOUBTFUL, doubt)
     if old:
         first = head == 0
         start[first], slack[first], doubt[first] = context.start, context.slack, context.doubt

@@ -13,8 +13,9 @@ since: it was resumed without a sign.
 
 A resumed epoch counts from the iteration it was resumed at. The log's first line only says that
 this was one of the iterations since the print that is missing, so the count is known but for
-0..stride−1; every candidate is admitted and the bound covers them all. Where more is in doubt
-(`count_range`), a mean is said only if the doubt makes little difference to it.
+0..stride−1; every candidate is admitted and the bound covers them all. A log whose head is missing
+looks the same; where that is known, or the numbers refute a resume, more is in doubt
+(`count_range`), and a mean is said only if the doubt makes little difference to it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vlamon.analysis.averaged_lines import (
+    ASSUMED,
     COUNTED,
     DOUBTFUL,
     LOST,
@@ -76,7 +78,11 @@ class Recovered:
 class Desmearer:
     """Turns lines of running averages into interval means, block by block, in the log's order."""
 
-    def __init__(self, half_unit: float = HALF_UNIT, window: int = WINDOW) -> None:
+    def __init__(
+        self, half_unit: float = HALF_UNIT, window: int = WINDOW, *, beheaded: bool = False
+    ) -> None:
+        """`beheaded`: lines are missing before the first one, so its count is not a resume's."""
+        self.beheaded = beheaded
         self.half_unit = half_unit
         self.window = window
         self.stride = STRIDE
@@ -112,7 +118,15 @@ class Desmearer:
             self._shown = np.pad(self._shown, (0, more))
             self._refuted = np.pad(self._refuted, (0, more))
         lines, self.stride = joined(
-            self._context, epoch, iteration, average, window, present, since, self.stride
+            self._context,
+            epoch,
+            iteration,
+            average,
+            window,
+            present,
+            since,
+            self.stride,
+            self.beheaded,
         )
         none = np.zeros(meters, bool)
         rules = Rules(self.half_unit, self.window, none if positive is None else positive)
@@ -147,6 +161,15 @@ class Desmearer:
             moved = np.abs(np.diff(average, axis=0)) > 4 * self.half_unit
         self._refuted |= ~self._shown & differs.any(axis=0)
         self._shown |= ~self._refuted & (moved.sum(axis=0) >= SHOWN_BY)
+        # Of a resume that is only assumed, lines that agree tell the same; where they no longer
+        # do, the assumption may be what is wrong.
+        rows = np.flatnonzero((lines.doubt == ASSUMED) & (lines.head == lines.head[-1]))
+        with np.errstate(invalid="ignore"):
+            average = lines.average[rows]
+            differs = np.abs(lines.window[rows] - average) > tolerance(average, self.half_unit)
+            moved = np.abs(np.diff(average, axis=0)) > 4 * self.half_unit
+        agrees = np.cumsum(differs, axis=0)[1:] == 0
+        self._shown |= ~self._refuted & ((moved & agrees).sum(axis=0) >= SHOWN_BY)
 
     def _narrow(self, lines: Lines, head: int, rules: Rules) -> None:
         """Let each line of a process narrow down where its count began."""
@@ -264,7 +287,9 @@ class Desmearer:
         while (found := self._contradiction(lines, row, rules)) is not None:
             row, unmet = found
             end = lines.end_of(row)
-            if lines.doubt[row] != COUNTED:
+            if lines.doubt[row] == ASSUMED:
+                self._behead(lines, row, rules)
+            elif lines.doubt[row] != COUNTED:
                 lines.doubt[row:end] = LOST
             elif unmet and row > 0 and lines.checked[row - 1]:
                 between = int(lines.iteration[row] - lines.iteration[row - 1])
@@ -278,6 +303,15 @@ class Desmearer:
                 self._narrow(lines, row, rules)
                 again[row - lines.old] = True
             self._recover(lines, row, rules, end)
+
+    def _behead(self, lines: Lines, row: int, rules: Rules) -> None:
+        """It was no resume: lines are missing before the first one, and what was said is void."""
+        head = int(lines.head[row])
+        process = slice(head, lines.end_of(head))
+        lines.slack[process] = lines.start[process]
+        lines.doubt[process] = DOUBTFUL
+        lines.mean[head:row], lines.bound[head:row] = np.nan, np.nan
+        self._narrow(lines, head, rules)
 
     @staticmethod
     def _begin(lines: Lines, row: int, end: int, slack: int) -> None:
@@ -295,7 +329,7 @@ class Desmearer:
             if lines.apart[rows].any():
                 unmet = self._unmet(lines, rows)
             short = np.flatnonzero(
-                (lines.doubt[rows] == COUNTED)
+                (lines.doubt[rows] <= ASSUMED)
                 & (lines.start[rows] > lines.slack[rows])
                 & (lines.iteration[rows] - lines.start[rows] + lines.slack[rows] < self.window)
             )
@@ -303,7 +337,10 @@ class Desmearer:
             if len(short):
                 average, window = lines.average[rows][short], lines.window[rows][short]
                 apart = np.abs(window - average)
-                among = self._shown & np.isfinite(apart)
+                # The first line of a resume has counted a few updates: its two numbers are one.
+                fresh = (lines.head[rows][short] == begin + short) & (lines.slack[rows][short] > 0)
+                told = self._shown | (fresh[:, None] & ~self._refuted)
+                among = told & np.isfinite(apart)
                 wrong[short] |= majority(apart > tolerance(average, self.half_unit), among)
             if rules.positive.any():
                 top = lines.mean[rows][:, rules.positive] + lines.bound[rows][:, rules.positive]

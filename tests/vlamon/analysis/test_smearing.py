@@ -17,8 +17,8 @@ SAMPLES = Path(__file__).parents[2] / "fixtures" / "metriclogger"
 METERS = ("closs", "loss_ct", "z_loss", "grad_norm")
 
 
-def blocks_of(data: bytes, pieces: int = 1) -> list[IntervalBlock]:
-    parser = OutputLogParser("output.log")
+def blocks_of(data: bytes, pieces: int = 1, *, middle: bool = False) -> list[IntervalBlock]:
+    parser = OutputLogParser("output.log", middle=middle)
     lines = data.splitlines(keepends=True)
     size = -(-len(lines) // pieces)
     records = []
@@ -122,6 +122,9 @@ def test_a_resume_leaves_the_first_iteration_unknown_and_the_bound_says_so() -> 
     rng = np.random.default_rng(4)
     run = Run(8.5 + rng.normal(0, 0.3, 2000))
     for start in (501, 505, 510):
+        blocks = blocks_of(run.lines(start, 1200))
+        assert int(blocks[0].first[0]) == -1
+        assert check(blocks, run) > 50
         blocks = blocks_of(run.lines(0, 511) + run.lines(start, 1200))
         assert [block.attempt for block in blocks] == [0, 1]
         assert int(blocks[1].first[0]) == -1
@@ -194,13 +197,38 @@ def test_a_resume_without_a_sign_is_seen_where_the_two_averages_part() -> None:
         assert check(blocks, run) == 141 + 108
 
 
+def test_a_spike_of_a_resumed_epoch_is_found_though_the_log_begins_there() -> None:
+    rng = np.random.default_rng(7)
+    run = Run(8.5 + rng.normal(0, 0.3, 1312))
+    run.values[901:911] = 95
+    (block,) = blocks_of(run.lines(640))
+    assert int(block.first[0]) == -1
+    assert check([block], run) > 60
+    spike = int(np.flatnonzero(block.last == 910)[0])
+    column, bound = block.metrics["closs"], block.bound["closs"]
+    assert abs(column.values[spike] - 95) <= bound.values[spike] < 5
+
+
+def test_a_log_that_turns_out_to_lack_its_head_is_no_longer_taken_for_a_resume() -> None:
+    rng = np.random.default_rng(9)
+    run = Run(8.5 + rng.normal(0, 0.3, 2500))
+    blocks = blocks_of(b"".join(run.lines().splitlines(keepends=True)[80:]), pieces=5)
+    assert {block.attempt for block in blocks} == {0}
+    last = np.concatenate([block.last for block in blocks])
+    bound = np.concatenate([block.bound["closs"].values for block in blocks])
+    # The window moves from iteration 1000 on, which a process resumed at 800 could not show yet.
+    late = [block for block in blocks if block.last[0] > 1100]
+    assert check(late, run) > 100
+    assert bound[last == 1300] < 0.03
+
+
 def test_a_file_that_lost_its_head_claims_nothing_that_a_resume_would_refute() -> None:
     rng = np.random.default_rng(7)
     values = 8.5 + rng.normal(0, 0.3, 2500)
     values[903:913] += 60
     run = Run(values)
     cut = b"".join(run.lines().splitlines(keepends=True)[80:])
-    blocks = blocks_of(cut, pieces=3)
+    blocks = blocks_of(cut, pieces=3, middle=True)
     assert int(blocks[0].first[0]) == -1
     assert check(blocks, run) > 150
     bound = np.concatenate([block.bound["closs"].values for block in blocks])
@@ -215,7 +243,7 @@ def test_a_file_that_a_resumed_process_began_is_undone_once_that_is_sure() -> No
     rng = np.random.default_rng(8)
     run = Run(8.5 + rng.normal(0, 0.3, 2900))
     for start in (501, 1495):
-        blocks = blocks_of(run.lines(start), pieces=4)
+        blocks = blocks_of(run.lines(start), pieces=4, middle=True)
         assert int(blocks[0].first[0]) == -1
         assert check(blocks, run) > 100
         # Nothing is said of the first lines: their doubt is larger than what they could say.

@@ -87,12 +87,12 @@ def layout_of(line: bytes) -> Layout | None:
 class OutputLogParser:
     """Parses blocks of lines into intervals; remembers the running epoch only."""
 
-    def __init__(self, path: str = "") -> None:
+    def __init__(self, path: str = "", *, middle: bool = False) -> None:
         self.unknown = UnknownLines()
         self.path = path
         self.attempt = 0
         self._shapes = ShapeReader(layout_of, MARK)
-        self._desmearer = Desmearer()
+        self._desmearer = Desmearer(beheaded=middle or path == "-")
         self._lines = 0
         self._averaged = -1
         self._ended: float | None = None
@@ -386,5 +386,5 @@ FORMAT = Format(
     example="Epoch: [0]  [10/1312]  lr: 0.000005  closs: 13.1817 (13.1817)  time: 2.9370",
     recognises=recognises,
     open=OutputLogParser,
-    open_middle=OutputLogParser,
+    open_middle=lambda path: OutputLogParser(path, middle=True),
 )
