@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vlamon.analysis.detector import SpikeDetector, SpikeRules, Verdict
+from vlamon.analysis.detector import SpikeDetector, Verdict, number
+from vlamon.analysis.rules import SpikeRules
 from vlamon.records import BatchBlock
 
 GRAD_NORM = "grad_norm"
@@ -64,11 +65,16 @@ class ComponentDetectors:
 
     @property
     def latency(self) -> int:
-        """Batches for which a divergence may stay unseen."""
-        return max(
-            (detector.latency for detector in self.detectors.values()),
-            default=SpikeDetector(self.rules).latency,
-        )
+        """Batches for which a jump or a ramp may stay unseen."""
+        return max(detector.latency for detector in self._any())
+
+    @property
+    def slow_latency(self) -> int:
+        """Batches that nine of ten slow divergences are old when they are seen."""
+        return max(detector.slow_latency for detector in self._any())
+
+    def _any(self) -> list[SpikeDetector]:
+        return list(self.detectors.values()) or [SpikeDetector(self.rules)]
 
     def watches(self, name: str, weights: Mapping[str, float] | None = None) -> bool:
         """Whether a metric of this name is judged."""
@@ -84,6 +90,7 @@ class ComponentDetectors:
         self, values: Mapping[str, float | None], weights: Mapping[str, float] | None = None
     ) -> Judgement:
         """Judge one batch. `weights` tell which terms are trained, and how much each counts."""
+        values = {name: None if v is None else number(v) for name, v in values.items()}
         verdicts: dict[str, Verdict] = {}
         for name, value in values.items():
             detector = self.detectors.get(name)
@@ -93,6 +100,8 @@ class ComponentDetectors:
                 detector = SpikeDetector(self.rules_by_name.get(name, self.rules))
                 self.detectors[name] = detector
             verdicts[name] = detector.observe(value)
+        for name in self.detectors.keys() - values.keys():
+            self.detectors[name].observe(None)  # its clock counts batches, whatever they hold
         if self._rise_together(verdicts):
             for name, verdict in verdicts.items():
                 if _risen(name, verdict):

@@ -1,7 +1,8 @@
 """The detector's public face: which batch broke, per component and over all of them."""
 
 from vlamon.analysis.components import ComponentDetectors, Judgement, is_loss
-from vlamon.analysis.detector import Level, SpikeDetector, SpikeRules, Verdict
+from vlamon.analysis.detector import Level, SpikeDetector, Verdict
+from vlamon.analysis.rules import SpikeRules
 
 __all__ = [
     "ComponentDetectors",
