@@ -57,6 +57,13 @@ class Explosion:
     """Ids of its samples."""
     history: Sequence[tuple[int, Mapping[str, float | None]]] = ()
     """The steps before it, for the evidence."""
+    age: int = 0
+    """Steps since the trouble began, as the rank that knows most of it tells; 0 for one batch."""
+
+    @property
+    def before(self) -> int | None:
+        """The last step before a trouble that was seen late; None where the batch itself broke."""
+        return self.step - self.age if self.age else None
 
 
 @dataclass(frozen=True, slots=True)

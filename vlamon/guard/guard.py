@@ -195,11 +195,8 @@ class Guard(Steering):
         if goes_on:
             self._episode = step
             return step + 1
-        ranks = [
-            rank
-            for rank, level in enumerate(agreement.everyone(judgement.level))
-            if level == "explode"
-        ]
+        said = agreement.everyone((judgement.level, judgement.verdict.age))
+        ranks = [rank for rank, (level, _) in enumerate(said) if level == "explode"]
         self.reporter.explode(reading.step, judgement, reading.values, reading.samples, ranks)
         self.keeper.keep(self.policy.attempt, reading.batch)
         explosion = Explosion(
@@ -209,12 +206,13 @@ class Guard(Steering):
             reading.batch,
             reading.samples,
             tuple(self._history),
+            age=max(age for _, age in said),
         )
         decision = self.policy.decide()
         if decision.action == "ask":
             return self._ask(step, explosion, decision)
         if decision.action == "report":
-            return self._leave_it(step)
+            return self._leave_it(step, explosion)
         return self._roll_back(step, explosion, decision)
 
     def _ask(self, step: int, explosion: Explosion, decision: Decision) -> int:
@@ -224,16 +222,16 @@ class Guard(Steering):
             why = f"{decision.why}, and there is no emitter to be asked through: the training stops"
             self.reporter.event("paused", step, why, "error")
             logging.getLogger("vlamon.guard").error("step %d: %s", step, why)
-            return self._leave_it(step)
+            return self._leave_it(step, explosion)
         wait = math.inf if decision.waits_for_ever else self.settings.deadline
         order = self._hold(step, f"explosion: {decision.why}; waiting for the operator", wait)
         if order.code.name == "act":
             acting = self.policy.act()
             if acting.action != "rollback":
-                return self._leave_it(step)
+                return self._leave_it(step, explosion)
             return self._roll_back(step, explosion, acting)
         if order.code.name == "rollback":
             return self._rollback_ordered(order, step, explosion)
         if order.code.name == "resume":
             order.done({"step": step})
-        return self._leave_it(step)
+        return self._leave_it(step, explosion)

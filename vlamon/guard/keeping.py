@@ -80,8 +80,11 @@ class Keeping:
         self.policy = Policy(self.settings, mode=self.settings.mode)
         self.policy.attempt = self.reporter.attempt
         latency = self.detectors.latency
+        reach = self.detectors.slow_latency
         self.spacing = self.settings.spacing_for(latency)
-        self.ring = Ring(self.settings.slots, self.settings.trust_after(latency))
+        self.late_spacing = self.settings.spacing_for(latency, older=2)
+        """Spacing from the reach on: until then the state at the start is the old one."""
+        self.ring = Ring(self.settings.slots, self.settings.trust_after(latency), reach)
         root = self.run_dir / "checkpoints" if self.run_dir else None
         self.checkpoints = Checkpoints(root, self.settings, self.reporter)
         self.skips = Skips(sampler)
@@ -113,7 +116,8 @@ class Keeping:
 
     def _keep_states(self, step: int, quiet: bool, writing: bool) -> None:
         done = step + 1
-        if self.settings.slots and done % self.spacing == 0 and quiet:
+        spacing = self.spacing if done <= self.ring.reach else self.late_spacing
+        if self.settings.slots and done % spacing == 0 and quiet:
             self._snapshot(step)
         every, ordered = self.settings.durable_every, self.checkpoints.begun == step
         due = every and (done % every == 0 or self._branched)

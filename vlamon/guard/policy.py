@@ -62,11 +62,11 @@ class GuardSettings:
         if self.data not in ("skip", "replay"):
             raise ValueError(f"data {self.data!r}: choose skip or replay")
 
-    def spacing_for(self, latency: int) -> int:
-        """Steps between snapshots so that two of them live long enough to be trusted."""
+    def spacing_for(self, latency: int, older: int = 1) -> int:
+        """Steps between snapshots so that each lives to be trusted, with `older` slots beside."""
         if self.slots < 2:
             return self.every
-        needed = -(-self.trust_after(latency) // max(1, self.slots - 2))
+        needed = -(-self.trust_after(latency) // max(1, self.slots - 1 - older))
         return max(self.every, needed)
 
     def trust_after(self, latency: int) -> int:

@@ -30,13 +30,14 @@ class Returning(Keeping):
     ) -> int:
         """Return to a snapshot; `decision` is None for an operator's order."""
         begun = time.monotonic()
-        place = self._place(step, to, older=bool(decision and decision.older))
+        before = explosion.before if explosion else None
+        place = self._place(step, to, before, older=bool(decision and decision.older))
         if place is None:
             self.reporter.event(
                 "rollback", step, "there is no trusted snapshot to return to", "error", ok=False
             )
             self._rolled = None
-            return self._leave_it(step)
+            return self._leave_it(step, explosion)
         where, state, slot_step, note = place
         self._tell("rolling_back")
         self.skips.remember()
@@ -91,23 +92,34 @@ class Returning(Keeping):
         self._tell("training")
 
     def _place(
-        self, step: int, to: int | None, older: bool
+        self, step: int, to: int | None, before: int | None, older: bool
     ) -> tuple[str, Tree, int, dict[str, Any]] | None:
-        """Where to return to: a slot of the ring, else the newest durable checkpoint."""
-        if older and self._returned_to is not None and self.ring.trusted() is self._returned_to:
+        """Where to return to: a slot of the ring, else the newest durable checkpoint.
+
+        Of a trouble that began some time `before`, only what is older than it will do; where
+        nothing is, the oldest trusted slot is the nearest to it.
+        """
+        best = self.ring.trusted(before)
+        if older and self._returned_to is not None and best is self._returned_to:
             spare = [slot for slot in self.ring.held() if slot.step < self._returned_to.step]
             # Rank 0 alone knows what was written, and all must forget the same slot.
             if spare or agreement.everyone(self.checkpoints.newest is not None)[0]:
                 self.ring.forget(self._returned_to)
-        slot = self.ring.trusted(to)
+        slot = self.ring.trusted(before)
         if to is not None:
             named = [slot for slot in self.ring.held() if slot.step <= to]
             slot = named[-1] if named else None
+        latest = step - self.ring.trust_after if to is None else to
+        if before is not None and to is None:
+            latest = min(latest, before)
+        loaded = None
+        if slot is None:
+            loaded = self.checkpoints.load(self.state, lambda found: found.step <= latest)
+        if slot is None and loaded is None and to is None:
+            slot = self.ring.oldest_trusted()
         if slot is not None:
             self._returned_to = slot
             return "ring", slot.state(), slot.step, slot.note
-        latest = step - self.ring.trust_after if to is None else to
-        loaded = self.checkpoints.load(self.state, lambda found: found.step <= latest)
         if loaded is None:
             return None
         return str(loaded.path), loaded.state, loaded.step, dict(loaded.meta["note"])
@@ -160,10 +172,16 @@ class Returning(Keeping):
         self.skips.pass_over()
         return values
 
-    def _leave_it(self, step: int) -> int:
-        """Go on without a rollback; states taken since the onset are not to be trusted."""
+    def _leave_it(self, step: int, explosion: Explosion | None) -> int:
+        """Go on without a rollback; states taken since the onset are not to be trusted.
+
+        Where all that is trusted was taken since then, its oldest stays: a lesser evil than none.
+        """
         self._episode = step
+        before = explosion.before if explosion else None
+        kept = self.ring.trusted(before) or self.ring.oldest_trusted()
         for slot in self.ring.held():
-            if not slot.trusted:
+            late = before is not None and slot.step > before and slot is not kept
+            if late or not slot.trusted:
                 self.ring.forget(slot)
         return step + 1

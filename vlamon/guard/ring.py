@@ -3,6 +3,9 @@
 A snapshot is a *candidate* until the detectors have been quiet for long enough after it: a slow
 divergence is seen late, and a snapshot taken while it was under way is no place to return to. The
 newest trusted snapshot is never overwritten.
+
+A slow divergence is older than that when it is seen. So the oldest slots are not simply the last
+ones: what they hold stays until another one is old enough to stand in for it (`reach`).
 """
 
 from __future__ import annotations
@@ -77,14 +80,18 @@ def _fits(places: Sequence[torch.Tensor], live: Sequence[torch.Tensor]) -> bool:
 
 
 class Ring:
-    """K slots that are taken in turn, the newest trusted one excepted."""
+    """K slots, of which the newest trusted one and one that is old enough are always kept."""
 
-    def __init__(self, slots: int, trust_after: int) -> None:
-        """`trust_after`: quiet steps that turn a candidate into a trusted snapshot."""
+    def __init__(self, slots: int, trust_after: int, reach: int = 0) -> None:
+        """`trust_after`: quiet steps that turn a candidate into a trusted snapshot.
+
+        `reach`: age at which a snapshot lies before the onset of nine of ten slow divergences.
+        """
         if slots == 1:
             raise ValueError("a ring of one slot would have to overwrite what it can return to")
         self.slots = [Slot() for _ in range(slots)]
         self.trust_after = trust_after
+        self.reach = reach
         self._stream: torch.cuda.Stream | None = None
         self._pending: Slot | None = None
 
@@ -94,7 +101,7 @@ class Ring:
             return None
         if self._stream is None and cuda_runs():
             self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        slot = self._spare()
+        slot = self._spare(step)
         self._make_room(state)
         slot.filled = False  # should the copy fail half-way, nobody may return to it
         slot.fill(state, self._stream)
@@ -143,9 +150,23 @@ class Ring:
         found = [s for s in self.held() if s.trusted and (to is None or s.step <= to)]
         return found[-1] if found else None
 
-    def _spare(self) -> Slot:
+    def oldest_trusted(self) -> Slot | None:
+        """The trusted snapshot that goes back furthest."""
+        return next((slot for slot in self.held() if slot.trusted), None)
+
+    def _spare(self, step: int) -> Slot:
+        """An empty slot, else the oldest where another is old enough, else the newest but one.
+
+        With four slots, a spacing of 76 and a reach of 288 that leaves states of age 0, 76, 152 to
+        304 and 304 to 456. An oldest that nothing replaces (three slots) goes at twice the reach.
+        """
         for slot in self.slots:
             if not slot.filled:
                 return slot
         newest = self.trusted()
-        return next(slot for slot in self.held() if slot is not newest)
+        others = [slot for slot in self.held() if slot.trusted and slot is not newest]
+        if not others:
+            return next(slot for slot in self.held() if slot is not newest)
+        ages = [step - slot.step for slot in others]
+        two_are_old = len(ages) > 1 and ages[1] >= self.reach
+        return others[0] if two_are_old or ages[0] > 2 * self.reach else others[-1]

@@ -56,7 +56,7 @@ def test_an_order_names_the_snapshot_at_or_before_the_step_asked_for() -> None:
 
 def test_an_order_to_before_the_oldest_snapshot_is_refused_with_what_there_is() -> None:
     order = Order("rollback", {"to": 3})
-    Toy().run(200, {190: [order]})
+    Toy(slots=2).run(200, {190: [order]})
     assert "no snapshot at or before step 3: the oldest is of step" in order.error
 
 

@@ -1,0 +1,108 @@
+"""A slow divergence is seen late: the guard goes back to before it began, not to its last slot."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch import nn
+from torch.optim import SGD
+
+from tests.bench import traces
+from tests.vlamon.guard.toy import Emitter, Order
+from vlamon.guard import Guard, GuardSettings
+from vlamon.guard.ring import Ring
+
+
+def guard_over(emitter: Emitter, run_dir: Path | None = None, **settings: object) -> Guard:
+    model = nn.Linear(1, 1)
+    chosen = GuardSettings(**settings)  # type: ignore[arg-type]
+    return Guard(
+        model,
+        SGD(model.parameters(), 0.1),
+        emitter=emitter,  # type: ignore[arg-type]
+        run_dir=run_dir,
+        settings=chosen,
+    )
+
+
+def level_at_return(seed: int) -> float:
+    """What the loss was at the place of return, divided by the curve without the divergence."""
+    trace = traces.make(traces.slow, seed)
+    clean = np.exp(traces.base(np.random.default_rng([seed, zlib.crc32(b"slow")])))
+    onset, guard = trace.events[0][0], guard_over(Emitter())
+    guard.start()
+    for step, loss in enumerate(trace.values.tolist()):
+        place = guard.after_step(step, closs=loss) - 1
+        if place != step and step >= onset:
+            return float(trace.values[place] / clean[place]) if place >= onset else 1.0
+    raise AssertionError("nobody went back")
+
+
+def test_a_slow_divergence_goes_back_to_before_it_began() -> None:
+    levels = [level_at_return(seed) for seed in range(3_330_000, 3_330_025)]
+    assert np.quantile(levels, 0.9) < 1.05
+    assert max(levels) < 1.3
+
+
+@pytest.mark.parametrize(("slots", "spacing"), [(4, 76), (5, 50), (8, 50)])
+def test_a_ring_always_holds_a_trusted_state_that_is_old_and_one_that_is_young(
+    slots: int, spacing: int
+) -> None:
+    ring = Ring(slots, trust_after=76, reach=288)
+    ring.take(-1, {}, trusted=True)
+    for step in range(4000):
+        ring.quiet_until(step)
+        if (step + 1) % spacing == 0:
+            ring.take(step, {})
+        ages = [step - slot.step for slot in ring.held() if slot.trusted]
+        assert min(ages) < 76 + spacing + 1 or step < 76 + spacing
+        if step >= 288:
+            assert any(288 <= age <= 2 * 288 + spacing for age in ages)
+
+
+def test_three_slots_forget_an_old_state_in_the_end() -> None:
+    ring = Ring(3, trust_after=76, reach=288)
+    ring.take(-1, {}, trusted=True)
+    for step in range(4000):
+        ring.quiet_until(step)
+        if (step + 1) % 76 == 0:
+            ring.take(step, {})
+        assert all(step - slot.step <= 3 * 288 for slot in ring.held())
+
+
+def climb_in_watch_mode(emitter: Emitter, guard: Guard) -> tuple[int, int]:
+    """Step at which a slow rise began, and at which it was told."""
+    step = guard.start()
+    while not emitter.kinds("explode"):
+        rise = max(0, step - 1000) / 250
+        step = guard.after_step(step, closs=float(np.exp(rise + 0.05 * np.sin(7.0 * step))))
+    return 1000, step
+
+
+def test_states_of_a_slow_rise_are_not_offered_after_it_was_told() -> None:
+    emitter = Emitter()
+    guard = guard_over(emitter, mode="watch")
+    onset, step = climb_in_watch_mode(emitter, guard)
+    assert step - onset > guard.ring.trust_after, "else this shows nothing"
+    order = Order("rollback")
+    emitter.orders.append(order)
+    guard.after_step(step, closs=3.0)
+    assert order.result is not None
+    assert order.result["step"] <= onset + 16
+
+
+def test_where_all_states_are_from_the_rise_the_oldest_is_better_than_none() -> None:
+    emitter = Emitter()
+    guard = guard_over(emitter, mode="watch")
+    step = guard.start()
+    while not emitter.kinds("explode"):
+        for slot in guard.ring.held():
+            if slot.step < 1050:
+                guard.ring.forget(slot)
+        rise = max(0, step - 1000) / 250
+        step = guard.after_step(step, closs=float(np.exp(rise + 0.05 * np.sin(7.0 * step))))
+    held = guard.ring.held()
+    assert [slot.trusted for slot in held] == [True]
