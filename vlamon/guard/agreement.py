@@ -75,6 +75,26 @@ def reduced(ballot: torch.Tensor) -> torch.Tensor:
     return ballot
 
 
+def on_all_ranks(verdict: torch.Tensor) -> torch.Tensor:
+    """Whether this holds on every rank. With NCCL the answer stays on the device, unwaited for."""
+    if world() == 1:
+        return verdict
+    there = verdict.to(_carrier(verdict.device), torch.float32)
+    dist.all_reduce(there, dist.ReduceOp.MIN)
+    return there.bool()
+
+
+def _carrier(device: torch.device) -> torch.device:
+    """Where a tensor must live to be reduced: the same on every rank, whatever each of them has."""
+    match dist.get_backend():
+        case "nccl":
+            return torch.device("cuda", torch.cuda.current_device())
+        case "gloo" | "mpi":
+            return torch.device("cpu")
+        case _:  # a backend for each kind of device
+            return device
+
+
 def everyone(mine: Any) -> list[Any]:
     """One object of every rank, in rank order; for the rare moments after an explosion."""
     if world() == 1:

@@ -5,15 +5,21 @@ snapshot's weights, without an update: high there too means the *data* did it. E
 the snapshot to the spike is trained once more with the same random numbers and samples: if it
 explodes again, *dynamics* drove the weights there; if it does not, the fault was *transient*: a
 flipped bit, a race, numerics that differ from run to run.
+
+Probe and replay are a user's: what they raise on one rank is told to all, which give up together. A
+rank that left alone would leave the others waiting for it.
 """
 
 from __future__ import annotations
 
 import math
+import pickle
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+
+import torch
 
 from vlamon.analysis.spikes import ComponentDetectors, Judgement
 from vlamon.guard import agreement
@@ -98,12 +104,15 @@ class Case:
 def examine(case: Case) -> Finding:
     """The verdict. The snapshot is in force when this is called, and again when it returns."""
     explosion = case.explosion
-    measured = _measure(case)
+    measured = _measured(case)
     shared = agreement.everyone(measured)
     evidence: dict[str, Any] = {
         "probe": [part.values for part in shared if part.values],
-        **_history(explosion.history, case.weights),
+        **measured.history,
     }
+    failed = [part.failure for part in shared if part.failure]
+    if failed:
+        return Finding("unknown", f"the autopsy failed: {'; '.join(failed)}", evidence)
     guilty = [part for part in shared if part.high]
     if guilty:
         samples = tuple(sample for part in guilty for sample in part.blamed)
@@ -118,8 +127,12 @@ def examine(case: Case) -> Finding:
         text = f"not replayed: {length} steps are more than autopsy_steps = {case.longest}"
         return Finding("unknown", text, evidence)
     case.restore()
-    exploded, value = _repeat(case)
-    case.restore()
+    try:
+        exploded, value = _repeat(case)
+    except ReplayFailed as failure:
+        return Finding("unknown", f"the autopsy failed: {failure}", evidence)
+    finally:
+        case.restore()
     evidence["replay"] = {"exploded_at": exploded, "value": value, "steps": length}
     normal = f"the batch is normal on the weights of step {case.slot_step}"
     if not case.probe:
@@ -145,6 +158,30 @@ class _Measured:
     says: str = ""
     values: Mapping[str, float] = field(default_factory=dict)
     blamed: tuple[Mapping[str, Any], ...] = ()
+    history: Mapping[str, Any] = field(default_factory=dict)
+    failure: str = ""
+    """What went wrong on this rank."""
+
+
+class ReplayFailed(Exception):
+    """The replay raised on some rank."""
+
+
+def _measured(case: Case) -> _Measured:
+    """What this rank finds, in a form that travels; never an exception."""
+    try:
+        measured = _measure(case)
+        history = _history(case.explosion.history, case.weights)
+        measured = replace(measured, history=history)
+        pickle.dumps(measured)  # as it is about to be: samples are whatever a user's probe gave
+        return measured
+    except Exception as error:
+        return _Measured(failure=_said(error))
+
+
+def _said(error: Exception) -> str:
+    place = f" on rank {agreement.rank()}" if agreement.world() > 1 else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 def _measure(case: Case) -> _Measured:
@@ -190,11 +227,19 @@ def _repeat(case: Case) -> tuple[int | None, float | None]:
     assert case.replay is not None
     detectors = _copy(case.detectors)
     for step in range(case.slot_step + 1, case.explosion.step + 1):
-        values = case.replay(step)
-        judgement = detectors.observe(values, case.weights)
-        ballot = agreement.reduced(agreement.cast(judgement.level, None))
-        if agreement.count(ballot).exploded:
-            return step, values.get(judgement.metric)
+        value, failure, exploded = None, "", False
+        try:
+            values = case.replay(step)
+            judgement = detectors.observe(values, case.weights)
+            value, exploded = values.get(judgement.metric), judgement.level == "explode"
+        except Exception as error:
+            failure = _said(error)
+        flags = torch.tensor([exploded, bool(failure)], dtype=torch.float64)
+        any_exploded, any_failed = agreement.reduced(flags).tolist()
+        if any_failed:
+            raise ReplayFailed("; ".join(said for said in agreement.everyone(failure) if said))
+        if any_exploded:
+            return step, value
     return None, None
 
 

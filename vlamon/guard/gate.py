@@ -3,6 +3,9 @@
 Multiplying an update by 0 is no gate: 0 · NaN is NaN. Fused optimizers skip parameters, moments and
 step counters alike when `found_inf` is a device tensor holding 1, so on a GPU nothing waits; for
 every other optimizer the host has to know before it calls `step`.
+
+Several ranks step together or not at all: replicas of which one skipped an update never agree
+again. So every rank takes the same collectives, whatever it sees itself.
 """
 
 from __future__ import annotations
@@ -11,16 +14,20 @@ import math
 from collections.abc import Mapping, Sequence
 
 import torch
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
+from vlamon.guard import agreement
 from vlamon.guard.readings import Value
 
 
 def finite_step(optimizers: Sequence[Optimizer], values: Mapping[str, Value]) -> bool:
     """Whether `optimizer.step()` may be called; on a GPU fused optimizers skip by themselves."""
-    verdict = _finite(optimizers, values)
-    if isinstance(verdict, bool):
-        return verdict
+    numbers = [n for n in values.values() if n is not None and not isinstance(n, torch.Tensor)]
+    plain = all(math.isfinite(number) for number in numbers)
+    if not plain and agreement.world() == 1:
+        return False
+    verdict = agreement.on_all_ranks(_finite(optimizers, values) & plain)
     if verdict.device.type == "cuda" and all(_fused(optimizer) for optimizer in optimizers):
         blocked = (~verdict).to(torch.float32)
         for optimizer in optimizers:
@@ -29,18 +36,29 @@ def finite_step(optimizers: Sequence[Optimizer], values: Mapping[str, Value]) ->
     return bool(verdict)
 
 
-def _finite(optimizers: Sequence[Optimizer], values: Mapping[str, Value]) -> torch.Tensor | bool:
-    """Whether gradient norm and losses are finite, on the device that they live on."""
-    numbers = [value for value in values.values() if value is not None]
-    known = all(math.isfinite(n) for n in numbers if not isinstance(n, torch.Tensor))
-    if not known:
-        return False
-    tensors = [n.detach() for n in numbers if isinstance(n, torch.Tensor)]
+def _finite(optimizers: Sequence[Optimizer], values: Mapping[str, Value]) -> torch.Tensor:
+    """Whether gradient norm and tensors are finite, on the device that the parameters live on.
+
+    The norm of sharded gradients is a collective: it is taken even where the losses decide already.
+    """
+    tensors = [n.detach() for n in values.values() if isinstance(n, torch.Tensor)]
     if "grad_norm" not in values:
         tensors += [gradient_norm(optimizer) for optimizer in optimizers]
-    if not tensors:
-        return True
-    return torch.stack([torch.isfinite(tensor).reshape(()) for tensor in tensors]).all()
+    place = _device_of(optimizers)
+    found = [torch.isfinite(_whole(tensor)).reshape(()).to(place) for tensor in tensors]
+    return torch.stack(found).all() if found else torch.ones((), dtype=torch.bool, device=place)
+
+
+def _whole(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def _device_of(optimizers: Sequence[Optimizer]) -> torch.device:
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                return parameter.device  # type: ignore[no-any-return]
+    return torch.device("cpu")
 
 
 def gradient_norm(optimizer: Optimizer) -> torch.Tensor:

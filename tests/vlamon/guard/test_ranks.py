@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
+
+from tests.vlamon.guard.ranks import on_two_ranks
 
 SCRIPT = """
 import json, os, sys
@@ -72,27 +70,7 @@ os._exit(0)  # all is said; gloo's threads may abort a process that is taken dow
 
 def two_ranks(tmp_path: Path, rides: bool, spike_rank: int, fresh: bool = True) -> list[Any]:
     arguments = [str(tmp_path), "rides" if rides else "own", str(spike_rank)]
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, *arguments, "fresh" if fresh else "resumed"],
-            env={
-                **os.environ,
-                "RANK": str(rank),
-                "WORLD_SIZE": "2",
-                "OMP_NUM_THREADS": "1",
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    results = []
-    for process in ranks:
-        out, errors = process.communicate(timeout=400)
-        assert process.returncode == 0, errors[-3000:]
-        results.append(json.loads(out.split("RESULT")[1]))
-    return results
+    return on_two_ranks(SCRIPT, [*arguments, "fresh" if fresh else "resumed"])
 
 
 def test_a_spike_on_rank_1_alone_rolls_both_back_to_the_same_step(tmp_path: Path) -> None:
