@@ -12,7 +12,7 @@ from torch.optim import SGD
 
 from tests.bench import traces
 from tests.vlamon.guard.toy import Emitter, Order
-from vlamon.guard import Guard, GuardSettings
+from vlamon.guard import Guard, GuardSettings, agreement
 from vlamon.guard.ring import Ring
 
 
@@ -106,3 +106,32 @@ def test_where_all_states_are_from_the_rise_the_oldest_is_better_than_none() -> 
         step = guard.after_step(step, closs=float(np.exp(rise + 0.05 * np.sin(7.0 * step))))
     held = guard.ring.held()
     assert [slot.trusted for slot in held] == [True]
+
+
+def test_the_rank_that_saw_the_rise_tells_all_since_when(monkeypatch: pytest.MonkeyPatch) -> None:
+    emitter = Emitter()
+    guard = guard_over(emitter, data="replay")
+    monkeypatch.setattr(
+        agreement,
+        "everyone",
+        lambda mine: [mine, ("explode", 200)] if isinstance(mine, tuple) else [mine, mine],
+    )
+    step = guard.start()
+    while step < 700:
+        step = guard.after_step(step, closs=1.0)
+    step = guard.after_step(step, closs=1.0, summed=agreement.cast("explode", None))
+    assert step - 1 <= 500
+    assert emitter.kinds("explode")[0][1]["ranks"] == [1]
+
+
+def test_in_watch_mode_a_level_that_stays_is_one_event_and_a_further_rise_another() -> None:
+    emitter = Emitter()
+    guard = guard_over(emitter, mode="watch")
+    step = guard.start()
+    for level, until in ((1.0, 400), (30.0, 1200), (120.0, 1250)):
+        while step < until:
+            step = guard.after_step(step, closs=level * float(np.exp(0.05 * np.sin(7.0 * step))))
+    told = [(kind, at) for kind, at, _ in emitter.events if kind in ("explode", "recovered")]
+    assert [kind for kind, _ in told] == ["explode", "recovered", "explode"]
+    assert told[0][1] == 400
+    assert 1200 <= told[2][1] < 1212
