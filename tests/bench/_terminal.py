@@ -93,6 +93,15 @@ class Terminal:
         """Whether a text stands anywhere on the screen."""
         return any(text in line for line in self._screen.display)
 
+    def colours(self) -> set[tuple[str, str]]:
+        """Every pair of colours, written and behind it, of the cells that are not blank."""
+        cells = (self._screen.buffer[y][x] for y in range(self.rows) for x in range(self.columns))
+        return {(cell.fg, cell.bg) for cell in cells if cell.data.strip()}
+
+    def reversed_at(self, y: int) -> bool:
+        """Whether a line has reversed cells."""
+        return any(self._screen.buffer[y][x].reverse for x in range(self.columns))
+
     def has_curve(self) -> bool:
         """Whether any Braille dot is on the screen."""
         return any("⠀" < char <= "⣿" for y in range(self.rows) for char in self.line(y))

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from textual.app import App
+from textual.filter import Monochrome, NoColor
 
 from vlamon.tui import terminal
 from vlamon.tui.delta import DeltaDisplay
@@ -68,9 +69,23 @@ class Dashboard(DeltaDisplay, App[int]):
         self.ascii_only = self.options.ascii or not _utf8(self.environ)
         self._last_title = ""
         super().__init__()
+        self._without_colours(self._colourless)
         for theme in self.theme_set.themes.values():
-            self.register_theme(textual_theme(theme))
+            self.register_theme(textual_theme(theme, self._colourless))
         self.theme = f"vlamon-{self.palette.theme.name}"
+
+    def _without_colours(self, wanted: bool) -> None:
+        """Leave every cell the terminal's own colours, or none.
+
+        Textual decides that before it knows the theme, and would turn our sixteen colours into
+        greys, which for names of colours without a value are black on black.
+        """
+        self.no_color = wanted
+        self._filters = [
+            kept for kept in self._filters if not isinstance(kept, (Monochrome, NoColor))
+        ]
+        if wanted:
+            self._filters.append(NoColor())
 
     @property
     def _colourless(self) -> bool:

@@ -214,6 +214,8 @@ class Palette:
                 reverse = True
             else:
                 name, ground = "foreground", "selection"
+        elif self.colourless and ground == "selection":
+            reverse = True
         loud = name in ("explode", "warn") and (self.theme.ansi or self.colourless)
         return Style(
             color=_rich_colour(self.theme.colours[name]),
@@ -228,7 +230,7 @@ def _rich_colour(colour: str) -> str:
     return colour[5:] if colour.startswith("ansi_") else colour
 
 
-def textual_theme(theme: Theme) -> TextualTheme:
+def textual_theme(theme: Theme, colourless: bool = False) -> TextualTheme:
     """Map a theme to one of Textual's, for dialogs, inputs and the palette."""
     from textual.theme import Theme as TextualTheme
 
@@ -247,7 +249,10 @@ def textual_theme(theme: Theme) -> TextualTheme:
         panel=colours["panel"],
         dark=theme.dark,
         ansi=theme.ansi,
-        variables=_ansi_variables(colours) if theme.ansi else {},
+        variables={
+            **(_ansi_variables(colours) if theme.ansi else {}),
+            **(_COLOURLESS if colourless else {}),
+        },
     )
 
 
@@ -268,6 +273,10 @@ def _ansi_variables(colours: Mapping[str, str]) -> dict[str, str]:
         "screen-selection-background": ink,
         "screen-selection-foreground": paper,
     }
+
+
+_COLOURLESS = {"input-cursor-text-style": "reverse", "block-cursor-text-style": "reverse"}
+"""Where Textual's own widgets have no colours, what they point at is reversed."""
 
 
 def sixteen_colours(environ: Mapping[str, str]) -> bool:

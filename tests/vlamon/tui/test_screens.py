@@ -18,7 +18,7 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.cells import cells_of
-from tests.vlamon.tui.driving import lines, running
+from tests.vlamon.tui.driving import lines, running, until
 from tests.vlamon.tui.fake_feed import FrozenDashboard, block, fed, gpu, info, status, whole_run
 from vlamon.records import BatchBlock, Column, Link
 from vlamon.tui.colour import contrast
@@ -144,3 +144,19 @@ async def test_no_color_means_none() -> None:
     )
     assert app.palette.theme.name == "sixteen"
     assert app.palette.colourless
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("colon")
+        await until(pilot, lambda: bool(app.screen.query("Input")))
+        await pilot.pause()
+        for strip in app.screen._compositor.render_strips():
+            for segment in strip:
+                style = segment.style
+                assert style is not None
+                assert style.color is not None and style.color.is_default, segment
+                assert style.bgcolor is not None and style.bgcolor.is_default, segment
+        field = app.screen.query_one("Input")
+        y = field.region.y
+        assert any(
+            segment.style is not None and segment.style.reverse
+            for segment in app.screen._compositor.render_strips()[y]
+        )

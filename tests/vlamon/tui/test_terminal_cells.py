@@ -74,3 +74,21 @@ def test_zooming_there_and_back_gives_the_same_screen(terminal: Terminal) -> Non
         settle(terminal)
     terminal.press("0")
     wait_until(terminal, lambda: body(terminal) == before)
+
+
+@pytest.mark.parametrize("term", ["xterm", "xterm-256color"])
+def test_no_color_leaves_the_terminals_own_colours(tmp_path: Path, term: str) -> None:
+    log = tmp_path / "log_train.txt"
+    log.write_text(LINES + "\n")
+    command = (sys.executable, "-c", "from vlamon.cli import main; main()", "tail", str(log))
+    environ = {"PYTHONPATH": ROOT, "NO_COLOR": "1", "TERM": term, "COLORTERM": ""}
+    terminal = Terminal(command, columns=110, rows=36, environ=environ)
+    try:
+        wait_until(terminal, terminal.has_curve)
+        terminal.press("t")
+        wait_until(terminal, lambda: terminal.shows("Enter keeps"))
+        assert terminal.colours() == {("default", "default")}
+        chosen = next(y for y, line in enumerate(terminal.lines()) if "│ sixteen" in line)
+        wait_until(terminal, lambda: terminal.reversed_at(chosen))
+    finally:
+        terminal.close()

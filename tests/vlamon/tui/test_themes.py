@@ -115,6 +115,7 @@ def test_the_chosen_row_is_seen_without_colours() -> None:
     for palette in (Palette(SHIPPED["sixteen"]), Palette(SHIPPED["dusk"], colourless=True)):
         assert palette.style("closs chosen").reverse
         assert palette.style("explode").bold
+    assert Palette(SHIPPED["sixteen"], colourless=True).style("closs on selection").reverse
 
 
 @pytest.mark.parametrize(
