@@ -19,7 +19,7 @@ Kind = Literal["trained", "watched"]
 Severity = Literal["info", "warn", "error"]
 RunState = Literal["training", "paused", "rolling_back", "checkpointing", "stopped", "ended"]
 Phase = Literal["", "data", "forward", "backward", "step", "checkpoint"]
-LinkState = Literal["waiting", "connecting", "live", "reconnecting", "ended", "failed"]
+LinkState = Literal["waiting", "connecting", "live", "replay", "reconnecting", "ended", "failed"]
 
 EVENT_KINDS = (
     "warn",

@@ -23,6 +23,7 @@ Pulse = Literal[
     "stopped",
     "rolling_back",
     "checkpointing",
+    "replay",
     "reconnecting",
     "ended",
     "failed",
@@ -133,6 +134,8 @@ def judge(
     said = link.text if link is not None else ""
     if state == "failed":
         return Alive("failed", said)
+    if state == "replay":
+        return Alive("replay", said)
     if state == "ended" or (status is not None and status.state == "ended"):
         return Alive("ended", said)
     if state == "reconnecting" or (state in ("waiting", "connecting") and rows):

@@ -8,7 +8,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from vlamon.records import BatchBlock, Column, Command, EpochRow, Event, GpuSample, Record, Status
+from vlamon.records import (
+    BatchBlock,
+    Column,
+    Command,
+    EpochRow,
+    Event,
+    GpuSample,
+    Link,
+    Record,
+    Status,
+)
 from vlamon.sources import SourceError
 from vlamon.sources.journal import JournalSource
 
@@ -42,6 +52,7 @@ class ReplaySource:
         """Recorded time up to which all was handed over."""
         self._at = 0.0
         self._closed = False
+        self._told = False
 
     @property
     def finished(self) -> bool:
@@ -59,6 +70,10 @@ class ReplaySource:
 
     def read(self, timeout: float) -> Sequence[Record]:
         """What is due now, after a wait of at most `timeout`."""
+        if not self._told:
+            self._told = True
+            pace = f"at {self.speed:g}×" if math.isfinite(self.speed) else "as fast as it is read"
+            return [Link("replay", f"played {pace}")]
         if not math.isfinite(self.speed):
             return self._inner.read(timeout)
         end = self._clock() + timeout

@@ -14,12 +14,10 @@ from vlamon.tui.look import Look, border_role
 from vlamon.tui.marks import MARKS, QUIETEST_OVER_LABELS
 from vlamon.tui.raster import MARKED, Cells
 from vlamon.tui.rows import Row, cells, crop, shorten_name
-from vlamon.tui.scale import Scale
-from vlamon.tui.ticks import Tick, linear_ticks, log_ticks, number_label, x_ticks
+from vlamon.tui.ticks import Tick, x_ticks
 from vlamon.tui.viewport import View, Window
+from vlamon.tui.y_labels import GUTTER
 
-GUTTER = 6
-"""Columns for the labels of y, the same in all charts so that their x axes are in line."""
 AROUND = GUTTER + 2
 """Columns of a chart that are no plot."""
 
@@ -92,27 +90,6 @@ def _figures(readouts: Sequence[Readout], room: int, glyphs: Glyphs) -> Row:
     while bare and cells(bare) + cells(more) > room:
         bare = bare[:-1]
     return (*bare, *more) if bare else ()
-
-
-def y_labels(scale: Scale, rows: int) -> list[str]:
-    """Give the label of each plot row, right-aligned in the gutter; empty where no tick falls."""
-    labels = [""] * rows
-    if rows < 1:
-        return labels
-    most = max(2, (rows + 1) // 2)
-    ticks = (log_ticks if scale.log else linear_ticks)(scale.low, scale.high, most)
-    placed = [(scale.row(tick.value, rows), tick) for tick in ticks]
-    if len({row for row, _ in placed}) < 2 and rows > 1:
-        step = (scale.high - scale.low) / 10
-        ends = (
-            (0, Tick(scale.high, number_label(scale.high, step))),
-            (rows - 1, Tick(scale.low, number_label(scale.low, step))),
-        )
-        placed = list(ends)
-    for row, tick in placed:
-        if row is not None and len(tick.label) <= GUTTER:
-            labels[row] = tick.label.rjust(GUTTER)
-    return labels
 
 
 def plot_row(grid: Cells, row: int, label: str, glyphs: Glyphs, border: str) -> Row:

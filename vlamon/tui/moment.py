@@ -46,7 +46,10 @@ class Moment:
 
     @property
     def deadline(self) -> float | None:
-        """Seconds until the guard acts by itself, in ask mode; None otherwise."""
+        """Seconds until the guard acts by itself, in ask mode; None otherwise, and where nothing
+        acts any more: in a replay, and after the end."""
+        if self.alive.pulse in ("replay", "ended", "failed"):
+            return None
         return seconds_left(self.store.status, self.now)
 
 

@@ -18,7 +18,6 @@ from vlamon.tui.frame import (
     axis_row,
     plot_row,
     title_row,
-    y_labels,
 )
 from vlamon.tui.glyphs import UNICODE as UNICODE_GLYPHS
 from vlamon.tui.glyphs import Glyphs
@@ -40,6 +39,7 @@ from vlamon.tui.rows import Row
 from vlamon.tui.scale import Scale, fit
 from vlamon.tui.track import EventTrack, Piece, Track
 from vlamon.tui.viewport import View, Window
+from vlamon.tui.y_labels import y_labels
 
 if TYPE_CHECKING:
     from vlamon.store import RunStore
@@ -123,6 +123,8 @@ class Picture:
 
     def _fit(self, look: Look, keep_previous: bool) -> None:
         bins = [track.live for track in self.tracks]
+        if not look.robust:
+            bins += [track.abandoned for track in self.tracks if track.abandoned is not None]
         self._frames = 0
         self.scale = fit(
             np.stack([one.low for one in bins]),

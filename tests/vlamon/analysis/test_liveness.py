@@ -60,6 +60,12 @@ def test_without_an_interval_nothing_is_silent() -> None:
     assert judge(LIVE, None, 1, math.nan, 999.0).pulse == "live"
 
 
+def test_a_replay_is_a_replay_whatever_the_trainer_said_then() -> None:
+    for state in ("training", "paused", "ended"):
+        then = Status(state, 9)  # type: ignore[arg-type]
+        assert judge(Link("replay", "played at 2×"), then, 9, 1.0, 99.0).pulse == "replay"
+
+
 def test_waiting_with_data_on_screen_is_reconnecting() -> None:
     assert judge(Link("waiting", "no socket"), None, 0, 1.0, 0.0).pulse == "waiting"
     assert judge(Link("waiting", "no socket"), None, 9, 1.0, 0.0).pulse == "reconnecting"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vlamon.records import BatchBlock, Command, Event, Record, RunInfo
+from vlamon.records import BatchBlock, Command, Event, Link, Record, RunInfo
 from vlamon.sources import SourceError
 from vlamon.sources.replay import PAUSE, ReplaySource
 from vlamon.wire import block as blocks
@@ -83,6 +83,14 @@ def test_an_event_keeps_its_place_among_the_rows(path: Path) -> None:
             order.append(record.kind)
     assert order[order.index("explode") - 1] == 49
     assert order[order.index("explode") + 1] == 50
+
+
+@pytest.mark.parametrize("speed", [2.0, math.inf])
+def test_it_says_first_that_it_is_a_replay_and_last_that_it_ended(path: Path, speed: float) -> None:
+    clock = Clock()
+    told = [r for _, r in play(ReplaySource(path, speed, clock, clock.sleep), clock)]
+    assert isinstance(told[0], Link)
+    assert [record.state for record in told if isinstance(record, Link)] == ["replay", "ended"]
 
 
 def test_as_fast_as_possible_is_a_speed_too(path: Path) -> None:

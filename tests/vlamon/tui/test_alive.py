@@ -82,6 +82,18 @@ async def test_a_paused_run_is_not_silent() -> None:
         assert "SILENT" not in status_text(screen)
 
 
+async def test_a_replay_says_so_and_no_guard_acts_in_it() -> None:
+    asking = status(state="paused", deadline=NOW + 159)
+    feed = fed(Link("replay", "played at 4×"), info(), block(0, 48_210), asking)
+    async with running(feed) as (pilot, screen, _):
+        assert "● replay" in status_text(screen)
+        assert "played at 4×" in status_text(screen)
+        assert "guard acts" not in page(pilot)
+        feed.push(Link("ended", "the training ended"))
+        await until(pilot, lambda: "● ended" in status_text(screen))
+        assert "guard acts" not in page(pilot)
+
+
 async def test_while_reconnecting_the_last_data_stays_on_screen() -> None:
     async with running() as (pilot, screen, feed):
         before = page(pilot).splitlines()[2:30]

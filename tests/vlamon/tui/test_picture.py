@@ -104,6 +104,21 @@ def test_a_guide_keeps_a_label_where_its_line_is_crowded() -> None:
     assert "ln 65,536" in found[label] or label == line
 
 
+def test_everything_fits_includes_what_was_rolled_back() -> None:
+    store = RunStore()
+    store.apply(block(0, [2.0 + n % 2 for n in range(300)] + [95.0]))
+    store.apply(block(301, [2.0 + n % 2 for n in range(100)], attempt=1))
+    store.apply(block(200, [2.0 + n % 2 for n in range(300)], attempt=2))
+    clipped = picture()
+    assert any("↑" in row for row in draw(clipped, store)[1:-1])
+    assert clipped.scale is not None and clipped.scale.high < 10
+    for chart in (clipped, picture()):
+        shown = draw(chart, store, look=Look(band=False, robust=False))
+        assert not any("↑" in row for row in shown[1:-1])
+        assert chart.scale is not None and chart.scale.high >= 95
+    assert any("↑" in row for row in draw(clipped, store)[1:-1])
+
+
 def test_no_line_joins_what_two_rollbacks_abandoned() -> None:
     store = RunStore()
     store.apply(block(0, [9.0] * 100 + [4.0] * 20))

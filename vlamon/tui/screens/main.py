@@ -114,7 +114,7 @@ class MainScreen(SteeringScreen):
 
     def _caught_up(self, moment: Moment) -> bool:
         """Say whether what arrives now is news: the link lives and history has been read."""
-        if moment.alive.pulse in ("waiting", "reconnecting", "failed", "ended"):
+        if moment.alive.pulse in ("waiting", "replay", "reconnecting", "failed", "ended"):
             return False
         if self.store.status is None:
             return self.dashboard.monotonic() - self._opened > 1.0

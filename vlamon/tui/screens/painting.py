@@ -97,6 +97,8 @@ class PaintingScreen(DirectRows, Screen[None]):
         """Whether rows were painted yet: the first ones wait for nothing."""
         self._changed = False
         self._due: asyncio.TimerHandle | None = None
+        self._owed: asyncio.TimerHandle | None = None
+        """The paint that will show what panels with a slower pace have not shown yet."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._seen_version = -1
 
@@ -118,6 +120,8 @@ class PaintingScreen(DirectRows, Screen[None]):
 
     def on_unmount(self) -> None:
         """Stop listening."""
+        if self._owed is not None:
+            self._owed.cancel()
         self.feed.on_change = None
 
     # When to paint
@@ -148,6 +152,12 @@ class PaintingScreen(DirectRows, Screen[None]):
     def _paint_due(self) -> None:
         self._due = None
         self._changed = False
+        if self.is_running:
+            self.paint()
+
+    def _pay(self) -> None:
+        """Show in all panels what came last, although nothing further comes."""
+        self._owed = None
         if self.is_running:
             self.paint()
 
@@ -243,7 +253,8 @@ class PaintingScreen(DirectRows, Screen[None]):
         if self.size.width == 0:
             return
         self._pace.painted(now)
-        numbers = force or self._pace_numbers.wait(now) <= 0
+        wait = 0.0 if force else self._pace_numbers.wait(now)
+        numbers = wait <= 0
         with self.feed.lock:
             moment = self.look(self.clock())
             self.react(moment)
@@ -252,12 +263,17 @@ class PaintingScreen(DirectRows, Screen[None]):
             self._painted_rows = self.store.rows > 0
             if numbers:
                 self._pace_numbers.painted(now)
+                if self._owed is not None:
+                    self._owed.cancel()
+                    self._owed = None
                 for place in self.arrangement.places:
                     panel = self.panels.get(place.name)
                     if panel is not None:
                         panel.draw(moment)
             else:
                 self.panels["status"].draw(moment)
+                if self._owed is None:
+                    self._owed = self._call_later(wait, self._pay)
             cursor_row = self.cursor_row()
             for chart in self.charts:
                 chart.refresh_from(self.store, cursor_row)
@@ -329,6 +345,8 @@ class PaintingScreen(DirectRows, Screen[None]):
             return
         self.arrangement = arrangement
         for name, panel in self.panels.items():
+            if name == "welcome":
+                continue  # it takes the place of charts, and goes with them
             place = next((place for place in arrangement.places if place.name == name), None)
             _put(panel, place)
 

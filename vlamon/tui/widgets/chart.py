@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from vlamon.tui.frame import AROUND, GUTTER
+from vlamon.tui.frame import AROUND
 from vlamon.tui.glyphs import ASCII, UNICODE
 from vlamon.tui.look import Look
 from vlamon.tui.picture import Picture, plot_columns
@@ -22,6 +22,7 @@ from vlamon.tui.themes import Palette, load_themes, role_of_metric
 from vlamon.tui.track import extent, pieces
 from vlamon.tui.viewport import Extent, Viewport, Window, window
 from vlamon.tui.widgets.kept_lines import KeptLines
+from vlamon.tui.y_labels import GUTTER
 
 if TYPE_CHECKING:
     from vlamon.store import RunStore

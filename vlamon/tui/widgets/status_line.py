@@ -19,6 +19,7 @@ _PULSE = {
     "stopped": ("warn bold", "stopped"),
     "rolling_back": ("rollback bold", "rolling back"),
     "checkpointing": ("checkpoint bold", "checkpointing"),
+    "replay": ("accent bold", "replay"),
     "reconnecting": ("warn bold", "reconnecting"),
     "ended": ("muted", "ended"),
     "failed": ("explode bold", "failed"),
@@ -75,6 +76,7 @@ def _parts(moment: Moment) -> list[tuple[int, Row]]:
     if moment.alive.text and moment.alive.pulse in (
         "live",
         "waiting",
+        "replay",
         "reconnecting",
         "failed",
         "ended",
