@@ -6,6 +6,12 @@ Braille falls back in the chart itself (docs/dashboard.md says to what).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vlamon.tui.marks import came_about
+
+if TYPE_CHECKING:
+    from vlamon.records import Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +101,10 @@ _EVENT = {
 }
 
 
-def event_glyph(kind: str, glyphs: Glyphs) -> str:
-    """Give the mark of an event kind; kinds that nobody has heard of get a plain one."""
+def event_glyph(event: Event, glyphs: Glyphs) -> str:
+    """Give the mark of an event; kinds that nobody has heard of get a plain one, and what did not
+    come about a warning's."""
+    kind = event.kind if came_about(event) else "warn"
     return str(getattr(glyphs, _EVENT.get(kind, "other")))
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from vlamon.records import Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,17 @@ RANKS: Mapping[str, int] = {
     "rollback": 7,
 }
 """Rank of each event kind in MARKS; kinds that are not here leave no mark."""
+
+
+def came_about(event: Event) -> bool:
+    """Say whether what an event is about happened: a rollback or a checkpoint may have failed."""
+    return event.data.get("ok") is not False
+
+
+def rank_of(event: Event) -> int | None:
+    """Give an event's rank in MARKS, None where it leaves no mark; what was tried and did not come
+    about is a warning."""
+    return RANKS.get(event.kind if came_about(event) else "warn")
 
 
 def loudest(cells: NDArray[np.intp], ranks: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:

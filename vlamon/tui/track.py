@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlamon.tui.bins import Bins
-from vlamon.tui.marks import RANKS
+from vlamon.tui.marks import rank_of
 from vlamon.tui.ticks import Axis
 from vlamon.tui.viewport import Extent, Window
 
@@ -230,7 +230,7 @@ class EventTrack:
         if axis != self._axis or len(store.events) < self._seen:
             self._axis, self._seen, self._at, self._ranks = axis, 0, [], []
         for event in store.events[self._seen :]:
-            rank = RANKS.get(event.kind)
+            rank = rank_of(event)
             if rank is not None:
                 self._at.append(event_position(store, axis, event.step, event.attempt, event.time))
                 self._ranks.append(rank)

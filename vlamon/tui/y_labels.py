@@ -1,8 +1,8 @@
 """What stands in the gutter left of a plot: at least two numbers that tell its range.
 
-The gutter is narrow. Round numbers are written as they are where all of them fit, else shorter (2e-3
-for 0.00200), else fewer of them. Where no two numbers of the range are short, one is written and the
-others by how far they are from it: `0.9999`, above it `+2e-8`.
+The gutter is narrow. Round numbers are written as they are where all of them fit, else shorter
+(2e-3 for 0.00200), else fewer of them. Where no two numbers of the range are short, one is written
+and the others by how far they are from it: `0.9999`, above it `+2e-8`.
 """
 
 from __future__ import annotations

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.vlamon.tui.driving import running, until
-from tests.vlamon.tui.fake_feed import block, fed, gpu, info
+from tests.vlamon.tui.driving import page, running, until
+from tests.vlamon.tui.fake_feed import EXPLOSION, block, fed, gpu, info
+from vlamon.records import Link
 from vlamon.tui.pacing import Pacer
 from vlamon.tui.widgets.row_panel import RowPanel
 
@@ -86,3 +88,19 @@ async def test_low_bandwidth_paints_charts_twice_and_numbers_once_a_second() -> 
         assert screen._pace.interval == 0.5
         assert screen._pace_numbers.interval == 1.0
         assert pilot.app.palette.theme.name == "sixteen"  # type: ignore[attr-defined]
+
+
+async def test_the_last_that_came_is_shown_with_low_bandwidth_too() -> None:
+    feed = fed(Link("live"), info(), block(0, 100))
+    async with running(feed, low_bandwidth=True) as (pilot, _, _feed):
+        assert "nothing has happened yet" in page(pilot)
+        feed.push(replace(EXPLOSION, step=50))
+        await until(pilot, lambda: "explode" in page(pilot))
+
+
+async def test_what_is_owed_is_painted_once(monkeypatch: Any) -> None:
+    async with running(low_bandwidth=True) as (pilot, screen, feed):
+        feed.push(block(48_210, 1, attempt=1))
+        await until(pilot, lambda: screen._owed is not None)
+        screen.paint(force=True)
+        assert screen._owed is None

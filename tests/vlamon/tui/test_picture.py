@@ -111,11 +111,13 @@ def test_everything_fits_includes_what_was_rolled_back() -> None:
     store.apply(block(200, [2.0 + n % 2 for n in range(300)], attempt=2))
     clipped = picture()
     assert any("↑" in row for row in draw(clipped, store)[1:-1])
-    assert clipped.scale is not None and clipped.scale.high < 10
+    assert clipped.scale is not None
+    assert clipped.scale.high < 10
     for chart in (clipped, picture()):
         shown = draw(chart, store, look=Look(band=False, robust=False))
         assert not any("↑" in row for row in shown[1:-1])
-        assert chart.scale is not None and chart.scale.high >= 95
+        assert chart.scale is not None
+        assert chart.scale.high >= 95
     assert any("↑" in row for row in draw(clipped, store)[1:-1])
 
 

@@ -33,9 +33,7 @@ def test_values_of_any_size_get_numbers(low: float, high: float, expected: list[
 
 
 @settings(max_examples=300, deadline=None)
-@given(
-    st.floats(1e-9, 1e9), st.floats(0, 0.5), st.integers(2, 14), st.booleans(), st.booleans()
-)
+@given(st.floats(1e-9, 1e9), st.floats(0, 0.5), st.integers(2, 14), st.booleans(), st.booleans())
 def test_there_are_two_at_least_and_they_fit(
     value: float, share: float, rows: int, log: bool, negative: bool
 ) -> None:

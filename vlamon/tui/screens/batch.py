@@ -5,9 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from vlamon.catalogue import in_order
 from vlamon.store import RunStore
 from vlamon.tui.glyphs import Glyphs, event_glyph
+from vlamon.tui.leading import leading_first
 from vlamon.tui.moment import severity_role
 from vlamon.tui.numbers import count
 from vlamon.tui.rows import Row, shorten_name
@@ -26,7 +26,8 @@ def batch_page(store: RunStore, row: int, glyphs: Glyphs) -> Page:
     """
     head = where(store, row, Page.WIDTH)
     events = events_at(store, row)
-    names = in_order(store.metrics)
+    named = [str(event.data.get("metric", "")) for event in events]
+    names = leading_first(store, store.metrics, named)
     values = {name: values_at(store, row, name) for name in names}
     logged = [name for name in names if values[name][0] is not None]
     missing = [name for name in names if values[name][0] is None]
@@ -35,7 +36,7 @@ def batch_page(store: RunStore, row: int, glyphs: Glyphs) -> Page:
         rows: list[Row] = [head, ()]
         for event in events:
             lines = textwrap.wrap(sentence(event), width - 18) or [""]
-            glyph = event_glyph(event.kind, glyphs)
+            glyph = event_glyph(event, glyphs)
             rows.append(
                 ((f" {glyph} {event.kind:<12}", severity_role(event)), (lines[0], "foreground"))
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from vlamon.tui.leading import leading_first
 from vlamon.tui.numbers import number
 from vlamon.tui.panels import matching
 from vlamon.tui.rows import Row, column, shorten_name
@@ -20,7 +21,7 @@ def metrics_dialog(main: MainScreen) -> Choice:
 
     def items(words: str) -> Sequence[Item]:
         with main.feed.lock:
-            names = matching(main.store.metrics, words)
+            names = matching(leading_first(main.store, main.store.metrics), words)
             return [Item(name, _line(main, name)) for name in names]
 
     def pin(name: str) -> bool:
@@ -58,6 +59,6 @@ def _line(main: MainScreen, name: str) -> Row:
         (f" {pinned} ", "accent bold"),
         (column(shorten_name(name, 41), 42), "muted" if hidden else role_of_metric(name)),
         (number(main.store.latest(name)).rjust(11), "foreground"),
-        (f"  {kind:<14}", "muted"),
+        (f"  {kind:<14} ", "muted"),
         (hidden, "warn"),
     )

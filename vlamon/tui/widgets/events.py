@@ -54,7 +54,7 @@ def window_start(events: Sequence[Event], chosen: str, room: int) -> int:
 def event_row(event: Event, width: int, moment: Moment) -> Row:
     """Write one event: when, what, where, why."""
     role = severity_role(event)
-    glyph = event_glyph(event.kind, moment.glyphs)
+    glyph = event_glyph(event, moment.glyphs)
     chosen = moment.event == event.id
     clock = time.strftime("%H:%M:%S", time.localtime(event.time)) if event.time else "        "
     row: Row = (

@@ -5,17 +5,26 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from vlamon.catalogue import in_order
 from vlamon.records import Event
 from vlamon.store import RunStore
 from vlamon.tui.glyphs import Glyphs, event_glyph
+from vlamon.tui.leading import leading_first, trained_terms
+from vlamon.tui.marks import came_about
 from vlamon.tui.moment import Moment, severity_role
 from vlamon.tui.numbers import count, number
 from vlamon.tui.rows import Row, fit, shorten, shorten_name, spread
 from vlamon.tui.themes import role_of_metric
 from vlamon.tui.widgets.events import sentence
 from vlamon.tui.widgets.row_panel import RowPanel, framed
+
+COLUMN = 34
+"""Columns of text for one metric."""
+LEAST_COLUMN = 26
+"""Columns that one metric is given where the trained terms need more columns side by side."""
+EVENTS = 3
+"""Rows that events may take although values have no room then."""
 
 
 class InspectorPanel(RowPanel):
@@ -36,9 +45,9 @@ class InspectorPanel(RowPanel):
             ),
         )
         head = where(moment.store, moment.row, inner)
-        here = _event_rows(moment, inner)
-        metrics = _metric_rows(moment, inner, max(1, room - 1 - min(len(here), 3)))
-        return framed(title, right, [head, *here[:3], *metrics], width, height, moment.glyphs)
+        return framed(
+            title, right, [head, *_below(moment, inner, room - 1)], width, height, moment.glyphs
+        )
 
 
 def where(store: RunStore, row: int, width: int) -> Row:
@@ -72,7 +81,7 @@ def events_at(store: RunStore, row: int) -> list[Event]:
         for event in reversed(store.events)
         if event.step == step
         and event.kind != "control"
-        and event.attempt - (event.kind == "rollback") == attempt
+        and event.attempt - (event.kind == "rollback" and came_about(event)) == attempt
     ]
 
 
@@ -80,7 +89,7 @@ def _event_rows(moment: Moment, width: int) -> list[Row]:
     assert moment.row is not None
     rows: list[Row] = []
     for event in events_at(moment.store, moment.row):
-        glyph = event_glyph(event.kind, moment.glyphs)
+        glyph = event_glyph(event, moment.glyphs)
         text = shorten(f" {glyph} {event.kind} {sentence(event)}", width)
         rows.append(((text, severity_role(event)),))
         samples = batch_samples(event)
@@ -97,31 +106,68 @@ def batch_samples(event: Event) -> str:
     return ", ".join(str(sample) for sample in samples)
 
 
-def _metric_rows(moment: Moment, width: int, room: int) -> list[Row]:
-    """Lay the metrics out in columns of equal width, filled downwards."""
+def _below(moment: Moment, width: int, room: int) -> list[Row]:
+    """Share the rows below the head: first the values that one came for, then what happened, then
+    the other values."""
     store, row = moment.store, moment.row
     assert row is not None
-    names = [name for name in in_order(store.metrics) if store.value(name, row) is not None]
-    missing = len(store.metrics) - len(names)
-    room -= bool(missing) or len(names) > room
-    if not names or room < 1:
+    happened = _event_rows(moment, width)
+    named = [str(event.data.get("metric", "")) for event in events_at(store, row)]
+    names = [name for name in store.metrics if store.value(name, row) is not None]
+    names = leading_first(store, names, named)
+    wanted = {*trained_terms(store), *named}
+    first = sum(name in wanted for name in names)
+    columns = max(1, min(width // COLUMN, -(-len(names) // max(1, room))))
+    if first > columns * max(1, room - bool(happened)):
+        columns = max(1, width // LEAST_COLUMN)
+    spare = max(EVENTS, room - -(-len(names) // columns))
+    least = -(-first // columns)
+    shown = max(0, min(len(happened), spare, max(1, room - least - 1), room - 1))
+    left = _Left(len(happened) - shown, len(store.metrics) - len(names), least)
+    return [*happened[:shown], *_values(moment, names, columns, width, room - shown, left)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What the rows of values have to tell of, and to leave room for."""
+
+    events: int
+    """Rows about events that found no room."""
+    missing: int
+    """Metrics that were not logged here."""
+    least: int
+    """Rows of values that go before a word about all that."""
+
+
+def _values(
+    moment: Moment,
+    names: Sequence[str],
+    columns: int,
+    width: int,
+    room: int,
+    left: _Left,
+) -> list[Row]:
+    """Lay the first metrics that fit out in columns of equal width, filled downwards; the last row
+    says what has no room here."""
+    assert moment.row is not None
+    if room < 1 or not names:
         return []
-    columns = max(1, min(width // 34, -(-len(names) // room)))
-    size = width // columns
-    lines = -(-len(names) // columns)
+    said = room > left.least and bool(left.events or left.missing or len(names) > room * columns)
+    shown = names[: (room - said) * columns]
+    deep = -(-len(shown) // columns)
     rows: list[Row] = []
-    hidden = max(0, lines - room) * columns
-    for line in range(min(lines, room)):
-        cells: list[tuple[str, str]] = []
-        for column in range(columns):
-            index = column * lines + line
-            if index < len(names):
-                name = names[index]
-                value, before = values_at(store, row, name)
-                cells += value_cell(name, value, before, size, moment.glyphs)
-        rows.append(tuple(cells))
-    words = [f"{hidden} more: v"] * bool(hidden) + [f"{missing} not logged here"] * bool(missing)
-    if words:
+    for line in range(deep):
+        cells = (
+            value_cell(
+                name, *values_at(moment.store, moment.row, name), width // columns, moment.glyphs
+            )
+            for name in shown[line::deep]
+        )
+        rows.append(tuple(part for cell in cells for part in cell))
+    more = len(names) - len(shown) + left.events
+    words = [f"{more} more: v"] * bool(more)
+    words += [f"{left.missing} not logged here"] * bool(left.missing)
+    if said and words:
         rows.append(((f" {', '.join(words)}", "muted"),))
     return rows
 
@@ -144,7 +190,7 @@ def value_cell(
         change = f" {share * 100:+.1f}%" if abs(share) < 10 else f" ×{value / before:.0f}"
     value_role = "explode bold" if bad else "foreground" if value is not None else "muted"
     return spread(
-        ((f" {shorten_name(name, max(6, width - 20), glyphs.ellipsis)} ", role),),
+        ((f" {shorten_name(name, max(6, width - 11 - len(figure)), glyphs.ellipsis)} ", role),),
         ((figure, value_role), (change.rjust(9), "muted")),
         width,
     )

@@ -7,29 +7,43 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vlamon.tui.moment import Moment
+from vlamon.tui.alerts import alarming
+from vlamon.tui.glyphs import event_glyph
+from vlamon.tui.leading import leading_first
+from vlamon.tui.moment import Moment, severity_role
 from vlamon.tui.numbers import number
-from vlamon.tui.rows import Row, column, shorten_name
+from vlamon.tui.rows import Row, column, shorten, shorten_name
 from vlamon.tui.sparkline import sparkline
 from vlamon.tui.themes import role_of_metric
+from vlamon.tui.widgets.events import sentence
 from vlamon.tui.widgets.row_panel import RowPanel
 
 
 class NumbersPanel(RowPanel):
     """Values and sparklines, trained terms first; the newest alert in the last row."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.names: Sequence[str] = ()
-
     def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
         """Give a row a metric, as many as fit."""
-        names = list(self.names or moment.store.metrics)[:height]
+        alert = _newest_alert(moment, width) if height > 1 else None
+        names = leading_first(moment.store, moment.store.metrics)
+        names = names[: height - (alert is not None)]
         if not names or moment.row is None:
             return [((" no batch yet", "muted"),)]
         name_cells = min(max(len(name) for name in names) + 1, width * 2 // 5)
         room = width - name_cells - 12
-        return [_row(moment, name, index, name_cells, room) for index, name in enumerate(names)]
+        rows = [_row(moment, name, index, name_cells, room) for index, name in enumerate(names)]
+        if alert is None:
+            return rows
+        return [*rows, *[()] * (height - 1 - len(rows)), alert]
+
+
+def _newest_alert(moment: Moment, width: int) -> Row | None:
+    """Give the newest event that calls a person, None where none does."""
+    for event in reversed(moment.store.events):
+        if alarming(event):
+            text = f" {event_glyph(event, moment.glyphs)} {event.kind} {sentence(event)}"
+            return ((shorten(text, width, moment.glyphs.ellipsis), severity_role(event)),)
+    return None
 
 
 def _row(moment: Moment, name: str, index: int, name_cells: int, room: int) -> Row:
