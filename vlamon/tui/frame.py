@@ -11,13 +11,15 @@ from rich.cells import cell_len
 
 from vlamon.tui.glyphs import Glyphs
 from vlamon.tui.look import Look, border_role
-from vlamon.tui.marks import MARKS, QUIETEST_OVER_LABELS
+from vlamon.tui.marks import MARKS, NAN, QUIETEST_OVER_LABELS
 from vlamon.tui.raster import MARKED, Cells
 from vlamon.tui.rows import Row, cells, crop, shorten_name
 from vlamon.tui.ticks import Tick, x_ticks
 from vlamon.tui.viewport import View, Window
 from vlamon.tui.y_labels import GUTTER
 
+LABEL_EVERY = 12
+"""Cells of the time line that a tick label is given."""
 AROUND = GUTTER + 2
 """Columns of a chart that are no plot."""
 
@@ -119,11 +121,38 @@ def runs(grid: Cells, row: int) -> Row:
 
 
 def _labels(
-    shown: Window, ticks: Sequence[Tick], marks: NDArray[np.uint8]
+    shown: Window, view: View, marks: NDArray[np.uint8], utc_offset: float
 ) -> list[tuple[int, str]]:
-    """Give the tick labels that find room, with their first cells.
+    """Give the tick labels that find room, with their first cells: two at least where that can be.
 
-    None hides a loud mark, but for one that is seen right beside it: where every batch is NaN the
+    Loud marks push labels aside. Where they leave fewer than two, finer ticks are tried between
+    them, then labels may hide marks that are not the loudest, then any.
+    """
+    most = max(2, len(marks) // LABEL_EVERY)
+    found: list[tuple[int, str]] = []
+    for may_hide in (QUIETEST_OVER_LABELS, NAN + 1, len(MARKS)):
+        for finer in (1, 2, 4, 8, 16):
+            ticks = x_ticks(view.axis, shown.start, shown.end, most * finer, utc_offset)
+            apart = 0
+            if finer > 1:
+                apart = LABEL_EVERY
+                ticks = [one for one in ticks if view.axis != "step" or one.value.is_integer()]
+            placed = _placed(shown, ticks, marks, may_hide, apart)
+            if len(placed) > len(found):
+                found = placed
+            if len(found) > 1:
+                return found
+        if not marks.any():
+            break
+    return found
+
+
+def _placed(
+    shown: Window, ticks: Sequence[Tick], marks: NDArray[np.uint8], may_hide: int, apart: int
+) -> list[tuple[int, str]]:
+    """Give the labels that hide no louder mark than they may and begin so many cells apart.
+
+    A mark may be hidden that is seen right beside the label, too: where every batch is NaN the
     axis still says where one is.
     """
     found: list[tuple[int, str]] = []
@@ -139,10 +168,10 @@ def _labels(
             continue
         beside = {*marks[max(0, start - 1) : start].tolist(), *marks[end : end + 1].tolist()}
         hidden = marks[start:end]
-        if not {*hidden[hidden > QUIETEST_OVER_LABELS].tolist()} <= beside:
+        if not {*hidden[hidden > may_hide].tolist()} <= beside:
             continue
         found.append((start, label))
-        free = end
+        free = max(end, start + apart)
     return found
 
 
@@ -163,8 +192,7 @@ def axis_row(
     width = len(marks)
     text = [glyphs.horizontal] * width
     roles = [border] * width
-    ticks = x_ticks(view.axis, shown.start, shown.end, max(2, width // 12), utc_offset)
-    for start, label in _labels(shown, ticks, marks):
+    for start, label in _labels(shown, view, marks, utc_offset):
         text[start : start + len(label)] = label
         roles[start : start + len(label)] = ["muted"] * len(label)
     for column in np.flatnonzero(marks).tolist():

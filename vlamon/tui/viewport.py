@@ -8,6 +8,7 @@ the zoom itself changes.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,6 +21,8 @@ FINEST: dict[Axis, int] = {"step": -5, "epoch": -20, "since": -10, "time": -10}
 """Smallest bin of each axis, as a power of two: a few rows still fill a chart."""
 LOADED_AFTER = 2.0
 """Seconds after the first rows in which further ones are the history still loading."""
+HARDLY = 2 * DOTS_WIDE
+"""Dot columns by which charts that share a row may differ."""
 COARSEST = 50
 """Largest bin, as a power of two."""
 
@@ -158,6 +161,8 @@ class Viewport:
     def __init__(self, view: View | None = None) -> None:
         self.view = view or View()
         self.version = 0
+        self.widths: tuple[int, ...] = ()
+        """Dot columns of the charts on screen."""
         self.growing = False
         """Whether rows came after the history had loaded. Until then the whole run fills the
         width: a log of last week is not to be half a chart."""
@@ -179,6 +184,19 @@ class Viewport:
                 self.growing = True
                 self.version += 1
         self._newest = extent.last
+
+    def shared(self, columns: int) -> int:
+        """Give the dot columns by which a chart chooses its bins: those of the narrowest one that
+        is hardly narrower. Charts side by side differ by a cell, and have to have the same bins."""
+        near = (width for width in self.widths if 0 <= columns - width <= HARDLY)
+        return min(near, default=columns)
+
+    def lay_out(self, widths: Iterable[int]) -> None:
+        """Note how wide the charts on screen are."""
+        found = tuple(sorted(set(widths)))
+        if found != self.widths:
+            self.widths = found
+            self.version += 1
 
     @property
     def held(self) -> bool:

@@ -152,8 +152,9 @@ async def test_no_color_means_none() -> None:
             for segment in strip:
                 style = segment.style
                 assert style is not None
-                assert style.color is not None and style.color.is_default, segment
-                assert style.bgcolor is not None and style.bgcolor.is_default, segment
+                for colour in (style.color, style.bgcolor):
+                    assert colour is not None
+                    assert colour.is_default, segment
         field = app.screen.query_one("Input")
         y = field.region.y
         assert any(

@@ -40,7 +40,7 @@ def test_there_are_two_at_least_and_they_fit(
     value = -value if negative and not log else value
     ends = sorted((value, value * (1 + share)))
     found = labels(ends[0], ends[1], rows, log)
-    assert len(found) >= 2 and len(set(found)) == len(found), found
+    assert len(set(found)) == len(found) >= 2, found
     assert all(len(label) <= GUTTER for label in found)
 
 

@@ -21,6 +21,7 @@ from vlamon.tui.moment import Moment
 from vlamon.tui.numbers import age
 from vlamon.tui.pacing import Pacer
 from vlamon.tui.panels import Group, groups
+from vlamon.tui.picture import plot_columns
 from vlamon.tui.ticks import Axis
 from vlamon.tui.viewport import View, Viewport
 from vlamon.tui.widgets.chart import Chart
@@ -361,6 +362,7 @@ class PaintingScreen(DirectRows, Screen[None]):
             if chart not in shown:
                 _put(chart, None)
         self.charts = shown
+        self.viewport.lay_out(plot_columns(place.width) for place in places[: len(shown)])
         _put(self.panels["welcome"], places[0] if places and not wanted else None)
 
     def _chart(self, group: Group) -> Chart:

@@ -118,9 +118,14 @@ class Chart(KeptLines, Widget, can_focus=True):
         self._extent = extent(store, view.axis)
         self.viewport.observe(self._extent, self.clock())
         over = store.link is not None and store.link.state == "ended"
+        columns = plot_columns(width)
         shown = window(
-            view, self._extent, plot_columns(width), final=over or not self.viewport.growing
+            view,
+            self._extent,
+            self.viewport.shared(columns),
+            final=over or not self.viewport.growing,
         )
+        shown = replace(shown, columns=columns)
         parts = pieces(store, view.axis)
         glyphs = ASCII if look.ascii_only else UNICODE
         changed = self.picture.update(
