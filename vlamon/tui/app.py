@@ -28,6 +28,7 @@ from vlamon.tui.themes import (
     sixteen_colours,
     textual_theme,
 )
+from vlamon.tui.typed_ahead import TypedAhead
 
 if TYPE_CHECKING:
     from textual.command import Provider
@@ -45,7 +46,7 @@ def _commands() -> type[Provider]:
     return DashboardCommands
 
 
-class Dashboard(DeltaDisplay, App[int]):
+class Dashboard(TypedAhead, DeltaDisplay, App[int]):
     """Draws a feed's store until its user leaves; returns the exit code."""
 
     TITLE = "vlamon"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
+from textual import events
 from textual.app import ComposeResult
+from textual.message import Message
 from textual.screen import ModalScreen
 
 from vlamon.tui.glyphs import ASCII, UNICODE, Glyphs
@@ -36,9 +38,26 @@ class Dialog(ModalScreen[Result], Generic[Result]):
     WIDTH = 84
     """Columns wanted; a smaller terminal gives what it has."""
 
+    class Opened(Message):
+        """The dialog can take keys."""
+
+        def __init__(self, dialog: Dialog[Any]) -> None:
+            super().__init__()
+            self.dialog = dialog
+
     def __init__(self) -> None:
         super().__init__()
         self.panel = DialogPanel("dialog")
+        self.ready = False
+        """Whether keys reach what they are for: before, they are kept in `typed_ahead`."""
+        self.typed_ahead: list[events.Key] = []
+        self.takes_typed_ahead = True
+        """Whether it gets them. A dialog that opens by itself does not: they were not for it."""
+
+    def on_screen_resume(self) -> None:
+        """Tell, behind Textual's own handler, which gives the focus, that keys can come."""
+        if not self.ready:
+            self.call_later(lambda: self.app.post_message(self.Opened(self)))
 
     def compose(self) -> ComposeResult:
         """The panel alone."""

@@ -262,6 +262,7 @@ class MainScreen(SteeringScreen):
                 self.order("rollback", **args)
 
         self._dialog = rollback_dialog(self, event)
+        self._dialog.takes_typed_ahead = not self._asking
         self.app.push_screen(self._dialog, chosen)
 
     def _asked_about(self) -> Event | None:
