@@ -62,11 +62,16 @@ KEYS: tuple[Key, ...] = (
     Key(
         "enter", "Enter", "maximise", "maximise", "Give the focused chart the whole screen.", "Look"
     ),
+    Key(
+        "tab", "Tab", "focus_chart(1)", "focus", "Focus the next chart, for l, Enter and i.", "Look"
+    ),
+    Key("shift+tab", "⇧Tab", "focus_chart(-1)", "focus", "Focus the chart before.", "Look"),
     Key("left_square_bracket", "[", "page(-1)", "charts", "The charts before.", "Look"),
     Key("right_square_bracket", "]", "page(1)", "charts", "The charts that come next.", "Look"),
     Key("b", "b", "lower", "panel", "Next panel below: GPU, slots, inspector, …", "Look", 13),
     Key("i", "i", "explain", "explain", "What the focused chart's metric means.", "Look", 11),
     Key("v", "v", "values", "values", "Every value of the cursor's batch, events in full.", "Look"),
+    Key("d", "d", "diagnoses", "diagnoses", "Every diagnosis in full.", "Look"),
     Key("t", "t", "themes", "theme", "Choose a theme, previewed live.", "Look"),
     Key("c", "c", "checkpoint", "checkpoint", "Write a checkpoint now.", "Act", 7, True),
     Key("r", "r", "rollback", "rollback", "Choose a snapshot to go back to.", "Act", 8, True),

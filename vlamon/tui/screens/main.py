@@ -15,11 +15,12 @@ from vlamon.analysis.liveness import Alive
 from vlamon.records import Event, Record
 from vlamon.tui.alerts import Alerts
 from vlamon.tui.bindings import KEYS, keys_for
-from vlamon.tui.findings import Schedule, look
+from vlamon.tui.marks import came_about
 from vlamon.tui.moment import Moment, seconds_left
 from vlamon.tui.numbers import count
 from vlamon.tui.orders import Notice, Orders
-from vlamon.tui.screens.steering import SteeringScreen
+from vlamon.tui.screens.diagnosing import DiagnosingScreen
+from vlamon.tui.widgets.diagnoses import DiagnosesPanel
 from vlamon.tui.widgets.events import EventsPanel, sentence
 from vlamon.tui.widgets.keys import Hint, KeysLine
 from vlamon.tui.widgets.status_line import newest_step, pulse_words
@@ -28,11 +29,11 @@ if TYPE_CHECKING:
     from vlamon.analysis.autorollback import WantedRollback
     from vlamon.tui.screens.choice import Choice
 
-FEW = 10
-"""Rows below which the diagnosis has nothing to go by."""
+SETTLES = ("rollback", "recovered", "resumed")
+"""Events after which an explosion needs no answer any more."""
 
 
-class MainScreen(SteeringScreen):
+class MainScreen(DiagnosingScreen):
     """Everything that a person sees and does."""
 
     BINDINGS = [Binding(key.keys, key.action, key.words, show=False) for key in KEYS]  # noqa: RUF012
@@ -45,12 +46,10 @@ class MainScreen(SteeringScreen):
         self._was_live = False
         self._alarmed = False
         self._asked: set[str] = set()
-        self._explosion: Event | None = None
+        self._live: set[str] = set()
+        """Ids of the explosions that happened while one watched."""
         self._dialog: Choice | None = None
         self._wanted: deque[WantedRollback] = deque()
-        self._schedule = Schedule()
-        self._looked = False
-        self._found: list[tuple[str, str, str]] = []
         self._asking = False
         self._opened = self.dashboard.monotonic()
         self._hints = {
@@ -72,7 +71,7 @@ class MainScreen(SteeringScreen):
         )
         for event in fresh:
             if event.kind in ("explode", "trainer_error"):
-                self._explosion = event if event.kind == "explode" else self._explosion
+                self._live.add(event.id)
                 self.dashboard.alert(self._run_name(), f"{event.kind}: {sentence(event)}")
         while self._wanted:
             self.say(self._roll_back(self._wanted.popleft(), now))
@@ -166,36 +165,6 @@ class MainScreen(SteeringScreen):
             diagnoses=self.findings(),
         )
 
-    def findings(self) -> tuple[tuple[str, str, str], ...]:
-        """Give the guard's verdicts, newest first, and what was lost on the way here."""
-        self._look_for_findings()
-        found: list[tuple[str, str, str]] = []
-        for event in reversed(self.store.events):
-            if event.kind == "autopsy" and len(found) < 3:
-                verdict = str(event.data.get("verdict", "")) or "autopsy"
-                found.append(("warn", f"{verdict} at {count(event.step)}", event.text))
-        waits = "have not looked yet" if self.store.rows >= FEW else "need more to look at"
-        found += self._found if self._looked else [("muted", f"the rules {waits}", "")]
-        lost = sum(gap.rows for gap in self.store.gaps)
-        if lost:
-            reason = self.store.gaps[-1].reason
-            found.append(("muted", f"{count(lost)} batches were not received", reason))
-        return tuple(found)
-
-    def _look_for_findings(self) -> None:
-        """Let the rules look at the run now and then, while their panel is on screen."""
-        if not self.arrangement.has("diagnoses") or self.reading() or self.store.rows < FEW:
-            return
-        if self._schedule.wanted(self.store.rows, self.dashboard.monotonic()):
-            self.run_worker(self._find, thread=True, exclusive=True, group="findings")
-
-    def _find(self) -> None:
-        worker = get_current_worker()
-        found = list(look(self.store, self.feed.lock, self._schedule))
-        if not worker.is_cancelled:
-            self._found, self._looked = found, True
-            self.app.call_from_thread(self.paint, True)
-
     def _title(self, moment: Moment) -> str:
         """Write the terminal's title: pulse, progress in whole percent, name, alerts."""
         word = pulse_words(replace(moment.alive, text=""))[1]
@@ -266,11 +235,14 @@ class MainScreen(SteeringScreen):
         self.app.push_screen(self._dialog, chosen)
 
     def _asked_about(self) -> Event | None:
-        """Give the explosion that a rollback answers: the one seen live, or the one waited for."""
-        if self._explosion is None and seconds_left(self.store.status, self.clock()) is not None:
-            explosions = [event for event in self.store.events if event.kind == "explode"]
-            return explosions[-1] if explosions else None
-        return self._explosion
+        """Give the explosion that a rollback answers: the newest one, while it is unsettled."""
+        for event in reversed(self.store.events):
+            if event.kind in SETTLES and came_about(event):
+                return None
+            if event.kind == "explode":
+                waited = seconds_left(self.store.status, self.clock()) is not None
+                return event if waited or event.id in self._live else None
+        return None
 
     def action_note(self) -> None:
         """Ask for a note and send it."""
@@ -403,3 +375,5 @@ class MainScreen(SteeringScreen):
                 chosen = panel.event_at(self.moment, event.y)
                 if chosen is not None:
                     self.choose_event(chosen.id)
+        elif isinstance(panel, DiagnosesPanel):
+            self.action_diagnoses()

@@ -12,7 +12,7 @@ class Page(Dialog[None]):
     """Scrolls by keys and wheel; any of the keys that open a page closes it."""
 
     BINDINGS = [  # noqa: RUF012
-        ("escape,q,enter,question_mark,f1,i,v", "close", "close"),
+        ("escape,q,enter,question_mark,f1,i,v,d", "close", "close"),
         ("down,j", "scroll(1)", "down"),
         ("up,k", "scroll(-1)", "up"),
         ("pagedown,space", "scroll(10)", "page down"),

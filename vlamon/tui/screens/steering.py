@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from vlamon.catalogue import DEFAULT_VOCAB, entry
+from vlamon.records import Event
 from vlamon.tui.cursor import row_at, telling_row, x_of_row
 from vlamon.tui.glyphs import plain
 from vlamon.tui.orders import Notice
@@ -17,6 +18,7 @@ from vlamon.tui.ticks import Axis
 from vlamon.tui.viewport import Extent, Window
 from vlamon.tui.widgets.chart import Chart
 from vlamon.tui.widgets.contribution import short_weight
+from vlamon.tui.widgets.inspector import attempt_of, left_attempt
 
 AXES: tuple[Axis, ...] = ("step", "epoch", "since", "time")
 AXIS_WORDS = {"step": "step", "epoch": "epoch", "since": "time since the start", "time": "clock"}
@@ -134,7 +136,8 @@ class SteeringScreen(PaintingScreen):
                 self.put_cursor(0 if side < 0 else self.store.rows - 1)
 
     def action_event(self, by: int) -> None:
-        """Choose the next or the previous event and put the cursor where it happened."""
+        """Choose the next or the previous event, seen from the chosen one, else from the cursor,
+        and put the cursor where it happened; without either the newest is what one came for."""
         with self.feed.lock:
             events = list(self.store.events)
             if not events:
@@ -142,11 +145,23 @@ class SteeringScreen(PaintingScreen):
                 self.paint(force=True)
                 return
             ids = [event.id for event in events]
-            here = ids.index(self.event_id) if self.event_id in ids else None
-            at = (len(events) if by < 0 else -1) if here is None else here
-            if here is None and by > 0:
-                at = len(events) - 2  # the newest first: it is what one came for
-            self.choose_event(events[min(len(events) - 1, max(0, at + by))].id)
+            row = self.cursor_row()
+            if self.event_id in ids:
+                at = ids.index(self.event_id) + by
+            elif row is not None:
+                at = self._beside(events, row, by)
+            else:
+                at = len(events) - 1
+            self.choose_event(events[min(len(events) - 1, max(0, at))].id)
+
+    def _beside(self, events: Sequence[Event], row: int, by: int) -> int:
+        """Give the number of the first event after a batch, or of the last one before it, in the
+        order in which they happened: steps begin again with every attempt."""
+        here = (attempt_of(self.store, row), int(self.store.steps(row, row + 1)[0]))
+        places = [(left_attempt(event), event.step) for event in events]
+        if by > 0:
+            return next((n for n, place in enumerate(places) if place > here), len(events) - 1)
+        return next((n for n in range(len(events) - 1, -1, -1) if places[n] < here), 0)
 
     def choose_event(self, event_id: str) -> None:
         """Mark an event and put the cursor on its batch."""
@@ -290,8 +305,22 @@ class SteeringScreen(PaintingScreen):
         self.maximised = name
         self.paint(force=True)
 
+    def action_focus_chart(self, by: int) -> None:
+        """Focus the next chart on screen; where one has the whole screen, the next one has it."""
+        if self.maximised:
+            self.action_page(by)
+        elif by > 0:
+            self.focus_next(Chart)
+        else:
+            self.focus_previous(Chart)
+
     def action_page(self, by: int) -> None:
-        """Show the charts that come next."""
+        """Show the charts that come next; the next one alone where one has the whole screen."""
+        if self.maximised:
+            names = [group.name for group in self.groups()]
+            at = names.index(self.maximised) if self.maximised in names else 0
+            self.show_alone(names[(at + by) % len(names)])
+            return
         slots = max(1, self.arrangement.charts)
         pages = max(1, -(-len(self.groups()) // slots))
         self.page = (self.page + by) % pages

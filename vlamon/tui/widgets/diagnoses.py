@@ -13,6 +13,9 @@ from vlamon.tui.rows import Row, shorten
 from vlamon.tui.snapshots import snapshots
 from vlamon.tui.widgets.row_panel import RowPanel, framed
 
+LEAST = 3
+"""Lines of a finding that are shown although not all findings fit then."""
+
 
 class DiagnosesPanel(RowPanel):
     """Findings first, then the snapshots."""
@@ -22,19 +25,39 @@ class DiagnosesPanel(RowPanel):
         return moment.diagnoses, _snapshots_key(moment)
 
     def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
-        """Give the findings that fit, wrapped, and the newest snapshots below them."""
+        """Give the findings, as much of each as there is room for, and the newest snapshots below
+        them; where something is left out the frame says which key shows it."""
         inner, room = width - 2, max(0, height - 2)
         kept = snapshot_rows(moment, inner)
-        findings: list[Row] = []
-        for role, headline, detail in moment.diagnoses:
-            findings.append(((shorten(f" {headline}", inner), role),))
-            findings += [((f"   {line}", "muted"),) for line in _wrapped(detail, inner - 4)]
-        if not findings:
-            findings = [((" nothing to report", "muted"),)]
-        least = 5 if room > 15 else 2
+        least = min(len(kept), 5 if room > 15 else 2)
+        findings, cut = _findings(moment.diagnoses, inner, room - least)
         below = min(len(kept), max(least, room - len(findings)))
+        cut = cut or len(findings) > room - below
         body = [*findings[: room - below], *kept[:below]]
-        return framed((("diagnoses", "title"),), (), body, width, height, moment.glyphs)
+        right: Row = (("d ", "key bold"), ("in full", "muted")) if cut else ()
+        return framed((("diagnoses", "title"),), right, body, width, height, moment.glyphs)
+
+
+def _findings(
+    diagnoses: Sequence[tuple[str, str, str]], width: int, room: int
+) -> tuple[list[Row], bool]:
+    """Write findings with as many lines each as let all of them fit, LEAST at least; tells whether
+    one was cut."""
+    if not diagnoses:
+        return [((" nothing to report", "muted"),)], False
+    wrapped = [textwrap.wrap(detail, max(10, width - 4)) for _, _, detail in diagnoses]
+    longest = max(len(lines) for lines in wrapped)
+    most = longest
+    while most > LEAST and sum(1 + min(len(lines), most) for lines in wrapped) > room:
+        most -= 1
+    rows: list[Row] = []
+    for (role, headline, _), lines in zip(diagnoses, wrapped, strict=True):
+        rows.append(((shorten(f" {headline}", width), role),))
+        shown = lines[:most]
+        if len(lines) > most:
+            shown[-1] = shorten(f"{shown[-1]} …", width - 4, " …")
+        rows += [((f"   {line}", "muted"),) for line in shown]
+    return rows, most < longest
 
 
 class SnapshotsPanel(RowPanel):
@@ -81,8 +104,3 @@ def snapshot_words(snapshot: Snapshot, now: float, glyphs: Glyphs) -> str:
     closs = f"closs {number(snapshot.closs, 3)}" if snapshot.closs is not None else ""
     place = "memory" if snapshot.where == "ring" else "disk"
     return f"{mark} {count(snapshot.step):>9}  {old:>6}  {place:<6}  {closs}"
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    lines = textwrap.wrap(text, max(10, width))
-    return lines if len(lines) <= 3 else [*lines[:2], shorten(f"{lines[2]} …", width, " …")]

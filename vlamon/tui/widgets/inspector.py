@@ -69,6 +69,11 @@ def attempt_of(store: RunStore, row: int) -> int:
     return next((a.number for a in store.attempts if a.first_row <= row < a.end_row), 0)
 
 
+def left_attempt(event: Event) -> int:
+    """Give the attempt in which an event happened: a rollback is told by the one that it begins."""
+    return event.attempt - (event.kind == "rollback" and came_about(event))
+
+
 def events_at(store: RunStore, row: int) -> list[Event]:
     """Give what happened at a batch, the newest first.
 
@@ -79,9 +84,7 @@ def events_at(store: RunStore, row: int) -> list[Event]:
     return [
         event
         for event in reversed(store.events)
-        if event.step == step
-        and event.kind != "control"
-        and event.attempt - (event.kind == "rollback" and came_about(event)) == attempt
+        if event.step == step and event.kind != "control" and left_attempt(event) == attempt
     ]
 
 
