@@ -25,10 +25,12 @@ LAST_WORDS = 2.0
 
 
 def mode_for(*, plain: bool, json: bool) -> Mode:
-    """What was asked for, the dashboard where nothing was and stdout is a terminal."""
+    """What was asked for, the dashboard where nothing was and stdout is a terminal that can show
+    one: TERM=dumb says that it cannot move its cursor."""
     if json:
         return "json"
-    return "plain" if plain or not sys.stdout.isatty() else "screen"
+    able = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    return "screen" if able and not plain else "plain"
 
 
 def present(source: Source, mode: Mode, options: Options) -> int:

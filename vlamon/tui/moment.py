@@ -60,6 +60,17 @@ def seconds_left(status: Status | None, now: float) -> float | None:
     return max(0.0, status.deadline - now)
 
 
+def steps_are_epochs(store: RunStore) -> bool:
+    """Say whether the rows are the lines of epochs, of a log that tells nothing finer."""
+    if not store.rows or not len(store.epochs) or len(store.intervals):
+        return False
+    ends = (0, store.rows - 1)
+    return all(
+        float(store.steps(row, row + 1)[0]) == float(store.epochs_of_rows(row, row + 1)[0])
+        for row in ends
+    )
+
+
 def severity_role(event: Event) -> str:
     """Give the role that an event is written in."""
     if event.kind in ("explode", "trainer_error") or event.severity == "error":

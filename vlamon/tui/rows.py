@@ -7,6 +7,10 @@ without a terminal.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
+from os.path import commonpath
+
 from rich.cells import cell_len, set_cell_size
 
 Span = tuple[str, str]
@@ -48,6 +52,20 @@ def crop(row: Row, width: int) -> Row:
     return tuple(kept)
 
 
+def cut(row: Row, width: int, mark: str = "…") -> Row:
+    """Cut a row to at most `width` columns with a mark where text is missing; blanks at its end
+    are none."""
+    while row and cells(row) > width and not row[-1][0].strip():
+        row = row[:-1]
+    if row and cells(row) > width:
+        text, role = row[-1]
+        row = (*row[:-1], (text.rstrip(), role))
+    if cells(row) <= width or width < len(mark):
+        return crop(row, width)
+    kept = crop(row, width - len(mark))
+    return (*kept, (mark, kept[-1][1] if kept else ""))
+
+
 def fit(row: Row, width: int, fill: str = " ", role: str = "") -> Row:
     """Cut or fill a row to exactly `width` columns."""
     size = cells(row)
@@ -86,6 +104,25 @@ def shorten_name(name: str, width: int, mark: str = "…") -> str:
     while cell_len(tail) > end:
         tail = tail[1:]
     return set_cell_size(name, width - len(mark) - cell_len(tail)).rstrip() + mark + tail
+
+
+@lru_cache(maxsize=64)
+def shorten_names(names: tuple[str, ...], width: int, mark: str = "…") -> Mapping[str, str]:
+    """Cut each of several names so that they stay different: where their ends do not tell them
+    apart, what does is kept instead."""
+    short = {name: shorten_name(name, width, mark) for name in names}
+    alike: dict[str, list[str]] = {}
+    for name, text in short.items():
+        alike.setdefault(text, []).append(name)
+    for group in alike.values():
+        if len(group) > 1:
+            first = len(commonpath(group))
+            begin = max(group[0].rfind(sign, 0, first) for sign in "._/ ") + 1
+            for name in group:
+                head = name[: min(begin, width // 4)]
+                room = width - cell_len(head) - len(mark)
+                short[name] = head + mark + shorten(name[begin:], room, mark)
+    return short
 
 
 def column(text: str, width: int) -> str:

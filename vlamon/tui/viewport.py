@@ -246,7 +246,11 @@ class Viewport:
         if pivot is None:
             pivot = (shown.start + shown.end) / 2
         share = (pivot - shown.start) / (shown.end - shown.start)
-        left = pivot - share * shown.columns * math.ldexp(1.0, exponent)
+        width = math.ldexp(1.0, exponent)
+        left = pivot - share * shown.columns * width
+        # A window begins where a cell does, up to a cell farther left: at its end a cell too far.
+        if _aligned(left, width) + shown.columns <= pivot / width:
+            left += DOTS_WIDE * width
         self._place(left, exponent, extent, shown.columns)
 
     def pan(self, shown: Window, extent: Extent, cells: int) -> None:

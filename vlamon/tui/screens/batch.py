@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from vlamon.store import RunStore
 from vlamon.tui.glyphs import Glyphs, event_glyph
 from vlamon.tui.leading import leading_first
-from vlamon.tui.moment import severity_role
+from vlamon.tui.moment import severity_role, steps_are_epochs
 from vlamon.tui.numbers import count
 from vlamon.tui.rows import Row, shorten_name
 from vlamon.tui.screens.page import Page
@@ -48,7 +48,7 @@ def batch_page(store: RunStore, row: int, glyphs: Glyphs) -> Page:
         deep = -(-len(logged) // columns)
         for line in range(deep):
             cells = (
-                value_cell(name, *values[name], width // columns, glyphs)
+                value_cell(name, *values[name], width // columns, glyphs, tuple(logged))
                 for name in logged[line::deep]
             )
             rows.append(tuple(part for cell in cells for part in cell))
@@ -58,7 +58,8 @@ def batch_page(store: RunStore, row: int, glyphs: Glyphs) -> Page:
             rows += _wrapped("not logged", ", ".join(short), width)
         return rows
 
-    return Page(f"step {count(int(store.steps(row, row + 1)[0]))}", write)
+    unit = "epoch" if steps_are_epochs(store) else "step"
+    return Page(f"{unit} {count(int(store.steps(row, row + 1)[0]))}", write)
 
 
 def _wrapped(name: str, text: str, width: int) -> list[Row]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from textual import events
 
-from vlamon.tui.rows import Row, fit
+from vlamon.tui.rows import Row, cut, fit
 from vlamon.tui.screens.dialog import Dialog
 
 
@@ -84,7 +84,7 @@ class Choice(Dialog[str]):
         if not self._items:
             rows.append(((" nothing matches", "muted"),))
         for index, item in enumerate(self._items):
-            row = fit(item.row, width)
+            row = fit(cut(item.row, width, self.glyphs.ellipsis), width)
             if index == self._at:
                 row = (("".join(text for text, _ in row), "foreground chosen"),)
             rows.append(row)
@@ -93,7 +93,7 @@ class Choice(Dialog[str]):
     def first_row(self, rows: int, room: int) -> int:
         """Keep the chosen line in view."""
         at = self._before + self._at
-        self._first = max(0, at - room + 2) if at >= room else 0
+        self._first = max(0, min(at - room + 2, rows - room))
         return self._first
 
     def action_move(self, by: int) -> None:

@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.screen import ModalScreen
 
 from vlamon.tui.glyphs import ASCII, UNICODE, Glyphs
-from vlamon.tui.rows import Row
+from vlamon.tui.rows import Row, cut
 from vlamon.tui.widgets.row_panel import RowPanel, framed
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class Dialog(ModalScreen[Result], Generic[Result]):
     """
     BINDINGS = [("escape", "close", "close")]  # noqa: RUF012
 
+    tells_more = True
+    """Whether the last row says how many more there are below; not where the frame says so."""
     WIDTH = 84
     """Columns wanted; a smaller terminal gives what it has."""
 
@@ -90,11 +92,16 @@ class Dialog(ModalScreen[Result], Generic[Result]):
         if not self.is_mounted or self.size.width == 0:
             return
         width = min(self.WIDTH, self.size.width)
-        body = list(self.body(width - 2))
+        body = [cut(row, width - 2, self.glyphs.ellipsis) for row in self.body(width - 2)]
         height = min(len(body) + 2, self.size.height)
-        first = self.first_row(len(body), height - 2)
+        room = height - 2
+        first = self.first_row(len(body), room)
         left, right = self.heading()
-        self._drawn = framed(left, right, body[first:], width, height, self.glyphs)
+        shown = body[first : first + room]
+        below = len(body) - first - room
+        if below > 0 and self.tells_more and shown:
+            shown[-1] = ((f" {self.glyphs.ellipsis} {below + 1} more", "muted"),)
+        self._drawn = framed(left, right, shown, width, height, self.glyphs)
         self.panel.styles.width, self.panel.styles.height = width, height
         if self.panel.size == (width, height):
             self.panel.put(self._drawn)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from vlamon.tui.leading import leading_first
 from vlamon.tui.numbers import number
 from vlamon.tui.panels import matching
-from vlamon.tui.rows import Row, column, shorten_name
+from vlamon.tui.rows import Row, column, shorten_names
 from vlamon.tui.screens.choice import Choice, Choosing, Item
 from vlamon.tui.themes import role_of_metric
 
@@ -22,7 +22,8 @@ def metrics_dialog(main: MainScreen) -> Choice:
     def items(words: str) -> Sequence[Item]:
         with main.feed.lock:
             names = matching(leading_first(main.store, main.store.metrics), words)
-            return [Item(name, _line(main, name)) for name in names]
+            short = shorten_names(tuple(main.store.metrics), 41)
+            return [Item(name, _line(main, name, short[name])) for name in names]
 
     def pin(name: str) -> bool:
         if name in main.pinned:
@@ -47,7 +48,7 @@ def metrics_dialog(main: MainScreen) -> Choice:
     return Choice(Choosing("metrics", items, hint, typed=True, on_tab=hide, on_enter=pin))
 
 
-def _line(main: MainScreen, name: str) -> Row:
+def _line(main: MainScreen, name: str, short: str) -> Row:
     glyphs = main.moment.glyphs if main.moment is not None else None
     pinned = (glyphs.pin if glyphs else "*") if name in main.pinned else " "
     hidden = "hidden" if name in main.hidden else ""
@@ -57,7 +58,7 @@ def _line(main: MainScreen, name: str) -> Row:
     )
     return (
         (f" {pinned} ", "accent bold"),
-        (column(shorten_name(name, 41), 42), "muted" if hidden else role_of_metric(name)),
+        (column(short, 42), "muted" if hidden else role_of_metric(name)),
         (number(main.store.latest(name)).rjust(11), "foreground"),
         (f"  {kind:<14} ", "muted"),
         (hidden, "warn"),

@@ -21,6 +21,8 @@ class Page(Dialog[None]):
         ("end", "scroll(9999)", "end"),
     ]
 
+    tells_more = False
+
     def __init__(self, title: str, write: Callable[[int], Sequence[Row]]) -> None:
         super().__init__()
         self._title = title

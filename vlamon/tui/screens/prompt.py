@@ -16,7 +16,7 @@ class Prompt(Dialog[str]):
 
     DEFAULT_CSS = """
     Prompt { align: center middle; }
-    Prompt Input { width: 84; max-width: 100%; border: none; height: 1; padding: 0 1; }
+    Prompt Input { width: 82; border: none; height: 1; padding: 0 1; offset: 1 -2; }
     Prompt Input:focus { border: none; }
     Prompt DialogPanel { height: 3; }
     """
@@ -32,7 +32,7 @@ class Prompt(Dialog[str]):
         self._wrong = ""
 
     def compose(self) -> ComposeResult:
-        """The panel and the input below it."""
+        """The panel, and the input that is moved up into it."""
         yield self.panel
         yield Input(self._text, id="prompt")
 
@@ -44,7 +44,8 @@ class Prompt(Dialog[str]):
         """Give the help, or what is wrong with the input."""
         rows: list[Row] = [((f" {line}", "muted"),) for line in self._lines]
         rows.append(((f" {self._wrong}", "explode"),))
-        return rows
+        self.query_one(Input).styles.width = width
+        return [*rows, ()]  # the input lies on the last row
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
         """Give the text, or say what is wrong with it."""

@@ -10,6 +10,7 @@ from vlamon.catalogue import DEFAULT_VOCAB, entry
 from vlamon.records import Event
 from vlamon.tui.cursor import row_at, telling_row, x_of_row
 from vlamon.tui.glyphs import plain
+from vlamon.tui.moment import steps_are_epochs
 from vlamon.tui.orders import Notice
 from vlamon.tui.panels import Group
 from vlamon.tui.raster import Guide
@@ -218,8 +219,10 @@ class SteeringScreen(PaintingScreen):
         """Choose the next x axis; the cursor stays on its batch."""
         with self.feed.lock:
             row = self.cursor_row()
-            now = AXES.index(self.viewport.view.axis)
-            axis = AXES[(now + 1) % len(AXES)]
+            # Where a row is an epoch, the axis of steps says epochs.
+            axes = AXES[1:] if steps_are_epochs(self.store) else AXES
+            now = axes.index(self.viewport.view.axis) if self.viewport.view.axis in axes else 0
+            axis = axes[(now + 1) % len(axes)]
             cursor = None if row is None else x_of_row(self.store, axis, row)
             self.viewport.set_axis(axis, cursor)
         self.say(Notice(f"x: {AXIS_WORDS[axis]}", "muted"))

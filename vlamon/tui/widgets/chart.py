@@ -13,6 +13,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from vlamon.tui.braille import DOTS_WIDE
 from vlamon.tui.frame import AROUND
 from vlamon.tui.glyphs import ASCII, UNICODE
 from vlamon.tui.look import Look
@@ -212,8 +213,13 @@ class Chart(KeptLines, Widget, can_focus=True):
         self._zoom(event, _WHEEL_ZOOM)
 
     def _zoom(self, event: events.MouseEvent, by: int) -> None:
-        about = self.position_at(event.x)
-        if self.shown is not None and about is not None:
+        shown, about = self.shown, self.position_at(event.x)
+        if shown is not None and about is not None:
             event.stop()
-            self.viewport.zoom(self.shown, self._extent, by, about)
+            cursor = self.viewport.view.cursor
+            if cursor is not None and about <= cursor < about + DOTS_WIDE * shown.bin:
+                about = cursor
+            else:
+                about += shown.bin
+            self.viewport.zoom(shown, self._extent, by, about)
             self.post_message(self.Moved())

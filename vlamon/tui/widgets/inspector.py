@@ -12,9 +12,9 @@ from vlamon.store import RunStore
 from vlamon.tui.glyphs import Glyphs, event_glyph
 from vlamon.tui.leading import leading_first, trained_terms
 from vlamon.tui.marks import came_about
-from vlamon.tui.moment import Moment, severity_role
+from vlamon.tui.moment import Moment, severity_role, steps_are_epochs
 from vlamon.tui.numbers import count, number
-from vlamon.tui.rows import Row, fit, shorten, shorten_name, spread
+from vlamon.tui.rows import Row, fit, shorten, shorten_names, spread
 from vlamon.tui.themes import role_of_metric
 from vlamon.tui.widgets.events import sentence
 from vlamon.tui.widgets.row_panel import RowPanel, framed
@@ -38,7 +38,7 @@ class InspectorPanel(RowPanel):
             return framed(title, (), body, width, height, moment.glyphs)
         inner, room = width - 2, max(0, height - 2)
         right: Row = (
-            ("step ", "muted"),
+            ("epoch " if steps_are_epochs(moment.store) else "step ", "muted"),
             (
                 count(int(moment.store.steps(moment.row, moment.row + 1)[0])),
                 "accent" if moment.at_cursor else "title",
@@ -162,7 +162,11 @@ def _values(
     for line in range(deep):
         cells = (
             value_cell(
-                name, *values_at(moment.store, moment.row, name), width // columns, moment.glyphs
+                name,
+                *values_at(moment.store, moment.row, name),
+                width // columns,
+                moment.glyphs,
+                tuple(shown),
             )
             for name in shown[line::deep]
         )
@@ -181,9 +185,15 @@ def values_at(store: RunStore, row: int, name: str) -> tuple[float | None, float
 
 
 def value_cell(
-    name: str, value: float | None, before: float | None, width: int, glyphs: Glyphs
+    name: str,
+    value: float | None,
+    before: float | None,
+    width: int,
+    glyphs: Glyphs,
+    among: tuple[str, ...] = (),
 ) -> Row:
-    """Write a metric, its value and how far that is from the one before."""
+    """Write a metric, its value and how far that is from the one before; a name that is cut stays
+    another than the others `among` which it stands."""
     role = role_of_metric(name)
     bad = value is not None and not math.isfinite(value)
     figure = number(value) if value is not None else "not logged"
@@ -192,8 +202,10 @@ def value_cell(
         share = (value - before) / abs(before)
         change = f" {share * 100:+.1f}%" if abs(share) < 10 else f" ×{value / before:.0f}"
     value_role = "explode bold" if bad else "foreground" if value is not None else "muted"
+    room = max(6, width - 11 - len(figure))
+    label = shorten_names(among or (name,), room, glyphs.ellipsis)[name]
     return spread(
-        ((f" {shorten_name(name, max(6, width - 11 - len(figure)), glyphs.ellipsis)} ", role),),
+        ((f" {label} ", role),),
         ((figure, value_role), (change.rjust(9), "muted")),
         width,
     )

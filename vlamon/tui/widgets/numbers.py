@@ -12,7 +12,7 @@ from vlamon.tui.glyphs import event_glyph
 from vlamon.tui.leading import leading_first
 from vlamon.tui.moment import Moment, severity_role
 from vlamon.tui.numbers import number
-from vlamon.tui.rows import Row, column, shorten, shorten_name
+from vlamon.tui.rows import Row, column, shorten, shorten_names
 from vlamon.tui.sparkline import sparkline
 from vlamon.tui.themes import role_of_metric
 from vlamon.tui.widgets.events import sentence
@@ -31,7 +31,9 @@ class NumbersPanel(RowPanel):
             return [((" no batch yet", "muted"),)]
         name_cells = min(max(len(name) for name in names) + 1, width * 2 // 5)
         room = width - name_cells - 12
-        rows = [_row(moment, name, index, name_cells, room) for index, name in enumerate(names)]
+        short = shorten_names(tuple(names), name_cells - 1, moment.glyphs.ellipsis)
+        labels = [" " + column(short[name], name_cells) for name in names]
+        rows = [_row(moment, name, index, labels[index], room) for index, name in enumerate(names)]
         if alert is None:
             return rows
         return [*rows, *[()] * (height - 1 - len(rows)), alert]
@@ -46,7 +48,7 @@ def _newest_alert(moment: Moment, width: int) -> Row | None:
     return None
 
 
-def _row(moment: Moment, name: str, index: int, name_cells: int, room: int) -> Row:
+def _row(moment: Moment, name: str, index: int, label: str, room: int) -> Row:
     assert moment.row is not None
     value = moment.store.value(name, moment.row)
     if value is None and not moment.at_cursor:
@@ -54,10 +56,7 @@ def _row(moment: Moment, name: str, index: int, name_cells: int, room: int) -> R
     bad = value is not None and not math.isfinite(value)
     role = role_of_metric(name, index)
     return (
-        (
-            " " + column(shorten_name(name, name_cells - 1, moment.glyphs.ellipsis), name_cells),
-            role,
-        ),
+        (label, role),
         (number(value).rjust(9) + " ", "explode bold" if bad else "foreground"),
         (history(moment, name, room), role),
     )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from vlamon.analysis.liveness import Alive
-from vlamon.tui.moment import Moment
+from vlamon.tui.moment import Moment, steps_are_epochs
 from vlamon.tui.numbers import age, count, duration, number
 from vlamon.tui.rows import Row, cells, shorten, spread
 from vlamon.tui.widgets.row_panel import RowPanel
@@ -83,13 +83,14 @@ def _parts(moment: Moment) -> list[tuple[int, Row]]:
     ):
         parts.append((3, ((moment.alive.text, "muted"),)))
     step = newest_step(moment)
-    if step is not None:
+    if step is not None and not steps_are_epochs(store):
         total = info.total_steps if info is not None else None
         of = f"/{count(total)}" if total else ""
         parts.append((1, (("step ", "muted"), (f"{count(step)}{of}", "foreground"))))
     epoch = _epoch(moment)
     if epoch:
-        parts.append((6, (("epoch ", "muted"), (epoch, "foreground"))))
+        rank = 1 if steps_are_epochs(store) else 6
+        parts.append((rank, (("epoch ", "muted"), (epoch, "foreground"))))
     if status is not None and status.steps_per_second and moment.alive.pulse == "live":
         parts.append((5, ((f"{number(status.steps_per_second, 3)} it/s", "foreground"),)))
     if status is not None and status.eta is not None and moment.alive.pulse == "live":

@@ -25,7 +25,10 @@ class WelcomePanel(RowPanel):
         """Give the sentence in the middle of the panel."""
         role, word = pulse_words(moment.alive)
         text = moment.alive.text or "no batch has come yet"
-        lines: list[Row] = [((f"  {word}: ", role), (shorten(text, width - 20), "foreground")), ()]
+        said: Row = ((f"  {word}: ", role), (shorten(text, width - 20), "foreground"))
+        if text.startswith(word):
+            said = ((f"  {shorten(text, width - 6)}", role),)
+        lines: list[Row] = [said, ()]
         if height >= len(_HOW) + 6:
             lines += [((f"  {line}", "muted"),) for line in _HOW]
         above = max(0, (height - 2 - len(lines)) // 2)
