@@ -8,6 +8,7 @@ and the others by how far they are from it: `0.9999`, above it `+2e-8`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from vlamon.tui.scale import Scale
 from vlamon.tui.ticks import Tick, linear_ticks, log_ticks, number_label
@@ -28,6 +29,7 @@ def y_labels(scale: Scale, rows: int) -> list[str]:
     return labels
 
 
+@lru_cache(maxsize=64)
 def _chosen(scale: Scale, rows: int) -> list[tuple[int, str]]:
     """Choose the ticks and how they are written."""
     if rows < 1:
