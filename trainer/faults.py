@@ -7,8 +7,9 @@ process, whatever is replayed.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,8 @@ KINDS = {
 }
 UNUSED_IDS = (8900, 10000)
 """Ids between the grid counts and the first action token: no sample has them."""
+REMEMBERED = 100_000
+"""Samples of one fault that are known again in a later pass."""
 _ORDER = re.compile(
     r"(?P<kind>\w+)@(?P<at>\d+)(?:\+(?P<samples>\d+))?(?:x(?P<strength>[\d.e+-]+))?"
 )
@@ -79,6 +82,8 @@ class Fault:
             raise FaultError(
                 f"--induce {text}: {match['strength']!r} is not a number to multiply by"
             ) from None
+        if not math.isfinite(strength):
+            raise FaultError(f"--induce {text}: {match['strength']} is too large a factor")
         samples = int(match["samples"]) if match["samples"] else kind.samples
         return cls(match["kind"], int(match["at"]), samples, strength)
 
@@ -99,6 +104,9 @@ class Faults:
         self._seed = seed
         self.strikes_hardware = True
         """False on every rank but the one whose device fails."""
+        self.sample_at: Callable[[int], int] | None = None
+        """Names the sample at a cursor, where the run has a sampler."""
+        self._corrupted: dict[Fault, frozenset[int]] = {}
         self._happened: set[Fault] = set()
 
     def lr_factor(self, first: int, end: int) -> float:
@@ -117,8 +125,8 @@ class Faults:
         """The batch with the labels that its corrupted samples really have."""
         rows = [
             row
-            for row, cursor in enumerate(cursors)
-            if any(fault.covers(cursor) for fault in self._of("corrupt_labels"))
+            for row, (cursor, name) in enumerate(zip(cursors, batch.sample_ids, strict=True))
+            if any(self._corrupts(fault, cursor, name) for fault in self._of("corrupt_labels"))
         ]
         if not rows:
             return batch
@@ -131,6 +139,16 @@ class Faults:
             keep = (labels[row] == tokens.IGNORE) | (labels[row] == tokens.ACTION_BEGIN)
             labels[row] = torch.where(keep, labels[row], noise)
         return batch.with_labels(labels)
+
+    def _corrupts(self, fault: Fault, cursor: int, name: int) -> bool:
+        """Whether a sample is one of the fault's: also when a later pass draws it again."""
+        if cursor < fault.at or self.sample_at is None:
+            return fault.covers(cursor)
+        if fault not in self._corrupted:
+            last = fault.at + min(fault.samples, REMEMBERED)
+            names = frozenset(self.sample_at(each) for each in range(fault.at, last))
+            self._corrupted[fault] = names
+        return fault.covers(cursor) or name in self._corrupted[fault]
 
     @torch.no_grad()
     def strike_weights(self, model: nn.Module, first: int, end: int) -> list[str]:

@@ -22,7 +22,9 @@ def test_an_order_is_a_kind_a_sample_and_what_differs_from_the_usual() -> None:
     assert Fault.parse("logit_scale@7x1e2") == Fault("logit_scale", 7, 0, 100.0)
 
 
-@pytest.mark.parametrize("order", ["lr_jump", "explode@3", "nan@-1", "lr_jump@5x", "lr_jump@5x1e"])
+@pytest.mark.parametrize(
+    "order", ["lr_jump", "explode@3", "nan@-1", "lr_jump@5x", "lr_jump@5x1e", "lr_jump@3x1e400"]
+)
 def test_a_wrong_order_says_how_to_write_one(order: str) -> None:
     with pytest.raises(FaultError, match=f"--induce {order}: "):
         Fault.parse(order)
@@ -52,6 +54,22 @@ def test_corruption_sticks_to_its_samples_and_spares_the_others() -> None:
     assert changed == [False, True, True, False]
     assert torch.equal(once.labels, again.labels)
     assert torch.equal(once.input_ids, batch.input_ids)
+
+
+def test_corruption_meets_its_samples_again_in_the_next_pass() -> None:
+    """Eight samples a pass, in another order each time: 2 and 5 are the corrupted ones."""
+    order = [[0, 1, 2, 5, 3, 4, 6, 7], [5, 0, 7, 1, 2, 3, 4, 6]]
+    faults = Faults(["corrupt_labels@2+2"], seed=0)
+    faults.sample_at = lambda cursor: order[cursor // 8][cursor % 8]
+    for turn in range(2):
+        batch = collate([policy_sample(name, sample_id=name) for name in order[turn]])
+        seen = faults.corrupt(batch, list(range(8 * turn, 8 * turn + 8)))
+        changed = {
+            name
+            for row, name in enumerate(order[turn])
+            if not torch.equal(seen.labels[row], batch.labels[row])
+        }
+        assert changed == {2, 5}
 
 
 def test_corruption_keeps_the_blocks_so_that_the_action_loss_sees_it_too() -> None:
