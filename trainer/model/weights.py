@@ -45,7 +45,13 @@ def load_weights(model: nn.Module, directory: Path) -> Loaded:
             f"{directory} has no *.safetensors file; give the folder of a checkpoint"
         )
     own = dict(model.state_dict(keep_vars=True))
-    shapes = {name: shape for shard in shards for name, shape in _shapes(shard)}
+    headers = {name: header for shard in shards for name, header in _headers(shard)}
+    shapes = {name: shape for name, (shape, _) in headers.items()}
+    unfit = [
+        f"{name} ({kind})"
+        for name, (_, kind) in headers.items()
+        if name in own and not _float(kind)
+    ]
     wanted = {name for name in shapes if not name.startswith(IGNORED)}
     missing = [name for name in own if name not in wanted]
     fresh = [name for name in missing if name.startswith(OPTIONAL)]
@@ -55,6 +61,7 @@ def load_weights(model: nn.Module, directory: Path) -> Loaded:
         *_listed("missing", [name for name in missing if name not in fresh]),
         *_listed("not known to this model", sorted(wanted - own.keys())),
         *_listed("of another shape", _misshaped(own, shapes)),
+        *_listed("of another kind than floating point", unfit),
         *_listed("named by the index but not in its shard", _lost(directory, shapes)),
     ]
     if problems:
@@ -85,10 +92,16 @@ def _lost(directory: Path, shapes: dict[str, tuple[int, ...]]) -> list[str]:
     return [name for name in named if name not in shapes]
 
 
-def _shapes(shard: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _headers(shard: Path) -> Iterator[tuple[str, tuple[tuple[int, ...], str]]]:
     for file in _opened(shard):
         for name in file.keys():  # noqa: SIM118 (the handle is no mapping)
-            yield name, tuple(file.get_slice(name).get_shape())
+            tensor = file.get_slice(name)
+            yield name, (tuple(tensor.get_shape()), str(tensor.get_dtype()))
+
+
+def _float(kind: str) -> bool:
+    """Whether safetensors' name of a dtype is one that a weight can be read from: F32, BF16."""
+    return kind.startswith(("F", "BF"))
 
 
 def _tensors(shard: Path) -> Iterator[tuple[str, Tensor]]:

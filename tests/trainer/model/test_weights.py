@@ -110,3 +110,13 @@ def test_an_index_that_names_a_tensor_in_no_shard_is_refused(model: VLA, tmp_pat
     index.write_text('{"weight_map": {"model.layers.99.gone": "model-00003-of-00003.safetensors"}}')
     with pytest.raises(WeightsError, match=r"not in its shard: model\.layers\.99\.gone"):
         load_weights(model, tmp_path)
+
+
+def test_whole_numbers_are_no_weights(model: VLA, tmp_path: Path) -> None:
+    weights = checkpoint()
+    name = "model.embed_tokens.weight"
+    weights[name] = weights[name].to(torch.int64)
+    before = model.state_dict()[name].clone()
+    with pytest.raises(WeightsError, match=r"of another kind than floating point: .*\(I64\)"):
+        load_weights(model, write(tmp_path, weights))
+    assert torch.equal(model.state_dict()[name], before)
