@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 Needs = Literal["nothing", "values", "norms"]
+LARGEST_RATIO = 10.0
+"""How many times what it was before a loss counts as: a spike must not decide the weights."""
 
 
 class Weighting:
@@ -84,7 +86,7 @@ class RunningScale(Weighting):
             # A spike would shrink its own weight for a hundred steps: bounded to 10 × the mean.
             size = abs(value)
             if self.seen.get(name):
-                size = min(size, 10 * self._scale(name))
+                size = min(size, LARGEST_RATIO * self._scale(name))
             self.mean[name] = self.decay * self.mean.get(name, 0.0) + (1 - self.decay) * size
             self.seen[name] = self.seen.get(name, 0) + 1
 
@@ -195,6 +197,7 @@ class DynamicAverage(Weighting):
     """`dwa`: terms that fall more slowly weigh more (Liu et al. 2019).
 
     r = mean loss of the last window over that of the window before; factor = K · softmax(r / T).
+    A spike can make r as large as a float goes: it counts as a ratio of at most 10.
     """
 
     name = "dwa"
@@ -214,7 +217,8 @@ class DynamicAverage(Weighting):
         known = [name for name in active if before.get(name) and name in last]
         if not known:
             return active
-        grown = {name: math.exp(last[name] / before[name] / self.temperature) for name in known}
+        ratio = {name: min(abs(last[name] / before[name]), LARGEST_RATIO) for name in known}
+        grown = {name: math.exp(ratio[name] / self.temperature) for name in known}
         summed = sum(grown.values())
         return {
             name: weight * (len(known) * grown[name] / summed if name in grown else 1.0)

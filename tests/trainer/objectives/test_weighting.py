@@ -157,3 +157,13 @@ def test_an_unknown_strategy_is_refused_by_name() -> None:
 def test_a_weight_that_cannot_be_is_refused(value: str) -> None:
     with pytest.raises(ObjectiveError, match="must be a finite number of at least 0"):
         Objectives().set("loss_ct_weight", value)
+
+
+def test_a_spike_of_any_height_leaves_dwa_s_weights_finite_and_bounded() -> None:
+    strategy = DynamicAverage(window=2)
+    stated = {"closs": 1.0, "loss_ct": 10.0}
+    for closs in (9.0, 9.0, 1e30, 1e38):
+        strategy.advance(stated, {"closs": closs, "loss_ct": 0.3}, {})
+    weights = strategy.weights(stated)
+    assert 1.9 < weights["closs"] < 2.0
+    assert 0.0 < weights["loss_ct"] < 1.0
