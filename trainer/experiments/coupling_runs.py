@@ -65,7 +65,10 @@ def run(coupling: str, seed: int) -> RunResult:
     torch.manual_seed(seed)
     policy = VLA(MODEL)
     energy_model = EnergyModel(MODEL.hidden, EnergyConfig(width=32, heads=4))
-    task = EnergyTask(policy, energy_model, Coupling.named(coupling), learning_rate=1e-3)
+    named = Coupling.named(coupling)
+    task = EnergyTask(
+        policy, energy_model, named, learning_rate=1e-3, weight=lambda: named.weights()[1]
+    )
     data = ToyTask(seed)
     objectives = Objectives({"closs": 0.0, "z_loss": 0.0, "loss_ct": 1.0, "energy": 1.0})
     head = list(policy.action_head.parameters())
@@ -85,7 +88,7 @@ def run(coupling: str, seed: int) -> RunResult:
         if task.policy_turn(step) and len(losses) < UPDATES:
             outputs = policy(batch, keep_layers=task.keep_layers, project=False)
             loss = objectives(task.before_update(outputs, step))
-            total = task.policy_weight() * loss.total
+            total = task.factors()[0] * loss.total
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(total)
             nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
@@ -98,9 +101,11 @@ def run(coupling: str, seed: int) -> RunResult:
             shown = float(loss.values["loss_ct"].detach())
             losses.append(shown)
         if len(energies) < UPDATES:
-            metrics = task.update(batch, step, shown)
-            if "energy" in metrics:
-                energies.append(float(metrics["energy"]))
+            metrics = task.update(batch, step)
+            energy = float(metrics["energy"]) if "energy" in metrics else None
+            task.observe(shown, energy)
+            if energy is not None:
+                energies.append(energy)
         step += 1
     seconds = time.perf_counter() - began
     l1, ranking = evaluate(policy, task, data.held_out)

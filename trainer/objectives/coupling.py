@@ -15,15 +15,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from trainer.model.vla import VLA
 from trainer.objectives.total import ObjectiveError
 
 When = Literal["before", "after"]
 """Energy inputs as the policy's forward found them, or computed anew after its update."""
-Negatives = Callable[[Sequence[int]], Tensor]
-"""Layer actions [len(rows), N, H, 7] of some rows of the batch."""
+DEFAULT_REFRESH = 50
+"""Steps for which `cache` keeps the head that makes the layer actions: the proposal's period."""
 
 
 class Remedy:
@@ -63,16 +63,16 @@ class Remedy:
     def observe(self, policy: float | None, energy: float | None) -> None:
         """Told both losses after each step."""
 
-    def head(self) -> nn.Module | None:
-        """Head that makes the layer actions; None for the live one."""
-        return None
+    def head(self, live: nn.Module) -> nn.Module:
+        """Head that makes the layer actions, given the policy's own."""
+        return live
+
+    def kept(self, step: int, head: nn.Module) -> nn.Module:
+        """The same head, or a copy that stands still for a while."""
+        return head
 
     def policy_updated(self, model: VLA) -> None:
         """Called after each update of the policy."""
-
-    def negatives(self, sample_ids: Sequence[int], step: int, compute: Negatives) -> Tensor:
-        """Layer actions of the rows; `compute` makes them for the row indices given."""
-        return compute(range(len(sample_ids)))
 
     def state_dict(self) -> dict[str, Any]:
         """What a bit-exact resume needs."""
@@ -171,38 +171,43 @@ class Adaptive(Remedy):
 
 
 class Cache(Remedy):
-    """Keeps each sample's layer actions and computes them anew once they are `refresh` steps old.
+    """Keeps what makes the layer actions: a copy of the head, taken anew every `refresh` steps.
 
-    The original proposal's cache never advanced its last update, so after its first period it
-    computed everything at every step. Here each entry has its own age.
+    The proposal kept the layer actions themselves, by sample. A sample comes back only in the next
+    pass over the data, long after its entry is stale, so nothing was ever found there. Kept as a
+    head, the negatives stand still for every sample, on every rank, whatever the order.
     """
 
     name = "cache"
 
-    def __init__(self, refresh: int = 50, capacity: int = 4096) -> None:
-        self.refresh, self.capacity = refresh, capacity
-        self.entries: dict[int, tuple[int, Tensor]] = {}
+    def __init__(self, refresh: int = DEFAULT_REFRESH) -> None:
+        self.refresh = refresh
+        self.copy: nn.Module | None = None
+        self.taken: int | None = None
+        """Step at which the copy was taken."""
 
-    def negatives(self, sample_ids: Sequence[int], step: int, compute: Negatives) -> Tensor:
-        stale = [
-            row
-            for row, sample in enumerate(sample_ids)
-            if sample not in self.entries or step - self.entries[sample][0] >= self.refresh
-        ]
-        if stale:
-            for row, actions in zip(stale, compute(stale), strict=True):
-                self.entries.pop(sample_ids[row], None)
-                self.entries[sample_ids[row]] = (step, actions.clone())
-        rows = torch.stack([self.entries[sample][1] for sample in sample_ids])
-        while len(self.entries) > self.capacity:
-            del self.entries[next(iter(self.entries))]  # the entry that was computed longest ago
-        return rows
+    def prepare(self, model: VLA) -> None:
+        self.copy = copy.deepcopy(model.action_head).requires_grad_(False).eval()
+
+    def kept(self, step: int, head: nn.Module) -> nn.Module:
+        if self.copy is None:
+            return head
+        if self.taken is None or step - self.taken >= self.refresh:
+            self.copy.load_state_dict(head.state_dict())
+            self.taken = step
+        return self.copy
 
     def state_dict(self) -> dict[str, Any]:
-        return {"entries": dict(self.entries)}
+        if self.copy is None:
+            return {}
+        return {"taken": self.taken, "head": self.copy.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.entries = dict(state["entries"])
+        """A state of the time when layer actions were kept by sample has no head: begin anew."""
+        self.taken = None
+        if self.copy is not None and "head" in state:
+            self.copy.load_state_dict(state["head"])
+            self.taken = state["taken"]
 
 
 class EmaTarget(Remedy):
@@ -217,8 +222,8 @@ class EmaTarget(Remedy):
     def prepare(self, model: VLA) -> None:
         self.target = copy.deepcopy(model.action_head).requires_grad_(False).eval()
 
-    def head(self) -> nn.Module | None:
-        return self.target
+    def head(self, live: nn.Module) -> nn.Module:
+        return live if self.target is None else self.target
 
     @torch.no_grad()
     def policy_updated(self, model: VLA) -> None:
@@ -261,6 +266,10 @@ REMEDIES: dict[str, Callable[[], Remedy]] = {
 }
 
 
+ALONE = ("joint", "freeze_backbone")
+"""Couplings that mean something without an energy model too."""
+
+
 class Coupling(Remedy):
     """Several remedies as one: each question goes to the parts that have an answer."""
 
@@ -270,13 +279,17 @@ class Coupling(Remedy):
         self.watches_losses = any(part.watches_losses for part in self.parts)
 
     @classmethod
-    def named(cls, names: str) -> Coupling:
-        """The remedies joined by `+`, such as `separate+ema_target`."""
+    def named(cls, names: str, refresh: int = DEFAULT_REFRESH) -> Coupling:
+        """The remedies joined by `+`, such as `separate+ema_target`; `refresh` is for `cache`."""
         unknown = [name for name in names.split("+") if name not in REMEDIES]
         if unknown:
             known = ", ".join(REMEDIES)
             raise ObjectiveError(f"no coupling is called {unknown[0]!r}; there are {known}")
-        return cls([REMEDIES[name]() for name in names.split("+")])
+        parts = [REMEDIES[name]() for name in names.split("+")]
+        for part in parts:
+            if isinstance(part, Cache):
+                part.refresh = refresh
+        return cls(parts)
 
     def prepare(self, model: VLA) -> None:
         for part in self.parts:
@@ -305,17 +318,19 @@ class Coupling(Remedy):
         for part in self.parts:
             part.observe(policy, energy)
 
-    def head(self) -> nn.Module | None:
-        return next((head for part in self.parts if (head := part.head()) is not None), None)
+    def head(self, live: nn.Module) -> nn.Module:
+        for part in self.parts:
+            live = part.head(live)
+        return live
+
+    def kept(self, step: int, head: nn.Module) -> nn.Module:
+        for part in self.parts:
+            head = part.kept(step, head)
+        return head
 
     def policy_updated(self, model: VLA) -> None:
         for part in self.parts:
             part.policy_updated(model)
-
-    def negatives(self, sample_ids: Sequence[int], step: int, compute: Negatives) -> Tensor:
-        for part in self.parts:
-            compute = _through(part, sample_ids, step, compute)
-        return compute(range(len(sample_ids)))
 
     def state_dict(self) -> dict[str, Any]:
         return {part.name: part.state_dict() for part in self.parts}
@@ -323,16 +338,6 @@ class Coupling(Remedy):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         for part in self.parts:
             part.load_state_dict(state[part.name])
-
-
-def _through(part: Remedy, ids: Sequence[int], step: int, compute: Negatives) -> Negatives:
-    def of(rows: Sequence[int]) -> Tensor:
-        rows = list(rows)
-        return part.negatives(
-            [ids[row] for row in rows], step, lambda some: compute([rows[index] for index in some])
-        )
-
-    return of
 
 
 def _variance(values: Sequence[float]) -> float:

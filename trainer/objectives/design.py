@@ -1,5 +1,6 @@
 """The loss design of a run: terms, weighting, pull and energy model behind one face for the loop.
 
+design.weights                              # weights in force, the coupling's factors in them
 design.losses(outputs)                      # values and total of a validation batch
 design.train(called, batch, step)           # the same in training, with pull and energy inputs
 if design.policy_turn(step): ...            # the optimizer's update
@@ -10,21 +11,23 @@ design.advance(reduced)                     # schedules and weighting move on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from trainer.batch import Batch
+from trainer.insisted import Insisted
 from trainer.model.energy import EnergyConfig, EnergyModel
 from trainer.model.vla import VLA, Outputs
-from trainer.objectives.coupling import Coupling
+from trainer.objectives.coupling import ALONE, DEFAULT_REFRESH, Coupling
 from trainer.objectives.energy_task import LOSSES, EnergyTask
 from trainer.objectives.pull import DEFAULT_EVERY, measure_pull
 from trainer.objectives.total import Losses, ObjectiveError, Objectives
+from trainer.ranges import Range, check_ranges
 
 ENERGY_METRICS = (
     "energy",
@@ -42,26 +45,27 @@ class DesignConfig:
 
     weighting: str = "fixed"
     """`fixed`, `importance`, `running_scale`, `uncertainty`, `gradnorm` or `dwa`."""
-    pull_every: int = DEFAULT_EVERY
+    pull_every: Annotated[int, Range(0)] = DEFAULT_EVERY
     """Steps between two measurements of the pull; 0 for none."""
     energy: str = "off"
     """Loss of the energy model: `swap`, `hinge`, or `off` for no energy model."""
-    energy_width: int = 512
+    energy_width: Annotated[int, Range(8, multiple=8)] = 512
     """Width of the energy model."""
-    energy_lr: float = 1e-4
+    energy_lr: Annotated[float, Range(above=0)] = 1e-4
     """Learning rate of its own optimizer."""
-    energy_clip: float = 1.0
-    """Its own gradient clipping."""
+    energy_clip: Annotated[float, Range(0)] = 1.0
+    """Its own gradient clipping, 0 for none."""
     coupling: str = "joint"
     """How policy and energy model are coupled; names joined by `+` compose."""
+    cache_refresh: Annotated[int, Range(1)] = DEFAULT_REFRESH
+    """Steps for which `cache` keeps the head that makes the layer actions."""
 
     def __post_init__(self) -> None:
         Objectives(weighting=self.weighting)
         Coupling.named(self.coupling)
         if self.energy not in ("off", *LOSSES):
             raise ObjectiveError(f"energy must be off, swap or hinge, not {self.energy!r}")
-        if self.pull_every < 0 or self.energy_width % 8:
-            raise ObjectiveError("pull_every must be at least 0, energy_width a multiple of 8")
+        check_ranges(self, "objectives")
 
 
 class LossDesign:
@@ -72,14 +76,17 @@ class LossDesign:
     ) -> None:
         self.model, self.config = model, config
         self.objectives = Objectives(weights, weighting=config.weighting)
+        self.insisted = Insisted()
+        """Weights that a checkpoint does not overrule."""
         self.energy: EnergyTask | None = None
-        if config.energy != "off":
-            if not self.objectives.stated["energy"]:
+        if config.energy == "off":
+            alone(config.coupling).prepare(model)
+        else:
+            if "energy" not in (weights or {}):
                 self.objectives.set("energy", 1.0)
             self.energy = self._energy_task()
         self._batch: Batch | None = None
         self._norms: dict[str, float] = {}
-        self._policy_loss: float | None = None
 
     def _energy_task(self) -> EnergyTask:
         config = self.config
@@ -90,24 +97,52 @@ class LossDesign:
         return EnergyTask(
             self.model,
             energy.to(self.model.lm_head.weight.device),
-            Coupling.named(config.coupling),
+            Coupling.named(config.coupling, config.cache_refresh),
             loss="swap" if config.energy == "swap" else "hinge",
             learning_rate=config.energy_lr,
             clip_grad=config.energy_clip,
-            weight=lambda: self.objectives.weights.get("energy", 0.0),
+            weight=lambda: self.weights.get("energy", 0.0),
         )
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weights in force, times what the coupling puts on policy and energy model."""
+        policy, energy = (1.0, 1.0) if self.energy is None else self.energy.factors()
+        return {
+            name: weight * (energy if name == "energy" else policy)
+            for name, weight in self.objectives.weights.items()
+        }
+
+    @property
+    def apart(self) -> frozenset[str]:
+        """Terms with a weight whose loss is no part of the total: it trains the energy model."""
+        entangled = self.energy is not None and self.energy.coupling.entangled()
+        return frozenset() if entangled else frozenset({"energy"})
+
+    def trains_something(self) -> bool:
+        """Whether anything has a weight, now or later."""
+        names = [name for name, term in self.objectives.terms.items() if term.kind == "trained"]
+        if self.energy is None:
+            names.remove("energy")
+        return any(self.objectives.ever(name) for name in names)
 
     def losses(self, outputs: Outputs) -> Losses:
         """Losses of outputs, without any effect."""
         return self.objectives(outputs)
 
     def train(
-        self, called: Callable[..., Outputs], batch: Batch, step: int, *, first: bool = True
+        self,
+        called: Callable[..., Outputs],
+        batch: Batch,
+        step: int,
+        *,
+        first: bool = True,
+        of: int = 1,
     ) -> tuple[Outputs, Losses, dict[str, Tensor]]:
         """A training forward with its losses and the pulls, where they are due.
 
-        Pull and energy model look at the `first` micro-batch of a step only. `called` is the model
-        as it is called: wrapped for several ranks, or compiled.
+        Pull and energy model look at the `first` of a step's `of` micro-batches only. `called` is
+        the model as it is called: wrapped for several ranks, or compiled.
         """
         energy = self.energy if first else None
         every = self.config.pull_every
@@ -117,47 +152,52 @@ class LossDesign:
         if energy is not None:
             self._batch = batch
             outputs = energy.before_update(outputs, step)
-        losses = self.objectives(outputs)
+        weights = self.weights
+        losses = self._of_step(self.objectives(outputs, _times(weights, "energy", of)), weights)
         metrics: dict[str, Tensor] = {}
         if trace:
-            pull = measure_pull(self.model, outputs, self.objectives)
+            pull = measure_pull(self.model, outputs, self.objectives, weights)
             metrics = pull.metrics()
             if self.objectives.weighting.needs == "norms":
                 self._norms = pull.unweighted_norms()
-        if energy is not None and energy.coupling.watches_losses and "loss_ct" in losses.values:
-            self._policy_loss = float(losses.values["loss_ct"].detach())
         return outputs, losses, metrics
+
+    def _of_step(self, losses: Losses, weights: Mapping[str, float]) -> Losses:
+        whole = frozenset({"energy"} & losses.values.keys())
+        return replace(losses, weights=weights, whole=whole)
 
     def policy_turn(self, step: int) -> bool:
         """Whether the policy is to be updated at this step."""
         return self.energy is None or self.energy.policy_turn(step)
 
-    def policy_factor(self) -> float:
-        """Factor that the coupling puts on the policy's total."""
-        return 1.0 if self.energy is None else self.energy.policy_weight()
-
     def finish(self, step: int, *, updated: bool) -> dict[str, Tensor]:
         """After the policy's update (or without one): the energy model's, and its metrics."""
         batch, self._batch = self._batch, None
-        shown, self._policy_loss = self._policy_loss, None
         if self.energy is None or batch is None:
             return {}
         if updated:
             self.energy.policy_updated()
-        return self.energy.update(batch, step, shown)
+        return self.energy.update(batch, step)
 
     def advance(
         self,
         values: Mapping[str, Tensor],
         reduce: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict,
     ) -> None:
-        """Ends the step; a strategy that learns is given the losses as `reduce` means them over
-        the ranks."""
+        """Ends the step; what learns from losses is given them as `reduce` means them over the
+        ranks, so that all ranks learn the same."""
         norms, self._norms = self._norms, {}
         needs = self.objectives.weighting.needs
         if needs == "norms" and _several_ranks():
             norms = mean_over_ranks(norms, list(self.objectives.terms))
-        self.objectives.advance(reduce(values) if needs != "nothing" else {}, norms)
+        watching = self.energy is not None and self.energy.coupling.watches_losses
+        reduced = reduce(values) if watching or needs != "nothing" else {}
+        if self.energy is not None and watching:
+            policy, energy = reduced.get("loss_ct"), reduced.get("energy")
+            self.energy.observe(
+                None if policy is None else float(policy), None if energy is None else float(energy)
+            )
+        self.objectives.advance(reduced, norms)
 
     def metric_names(self) -> list[str]:
         """Every metric that this design may add to a batch."""
@@ -172,13 +212,39 @@ class LossDesign:
         return {"objectives": self.objectives.state_dict(), "energy": energy}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes up `state_dict`; an energy model that the state lacks keeps its start.
+        """Takes up `state_dict`, but for weights that are insisted on.
 
-        Before there was an energy model the state was that of the objectives alone.
+        An energy model that the state lacks keeps its start, its weight too; without an energy
+        model its loss weighs nothing. Before there was an energy model the state was that of the
+        objectives alone.
         """
+        begun = self.objectives.differing().get("energy", 0.0)
         self.objectives.load_state_dict(state.get("objectives", state))
         if self.energy is not None and state.get("energy"):
             self.energy.load_state_dict(state["energy"])
+        else:
+            self.objectives.set("energy", begun)
+        for name, value in self.insisted.values.items():
+            before = self.objectives.differing().get(name, self.objectives.terms[name].weight)
+            self.objectives.set(name, value)
+            now = self.objectives.differing().get(name, self.objectives.terms[name].weight)
+            self.insisted.tell(f"{name}_weight", before, now)
+
+
+def alone(names: str) -> Coupling:
+    """The coupling of a policy without an energy model: only freezing means something then."""
+    coupling = Coupling.named(names)
+    idle = [part.name for part in coupling.parts if part.name not in ALONE]
+    if idle:
+        raise ObjectiveError(
+            f"objectives.coupling={names} needs an energy model, for {idle[0]} is about what the"
+            " two do to each other: set objectives.energy to swap or hinge"
+        )
+    return coupling
+
+
+def _times(weights: Mapping[str, float], name: str, factor: int) -> dict[str, float]:
+    return {n: weight * factor if n == name else weight for n, weight in weights.items()}
 
 
 def _several_ranks() -> bool:

@@ -14,7 +14,8 @@ But for `entangled`, no gradient ever leaves the energy model: all its inputs ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal
@@ -50,10 +51,12 @@ class EnergyTask:
         weight: Callable[[], float] = lambda: 1.0,
         clip_grad: float = 1.0,
     ) -> None:
-        """`weight` is asked at each step, so that a weight set live is followed."""
+        """`weight` is asked at each step, so that a weight set live is followed, and holds the
+        coupling's factor."""
         self.policy, self.model, self.coupling = policy, model, coupling
         self.loss_name: EnergyLossName = loss
         self.weight, self.clip_grad = weight, clip_grad
+        self.learning_rate = learning_rate
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
         self._pending: EnergyInputs | None = None
         self._entangled: EnergyLoss | None = None
@@ -68,9 +71,9 @@ class EnergyTask:
         """Whether the policy is to be updated at this step."""
         return self.coupling.policy_turn(step)
 
-    def policy_weight(self) -> float:
-        """Factor on the policy's total loss."""
-        return self.coupling.weights()[0]
+    def factors(self) -> tuple[float, float]:
+        """What the coupling multiplies the weights of the policy's and of the energy loss by."""
+        return self.coupling.weights()
 
     def before_update(self, outputs: Outputs, step: int) -> Outputs:
         """Takes the inputs from the policy's own forward, where the coupling wants them so.
@@ -78,7 +81,7 @@ class EnergyTask:
         Returns the outputs for the objectives; a coupling that entangles has put the energy loss
         in, so that it is weighted and summed like any term.
         """
-        if self.coupling.inputs() != "before" or not self.coupling.energy_turn(step):
+        if self.coupling.inputs() != "before" or not self._trains(step):
             return outputs
         self._pending = self._inputs(outputs, step)
         if self._pending is None or not self.coupling.entangled():
@@ -87,29 +90,26 @@ class EnergyTask:
         attached = outputs.hidden[layout.policy_rows, : layout.longest_prefix]
         self.optimizer.zero_grad(set_to_none=True)
         self._entangled = self._loss(replace(self._pending, states=attached))
-        return (
-            outputs
-            if self._entangled is None
-            else replace(outputs, energy=self.coupling.weights()[1] * self._entangled.loss)
-        )
+        return outputs if self._entangled is None else replace(outputs, energy=self._entangled.loss)
 
     def policy_updated(self) -> None:
         """To be called after each update of the policy."""
         self.coupling.policy_updated(self.policy)
 
-    def update(
-        self, batch: Batch, step: int, policy_loss: float | None = None
-    ) -> dict[str, Tensor]:
+    def update(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """One update of the energy model, where it is its turn; its metrics."""
         pending, self._pending = self._pending, None
-        metrics: dict[str, Tensor] = {}
-        if self.coupling.energy_turn(step):
-            inputs = pending if pending is not None else self._fresh_inputs(batch, step)
-            metrics = self._step(inputs)
-        if self.coupling.watches_losses:  # reading a value back costs a GPU its lead
-            energy = metrics.get("energy")
-            self.coupling.observe(policy_loss, None if energy is None else float(energy))
-        return metrics
+        if not self._trains(step):
+            return {}
+        return self._step(pending if pending is not None else self._fresh_inputs(batch, step))
+
+    def observe(self, policy: float | None, energy: float | None) -> None:
+        """Told the losses of a step, reduced over the ranks, so that all of them weigh alike."""
+        self.coupling.observe(policy, energy)
+
+    def _trains(self, step: int) -> bool:
+        """Whether the energy model is updated: at its turns, and not while its weight is 0."""
+        return self.coupling.energy_turn(step) and self.weight() > 0
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a bit-exact resume of the energy side needs."""
@@ -123,13 +123,15 @@ class EnergyTask:
         """Takes up `state_dict`."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:  # the configuration's, as the policy's rate is
+            group["lr"] = self.learning_rate
         self.coupling.load_state_dict(state["coupling"])
 
     def _loss(self, inputs: EnergyInputs) -> EnergyLoss | None:
         return LOSSES[self.loss_name](self.model, inputs)
 
     def _scaled(self, result: EnergyLoss) -> Tensor:
-        return self.weight() * self.coupling.weights()[1] * result.loss
+        return self.weight() * result.loss
 
     def _step(self, inputs: EnergyInputs | None) -> dict[str, Tensor]:
         result, self._entangled = self._entangled, None
@@ -140,7 +142,8 @@ class EnergyTask:
                 torch.autograd.backward(self._scaled(result))
         if not average_gradients(self.model, has_loss=result is not None):
             return {}
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_grad)
+        limit = self.clip_grad or math.inf  # 0 is no clipping; the norm is wanted all the same
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
         if torch.isfinite(norm):
             self.optimizer.step()
         metrics = {"energy_grad_norm": norm.detach()}
@@ -170,10 +173,8 @@ class EnergyTask:
         valid = _to_horizon(layout.action_valid.all(-1), horizon)
         negatives = None
         if self.loss_name == "hinge":
-            ids = [outputs.batch.sample_ids[row] for row in layout.policy_rows.tolist()]
-            negatives = self.coupling.negatives(
-                ids, step, lambda rows: self._layer_actions(outputs, rows)
-            )
+            head = self.coupling.kept(step, self.coupling.head(self.policy.action_head))
+            negatives = self._layer_actions(outputs, head)
         return EnergyInputs(
             states=outputs.hidden.detach()[layout.policy_rows, : layout.longest_prefix],
             lengths=layout.prefix_length,
@@ -182,18 +183,14 @@ class EnergyTask:
             negatives=negatives,
         )
 
-    def _layer_actions(self, outputs: Outputs, rows: Sequence[int]) -> Tensor:
-        """[len(rows), layers, horizon, 7]: the head on every layer, normed like the last."""
+    def _layer_actions(self, outputs: Outputs, head: nn.Module) -> Tensor:
+        """[P, layers, horizon, 7]: the head on every layer, normed like the last."""
         layout = outputs.batch.layout
-        head = self.coupling.head() or self.policy.action_head
-        index = torch.as_tensor(list(rows), device=outputs.hidden.device)
-        at = layout.policy_rows[index]
-        lengths = layout.prefix_length[index]
         found: list[Tensor] = []
         with _evaluating(head):
             for layer in outputs.decoded.layers:
-                prefix = self.policy.model.norm(layer.detach()[at, : layout.longest_prefix])
-                found.append(head(prefix, lengths))
+                states = layer.detach()[layout.policy_rows, : layout.longest_prefix]
+                found.append(head(self.policy.model.norm(states), layout.prefix_length))
         return torch.stack(found, dim=1)
 
 

@@ -51,13 +51,18 @@ class Pull:
         return {name: float(norm) / self.weights[name] for name, norm in self.norms.items()}
 
 
-def measure_pull(model: VLA, outputs: Outputs, objectives: Objectives) -> Pull:
+def measure_pull(
+    model: VLA,
+    outputs: Outputs,
+    objectives: Objectives,
+    weights: Mapping[str, float] | None = None,
+) -> Pull:
     """The pull of each term on a batch whose forward ran with `trace=True`.
 
     Draws nothing: the heads' dropout repeats the forward's, and the generators are left as found.
     """
     gradients: dict[str, Tensor] = {}
-    weights = objectives.weights
+    weights = objectives.weights if weights is None else weights
     last = outputs.decoded.last_mlp
     last_layer = cast(DecoderLayer, model.model.layers[-1])
     weight = last_layer.mlp.down_proj.weight.detach().requires_grad_()

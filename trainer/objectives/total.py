@@ -30,6 +30,8 @@ class Losses:
     """Unweighted losses by name; a term that the batch has nothing for is absent."""
     weights: Mapping[str, float]
     """Weights in force for this batch."""
+    whole: frozenset[str] = frozenset()
+    """Terms that one micro-batch has for the whole step, and weighs accordingly in its total."""
 
 
 class Objectives:
@@ -90,9 +92,24 @@ class Objectives:
                 batch = change(batch, self.step)
         return batch
 
-    def __call__(self, outputs: Outputs) -> Losses:
-        """Losses of a batch, and their weighted sum."""
-        weights = self.weights
+    def ever(self, name: str) -> bool:
+        """Whether a term has a weight above 0 now or later in its schedule."""
+        weight = self._stated[name]
+        return bool(weight) if isinstance(weight, float) else any(value for _, value in weight)
+
+    def differing(self) -> dict[str, float | str]:
+        """What is stated other than by the terms themselves, written as a person would."""
+        return {
+            name: weight
+            if isinstance(weight, float)
+            else ",".join(f"{step}:{value!r}" for step, value in weight)
+            for name, weight in self._stated.items()
+            if weight != self.terms[name].weight
+        }
+
+    def __call__(self, outputs: Outputs, weights: Mapping[str, float] | None = None) -> Losses:
+        """Losses of a batch, and their weighted sum; with other `weights` than those in force."""
+        weights = self.weights if weights is None else weights
         values: dict[str, Tensor] = {}
         total = torch.zeros((), device=outputs.hidden.device)
         for name in weights:

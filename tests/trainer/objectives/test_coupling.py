@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -37,6 +36,7 @@ class Pair:
             named,
             loss=loss,  # type: ignore[arg-type]
             learning_rate=1e-3,
+            weight=lambda: named.weights()[1],
         )
         off = {"closs": 0.0, "z_loss": 0.0}
         self.objectives = Objectives({**off, "loss_ct": 1.0, "energy": 1.0})
@@ -49,11 +49,13 @@ class Pair:
             outputs = self.policy(batch, keep_layers=self.task.keep_layers, project=False)
             losses = self.objectives(self.task.before_update(outputs, step))
             self.optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(self.task.policy_weight() * losses.total)
+            torch.autograd.backward(self.task.factors()[0] * losses.total)
             self.optimizer.step()
             self.task.policy_updated()
             shown = float(losses.values["loss_ct"].detach())
-        return self.task.update(batch, step, shown)
+        metrics = self.task.update(batch, step)
+        self.task.observe(shown, float(metrics["energy"]) if "energy" in metrics else None)
+        return metrics
 
     def run(self, first: int, end: int) -> list[float]:
         seen = [self.step(step, BATCHES[step]) for step in range(first, end)]
@@ -139,52 +141,75 @@ def test_alternation_steps_only_its_group() -> None:
         assert bool(moved(pair.energy, energy)) == (not policy_turn)
 
 
-def test_an_entry_of_the_cache_is_kept_and_then_computed_anew() -> None:
-    cache = Cache(refresh=3)
-    calls: list[tuple[int, list[int]]] = []
-
-    def at(step: int, ids: Sequence[int]) -> list[float]:
-        def compute(rows: Sequence[int]) -> Tensor:
-            calls.append((step, [ids[row] for row in rows]))
-            return torch.full((len(rows), 1, 1, 7), float(step))
-
-        return cache.negatives(ids, step, compute)[:, 0, 0, 0].tolist()
-
-    assert at(0, [7, 8]) == [0.0, 0.0]
-    assert at(2, [8, 9]) == [0.0, 2.0]
-    assert at(3, [7, 8, 9]) == [3.0, 3.0, 2.0]
-    assert at(4, [7, 9]) == [3.0, 2.0]
-    assert at(5, [9]) == [5.0]
-    assert at(6, [7]) == [6.0]  # the seed's cache never aged again after its first period
-    assert calls == [(0, [7, 8]), (2, [9]), (3, [7, 8]), (5, [9]), (6, [7])]
+def negatives(pair: Pair, step: int, batch: Batch) -> Tensor:
+    outputs = pair.policy(batch, keep_layers=True, project=False)
+    pair.task.before_update(outputs, step)
+    inputs = pair.task._pending
+    assert inputs is not None
+    assert inputs.negatives is not None
+    return inputs.negatives
 
 
-def test_a_full_cache_drops_what_was_computed_longest_ago() -> None:
-    cache = Cache(refresh=100, capacity=2)
-    for step, sample in enumerate([1, 2, 3]):
-        cache.negatives([sample], step, lambda rows: torch.zeros(len(rows), 1, 1, 7))
-    assert list(cache.entries) == [2, 3]
-
-
-def test_cached_negatives_do_not_follow_the_head_between_refreshes() -> None:
-    live, cached = Pair("joint"), Pair("cache")
-    for pair in (live, cached):
-        outputs = pair.policy(BATCHES[0], keep_layers=True, project=False)
-        pair.task.before_update(outputs, 0)
-    kept = {key: value.clone() for key, (_, value) in _cache(cached).entries.items()}
+def shake(head: nn.Module) -> None:
     with torch.no_grad():
-        for parameter in cached.policy.action_head.parameters():
+        for parameter in head.parameters():
             parameter.add_(0.1)
-    outputs = cached.policy(BATCHES[0], keep_layers=True, project=False)
-    cached.task.before_update(outputs, 1)
-    for key, (_, value) in _cache(cached).entries.items():
-        assert torch.equal(value, kept[key])
 
 
-def _cache(pair: Pair) -> Cache:
-    part = pair.task.coupling.parts[0]
-    assert isinstance(part, Cache)
-    return part
+@pytest.mark.parametrize("name", ["cache", "ema_target+cache", "cache+ema_target"])
+def test_cached_negatives_stand_still_for_samples_that_were_never_seen(name: str) -> None:
+    """A pass over the data is longer than the cache lasts, so no sample comes back in time."""
+    pair = Pair(Coupling.named(name, refresh=3))
+    new = BATCHES[5]
+    negatives(pair, 0, BATCHES[0])
+    before = negatives(pair, 1, new)
+    shake(pair.policy.action_head)
+    pair.task.policy_updated()
+    assert torch.equal(negatives(pair, 2, new), before)
+    assert not torch.equal(negatives(pair, 3, new), before)
+
+
+def test_the_cache_is_taken_anew_again_and_again() -> None:
+    cache = Cache(refresh=3)
+    cache.prepare(VLA(MODEL))
+    live = VLA(MODEL).action_head
+    taken = []
+    for step in range(8):
+        cache.kept(step, live)
+        taken.append(cache.taken)
+    assert taken == [0, 0, 0, 3, 3, 3, 6, 6]  # the seed's cache never aged again
+
+
+def test_a_cache_of_the_time_when_it_was_kept_by_sample_begins_anew() -> None:
+    pair = Pair("cache")
+    negatives(pair, 0, BATCHES[0])
+    pair.task.coupling.load_state_dict({"cache": {"entries": {7: (3, torch.zeros(3, 3, 7))}}})
+    shake(pair.policy.action_head)
+    live = Pair("joint")
+    shake(live.policy.action_head)
+    assert torch.equal(negatives(pair, 4, BATCHES[1]), negatives(live, 4, BATCHES[1]))
+
+
+def test_a_live_weight_of_zero_switches_the_energy_model_off() -> None:
+    pair = Pair("joint")
+    pair.run(0, 2)
+    pair.task.weight = lambda: 0.0
+    before = weights(pair.energy)
+    assert pair.step(2, BATCHES[2]) == {}
+    assert not moved(pair.energy, before)
+
+
+def test_no_clipping_of_the_energy_model_s_gradient_at_zero() -> None:
+    free, held = Pair("joint"), Pair("joint")
+    free.task.clip_grad, held.task.clip_grad = 0.0, 1e-12
+    for pair in (free, held):
+        pair.run(0, 1)
+    assert all(
+        float(p.grad.abs().max()) < 1e-11 for p in held.energy.parameters() if p.grad is not None
+    )
+    assert any(
+        float(p.grad.abs().max()) > 1e-6 for p in free.energy.parameters() if p.grad is not None
+    )
 
 
 def test_the_ema_target_follows_the_head_slowly() -> None:

@@ -30,7 +30,7 @@ class Loop:
     def step(self, step: int) -> dict[str, float]:
         batch = BATCHES[step % 2]
         _, losses, metrics = self.design.train(self.model, batch, step)
-        torch.autograd.backward(losses.total * self.design.policy_factor())
+        torch.autograd.backward(losses.total)
         turn = self.design.policy_turn(step)
         if turn:
             self.optimizer.step()
@@ -134,3 +134,39 @@ def test_a_state_from_before_there_was_an_energy_model_is_taken_up() -> None:
     older.step(0)
     loop.design.load_state_dict(older.design.objectives.state_dict())
     assert loop.design.objectives.step == 1
+
+
+@pytest.mark.parametrize(("stated", "weight"), [("0:0,100:1", None), (0.0, None), (2.0, 2.0)])
+def test_a_stated_weight_of_the_energy_is_kept(stated: float | str, weight: float | None) -> None:
+    config = DesignConfig(energy="swap", energy_width=16)
+    design = LossDesign(VLA(SIZES["micro"]), config, {"energy": stated})
+    assert design.weights.get("energy") == weight
+
+
+def test_freezing_the_backbone_needs_no_energy_model_and_the_others_do() -> None:
+    model = VLA(SIZES["micro"])
+    LossDesign(model, DesignConfig(coupling="freeze_backbone"))
+    assert not any(p.requires_grad for p in model.model.parameters())
+    assert all(p.requires_grad for p in model.action_head.parameters())
+    with pytest.raises(ObjectiveError, match="needs an energy model, for ema_target is about"):
+        LossDesign(model, DesignConfig(coupling="joint+ema_target"))
+
+
+def test_the_energy_optimizer_s_rate_is_the_configuration_s_after_a_resume() -> None:
+    first = Loop(DesignConfig(energy="swap", energy_width=16))
+    first.step(0)
+    second = Loop(DesignConfig(energy="swap", energy_width=16, energy_lr=3e-3))
+    second.load(first.state())
+    assert second.design.energy is not None
+    assert [g["lr"] for g in second.design.energy.optimizer.param_groups] == [3e-3]
+
+
+def test_an_adaptive_coupling_learns_from_what_is_reduced_over_the_ranks() -> None:
+    loop = Loop(DesignConfig(energy="hinge", energy_width=16, coupling="adaptive"))
+    noisy = [0.1 if step % 2 else 0.9 for step in range(10)]
+    for value in noisy:  # this rank's own losses are calm: it is the mean that counts
+        own = {"loss_ct": torch.tensor(0.1), "energy": torch.tensor(1.0)}
+        mean = {"loss_ct": torch.tensor(value), "energy": torch.tensor(1.0)}
+        loop.design.advance(own, lambda _, mean=mean: mean)  # type: ignore[misc]
+    assert loop.design.weights["loss_ct"] == 5.0
+    assert loop.design.weights["energy"] == 1.0
