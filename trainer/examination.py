@@ -73,8 +73,9 @@ def replay(run: Run, step: int) -> Mapping[str, float]:
     from trainer.loop import compute, update
 
     computed = compute(run, step)
-    watched = {**computed.losses, "grad_norm": computed.grad_norm}
-    values = {name: float(value) for name, value in watched.items()}
+    values = {name: float(value) for name, value in computed.losses.items()}
+    if computed.grad_norm is not None:
+        values["grad_norm"] = float(computed.grad_norm)
     update(run, computed, finite=all(math.isfinite(value) for value in values.values()))
     return values
 

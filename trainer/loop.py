@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from trainer.batch import Batch
+from trainer.distributed import Reduced
 from trainer.faults import poison_hook
 from trainer.kept import KeptBatches
 from trainer.logs import EpochLog, append_epoch_line
-from trainer.run import Run
+from trainer.run import Run, in_force, write_description
 from trainer.validation import validate
 
 LOG_FILES = {
@@ -33,10 +34,12 @@ class Computed:
     """Losses, watched metrics and the total of this rank."""
     losses: Mapping[str, Tensor]
     """The loss terms among them."""
+    counts: Mapping[str, int]
+    """How many of its micro-batches had each of them."""
     weights: Mapping[str, float]
     """Loss weights that were in force."""
-    grad_norm: Tensor
-    """Norm of the gradient before clipping, the same on all ranks."""
+    grad_norm: Tensor | None
+    """Norm of the gradient before clipping, the same on all ranks; None where no rank has one."""
     lr: float
     """Learning rate for the update."""
     batches: list[Batch]
@@ -48,7 +51,7 @@ class Computed:
 def train(run: Run) -> str:
     """Train to the planned number of steps; says how it ended: `finished` or `stopped`."""
     steps, per_epoch = run.config.loop.steps, run.config.loop.steps_per_epoch
-    step = run.guard.start(resume=run.options.resume)
+    step = begin(run)
     kept = KeptBatches(per_epoch)
     epoch_log = begin_epoch(run, step, kept)
     run.model.train()
@@ -73,6 +76,18 @@ def train(run: Run) -> str:
     return "finished" if step >= steps else "stopped"
 
 
+def begin(run: Run) -> int:
+    """The first step to run; a resume tells what its command line says against its checkpoint."""
+    step = run.guard.start(resume=run.options.resume)
+    insisted = (run.optimisation.design.insisted, run.clipping.insisted)
+    changes = [change for each in insisted for change in each.settle()]
+    if changes:
+        run.note(f"resumed with {', '.join(changes)}, as its command line says", step - 1)
+    if run.options.resume and run.ranks.leads:
+        write_description(in_force(run), run.options, run.ranks)
+    return step
+
+
 def compute(run: Run, step: int) -> Computed:
     """Data, forward, backward, clipping."""
     began = time.perf_counter()
@@ -86,48 +101,70 @@ def compute(run: Run, step: int) -> Computed:
     if run.faults.poisons(first, end):
         poison = run.model.model.norm.register_forward_hook(poison_hook)
     run.phase("forward")
-    weights = run.optimisation.objectives.weights
-    values = run.optimisation.accumulate(batches, step)
+    weights = run.optimisation.design.weights
+    done = run.optimisation.accumulate(batches, step)
+    values, trained = done.values, run.ranks.any(done.trained)
     if poison is not None:
         poison.remove()
 
     run.phase("step")
-    norm = run.optimisation.clip(run.clipping.limit if run.faults.clips(first) else 0.0)
+    limit = run.clipping.limit if run.faults.clips(first) else 0.0
+    norm = run.optimisation.clip(limit) if trained else None
     losses = {name: values[name] for name in run.optimisation.objectives.terms if name in values}
     lr = run.learning_rate.at(step) * run.faults.lr_factor(first, end)
-    return Computed(step, values, losses, weights, norm, lr, batches, data_seconds)
+    return Computed(step, values, losses, done.counts, weights, norm, lr, batches, data_seconds)
 
 
 def update(run: Run, computed: Computed, finite: bool) -> None:
-    """Change the weights, unless a non-finite number would get into them."""
+    """Change the weights, unless a non-finite number would get into them, or nothing at all."""
     design = run.optimisation.design
-    updated = finite and design.policy_turn(computed.step)
+    updated = finite and computed.grad_norm is not None and design.policy_turn(computed.step)
     if updated:
         run.optimisation.update(computed.lr)
     run.optimisation.forget_gradient()
     computed.values.update(design.finish(computed.step, updated=updated))
-    design.advance(computed.values, run.reduce)
+    design.advance(computed.values, lambda values: reduced(run, computed, values).values)
+
+
+def reduced(run: Run, computed: Computed, values: Mapping[str, Tensor]) -> Reduced:
+    """A step's values over all micro-batches of all ranks."""
+    return run.reduce.pool(values, computed.counts, len(computed.batches))
+
+
+def felt(
+    weights: Mapping[str, float], shares: Mapping[str, float], apart: Collection[str]
+) -> dict[str, float]:
+    """What each loss really weighed in a step's gradient.
+
+    As in the reference, a gradient is the mean over micro-batches and ranks, and one without a term
+    adds nothing to it: where half of them have a loss_ct, their mean moves the weights at half its
+    weight. So weight · loss adds up to the total that was differentiated. Terms `apart` are none of
+    it.
+    """
+    return {
+        name: weight if name in apart else weight * shares.get(name, 1.0)
+        for name, weight in weights.items()
+    }
 
 
 def report(run: Run, computed: Computed, epoch_log: EpochLog, seconds: float) -> None:
     """Every number of the step to the monitors, and to the meters of the logs."""
     step, per_epoch = run.step, run.config.loop.steps_per_epoch
-    reduced = run.reduce(computed.values)
-    total = reduced.pop("total")
-    values: dict[str, Tensor | float] = {
-        "lr": computed.lr,
-        **reduced,
-        "grad_norm": computed.grad_norm,
-    }
+    found = reduced(run, computed, computed.values)
+    weights = felt(computed.weights, found.shares, run.optimisation.design.apart)
+    values: dict[str, Tensor | float] = {"lr": computed.lr, **found.values}
+    total = values.pop("total", None)
+    if computed.grad_norm is not None:
+        values["grad_norm"] = computed.grad_norm
     samples = sum(batch.rows for batch in computed.batches) * run.ranks.size
     tokens = sum(int(batch.lengths.sum()) for batch in computed.batches) * run.ranks.size
     if run.emitter is not None:
-        run.send_weights(computed.weights)
+        run.send_weights(weights)
         run.emitter.log(
             step,
             epoch=step / per_epoch,
             **values,
-            total=total,
+            **({} if total is None else {"total": total}),
             samples_per_second=samples / seconds,
             tokens_per_second=tokens / seconds,
             time=seconds,

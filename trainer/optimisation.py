@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from trainer.batch import Batch
 from trainer.config import OptimConfig
+from trainer.insisted import Insisted
 from trainer.metrics import watched_metrics
 from trainer.objectives import Objectives
 from trainer.objectives.design import LossDesign
@@ -47,6 +49,8 @@ class Clipping:
     def __init__(self, limit: float) -> None:
         self.limit = limit
         """0 for no clipping."""
+        self.insisted = Insisted()
+        """A limit that a checkpoint does not overrule."""
 
     def state_dict(self) -> dict[str, float]:
         """The limit."""
@@ -55,6 +59,9 @@ class Clipping:
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Take up a limit."""
         self.limit = float(state["limit"])
+        if "clip_grad" in self.insisted.values:
+            before, self.limit = self.limit, float(self.insisted.values["clip_grad"])
+            self.insisted.tell("clip_grad", before, self.limit)
 
 
 def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
@@ -68,6 +75,22 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimiz
     if config.name == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.betas[0])
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
+
+
+CONFIGURED = ("weight_decay", "betas", "momentum")
+"""What the configuration says of a group of parameters, besides the learning rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulated:
+    """What the micro-batches of a step came to; their gradients are in the parameters."""
+
+    values: dict[str, Tensor]
+    """Each metric's mean over the micro-batches that have it."""
+    counts: dict[str, int]
+    """How many those are."""
+    trained: bool
+    """Whether a weighted term had a gradient on this rank."""
 
 
 class Optimisation:
@@ -88,27 +111,41 @@ class Optimisation:
         self.design = design
         self.optimizer = optimizer
         self._bf16 = bf16
+        self._configured = [
+            {name: group[name] for name in CONFIGURED if name in group}
+            for group in optimizer.param_groups
+        ]
 
     @property
     def objectives(self) -> Objectives:
         """The loss terms and their weights."""
         return self.design.objectives
 
-    def accumulate(self, batches: Sequence[Batch], step: int) -> dict[str, Tensor]:
+    def accumulate(self, batches: Sequence[Batch], step: int) -> Accumulated:
         """Forward and backward over the micro-batches; gradients are left to be stepped on."""
         sums: dict[str, list[Tensor]] = {}
+        counts: dict[str, int] = {}
+        trained, of = False, len(batches)
         for index, batch in enumerate(batches):
-            with self._sync(index == len(batches) - 1):
+            with self._sync(index == of - 1):
                 with self._cast(batch):
                     outputs, losses, pulls = self.design.train(
-                        self._called, batch, step, first=index == 0
+                        self._called, batch, step, first=index == 0, of=of
                     )
-                total = losses.total * self.design.policy_factor()
-                torch.autograd.backward(total / len(batches))
-            values = {**watched_metrics(outputs), **losses.values, **pulls, "total": losses.total}
+                trained = trained or losses.total.requires_grad
+                total = losses.total / of
+                if self._several and index == of - 1:
+                    total = total + outputs.touch()  # the other ranks wait for these gradients
+                if total.requires_grad:
+                    torch.autograd.backward(total)
+            values = {**watched_metrics(outputs), **losses.values, **pulls}
+            if losses.values:
+                values["total"] = losses.total
             for name, value in values.items():
                 sums.setdefault(name, []).append(value.detach())
-        return {name: torch.stack(v).mean() for name, v in sums.items()}
+                counts[name] = counts.get(name, 0) + (of if name in losses.whole else 1)
+        means = {name: torch.stack(v).mean() for name, v in sums.items()}
+        return Accumulated(means, counts, trained)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Losses and watched metrics of a held-out batch."""
@@ -130,14 +167,21 @@ class Optimisation:
         return norm
 
     def update(self, lr: float) -> None:
-        """Change the weights; the caller has made sure that the gradient is finite."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        """Change the weights; the caller has made sure that the gradient is finite.
+
+        Rate, decay and betas are the configuration's also where a checkpoint had others.
+        """
+        for group, configured in zip(self.optimizer.param_groups, self._configured, strict=True):
+            group.update(configured, lr=lr)
         self.optimizer.step()
 
     def forget_gradient(self) -> None:
         """Begin the next step with none."""
         self.optimizer.zero_grad(set_to_none=True)
+
+    @property
+    def _several(self) -> bool:
+        return isinstance(self._called, DistributedDataParallel)
 
     def _sync(self, last: bool) -> AbstractContextManager[Any]:
         if isinstance(self._called, DistributedDataParallel) and not last:

@@ -9,12 +9,12 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 import torch
@@ -33,9 +33,9 @@ from trainer.faults import Faults
 from trainer.logs import run_logger
 from trainer.model.vla import VLA
 from trainer.model.weights import load_weights
-from trainer.objectives import Objectives
 from trainer.objectives.design import LossDesign
 from trainer.optimisation import Clipping, LearningRate, Optimisation, make_optimizer
+from trainer.ranges import Range, check_ranges
 from vlamon import Emitter
 from vlamon.guard import Guard, GuardSettings, Rebuild
 from vlamon.records import Phase
@@ -51,7 +51,7 @@ class Options:
     """Where monitors connect; None for the journal alone."""
     name: str = ""
     """What a person calls the run."""
-    seed: int = 0
+    seed: Annotated[int, Range(0, 2**32 - 1)] = 0
     """Orders the data and initialises the weights."""
     resume: bool = False
     """Go on from the newest durable checkpoint of the run directory."""
@@ -61,10 +61,15 @@ class Options:
     """`auto`, `cpu` or `cuda`."""
     emit: bool = True
     """False for a run without emitter, to measure what emission costs."""
-    max_seconds: float | None = None
+    max_seconds: Annotated[float | None, Range(0)] = None
     """End in order after this long."""
     weights: Path | None = None
     """Directory of safetensors shards to start from."""
+    stated: Collection[str] = ()
+    """Settings that the command line names: a checkpoint does not overrule them."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "--", dashed=True)
 
 
 @dataclass(kw_only=True)
@@ -174,17 +179,17 @@ def check_compiler(device: torch.device) -> None:
 def prepare(config: TrainConfig, options: Options) -> Run:
     """Build a run; everything that can be wrong with the configuration is said here."""
     faults = Faults(options.induce, options.seed)
+    settings = guard_settings(config)
     ranks = distributed.join(options.device)
     faults.strikes_hardware = ranks.rank == ranks.size - 1
-    options.run_dir.mkdir(parents=True, exist_ok=True)
+    make_directory(options.run_dir)
     seed_everything(options.seed)
     model = VLA(config.model).to(ranks.device)
-    called: nn.Module = ranks.wrap(model)
+    design = loss_design(model, config, options)
+    called: nn.Module = ranks.wrap(model)  # after the design, which may have frozen parts of it
     if config.loop.compile:
         check_compiler(ranks.device)
         model.compile_layers()
-    design = LossDesign(model, config.objectives, config.weights)
-    objectives = design.objectives
     book = shared_codebook(config, options, ranks)
     fill(model, book, config, options)
     train, held_out = training_data(config, book)
@@ -196,9 +201,12 @@ def prepare(config: TrainConfig, options: Options) -> Run:
         bf16=config.loop.dtype == "bf16",
     )
     sampler = make_sampler(train, config, options, ranks)
-    emitter = make_emitter(config, options, objectives) if ranks.leads else None
+    faults.sample_at = sampler.name
+    emitter = make_emitter(config, options, design) if ranks.leads else None
     learning_rate = LearningRate(config.optim, config.loop.steps)
     clipping = Clipping(config.optim.clip_grad)
+    if "optim.clip_grad" in options.stated:
+        clipping.insisted.values = {"clip_grad": config.optim.clip_grad}
     run = Run(
         config=config,
         options=options,
@@ -220,25 +228,55 @@ def prepare(config: TrainConfig, options: Options) -> Run:
             sampler=sampler,
             emitter=emitter,
             run_dir=options.run_dir,
-            settings=guard_settings(config),
+            settings=settings,
             extras={"objectives": design, "clipping": clipping},
-            weights=lambda: objectives.weights,
+            weights=lambda: design.weights,
             probe=lambda batches: examination.probe(optimisation, batches),
             replay=lambda step: examination.replay(run, step),
             rebuild=Rebuild("trainer.examination:rebuild", {"config": as_tables(config)}),
-            settable=settable(objectives, clipping, emitter),
+            settable=settable(design, clipping, emitter),
             set_lr_scale=lambda scale: setattr(learning_rate, "scale", scale),
         ),
     )
     return run
 
 
+def make_directory(path: Path) -> None:
+    """The run directory, or a sentence about why there is none."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ConfigError(f"--run-dir {path} cannot be made: {why}") from None
+
+
+def loss_design(model: VLA, config: TrainConfig, options: Options) -> LossDesign:
+    """Losses, weights and energy model, where anything of it is trained at all."""
+    design = LossDesign(model, config.objectives, config.weights)
+    if not design.trains_something():
+        raise ConfigError(
+            "every loss weight is 0, so nothing would be trained: give one a weight, such as"
+            " --set closs_weight=1"
+        )
+    stated = {key.removeprefix("weights.") for key in options.stated}
+    design.insisted.values = {n: w for n, w in config.weights.items() if n in stated}
+    return design
+
+
 def shared_codebook(config: TrainConfig, options: Options, ranks: Ranks) -> Codebook:
-    """The first rank fits and writes it, the others read it: all of them speak the same codes."""
+    """The first rank fits and writes it, the others read it: all of them speak the same codes.
+
+    Only a resume goes on with the one that lies in the directory: another training's is of other
+    images.
+    """
     path = options.run_dir / "codebook.npz"
     if ranks.leads:
+        if options.resume:
+            refuse_another_run(config, options)
+        else:
+            path.unlink(missing_ok=True)
+            write_description(config, options, ranks)
         load_or_fit_codebook(config.data, path)
-        write_description(config, options, ranks)
     ranks.barrier()
     return load_or_fit_codebook(config.data, path)
 
@@ -281,25 +319,28 @@ def training_data(
 
 def guard_settings(config: TrainConfig) -> GuardSettings:
     """The guard's settings; a durable checkpoint belongs to every epoch's end unless told."""
-    return GuardSettings(
-        mode=config.guard.mode,  # type: ignore[arg-type]
-        every=config.guard.every,
-        slots=config.guard.slots,
-        cooldown=config.guard.cooldown,
-        durable_every=config.loop.checkpoint_every or config.loop.steps_per_epoch,
-        keep=config.loop.keep_checkpoints,
-    )
+    try:
+        return GuardSettings(
+            mode=config.guard.mode,  # type: ignore[arg-type]
+            every=config.guard.every,
+            slots=config.guard.slots,
+            cooldown=config.guard.cooldown,
+            durable_every=config.loop.checkpoint_every or config.loop.steps_per_epoch,
+            keep=config.loop.keep_checkpoints,
+        )
+    except ValueError as error:
+        raise ConfigError(f"guard: {error}") from None
 
 
 def settable(
-    objectives: Objectives, clipping: Clipping, emitter: Emitter | None
+    design: LossDesign, clipping: Clipping, emitter: Emitter | None
 ) -> dict[str, Callable[[float], float]]:
     """What `vlamon ctl set` may change: loss weights and clip_grad; each gives the old value."""
 
     def set_weight(name: str, value: float) -> float:
-        before = objectives.set(name, value)
+        before = design.objectives.set(name, value)
         if emitter is not None:
-            emitter.set_weights(objectives.weights)
+            emitter.set_weights(design.weights)
         return before
 
     def set_clip(value: float) -> float:
@@ -307,7 +348,7 @@ def settable(
         return before
 
     changes: dict[str, Callable[[float], float]] = {"clip_grad": set_clip}
-    for name in objectives.terms:
+    for name in design.objectives.terms:
         changes[name] = changes[f"{name}_weight"] = partial(set_weight, name)
     return changes
 
@@ -330,7 +371,7 @@ def metric_names(design: LossDesign) -> list[str]:
     return list(dict.fromkeys([*names, *design.metric_names()]))
 
 
-def make_emitter(config: TrainConfig, options: Options, objectives: Objectives) -> Emitter | None:
+def make_emitter(config: TrainConfig, options: Options, design: LossDesign) -> Emitter | None:
     """The handle that monitors are served through."""
     if not options.emit:
         return None
@@ -338,25 +379,45 @@ def make_emitter(config: TrainConfig, options: Options, objectives: Objectives) 
         options.socket,
         run=options.name or options.run_dir.name,
         run_dir=str(options.run_dir),
-        weights=objectives.weights,
+        weights=design.weights,
         total_steps=config.loop.steps,
         steps_per_epoch=config.loop.steps_per_epoch,
         vocab=config.model.vocab,
     )
 
 
-def write_description(config: TrainConfig, options: Options, ranks: Ranks) -> None:
-    """`run.json`: what was asked for. A resumed run must have been asked for the same model."""
+def refuse_another_run(config: TrainConfig, options: Options) -> None:
+    """A resumed run must have been asked for the same model, data and optimizer."""
     path = options.run_dir / "run.json"
-    tables = json.loads(json.dumps(as_tables(config)))
-    if options.resume and path.exists():
-        before = json.loads(path.read_text())["config"]
-        for section in ("model", "data"):
-            told = difference(getattr(config, section), before.get(section, {}), section)
-            if told:
-                raise ConfigError(
-                    f"{path} was written with another [{section}] ({told}): resume with the same"
-                    " preset and --set, or choose another --run-dir"
-                )
-    description = {"config": tables, "seed": options.seed, "ranks": ranks.size}
+    if not path.exists():
+        return
+    before = json.loads(path.read_text())["config"]
+    for section in ("model", "data"):
+        told = difference(getattr(config, section), before.get(section, {}), section)
+        if told:
+            raise ConfigError(
+                f"{path} was written with another [{section}] ({told}): resume with the same"
+                " preset and --set, or choose another --run-dir"
+            )
+    name = before.get("optim", {}).get("name", config.optim.name)
+    if name != config.optim.name:
+        raise ConfigError(
+            f"{path} was written with optim.name={name}, and {config.optim.name} cannot go on with"
+            " its moments: resume with the same optimizer, or choose another --run-dir"
+        )
+
+
+def in_force(run: Run) -> TrainConfig:
+    """The configuration with the weights and the clipping that a checkpoint brought."""
+    return replace(
+        run.config,
+        weights=run.optimisation.objectives.differing(),
+        optim=replace(run.config.optim, clip_grad=run.clipping.limit),
+    )
+
+
+def write_description(config: TrainConfig, options: Options, ranks: Ranks) -> None:
+    """`run.json`: what the training goes by."""
+    description = {"config": as_tables(config), "seed": options.seed, "ranks": ranks.size}
+    path = options.run_dir / "run.json"
     path.write_text(json.dumps(description, indent=1) + "\n")

@@ -36,6 +36,23 @@ def test_metrics_are_reduced_by_name_whatever_their_order(monkeypatch: pytest.Mo
     }
 
 
+def test_a_mean_counts_micro_batches_and_a_rank_without_closs_sends_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    packed: list[torch.Tensor] = []
+    monkeypatch.setattr(distributed.dist, "all_reduce", lambda tensor: packed.append(tensor))
+    cpu, names = torch.device("cpu"), ["loss_ct", "closs"]
+    zero, one = (Reducer(Ranks(rank, 2, cpu), names) for rank in range(2))
+    mine = {"loss_ct": torch.tensor(0.4)}
+    zero.pool(mine, {"loss_ct": 2}, 2)
+    one.pool({"loss_ct": torch.tensor(0.1)}, {"loss_ct": 1}, 2)
+    total = packed[0] + packed[1]
+    monkeypatch.setattr(distributed.dist, "all_reduce", lambda tensor: tensor.copy_(total))
+    found = zero.pool(mine, {"loss_ct": 2}, 2)
+    assert {name: round(float(v), 6) for name, v in found.values.items()} == {"loss_ct": 0.3}
+    assert found.shares == {"loss_ct": 0.75}
+
+
 def test_a_metric_that_nobody_announced_is_an_error_not_a_wrong_sum() -> None:
     with pytest.raises(KeyError, match="surprise"):
         Reducer(Ranks(0, 2, torch.device("cpu")), ["closs"])({"surprise": torch.tensor(1.0)})

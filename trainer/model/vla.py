@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +43,41 @@ class Outputs:
     """Energy loss on attached hidden states, where a coupling entangles it with the policy."""
     head_rng: Tensor | None = None
     """State of the random numbers before the heads' dropout, kept where the pull is measured."""
+    idle: Tensor | None = None
+    """A zero that hangs on the ActionHead, where nothing else of the batch has a gradient."""
+
+    def touch(self) -> Tensor:
+        """A zero that passes a gradient of zero to everything that a loss could have used.
+
+        A rank among several has to answer for every parameter that its forward went through.
+        """
+        found = [self.hidden, self.actions, self.patches, self.energy, self.idle]
+        for tokens_ in (self.tokens, self.masked):
+            if tokens_ is not None:
+                found += [tokens_.logsumexp, tokens_.target_logit]
+        return touch([tensor for tensor in found if tensor is not None and tensor.requires_grad])
+
+
+class _Touch(torch.autograd.Function):
+    """Not a sum times zero: an infinity among the tensors would make that NaN."""
+
+    @staticmethod
+    def forward(ctx: Any, *tensors: Tensor) -> Tensor:
+        ctx.save_for_backward(*tensors)
+        return tensors[0].new_zeros((), dtype=torch.float32)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        return tuple(torch.zeros_like(tensor) for tensor in ctx.saved_tensors)
+
+
+def touch(tensors: Sequence[Tensor]) -> Tensor:
+    """A zero with a gradient of zero for each of the tensors; a plain zero for none."""
+    if not tensors:
+        return torch.zeros(())
+    apply: Any = _Touch.apply
+    zero: Tensor = apply(*tensors)
+    return zero
 
 
 class VLA(nn.Module):
@@ -124,7 +161,15 @@ class VLA(nn.Module):
             decoded=decoded,
             image_weight=self.config.image_weight,
             head_rng=rng,
+            idle=self._idle(batch, hidden),
         )
+
+    def _idle(self, batch: Batch, hidden: Tensor) -> Tensor | None:
+        """With a frozen trunk a batch without policy rows reaches no parameter at all."""
+        frozen = not (hidden.requires_grad or self.lm_head.weight.requires_grad)
+        if batch.layout.longest_prefix or not frozen or not torch.is_grad_enabled():
+            return None
+        return touch([p for p in self.action_head.parameters() if p.requires_grad])
 
     def _patches(self, hidden: Tensor, weight: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Expected pixels under the softmax over the codebook's codes, and the true ones."""
