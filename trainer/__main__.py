@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
-from trainer.config import ConfigError, load, preset_names
+from trainer.config import ConfigError, load, preset_names, stated
 from trainer.data.pretokenized import RecordError
-from trainer.distributed import depart
+from trainer.distributed import DeviceError, depart
 from trainer.faults import KINDS, FaultError
 from trainer.loop import train
 from trainer.model.weights import WeightsError
@@ -20,6 +21,7 @@ from vlamon.guard.durable import DurableError
 
 USERS_MISTAKES = (
     ConfigError,
+    DeviceError,
     FaultError,
     RecordError,
     WeightsError,
@@ -32,6 +34,14 @@ USERS_MISTAKES = (
 def _induce_help() -> str:
     kinds = "; ".join(f"{name}: {kind.meaning}" for name, kind in KINDS.items())
     return f"A fault at a sample, such as lr_jump@300 (may be repeated). {kinds}."
+
+
+def options_of(**settings: Any) -> Options:
+    """Where and how to train, or a sentence about why not."""
+    try:
+        return Options(**settings)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -77,7 +87,8 @@ def main(
         overrides = (*overrides, f"loop.steps={steps}")
     try:
         config = load(preset, overrides)
-        options = Options(
+        options = options_of(
+            stated=stated(config, overrides),
             run_dir=run_dir or Path("runs") / f"{Path(preset).stem}-{time.strftime('%m%d-%H%M%S')}",
             socket=socket,
             name=name,

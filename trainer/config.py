@@ -15,12 +15,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from trainer.data.dataset import DataConfig
 from trainer.model.config import SIZES, ModelConfig
 from trainer.objectives import ObjectiveError, Objectives
-from trainer.objectives.design import DesignConfig
+from trainer.objectives.design import DesignConfig, alone
+from trainer.ranges import Range, check_ranges
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -35,56 +36,53 @@ class OptimConfig:
 
     name: str = "adamw"
     """`adamw`, or `sgd` for experiments."""
-    lr: float = 5e-6
+    lr: Annotated[float, Range(above=0)] = 5e-6
     """Peak learning rate; the reference run's is constant."""
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: Annotated[tuple[float, float], Range(0, below=1)] = (0.9, 0.95)
     """Adam's decay rates."""
-    weight_decay: float = 0.15
+    weight_decay: Annotated[float, Range(0)] = 0.15
     """Decoupled decay of matrices; gains and biases have none."""
-    clip_grad: float = 4.0
+    clip_grad: Annotated[float, Range(0)] = 4.0
     """Largest gradient norm, 0 for no clipping."""
-    warmup_steps: int = 0
+    warmup_steps: Annotated[int, Range(0)] = 0
     """Steps of linear warm-up."""
     schedule: str = "constant"
     """`constant`, or `cosine` down to `final_lr` × lr at the last step."""
-    final_lr: float = 0.1
+    final_lr: Annotated[float, Range(0, 1)] = 0.1
     """Share of the peak that a cosine ends at."""
 
     def __post_init__(self) -> None:
         _one_of("optim.name", self.name, ("adamw", "sgd"))
         _one_of("optim.schedule", self.schedule, ("constant", "cosine"))
-        if not self.lr > 0 or self.clip_grad < 0:
-            raise ConfigError("optim.lr must be above 0 and optim.clip_grad at least 0")
+        check_ranges(self, "optim")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoopConfig:
     """How long and in what pieces."""
 
-    steps: int = 1000
+    steps: Annotated[int, Range(1)] = 1000
     """Optimizer steps of the whole training."""
-    steps_per_epoch: int = 100
+    steps_per_epoch: Annotated[int, Range(1)] = 100
     """Optimizer steps between two validations and two lines of `log_train.txt`."""
-    batch: int = 8
+    batch: Annotated[int, Range(1)] = 8
     """Samples a rank takes in one forward pass."""
-    accumulate: int = 1
+    accumulate: Annotated[int, Range(1)] = 1
     """Forward passes per optimizer step."""
     dtype: str = "fp32"
     """`fp32`, or `bf16` (autocast; weights and optimizer stay fp32)."""
     compile: bool = False
     """Run the model through torch.compile."""
-    validation_samples: int = 64
+    validation_samples: Annotated[int, Range(0)] = 64
     """Samples of each validation set; 0 for no validation."""
-    checkpoint_every: int = 0
+    checkpoint_every: Annotated[int, Range(0)] = 0
     """Steps between two durable checkpoints; 0 for one at the end of every epoch."""
-    keep_checkpoints: int = 2
+    keep_checkpoints: Annotated[int, Range(1)] = 2
     """Durable checkpoints that stay on disk."""
 
     def __post_init__(self) -> None:
         _one_of("loop.dtype", self.dtype, ("fp32", "bf16"))
-        for name in ("steps", "steps_per_epoch", "batch", "accumulate", "keep_checkpoints"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"loop.{name} must be at least 1")
+        check_ranges(self, "loop")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,7 +144,42 @@ def load(preset: str, overrides: Iterable[str] = ()) -> TrainConfig:
     config = build(tables, str(path))
     for override in overrides:
         config = _override(config, override)
+    check_together(config)
     return config
+
+
+def stated(config: TrainConfig, overrides: Iterable[str]) -> frozenset[str]:
+    """The full names of the settings that a command line names."""
+    return frozenset(_full_key(config, each.partition("=")[0].strip()) for each in overrides)
+
+
+def check_together(config: TrainConfig) -> None:
+    """Raise where settings that are each right cannot be together."""
+    model, design = config.model, config.objectives
+    for name, width, heads in (
+        ("model", model.hidden, model.heads),
+        ("model.head", model.head.width, model.head.heads),
+    ):
+        if width % heads:
+            what = "hidden" if name == "model" else "width"
+            raise ConfigError(f"{name}.{what} is {width}: {name}.heads={heads} must divide it")
+    if model.hidden // model.heads % 2:
+        each = model.hidden // model.heads
+        raise ConfigError(
+            f"model.hidden / model.heads is {each}: it must be even, for positions turn pairs"
+        )
+    if model.kv_heads is not None and model.heads % model.kv_heads:
+        raise ConfigError(f"model.kv_heads={model.kv_heads} must divide model.heads={model.heads}")
+    if design.weighting == "gradnorm" and not design.pull_every:
+        raise ConfigError(
+            "objectives.weighting=gradnorm learns from the pull: objectives.pull_every must be"
+            " at least 1"
+        )
+    if design.energy == "off":
+        try:
+            alone(design.coupling)
+        except ObjectiveError as error:
+            raise ConfigError(str(error)) from None
 
 
 def build(tables: Mapping[str, Any], where: str) -> TrainConfig:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from trainer.data import codebook, tabletop
 from trainer.data.codebook import Codebook
 from trainer.data.dialogue import policy_sample, world_sample
 from trainer.data.tabletop import CAMERAS, Camera, Episode, Scene
+from trainer.ranges import Range, check_ranges
 
 _SPLIT_SEED = {"train": 1, "val_ind": 2, "val_ood": 3, "codebook": 4}
 _FRAMES = 64
@@ -30,27 +32,27 @@ class DataConfig:
 
     image_size: int = 64
     """Pixels along a camera image, a multiple of 8."""
-    episodes: int = 4000
+    episodes: Annotated[int, Range(1)] = 4000
     """Demonstrations in the training set."""
-    validation_episodes: int = 32
+    validation_episodes: Annotated[int, Range(1)] = 32
     """Held-out demonstrations in each of the two validation sets."""
-    push_share: float = 0.3
+    push_share: Annotated[float, Range(0, 1)] = 0.3
     """Share of episodes that push rather than reach."""
-    world_share: float = 0.25
+    world_share: Annotated[float, Range(0, 1)] = 0.25
     """Share of samples that are world-model rows."""
-    horizon: int = 5
+    horizon: Annotated[int, Range(1, 20)] = 5
     """Actions in a policy row."""
-    history: int = 1
+    history: Annotated[int, Range(1)] = 1
     """Frames that a row shows of each camera."""
-    distractors: int = 0
+    distractors: Annotated[int, Range(0)] = 0
     """Further blocks on the table."""
-    noise: float = 0.2
+    noise: Annotated[float, Range(0)] = 0.2
     """Standard deviation by which the expert is knocked off course in every other episode."""
     informed_embedding: bool = True
     """Start the embeddings of image codes and bins from what they mean."""
     records: str = ""
     """Record file of pre-tokenised samples to train on instead of the tabletop."""
-    seed: int = 0
+    seed: Annotated[int, Range(0)] = 0
     """Names the data set; the run's seed orders it."""
 
     def __post_init__(self) -> None:
@@ -59,8 +61,7 @@ class DataConfig:
                 f"data.image_size is {self.image_size}: it must be a multiple of 16 from 16 to 64,"
                 " since two cameras share 8192 image codes"
             )
-        if not 1 <= self.horizon <= 20 or self.episodes < 1 or self.history < 1:
-            raise ValueError("data needs episodes >= 1, history >= 1 and a horizon from 1 to 20")
+        check_ranges(self, "data")
 
     def with_validation(self, episodes: int) -> DataConfig:
         """The same table with another number of held-out episodes."""

@@ -3,56 +3,66 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from trainer.model.tokens import TEXT_FIRST
+from trainer.ranges import Range, check_ranges
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ActionHeadConfig:
     """Widths of the head that regresses continuous actions."""
 
-    horizon: int = 5
+    horizon: Annotated[int, Range(1)] = 5
     """Actions predicted at once."""
-    width: int
+    width: Annotated[int, Range(1)]
     """Model width inside the head; the reference takes a quarter of the decoder's."""
-    layers: int = 2
+    layers: Annotated[int, Range(1)] = 2
     """Transformer encoder layers."""
-    heads: int = 4
+    heads: Annotated[int, Range(1)] = 4
     """Attention heads."""
-    ffn: int
+    ffn: Annotated[int, Range(1)]
     """Width of the encoder's feed-forward layers."""
-    blocks: int = 2
+    blocks: Annotated[int, Range(0)] = 2
     """Residual blocks of the MLP behind the encoder."""
-    dropout: float = 0.1
+    dropout: Annotated[float, Range(0, below=1)] = 0.1
     """Dropout of the encoder layers."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "model.head")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
     """Widths of the decoder and its head."""
 
-    vocab: int
+    vocab: Annotated[int, Range(TEXT_FIRST + 1)]
     """Vocabulary; 16640 keeps every image, action and state id and ~600 ids for text."""
-    hidden: int
+    hidden: Annotated[int, Range(1)]
     """Width of the residual stream."""
-    layers: int
+    layers: Annotated[int, Range(1)]
     """Decoder layers."""
-    heads: int
+    heads: Annotated[int, Range(1)]
     """Attention heads."""
-    ffn: int
+    ffn: Annotated[int, Range(1)]
     """Width of the SwiGLU layers."""
     head: ActionHeadConfig
     """The ActionHead."""
-    kv_heads: int | None = None
+    kv_heads: Annotated[int | None, Range(1)] = None
     """Key and value heads; None for as many as `heads`."""
-    dropout: float = 0.0
+    dropout: Annotated[float, Range(0, below=1)] = 0.0
     """Residual dropout after attention and MLP; the reference run takes 0.08."""
-    rope_theta: float = 10000.0
+    rope_theta: Annotated[float, Range(above=0)] = 10000.0
     """Base of the rotary embedding."""
-    norm_eps: float = 1e-5
+    norm_eps: Annotated[float, Range(above=0)] = 1e-5
     """Epsilon of RMSNorm."""
-    init_std: float = 0.02
+    init_std: Annotated[float, Range(0)] = 0.02
     """Standard deviation of the initial weights."""
-    image_weight: float = 0.04
+    image_weight: Annotated[float, Range(0)] = 0.04
     """Weight of image codes in closs, whose mean is divided by the summed weights."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "model")
 
 
 def _head(width: int, ffn: int, **more: int) -> ActionHeadConfig:
