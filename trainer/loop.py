@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from trainer.batch import Batch
+from trainer.description import in_force, write_description
 from trainer.distributed import Reduced
 from trainer.faults import poison_hook
 from trainer.kept import KeptBatches
 from trainer.logs import EpochLog, append_epoch_line
-from trainer.run import Run, in_force, write_description
+from trainer.run import Run
 from trainer.validation import validate
 
 LOG_FILES = {
@@ -84,7 +85,8 @@ def begin(run: Run) -> int:
     if changes:
         run.note(f"resumed with {', '.join(changes)}, as its command line says", step - 1)
     if run.options.resume and run.ranks.leads:
-        write_description(in_force(run), run.options, run.ranks)
+        now = in_force(run.config, run.optimisation.objectives, run.clipping)
+        write_description(now, run.options.run_dir, run.options.seed, run.ranks.size)
     return step
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
 from dataclasses import dataclass, fields
-from functools import cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 
@@ -53,8 +51,7 @@ def check_ranges(settings: Any, section: str, *, dashed: bool = False) -> None:
 
     `section` begins the field's name in the sentence; `dashed` writes it as an option.
     """
-    kind: Hashable = type(settings)
-    for name, allowed in _ranges(kind):
+    for name, allowed in _ranges(type(settings)):
         value = getattr(settings, name)
         for number in value if isinstance(value, tuple) else (value,):
             if number is not None and not allowed.holds(number):
@@ -62,8 +59,7 @@ def check_ranges(settings: Any, section: str, *, dashed: bool = False) -> None:
                 raise ValueError(f"{shown} must be {allowed}, not {value}")
 
 
-@cache
-def _ranges(kind: Any) -> tuple[tuple[str, Range], ...]:
+def _ranges(kind: type[Any]) -> tuple[tuple[str, Range], ...]:
     hints = get_type_hints(kind, include_extras=True)
     return tuple(
         (item.name, allowed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import random
@@ -10,7 +9,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -22,12 +21,13 @@ from torch import nn
 
 from trainer import distributed, examination
 from trainer.batch import Batch, collate
-from trainer.config import ConfigError, TrainConfig, as_tables, difference
+from trainer.config import ConfigError, TrainConfig, as_tables
 from trainer.data.codebook import Codebook
 from trainer.data.dataset import TabletopData, load_or_fit_codebook
 from trainer.data.embedding import start_from_meaning
 from trainer.data.pretokenized import PretokenizedData
 from trainer.data.sampler import Sampler
+from trainer.description import refuse_another_run, write_description
 from trainer.distributed import Ranks, Reducer
 from trainer.faults import Faults
 from trainer.logs import run_logger
@@ -203,10 +203,7 @@ def prepare(config: TrainConfig, options: Options) -> Run:
     sampler = make_sampler(train, config, options, ranks)
     faults.sample_at = sampler.name
     emitter = make_emitter(config, options, design) if ranks.leads else None
-    learning_rate = LearningRate(config.optim, config.loop.steps)
-    clipping = Clipping(config.optim.clip_grad)
-    if "optim.clip_grad" in options.stated:
-        clipping.insisted.values = {"clip_grad": config.optim.clip_grad}
+    learning_rate, clipping = make_rate_and_clipping(config, options)
     run = Run(
         config=config,
         options=options,
@@ -263,6 +260,14 @@ def loss_design(model: VLA, config: TrainConfig, options: Options) -> LossDesign
     return design
 
 
+def make_rate_and_clipping(config: TrainConfig, options: Options) -> tuple[LearningRate, Clipping]:
+    """What the update goes by; on a limit of the norm that it names, a command line insists."""
+    clipping = Clipping(config.optim.clip_grad)
+    if "optim.clip_grad" in options.stated:
+        clipping.insisted.values = {"clip_grad": clipping.limit}
+    return LearningRate(config.optim, config.loop.steps), clipping
+
+
 def shared_codebook(config: TrainConfig, options: Options, ranks: Ranks) -> Codebook:
     """The first rank fits and writes it, the others read it: all of them speak the same codes.
 
@@ -272,10 +277,10 @@ def shared_codebook(config: TrainConfig, options: Options, ranks: Ranks) -> Code
     path = options.run_dir / "codebook.npz"
     if ranks.leads:
         if options.resume:
-            refuse_another_run(config, options)
+            refuse_another_run(config, options.run_dir)
         else:
             path.unlink(missing_ok=True)
-            write_description(config, options, ranks)
+            write_description(config, options.run_dir, options.seed, ranks.size)
         load_or_fit_codebook(config.data, path)
     ranks.barrier()
     return load_or_fit_codebook(config.data, path)
@@ -384,40 +389,3 @@ def make_emitter(config: TrainConfig, options: Options, design: LossDesign) -> E
         steps_per_epoch=config.loop.steps_per_epoch,
         vocab=config.model.vocab,
     )
-
-
-def refuse_another_run(config: TrainConfig, options: Options) -> None:
-    """A resumed run must have been asked for the same model, data and optimizer."""
-    path = options.run_dir / "run.json"
-    if not path.exists():
-        return
-    before = json.loads(path.read_text())["config"]
-    for section in ("model", "data"):
-        told = difference(getattr(config, section), before.get(section, {}), section)
-        if told:
-            raise ConfigError(
-                f"{path} was written with another [{section}] ({told}): resume with the same"
-                " preset and --set, or choose another --run-dir"
-            )
-    name = before.get("optim", {}).get("name", config.optim.name)
-    if name != config.optim.name:
-        raise ConfigError(
-            f"{path} was written with optim.name={name}, and {config.optim.name} cannot go on with"
-            " its moments: resume with the same optimizer, or choose another --run-dir"
-        )
-
-
-def in_force(run: Run) -> TrainConfig:
-    """The configuration with the weights and the clipping that a checkpoint brought."""
-    return replace(
-        run.config,
-        weights=run.optimisation.objectives.differing(),
-        optim=replace(run.config.optim, clip_grad=run.clipping.limit),
-    )
-
-
-def write_description(config: TrainConfig, options: Options, ranks: Ranks) -> None:
-    """`run.json`: what the training goes by."""
-    description = {"config": as_tables(config), "seed": options.seed, "ranks": ranks.size}
-    path = options.run_dir / "run.json"
-    path.write_text(json.dumps(description, indent=1) + "\n")

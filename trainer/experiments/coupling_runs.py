@@ -65,16 +65,10 @@ def run(coupling: str, seed: int) -> RunResult:
     torch.manual_seed(seed)
     policy = VLA(MODEL)
     energy_model = EnergyModel(MODEL.hidden, EnergyConfig(width=32, heads=4))
-    named = Coupling.named(coupling)
-    task = EnergyTask(
-        policy, energy_model, named, learning_rate=1e-3, weight=lambda: named.weights()[1]
-    )
+    task = EnergyTask(policy, energy_model, Coupling.named(coupling), learning_rate=1e-3)
     data = ToyTask(seed)
     objectives = Objectives({"closs": 0.0, "z_loss": 0.0, "loss_ct": 1.0, "energy": 1.0})
-    head = list(policy.action_head.parameters())
-    trunk = [p for p in policy.model.parameters() if p.requires_grad]
-    groups: list[dict[str, Any]] = [{"params": head}, *([{"params": trunk}] if trunk else [])]
-    optimizer = torch.optim.AdamW(groups, lr=LEARNING_RATE, betas=(0.9, 0.95))
+    optimizer = head_and_trunk(policy)
 
     began = time.perf_counter()
     energies: list[float] = []
@@ -125,6 +119,14 @@ def run(coupling: str, seed: int) -> RunResult:
         policy_updates=len(losses),
         energy_updates=len(energies),
     )
+
+
+def head_and_trunk(policy: VLA) -> torch.optim.Optimizer:
+    """The optimizer of what is trained, the head as its first group: that is jolted."""
+    head = list(policy.action_head.parameters())
+    trunk = [p for p in policy.model.parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = [{"params": head}, *([{"params": trunk}] if trunk else [])]
+    return torch.optim.AdamW(groups, lr=LEARNING_RATE, betas=(0.9, 0.95))
 
 
 @torch.no_grad()

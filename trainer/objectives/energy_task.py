@@ -48,14 +48,15 @@ class EnergyTask:
         *,
         loss: EnergyLossName = "hinge",
         learning_rate: float = 1e-4,
-        weight: Callable[[], float] = lambda: 1.0,
+        weight: Callable[[], float] | None = None,
         clip_grad: float = 1.0,
     ) -> None:
-        """`weight` is asked at each step, so that a weight set live is followed, and holds the
-        coupling's factor."""
+        """`weight` is asked at each step, so that a weight set live is followed; the coupling's
+        factor is in it, and is all of it by default."""
         self.policy, self.model, self.coupling = policy, model, coupling
         self.loss_name: EnergyLossName = loss
-        self.weight, self.clip_grad = weight, clip_grad
+        self.weight = weight or (lambda: coupling.weights()[1])
+        self.clip_grad = clip_grad
         self.learning_rate = learning_rate
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
         self._pending: EnergyInputs | None = None

@@ -36,7 +36,6 @@ class Pair:
             named,
             loss=loss,  # type: ignore[arg-type]
             learning_rate=1e-3,
-            weight=lambda: named.weights()[1],
         )
         off = {"closs": 0.0, "z_loss": 0.0}
         self.objectives = Objectives({**off, "loss_ct": 1.0, "energy": 1.0})

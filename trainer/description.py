@@ -1,0 +1,48 @@
+"""`run.json`: what a training goes by, and what a resume may not have otherwise."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from trainer.config import ConfigError, TrainConfig, as_tables, difference
+from trainer.objectives import Objectives
+from trainer.optimisation import Clipping
+
+
+def refuse_another_run(config: TrainConfig, run_dir: Path) -> None:
+    """A resumed run must have been asked for the same model, data and optimizer."""
+    path = run_dir / "run.json"
+    if not path.exists():
+        return
+    before = json.loads(path.read_text())["config"]
+    for section in ("model", "data"):
+        told = difference(getattr(config, section), before.get(section, {}), section)
+        if told:
+            raise ConfigError(
+                f"{path} was written with another [{section}] ({told}): resume with the same"
+                " preset and --set, or choose another --run-dir"
+            )
+    name = before.get("optim", {}).get("name", config.optim.name)
+    if name != config.optim.name:
+        raise ConfigError(
+            f"{path} was written with optim.name={name}, and {config.optim.name} cannot go on with"
+            " its moments: resume with the same optimizer, or choose another --run-dir"
+        )
+
+
+def in_force(config: TrainConfig, objectives: Objectives, clipping: Clipping) -> TrainConfig:
+    """The configuration with the weights and the clipping that a checkpoint brought."""
+    return replace(
+        config,
+        weights=objectives.differing(),
+        optim=replace(config.optim, clip_grad=clipping.limit),
+    )
+
+
+def write_description(config: TrainConfig, run_dir: Path, seed: int, ranks: int) -> None:
+    """`run.json`: what the training goes by."""
+    description = {"config": as_tables(config), "seed": seed, "ranks": ranks}
+    path = run_dir / "run.json"
+    path.write_text(json.dumps(description, indent=1) + "\n")
