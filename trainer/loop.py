@@ -155,7 +155,8 @@ def report(run: Run, computed: Computed, epoch_log: EpochLog, seconds: float) ->
     found = reduced(run, computed, computed.values)
     weights = felt(computed.weights, found.shares, run.optimisation.design.apart)
     values: dict[str, Tensor | float] = {"lr": computed.lr, **found.values}
-    total = values.pop("total", None)
+    total = values.pop("total")
+    summed = (weights.keys() - run.optimisation.design.apart) & values.keys()
     if computed.grad_norm is not None:
         values["grad_norm"] = computed.grad_norm
     samples = sum(batch.rows for batch in computed.batches) * run.ranks.size
@@ -166,7 +167,7 @@ def report(run: Run, computed: Computed, epoch_log: EpochLog, seconds: float) ->
             step,
             epoch=step / per_epoch,
             **values,
-            **({} if total is None else {"total": total}),
+            **({"total": total} if summed else {}),
             samples_per_second=samples / seconds,
             tokens_per_second=tokens / seconds,
             time=seconds,

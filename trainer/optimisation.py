@@ -138,9 +138,7 @@ class Optimisation:
                     total = total + outputs.touch()  # the other ranks wait for these gradients
                 if total.requires_grad:
                     torch.autograd.backward(total)
-            values = {**watched_metrics(outputs), **losses.values, **pulls}
-            if losses.values:
-                values["total"] = losses.total
+            values = {**watched_metrics(outputs), **losses.values, **pulls, "total": losses.total}
             for name, value in values.items():
                 sums.setdefault(name, []).append(value.detach())
                 counts[name] = counts.get(name, 0) + (of if name in losses.whole else 1)

@@ -84,7 +84,7 @@ class EnergyTask:
         """
         if self.coupling.inputs() != "before" or not self._trains(step):
             return outputs
-        self._pending = self._inputs(outputs, step)
+        self._pending = self._inputs(outputs, self._head(step))
         if self._pending is None or not self.coupling.entangled():
             return outputs
         layout = outputs.batch.layout
@@ -158,14 +158,15 @@ class EnergyTask:
 
     @torch.no_grad()
     def _fresh_inputs(self, batch: Batch, step: int) -> EnergyInputs | None:
+        head = self._head(step)
         if not batch.layout.longest_prefix:
             return None
         with _evaluating(self.policy if self.coupling.quiet() else None):
             outputs = self.policy(batch, keep_layers=self.loss_name == "hinge", project=False)
-        return self._inputs(outputs, step)
+        return self._inputs(outputs, head)
 
     @torch.no_grad()
-    def _inputs(self, outputs: Outputs, step: int) -> EnergyInputs | None:
+    def _inputs(self, outputs: Outputs, head: nn.Module) -> EnergyInputs | None:
         layout = outputs.batch.layout
         if not layout.longest_prefix or not layout.actions.shape[1]:
             return None
@@ -174,7 +175,6 @@ class EnergyTask:
         valid = _to_horizon(layout.action_valid.all(-1), horizon)
         negatives = None
         if self.loss_name == "hinge":
-            head = self.coupling.kept(step, self.coupling.head(self.policy.action_head))
             negatives = self._layer_actions(outputs, head)
         return EnergyInputs(
             states=outputs.hidden.detach()[layout.policy_rows, : layout.longest_prefix],
@@ -183,6 +183,10 @@ class EnergyTask:
             valid=valid,
             negatives=negatives,
         )
+
+    def _head(self, step: int) -> nn.Module:
+        """Head that makes the layer actions; asked for on every rank, whatever rows it has."""
+        return self.coupling.kept(step, self.coupling.head(self.policy.action_head))
 
     def _layer_actions(self, outputs: Outputs, head: nn.Module) -> Tensor:
         """[P, layers, horizon, 7]: the head on every layer, normed like the last."""

@@ -293,3 +293,14 @@ def test_a_batch_without_policy_rows_updates_nothing() -> None:
     before = weights(pair.energy)
     assert pair.task.update(mixed_batch(policy=0, world=2), 0) == {}
     assert not moved(pair.energy, before)
+
+
+@pytest.mark.parametrize("name", ["cache", "cache+separate"])
+def test_the_cache_ages_also_where_a_rank_has_no_policy_rows(name: str) -> None:
+    """Else the ranks would keep heads of different steps."""
+    from tests.trainer.rows import mixed_batch
+
+    pair = Pair(Coupling.named(name, refresh=3))
+    for step in range(8):
+        pair.task.update(mixed_batch(policy=0, world=2), step)
+    assert pair.task.state_dict()["coupling"]["cache"]["taken"] == 6
