@@ -18,6 +18,7 @@ from types import UnionType
 from typing import Annotated, Any, get_type_hints
 
 from trainer.data.dataset import DataConfig
+from trainer.data.dialogue import VOCAB
 from trainer.model.config import SIZES, ModelConfig
 from trainer.objectives import ObjectiveError, Objectives
 from trainer.objectives.design import DesignConfig, alone
@@ -156,6 +157,11 @@ def stated(config: TrainConfig, overrides: Iterable[str]) -> frozenset[str]:
 def check_together(config: TrainConfig) -> None:
     """Raise where settings that are each right cannot be together."""
     model, design = config.model, config.objectives
+    if model.vocab < VOCAB:
+        raise ConfigError(
+            f"model.vocab is {model.vocab}: the dialogues have ids up to {VOCAB - 1}, so it must be"
+            f" at least {VOCAB}"
+        )
     for name, width, heads in (
         ("model", model.hidden, model.heads),
         ("model.head", model.head.width, model.head.heads),

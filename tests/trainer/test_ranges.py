@@ -33,7 +33,7 @@ from trainer.run import Options, guard_settings, prepare
         ("data.noise=-1", "data.noise must be at least 0, not -1.0"),
         ("model.dropout=1", "model.dropout must be at least 0 and below 1, not 1.0"),
         ("model.dropout=1.5", "model.dropout must be at least 0 and below 1, not 1.5"),
-        ("model.vocab=100", "model.vocab must be at least 16006, not 100"),
+        ("model.vocab=100", "model.vocab is 100: the dialogues have ids up to"),
         ("model.init_std=-1", "model.init_std must be at least 0, not -1.0"),
         ("model.hidden=33", "model.hidden is 33: model.heads=2 must divide it"),
         ("model.hidden=34", "model.hidden / model.heads is 17: it must be even"),

@@ -26,6 +26,8 @@ _WORDS = (
 _WORD_IDS = {
     word: tokens.TEXT_FIRST + 256 + i for i, word in enumerate(dict.fromkeys(_WORDS.split()))
 }
+VOCAB = max(_WORD_IDS.values()) + 1
+"""Smallest vocabulary that has every id of the dialogues."""
 _ID_WORDS = {i: word for word, i in _WORD_IDS.items()}
 _PIECE = re.compile(r"[^\W_]+|[^\w\s]|_")
 

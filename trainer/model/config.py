@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from trainer.model.tokens import TEXT_FIRST
 from trainer.ranges import Range, check_ranges
 
 
@@ -36,7 +35,7 @@ class ActionHeadConfig:
 class ModelConfig:
     """Widths of the decoder and its head."""
 
-    vocab: Annotated[int, Range(TEXT_FIRST + 1)]
+    vocab: Annotated[int, Range(1)]
     """Vocabulary; 16640 keeps every image, action and state id and ~600 ids for text."""
     hidden: Annotated[int, Range(1)]
     """Width of the residual stream."""
