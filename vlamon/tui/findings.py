@@ -104,3 +104,4 @@ def _records(store: RunStore) -> Iterator[Record]:
         )
     yield from store.intervals.blocks
     yield from store.epochs[:]
+    yield from store.events

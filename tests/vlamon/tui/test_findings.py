@@ -10,7 +10,7 @@ import pytest
 from tests.vlamon.tui.fake_feed import block
 from vlamon.analysis import diagnosis
 from vlamon.analysis.evidence import Evidence
-from vlamon.records import BatchBlock, Column
+from vlamon.records import BatchBlock, Column, Event
 from vlamon.store import RunStore
 from vlamon.tui.findings import Schedule, look
 
@@ -25,6 +25,16 @@ def test_a_metric_that_stopped_before_the_newest_attempt_does_not_stop_the_rules
         store.apply(BatchBlock(0, attempt, steps, steps / 100, steps * 1.0, columns))
 
     assert all("rules failed" not in title for _, title, _ in found(store))
+
+
+def test_a_rollback_on_screen_is_no_restart() -> None:
+    store = RunStore()
+    store.apply(block(0, 200))
+    store.apply(Event("e1", "rollback", 199, 1, 1.7e9))
+    store.apply(block(100, 200, attempt=1))
+    assert all("restarted" not in title for _, title, _ in found(store))
+    store.apply(block(300, 100, attempt=2))
+    assert any("restarted" in title for _, title, _ in found(store))
 
 
 def test_a_rule_that_fails_is_told_and_the_screen_lives_on(monkeypatch: pytest.MonkeyPatch) -> None:
