@@ -131,11 +131,15 @@ class Run:
         if error is None:
             distributed.leave()
 
-    def must_end(self) -> bool:
-        """Whether a signal or the clock asks to end early; one answer on all ranks."""
+    def told_to_end(self) -> bool:
+        """Whether a signal or the clock tells this rank to end early."""
         limit = self.options.max_seconds
         late = limit is not None and time.monotonic() - self.started > limit
-        return bool(self.ranks.agree(int(self.terminated or late)))
+        return self.terminated or late
+
+    def must_end(self) -> bool:
+        """Whether any rank is told to end early; one answer on all ranks."""
+        return bool(self.ranks.agree(int(self.told_to_end())))
 
     def phase(self, phase: Phase) -> None:
         """Tell the monitors which part of the step begins."""
@@ -233,6 +237,7 @@ def prepare(config: TrainConfig, options: Options) -> Run:
             rebuild=Rebuild("trainer.examination:rebuild", {"config": as_tables(config)}),
             settable=settable(design, clipping, emitter),
             set_lr_scale=lambda scale: setattr(learning_rate, "scale", scale),
+            should_stop=lambda: run.told_to_end(),
         ),
     )
     return run

@@ -86,6 +86,14 @@ class ComponentDetectors:
             return name in weights
         return is_loss(name)
 
+    def take_on(self, names: Iterable[str]) -> None:
+        """Judge these losses too, whatever they are called, unless `names` says which to judge."""
+        if self.names is not None:
+            return
+        for name in names:
+            if name not in self.detectors and _may_be_loss(name):
+                self.detectors[name] = SpikeDetector(self.rules_by_name.get(name, self.rules))
+
     def observe(
         self, values: Mapping[str, float | None], weights: Mapping[str, float] | None = None
     ) -> Judgement:
@@ -136,6 +144,8 @@ class ComponentDetectors:
 
     def _rise_together(self, verdicts: Mapping[str, Verdict]) -> bool:
         """Whether several components have risen at once for a while, each within its own noise."""
+        if sum(name != GRAD_NORM for name in verdicts) < 2:
+            return False  # a step's values may come in several calls; one alone says nothing
         risen = sorted(verdict.z for name, verdict in verdicts.items() if _risen(name, verdict))
         now = len(risen) >= 2 and risen[-1] + risen[-2] > TOGETHER_SUM
         self._together_bits = (self._together_bits << 1 | now) & 0b11111
@@ -219,6 +229,13 @@ def _risen(name: str, verdict: Verdict) -> bool:
 def _rank(verdict: Verdict) -> tuple[int, float]:
     z = verdict.z if verdict.z == verdict.z else 0.0
     return ("ok", "warn", "explode").index(verdict.level), z
+
+
+def _may_be_loss(name: str) -> bool:
+    """Whether something that a script calls a loss may be one: no rate, no score, no time."""
+    first = name.replace("/", "_").split("_")[0]
+    other = first in {"lr", "learning", "acc", "accuracy", "time", "step", "epoch"}
+    return name != GRAD_NORM and ("loss" in name or not other)
 
 
 def is_loss(name: str) -> bool:

@@ -40,25 +40,28 @@ class Outcome:
     """Ranks on which one warned."""
     writing: int
     """Ranks that are still writing a checkpoint: none may begin another one alone."""
+    known: int
+    """Ranks on which an explosion goes on that was told before; they count as warned."""
     order: OrderCode | None
     """An order to execute now, the same on every rank."""
 
 
 def cast(level: str, order: Order | None, writing: bool = False) -> torch.Tensor:
-    """This rank's ballot."""
+    """This rank's ballot; level `known` is an explosion that there is nothing to decide on."""
     numbers = torch.zeros(SIZE, dtype=torch.float64)
     numbers[0] = float(level == "explode")
-    numbers[1] = float(level == "warn")
+    numbers[1] = float(level in ("warn", "known"))
     numbers[2] = float(writing)
+    numbers[3] = float(level == "known")
     if order is not None:
-        numbers[3:] = torch.tensor(order.code.numbers(), dtype=torch.float64)
+        numbers[4:] = torch.tensor(order.code.numbers(), dtype=torch.float64)
     return numbers
 
 
 def count(ballots: torch.Tensor) -> Outcome:
     """The decision, from the sum of all ballots."""
-    exploded, warned, writing, *order = ballots.tolist()
-    return Outcome(int(exploded), int(warned), int(writing), OrderCode.of(order))
+    exploded, warned, writing, known, *order = ballots.tolist()
+    return Outcome(int(exploded), int(warned), int(writing), int(known), OrderCode.of(order))
 
 
 def reduced(ballot: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch.distributed.tensor import DTensor
@@ -19,15 +20,22 @@ from torch.optim import Optimizer
 
 from vlamon.guard import agreement
 from vlamon.guard.readings import Value
+from vlamon.guard.reporting import QUIET_STEPS
+
+BLOCKED_IN_A_ROW = 20
+"""Updates kept from the weights one after another that are an explosion. A gradient scaler that
+searches its scale drops some, each time halving it; it would not drop that many."""
 
 
 def finite_step(optimizers: Sequence[Optimizer], values: Mapping[str, Value]) -> bool:
     """Whether `optimizer.step()` may be called; on a GPU fused optimizers skip by themselves."""
-    numbers = [n for n in values.values() if n is not None and not isinstance(n, torch.Tensor)]
-    plain = all(math.isfinite(number) for number in numbers)
-    if not plain and agreement.world() == 1:
-        return False
-    verdict = agreement.on_all_ranks(_finite(optimizers, values) & plain)
+    return may_step(optimizers, finite(optimizers, values))
+
+
+def may_step(optimizers: Sequence[Optimizer], verdict: torch.Tensor | bool) -> bool:
+    """What `finite` said, as far as the host must know it."""
+    if isinstance(verdict, bool):
+        return verdict
     if verdict.device.type == "cuda" and all(_fused(optimizer) for optimizer in optimizers):
         blocked = (~verdict).to(torch.float32)
         for optimizer in optimizers:
@@ -36,7 +44,16 @@ def finite_step(optimizers: Sequence[Optimizer], values: Mapping[str, Value]) ->
     return bool(verdict)
 
 
-def _finite(optimizers: Sequence[Optimizer], values: Mapping[str, Value]) -> torch.Tensor:
+def finite(optimizers: Sequence[Optimizer], values: Mapping[str, Value]) -> torch.Tensor | bool:
+    """Whether gradient norm and losses are finite on every rank."""
+    numbers = [n for n in values.values() if n is not None and not isinstance(n, torch.Tensor)]
+    plain = all(math.isfinite(number) for number in numbers)
+    if not plain and agreement.world() == 1:
+        return False
+    return agreement.on_all_ranks(_finite_here(optimizers, values) & plain)
+
+
+def _finite_here(optimizers: Sequence[Optimizer], values: Mapping[str, Value]) -> torch.Tensor:
     """Whether gradient norm and tensors are finite, on the device that the parameters live on.
 
     The norm of sharded gradients is a collective: it is taken even where the losses decide already.
@@ -76,3 +93,35 @@ def gradient_norm(optimizer: Optimizer) -> torch.Tensor:
 
 def _fused(optimizer: Optimizer) -> bool:
     return all(bool(group.get("fused")) for group in optimizer.param_groups)
+
+
+@dataclass(slots=True)
+class Blockage:
+    """Updates that were kept from the weights though the losses were finite: gradients were not."""
+
+    count: int = 0
+    """How many since it began."""
+    running: int = 0
+    """How many without an update between them."""
+    last: int = -1
+    """Step of the last one."""
+
+    def note(self, step: int, blocked: bool) -> bool:
+        """Whether this step begins a blockage; several calls of one step count once."""
+        if step < self.last:  # the training went back
+            self.count = self.running = 0
+        elif step == self.last and self.count:
+            return False
+        if not blocked:
+            return False
+        self.running = self.running + 1 if self.running and step == self.last + 1 else 1
+        self.count += 1
+        self.last = step
+        return self.count == 1
+
+    def ended(self, step: int) -> int:
+        """Once updates have gone through for a while: how many had not; else 0."""
+        if not self.count or step - self.last <= QUIET_STEPS:
+            return 0
+        count, self.count, self.running = self.count, 0, 0
+        return count

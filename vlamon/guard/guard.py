@@ -17,22 +17,26 @@ Everything happens on the training thread at a step boundary, the same on every 
 
 from __future__ import annotations
 
-import logging
 import math
+import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from vlamon.analysis.spikes import Judgement
+from vlamon.analysis.components import GRAD_NORM
+from vlamon.analysis.spikes import Judgement, Verdict
 from vlamon.guard import agreement
 from vlamon.guard.autopsy import Explosion
 from vlamon.guard.durable import DurableError, Loaded
-from vlamon.guard.gate import finite_step
+from vlamon.guard.episode import Episode, alarming, worst_ratio
+from vlamon.guard.gate import BLOCKED_IN_A_ROW, finite, may_step
+from vlamon.guard.judged import Judged, add, worst
 from vlamon.guard.policy import Decision, Mode
 from vlamon.guard.readings import Reading, Value, read
-from vlamon.guard.reporting import QUIET_STEPS
+from vlamon.guard.reporting import QUIET_STEPS, plain_samples, said_value
 from vlamon.guard.state import StateMismatch, capture_rng
-from vlamon.guard.steering import Steering
+from vlamon.guard.steering import Pause, Steering
 
 
 class Guard(Steering):
@@ -48,7 +52,7 @@ class Guard(Steering):
             self._take_over(loaded)
             self.policy.attempt = max(self.policy.attempt + 1, self.reporter.attempt)
             self.reporter.set_attempt(self.policy.attempt)
-            self._scale_lr(self.policy.lr_scale, self.policy.lr_scale)
+            self._scale_restored(loaded.meta.get("note", {}))
             step = loaded.step
             self.reporter.event("resumed", step, f"resumed after step {step} from {loaded.path}")
             if loaded.ranks != agreement.world():
@@ -70,14 +74,18 @@ class Guard(Steering):
             ) from error
 
     def check(self, step: int, **values: Value) -> bool:
-        """Judge a step's losses before its update; False if a non-finite number would get in."""
+        """Judge a step's losses before its update; False if a non-finite number would get in.
+
+        What is handed over here is a loss, whatever it is called. Other numbers that should be on
+        record before an explosion (lr, a clipped share) belong to `after_step`.
+        """
         if not self._started:
             raise RuntimeError("call Guard.start() before the first step")
         self.ring.fence()
-        if values:
-            self._readings.append(read(step, values))
-            self._judge_ready(step)
-        return finite_step(self.optimizers, values)
+        verdict = finite(self.optimizers, values)
+        self._take_in(step, values, verdict)
+        self._judge_ready(step)
+        return may_step(self.optimizers, verdict)
 
     def ballot(self, step: int, **values: Value) -> torch.Tensor:
         """This rank's part of the decision, to be summed over ranks with whatever is summed anyway.
@@ -85,7 +93,7 @@ class Guard(Steering):
         Hand the sum to `after_step`. Not needed where the guard may do a reduction of its own.
         """
         if values:
-            self._readings.append(read(step, values))
+            self._take_in(step, values)
         self._judge_ready(step)
         return self._ballot()
 
@@ -102,11 +110,9 @@ class Guard(Steering):
         if values:
             self._readings.append(read(step, values))
         self._judge_ready(step)
-        for reading in self._readings:
+        for reading in [*self._readings, *(judged.reading for judged in self._judged)]:
             if reading.step == step:
                 reading.batch, reading.samples = batch, samples
-        if step in self._judged:
-            self._judged[step][0].batch, self._judged[step][0].samples = batch, samples
         if summed is None:
             summed = agreement.reduced(self._ballot())
         outcome = agreement.count(summed)
@@ -115,7 +121,8 @@ class Guard(Steering):
         self.checkpoints.poll()
         nxt = self._answer_levels(step, outcome)
         if order is not None and nxt == step + 1:
-            nxt = self._execute(order, step)
+            ordered = self._obey(order, step)
+            nxt = self._hold(step) if ordered is None else ordered
         elif order is not None:
             order.refuse("the guard rolled back at this very step")
         if nxt == step + 1:
@@ -146,6 +153,15 @@ class Guard(Steering):
         """Mode in force."""
         return self.policy.mode
 
+    def _take_in(
+        self, step: int, values: Mapping[str, Value], verdict: torch.Tensor | bool = True
+    ) -> None:
+        """Losses of a step, and what the gate says of its update."""
+        weights = self._weights_now()
+        if not any(name in weights for name in values):
+            self.detectors.take_on(values)
+        self._readings.append(read(step, values, verdict))
+
     def _judge_ready(self, step: int) -> None:
         """Judge what is on the host: this step on a CPU, the step before on a GPU."""
         while self._readings:
@@ -154,32 +170,65 @@ class Guard(Steering):
                 return
             reading.settle()
             self._readings.popleft()
-            judgement = Judgement()
-            if self.policy.mode != "off":
-                judgement = self.detectors.observe(reading.values, self._weights_now())
-            self._judged = {reading.step: (reading, judgement)}
-            self._history.append((reading.step, reading.values))
-            fresh = judgement.level == "explode" and self._episode is None
-            if fresh and self._rng_before is not None:
+            judgement = self._judge(reading)
+            episode = self._episode
+            news = judgement.level == "explode" and (
+                episode is None
+                or reading.step - episode.last > QUIET_STEPS
+                or episode.is_news(judgement)
+            )
+            add(self._judged, Judged(reading, judgement, news))
+            self._remember(reading)
+            if news and self._rng_before is not None:
                 self.keeper.note(reading, judgement, self.state, self._rng_before)
+
+    def _judge(self, reading: Reading) -> Judgement:
+        judgement, known = Judgement(), self.policy.mode != "off"
+        if known and reading.values:
+            judgement = self.detectors.observe(reading.values, self._weights_now())
+        sound = all(value is None or math.isfinite(value) for value in reading.values.values())
+        blocked = reading.blocked and (sound or not known)
+        if self._blockage.note(reading.step, blocked):
+            text = "no update: a gradient is not finite; the weights stay as they are"
+            self.reporter.event("warn", reading.step, text, "warn")
+        if count := self._blockage.ended(reading.step):
+            text = f"updates go through again: {count} had a gradient that was not finite"
+            self.reporter.event("recovered", reading.step, text)
+        if known and blocked and self._blockage.running >= BLOCKED_IN_A_ROW:
+            reason = f"not finite, and no update for {self._blockage.running} steps"
+            verdict = Verdict("explode", math.inf, math.inf, reason)
+            return Judgement({**judgement.verdicts, GRAD_NORM: verdict}, GRAD_NORM)
+        return judgement
+
+    def _remember(self, reading: Reading) -> None:
+        """For the evidence: what a step had, in how many calls ever it came."""
+        values: Mapping[str, float | None] = reading.values
+        if self._history and self._history[-1][0] == reading.step:
+            values = {**self._history.pop()[1], **values}
+        if values:
+            self._history.append((reading.step, values))
 
     def _ballot(self) -> torch.Tensor:
         level = max(
-            (judgement.level for _, judgement in self._judged.values()),
-            key=("ok", "warn", "explode").index,
+            (judged.level for judged in self._judged),
+            key=("ok", "warn", "known", "explode").index,
             default="ok",
         )
         return agreement.cast(level, self._take_order(), self.checkpoints.busy)
 
     def _answer_levels(self, step: int, outcome: agreement.Outcome) -> int:
-        reading, judgement = next(iter(self._judged.values()), (Reading(step), Judgement()))
-        self._judged = {}
+        judged, self._judged = self._judged, []
         if outcome.exploded:
-            return self._exploded(step, reading, judgement)
+            return self._exploded(step, worst(judged, step))
         if outcome.warned:
-            self.reporter.warn(reading.step, judgement, reading.values)
+            for each in judged:
+                self.reporter.warn(each.reading.step, each.judgement, each.reading.values)
+        if self._episode is not None and outcome.known:
+            self._episode.last = step
+            self._get_used_to(self._episode, worst(judged, step))
+            return step + 1
         self.ring.quiet_until(step)
-        if self._episode is not None and step - self._episode > QUIET_STEPS:
+        if self._episode is not None and step - self._episode.last > QUIET_STEPS:
             self._episode = None
             self.reporter.event("recovered", step, f"calm again for {QUIET_STEPS} steps")
         if self._recovers_at is not None and self.policy.ticks >= self._recovers_at:
@@ -190,14 +239,35 @@ class Guard(Steering):
             )
         return step + 1
 
-    def _exploded(self, step: int, reading: Reading, judgement: Judgement) -> int:
-        goes_on = self._episode is not None and step - self._episode <= QUIET_STEPS
-        if goes_on:
-            self._episode = step
-            return step + 1
-        said = agreement.everyone((judgement.level, judgement.verdict.age))
-        ranks = [rank for rank, (level, _) in enumerate(said) if level == "explode"]
-        self.reporter.explode(reading.step, judgement, reading.values, reading.samples, ranks)
+    def _get_used_to(self, episode: Episode, judged: Judged) -> None:
+        """A level that stays is the usual one: judge by it, so that the next explosion is seen."""
+        step, judgement = judged.reading.step, judged.judgement
+        if not episode.overdue(step) or judgement.level != "explode":
+            return
+        since, episode.began = step - episode.began, step
+        said = f"{judgement.metric} {said_value(judged.reading.values.get(judgement.metric))}"
+        if math.isinf(worst_ratio(judgement)):
+            text = f"{said} still: it has not been finite for {since} steps"
+            self.reporter.event("warn", step, text, "error")
+            return
+        self.detectors.reset(alarming(judgement))
+        episode.worst = 1.0
+        text = f"{said} is the usual level from now on: it has stayed for {since} steps"
+        self.reporter.event("note", step, text, "warn")
+
+    def _exploded(self, step: int, judged: Judged) -> int:
+        reading, judgement = judged.reading, judged.judgement
+        seen = agreement.everyone(
+            (judgement, reading.values, plain_samples(reading.samples))
+            if judgement.level == "explode"
+            else None
+        )
+        found = {rank: each for rank, each in enumerate(seen) if each is not None}
+        # Told is the worst rank's: on the others nothing needs to be wrong.
+        told, values, samples = max(found.values(), key=lambda each: worst_ratio(each[0]))
+        self.reporter.explode(reading.step, told, values, samples, list(found))
+        known = self._episode.worst if self._episode is not None else 1.0
+        self._episode = Episode(step, step, max(known, worst_ratio(told)))
         self.keeper.keep(self.policy.attempt, reading.batch)
         explosion = Explosion(
             reading.step,
@@ -206,7 +276,7 @@ class Guard(Steering):
             reading.batch,
             reading.samples,
             tuple(self._history),
-            age=max(age for _, age in said),
+            age=max(each.verdict.age for each, _, _ in found.values()),
         )
         decision = self.policy.decide()
         if decision.action == "ask":
@@ -216,22 +286,9 @@ class Guard(Steering):
         return self._roll_back(step, explosion, decision)
 
     def _ask(self, step: int, explosion: Explosion, decision: Decision) -> int:
-        asked = agreement.everyone(self.reporter.emitter is not None)[0]
-        if decision.waits_for_ever and not asked:
-            self.stopped = True
-            why = f"{decision.why}, and there is no emitter to be asked through: the training stops"
-            self.reporter.event("paused", step, why, "error")
-            logging.getLogger("vlamon.guard").error("step %d: %s", step, why)
-            return self._leave_it(step, explosion)
-        wait = math.inf if decision.waits_for_ever else self.settings.deadline
-        order = self._hold(step, f"explosion: {decision.why}; waiting for the operator", wait)
-        if order.code.name == "act":
-            acting = self.policy.act()
-            if acting.action != "rollback":
-                return self._leave_it(step, explosion)
-            return self._roll_back(step, explosion, acting)
-        if order.code.name == "rollback":
-            return self._rollback_ordered(order, step, explosion)
-        if order.code.name == "resume":
-            order.done({"step": step})
-        return self._leave_it(step, explosion)
+        if decision.waits_for_ever or math.isinf(self.settings.deadline):
+            nxt = self._ask_for_ever(step, decision, explosion)
+            return self._hold(step) if nxt is None else nxt
+        why = f"explosion: {decision.why}; waiting for the operator"
+        self._stand(step, Pause(why, time.time() + self.settings.deadline, explosion))
+        return self._hold(step)

@@ -12,14 +12,18 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from vlamon.analysis.spikes import ComponentDetectors, Judgement
+from vlamon.analysis.spikes import ComponentDetectors
 from vlamon.guard import agreement
 from vlamon.guard.audit import Audit
 from vlamon.guard.autopsy import Probe, Replay
 from vlamon.guard.checkpoints import Checkpoints
+from vlamon.guard.episode import Episode
 from vlamon.guard.forensics import Keeper, Rebuild
+from vlamon.guard.gate import Blockage
+from vlamon.guard.judged import Judged
 from vlamon.guard.orders import Desk
 from vlamon.guard.policy import GuardSettings, Policy
+from vlamon.guard.rates import RateScale, planned_again
 from vlamon.guard.readings import Reading
 from vlamon.guard.reporting import Reporter
 from vlamon.guard.ring import Ring, Slot
@@ -53,13 +57,15 @@ class Keeping:
         rebuild: Rebuild | None = None,
         settable: Mapping[str, Callable[[float], Any]] | None = None,
         set_lr_scale: Callable[[float], Any] | None = None,
+        should_stop: Callable[[], bool] | None = None,
     ) -> None:
         """Only model and optimizers are needed; the rest makes a return exact and explained.
 
         `extras` are more things with `state_dict` (scaler, EMA, caches). `weights` of the losses
         tell which are trained. `probe` and `replay` are for the autopsy. `settable` adds to what
         `vlamon ctl set` may change. `set_lr_scale` for a schedule of one's own; without it the
-        optimizers' and schedulers' rates are scaled.
+        rates are scaled while the optimizers step. `should_stop` says whether the training is to
+        end (a signal, a limit of time): a paused guard asks it, and then gives the loop back.
         """
         self.settings = settings or GuardSettings()
         self.optimizers = [optimizers] if isinstance(optimizers, Optimizer) else list(optimizers)
@@ -91,17 +97,20 @@ class Keeping:
         self.keeper = Keeper(self.run_dir, rebuild)
         self.desk = Desk(settable or {})
         self.probe, self.replay = probe, replay
+        self.rates = RateScale(self.optimizers)
         self._set_lr_scale = set_lr_scale
+        self._should_stop = should_stop
 
         self.stopped = False
         """Whether an order asked the training to end; the loop looks at it."""
         self._history: deque[tuple[int, Mapping[str, float | None]]] = deque(maxlen=64)
         self._readings: deque[Reading] = deque()
-        self._judged: dict[int, tuple[Reading, Judgement]] = {}
+        self._judged: list[Judged] = []
+        self._blockage = Blockage()
         self._rng_before: Tree | None = None
         self._returned_to: Slot | None = None
-        self._episode: int | None = None
-        """Last exploding step of an explosion that goes on without a rollback."""
+        self._episode: Episode | None = None
+        """The explosion that goes on without a rollback."""
         self._recovers_at: int | None = None
         self._branched = False
         """Whether the newest checkpoint may be of the branch that a rollback left: a training that
@@ -136,26 +145,27 @@ class Keeping:
         return {
             "policy": self.policy.state_dict(),
             "skips": self.skips.state_dict(),
-            "note": {"lr_scale": self.policy.lr_scale},
+            "note": {},
         }
 
-    def _scale_lr(self, now: float, then: float) -> None:
-        """Bring rates that were planned under scale `then` under scale `now`."""
+    def _scale_lr(self, scale: float) -> None:
+        """Multiply the planned lr by this from the next step on."""
         if self._set_lr_scale is not None:
-            self._set_lr_scale(now)
-            return
-        factor = now / then
-        if factor == 1.0:
-            return
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["lr"] * factor
-                if "initial_lr" in group:
-                    group["initial_lr"] = group["initial_lr"] * factor
-        for scheduler in self.schedulers:
-            for name in ("base_lrs", "_last_lr"):
-                if hasattr(scheduler, name):
-                    setattr(scheduler, name, [rate * factor for rate in getattr(scheduler, name)])
+            self._set_lr_scale(scale)
+        else:
+            self.rates.set(scale)
+
+    def _scale_restored(self, note: Mapping[str, Any]) -> None:
+        """Put the factor in force on a state that was put back; it is no part of any state."""
+        then = float(note.get("lr_scale", 1.0))
+        if then != 1.0 and self._set_lr_scale is None:
+            planned_again(self.optimizers, self.schedulers, then)  # written by an older version
+        try:
+            self._scale_lr(self.policy.lr_scale)
+        except Exception as error:
+            step = self._history[-1][0] if self._history else -1
+            text = f"the lr could not be multiplied by {self.policy.lr_scale:g}: {error}"
+            self.reporter.event("note", step, text, "error")
 
     def _tell(self, state: str, deadline: float | None = None) -> None:
         if self.reporter.emitter is None:

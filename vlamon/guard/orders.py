@@ -44,8 +44,8 @@ class OrderCode:
     """rollback: which of CHOICES; set: the value."""
 
     def numbers(self) -> list[float]:
-        """For the ballot; the last number is spare room that keeps a NaN value apart from none."""
-        return [float(NAMES.index(self.name) + 1), self.first, self.second, 0.0]
+        """For the ballot."""
+        return [float(NAMES.index(self.name) + 1), self.first, self.second]
 
     @classmethod
     def of(cls, numbers: Sequence[float]) -> OrderCode | None:
@@ -88,14 +88,16 @@ class Desk:
     ) -> None:
         """New commands; a `note` is written down at once."""
         for command in commands:
-            if command.name == "note":
-                note(str(command.args.get("text", "")), command.args)
-                command.done({"noted": True})
-                continue
             try:
-                self.waiting.append(Order(self._code(command), command))
+                if command.name == "note":
+                    note(str(command.args.get("text", "")), command.args)
+                    command.done({"noted": True})
+                else:
+                    self.waiting.append(Order(self._code(command), command))
             except ValueError as error:
                 command.refuse(str(error))
+            except Exception as error:  # arguments may be anything that msgpack can say
+                command.refuse(f"{command.name} makes no sense: {type(error).__name__}: {error}")
 
     def next(self) -> Order | None:
         """The oldest order that waits."""
@@ -107,8 +109,9 @@ class Desk:
             known = ", ".join([*NAMES[:-1], "note"])
             raise ValueError(f"there is no order {name!r}; there are {known}")
         if name == "rollback":
+            code = OrderCode(name, *_rollback(args))
             self._once(args.get("event"))
-            return OrderCode(name, *_rollback(args))
+            return code
         if name == "set":
             setting = str(args.get("name", ""))
             if setting not in self.names:
@@ -128,12 +131,17 @@ class Desk:
 
 def _rollback(args: Mapping[str, Any]) -> tuple[float, float]:
     to, data = args.get("to"), args.get("data", "default")
-    try:
-        step = -1.0 if to is None or to == "" else float(int(to))
-    except (TypeError, ValueError):
-        raise ValueError(f"rollback to {to!r}: a step is a whole number") from None
-    if to not in (None, "") and step < 0:
-        raise ValueError(f"rollback to {to!r}: steps count from 0")
+    step = -1.0
+    if to is not None and to != "":
+        try:
+            step = float(to)
+            whole = step == int(step) and not isinstance(to, bool)
+        except (TypeError, ValueError, OverflowError):
+            whole = False
+        if not whole:
+            raise ValueError(f"rollback to {to!r}: a step is a whole number")
+        if step < 0:
+            raise ValueError(f"rollback to {to!r}: steps count from 0")
     if data not in CHOICES:
         raise ValueError(f"rollback data {data!r}: choose skip or replay")
     return step, float(CHOICES.index(data))

@@ -8,11 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from numbers import Integral, Real
 from typing import Any, Literal
 
 Mode = Literal["auto", "ask", "watch", "off"]
 DataChoice = Literal["skip", "replay"]
 MODES: tuple[Mode, ...] = ("auto", "ask", "watch", "off")
+
+
+_LEAST = {
+    "every": 1,
+    "slots": 0,
+    "patience": 0,
+    "margin": 0,
+    "cooldown": 0,
+    "budget": 0,
+    "budget_steps": 1,
+    "backoffs": 0,
+    "durable_every": 0,
+    "keep": 1,
+    "autopsy_steps": 0,
+}
+"""Settings that are whole numbers, and the least of each that makes sense."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +72,23 @@ class GuardSettings:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise ValueError(f"guard mode {self.mode!r}: choose one of {', '.join(MODES)}")
-        if self.slots < 0 or self.slots == 1:
+        for item in fields(self):
+            least = _LEAST.get(item.name)
+            if least is None:
+                continue
+            value = getattr(self, item.name)
+            if isinstance(value, bool) or not isinstance(value, Integral):
+                raise ValueError(f"{item.name} {value!r}: a whole number")
+            if value < least:
+                raise ValueError(f"{item.name} {value}: at least {least}")
+        if self.slots == 1:
             raise ValueError("slots: 0 (no ring) or at least 2")
-        if self.every < 1:
-            raise ValueError("every: at least one step between two snapshots")
+        if not _number(self.backoff) or not 0 < self.backoff <= 1:
+            raise ValueError(f"backoff {self.backoff!r}: a factor above 0, and at most 1")
+        if not _number(self.deadline) or not self.deadline >= 0:
+            raise ValueError(f"deadline {self.deadline!r}: seconds, 0 or more")
+        if not _number(self.stall) or not self.stall > 0:
+            raise ValueError(f"stall {self.stall!r}: seconds, more than 0")
         if self.data not in ("skip", "replay"):
             raise ValueError(f"data {self.data!r}: choose skip or replay")
 
@@ -157,6 +187,10 @@ class Policy:
             return Decision("rollback", older=self.cooling, lr_factor=factor, why=why)
         return Decision("ask", why="budget and lr back-off are spent", waits_for_ever=True)
 
+    def overdue(self) -> Decision:
+        """What is done when nobody came before the deadline, in the mode of then."""
+        return self.decide() if self.mode in ("watch", "off") else self.act()
+
     def rolled_back(self, decision: Decision | None) -> None:
         """A rollback was done; an operator's (None) costs no budget."""
         self.last = self.ticks
@@ -180,6 +214,10 @@ class Policy:
         for name, value in state.items():
             if name != "mode":
                 setattr(self, name, list(value) if name == "spent" else value)
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def settings_from(values: Mapping[str, Any]) -> GuardSettings:

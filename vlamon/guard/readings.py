@@ -9,6 +9,8 @@ from typing import Any
 import torch
 
 Value = float | int | torch.Tensor | None
+_FINITE = "\0finite"
+"""Place of the gate's verdict among the values that are copied from a device."""
 
 
 @dataclass(slots=True)
@@ -23,6 +25,8 @@ class Reading:
     """Its batch, for the autopsy."""
     samples: Any = None
     """Ids of its samples."""
+    blocked: bool = False
+    """Whether its update was kept from the weights, once that is known."""
     names: tuple[str, ...] = ()
     pinned: torch.Tensor | None = None
     copied: torch.cuda.Event | None = None
@@ -34,14 +38,24 @@ class Reading:
         if self.copied is not None:
             self.copied.synchronize()
         for name, value in zip(self.names, self.pinned.tolist(), strict=True):
-            self.values[name] = value
+            if name == _FINITE:
+                self.blocked = not value
+            else:
+                self.values[name] = value
         self.pinned = None
 
 
-def read(step: int, values: Mapping[str, Value]) -> Reading:
-    """Begin to read a step's values; device tensors are copied as one, without a sync."""
+def read(step: int, values: Mapping[str, Value], finite: torch.Tensor | bool = True) -> Reading:
+    """Begin to read a step's values; device tensors are copied as one, without a sync.
+
+    `finite` is what the gate said of the update.
+    """
     reading = Reading(step)
     away: dict[str, torch.Tensor] = {}
+    if isinstance(finite, torch.Tensor) and finite.device.type == "cuda":
+        away[_FINITE] = finite
+    else:
+        reading.blocked = not bool(finite)
     for name, value in values.items():
         if isinstance(value, torch.Tensor):
             if value.device.type == "cuda":

@@ -49,7 +49,7 @@ class Reporter:
             self._last["warn", metric] = step
             if 0 <= step - before <= QUIET_STEPS:
                 continue
-            self.event("warn", step, f"{metric} {_said(values.get(metric))}: {verdict.reason}",
+            self.event("warn", step, f"{metric} {said_value(values.get(metric))}: {verdict.reason}",
                        "warn", **_numbers(metric, judgement, values))  # fmt: skip
 
     def explode(
@@ -67,10 +67,10 @@ class Reporter:
         return self.event(
             "explode",
             step,
-            f"{metric} {_said(values.get(metric))}{place}: {reason}",
+            f"{metric} {said_value(values.get(metric))}{place}: {reason}",
             "error",
             **_numbers(metric, judgement, values),
-            samples=_plain(samples),
+            samples=plain_samples(samples),
             ranks=list(ranks),
         )
 
@@ -86,7 +86,8 @@ class Reporter:
             self.emitter.set_attempt(attempt)
 
 
-def _said(value: float | None) -> str:
+def said_value(value: float | None) -> str:
+    """A value in a sentence."""
     return "" if value is None else f"{value:.4g}"
 
 
@@ -105,7 +106,8 @@ def _numbers(
     }
 
 
-def _plain(samples: Any) -> list[Any]:
+def plain_samples(samples: Any) -> list[Any]:
+    """Ids of samples as a list that fits into an event."""
     if samples is None:
         return []
     tolist = getattr(samples, "tolist", None)

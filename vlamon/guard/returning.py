@@ -37,7 +37,7 @@ class Returning(Keeping):
                 "rollback", step, "there is no trusted snapshot to return to", "error", ok=False
             )
             self._rolled = None
-            return self._leave_it(step, explosion)
+            return self._leave_it(step, explosion) if decision is not None else step + 1
         where, state, slot_step, note = place
         self._tell("rolling_back")
         self.skips.remember()
@@ -60,7 +60,7 @@ class Returning(Keeping):
             self.skips.forget()
         self.ring.forget_after(slot_step)
         self.policy.rolled_back(decision)
-        self._scale_lr(self.policy.lr_scale, float(note.get("lr_scale", 1.0)))
+        self._scale_restored(note)
         self.reporter.set_attempt(self.policy.attempt)
         self._readings.clear()
         self._history.clear()
@@ -177,7 +177,6 @@ class Returning(Keeping):
 
         Where all that is trusted was taken since then, its oldest stays: a lesser evil than none.
         """
-        self._episode = step
         before = explosion.before if explosion else None
         kept = self.ring.trusted(before) or self.ring.oldest_trusted()
         for slot in self.ring.held():

@@ -1,20 +1,37 @@
-"""Orders from outside, carried out at a step boundary by every rank."""
+"""Orders from outside, carried out at a step boundary by every rank.
+
+A pause is one state of the guard and one loop: whatever is ordered while it stands, another pause
+included, is carried out or refused in that loop, and only what moves the training on ends it.
+"""
 
 from __future__ import annotations
 
-import math
+import logging
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from vlamon.guard import agreement
 from vlamon.guard.autopsy import Explosion
 from vlamon.guard.orders import CHOICES, Order, OrderCode
-from vlamon.guard.policy import MODES
+from vlamon.guard.policy import MODES, Decision
 from vlamon.guard.returning import Returning
 
 POLL = 0.05
 """Seconds between two looks at the orders while the training is paused."""
+
+
+@dataclass(slots=True)
+class Pause:
+    """A training that stands still at a step boundary."""
+
+    why: str
+    """One clause for the event."""
+    deadline: float | None = None
+    """When the guard acts by itself, on the clock of the wall; None where it waits for ever."""
+    explosion: Explosion | None = None
+    """What the operator is asked about; None for a pause that was ordered."""
 
 
 class Steering(Returning):
@@ -22,6 +39,8 @@ class Steering(Returning):
 
     _carried: Order | None = None
     """Rank 0: the order that is on its way through the ballot."""
+    _pause: Pause | None = None
+    """Why the training stands still; None while it runs."""
 
     def _take_order(self) -> Order | None:
         emitter = self.reporter.emitter
@@ -45,39 +64,74 @@ class Steering(Returning):
         carried, self._carried = self._carried, None
         return carried if carried is not None else Order(code)
 
-    def _execute(self, order: Order, step: int) -> int:
+    def _obey(self, order: Order, step: int) -> int | None:
+        """Carry an order out: the next step, or None where the training stays where it is.
+
+        Whatever is wrong with an order is told to whoever gave it, and never ends the training.
+        """
+        try:
+            return self._carry_out(order, step)
+        except Exception as error:
+            text = f"{order.code.name} failed: {type(error).__name__}: {error}"
+            logging.getLogger("vlamon.guard").exception("step %d: %s", step, text)
+            self.reporter.event("note", step, text, "error")
+            order.refuse(text)
+            if order.code.name == "act" and self._pause is not None:
+                self._pause.deadline = None  # it would fail again: only the operator can help
+            self._tell_state()
+            return None
+
+    def _carry_out(self, order: Order, step: int) -> int | None:
         match order.code.name:
             case "checkpoint":
                 self._tell("checkpointing")
                 self.checkpoints.save(step, self.state, self._meta(), order)
-                self._tell("training")
+                self._tell_state()
             case "rollback":
-                return self._rollback_ordered(order, step, None)
+                return self._rollback_ordered(order, step)
             case "pause":
+                if self._pause is None:
+                    self._stand(step, Pause("paused by the operator"))
+                else:
+                    self._pause.deadline = None  # somebody came, and wants time
+                    self._tell_state()
                 order.done({"step": step})
-                ended = self._hold(step, "paused by the operator")
-                if ended.code.name == "rollback":
-                    return self._rollback_ordered(ended, step, None)
-                ended.done({"step": step})
             case "resume":
-                order.refuse("the training is not paused")
+                return self._resume(order, step)
             case "stop":
                 self.stopped = True
+                nxt = self._leave_pause(step, "stop")
                 order.done({"step": step})
+                return nxt
             case "set":
                 self._set(order)
-        return step + 1
+            case "act":
+                return self._act(step)
+        return None
 
-    def _rollback_ordered(self, order: Order, step: int, explosion: Explosion | None) -> int:
+    def _resume(self, order: Order, step: int) -> int | None:
+        if self._pause is None:
+            order.refuse("the training is not paused")
+            return None
+        if self._pause.explosion is not None and self._episode is not None:
+            self._episode.accepted = True
+        nxt = self._leave_pause(step, "resume")
+        order.done({"step": step})
+        return nxt
+
+    def _rollback_ordered(self, order: Order, step: int) -> int | None:
         to = int(order.code.first)
         data = CHOICES[int(order.code.second)]
+        explosion = self._pause.explosion if self._pause else None
         nxt = self._roll_back(
             step, explosion, None, None if to < 0 else to, None if data == "default" else data
         )
         if self._rolled is None:
             order.refuse(self._nowhere(to))
-        else:
-            order.done(self._rolled)
+            self._tell_state()
+            return None
+        self._end_pause(nxt - 1, "rollback")
+        order.done(self._rolled)
         return nxt
 
     def _nowhere(self, to: int) -> str:
@@ -94,8 +148,8 @@ class Steering(Returning):
                 before, self.policy.mode = self.policy.mode, MODES[int(value)]
             elif name == "lr_scale":
                 before = self.policy.lr_scale
+                self._scale_lr(value)
                 self.policy.lr_scale = value
-                self._scale_lr(value, before)
             else:
                 before = self.desk.settable[name](value)
         except Exception as error:
@@ -103,31 +157,101 @@ class Steering(Returning):
             return
         if name not in ("guard", "lr_scale"):
             self.detectors.reset()  # another weight or clip: what was usual is usual no more
+        asked = self._pause is not None and self._pause.explosion is not None
+        if name == "guard" and before != self.policy.mode and not asked:
+            self._episode = None  # what one mode let pass, another one has yet to answer
         now = self.policy.mode if name == "guard" else value
         order.done({"name": name, "before": before, "value": now})
-        self._tell("training")
+        self._tell_state()
 
-    def _hold(self, step: int, why: str, wait: float = math.inf) -> Order:
-        """Stand still at the step boundary until an order ends it; every rank stands with it."""
-        deadline = None if math.isinf(wait) else time.time() + wait
-        self.reporter.event("paused", step, why, "warn", deadline=deadline)
-        self._tell("paused", deadline=deadline)
-        while True:
-            late = deadline is not None and time.time() >= deadline
-            mine = self._take_order()
-            if mine is None and late and agreement.rank() == 0:
-                mine = Order(OrderCode("act"))
-                self._carried = mine
-            code = agreement.count(agreement.reduced(agreement.cast("ok", mine))).order
-            order = self._order_of(code)
+    def _act(self, step: int) -> int | None:
+        """Nobody came before the deadline."""
+        assert self._pause is not None
+        explosion, decision = self._pause.explosion, self.policy.overdue()
+        if decision.action == "ask":
+            return self._ask_for_ever(step, decision, explosion)
+        why = f"nobody came: {decision.why}"
+        if decision.action == "report":
+            return self._leave_pause(step, why)
+        nxt = self._roll_back(step, explosion, decision)
+        self._end_pause(nxt - 1, why)
+        return nxt
+
+    def _ask_for_ever(
+        self, step: int, decision: Decision, explosion: Explosion | None
+    ) -> int | None:
+        """Only the operator can help: stand still for ever, or end where nobody can be asked."""
+        if agreement.everyone(self.reporter.emitter is not None)[0]:
+            self._stand(
+                step, Pause(f"explosion: {decision.why}; waiting for the operator", None, explosion)
+            )
+            return None
+        self.stopped = True
+        why = f"{decision.why}, and there is no emitter to be asked through: the training stops"
+        self.reporter.event("paused", step, why, "error")
+        logging.getLogger("vlamon.guard").error("step %d: %s", step, why)
+        self._pause = None
+        return self._leave_it(step, explosion)
+
+    def _stand(self, step: int, pause: Pause) -> None:
+        """Begin to stand still."""
+        self._pause = pause
+        self.reporter.event("paused", step, pause.why, "warn", deadline=pause.deadline)
+        self._tell_state()
+
+    def _hold(self, step: int) -> int:
+        """Stand still until something moves the training on; every rank stands with it."""
+        nxt: int | None = None
+        while self._pause is not None:
+            outcome = self._heard(self._pause)
+            order = self._order_of(outcome.order)
             self.checkpoints.poll()
-            if order is None:
-                time.sleep(POLL)
-            elif order.code.name in ("resume", "rollback", "stop", "act"):
-                if order.code.name == "stop":
-                    self._execute(order, step)
-                self.reporter.event("resumed", step, f"goes on: {order.code.name}")
-                self._tell("training")
-                return order
+            if outcome.exploded:
+                if order is not None:
+                    order.refuse("the training is told to end")
+                self.stopped = True
+                nxt = self._leave_pause(step, "the training is told to end")
+            elif order is not None:
+                nxt = self._obey(order, step)
             else:
-                self._execute(order, step)
+                time.sleep(POLL)
+        return step + 1 if nxt is None else nxt
+
+    def _heard(self, pause: Pause) -> agreement.Outcome:
+        """What all ranks were told; nothing is judged here, so an alarm says: the training ends."""
+        mine = self._take_order()
+        late = pause.deadline is not None and time.time() >= pause.deadline
+        if mine is None and late and agreement.rank() == 0:
+            mine = self._carried = Order(OrderCode("act"))
+        level = "explode" if self._must_end() else "ok"
+        return agreement.count(agreement.reduced(agreement.cast(level, mine)))
+
+    def _must_end(self) -> bool:
+        if self._should_stop is None:
+            return False
+        try:
+            return bool(self._should_stop())
+        except Exception:
+            logging.getLogger("vlamon.guard").exception("should_stop failed and is asked no more")
+            self._should_stop = None
+            return False
+
+    def _leave_pause(self, step: int, why: str) -> int:
+        """Go on where the training stood, with what it was asked about as it is."""
+        explosion = self._pause.explosion if self._pause is not None else None
+        self._end_pause(step, why)
+        return step + 1 if explosion is None else self._leave_it(step, explosion)
+
+    def _end_pause(self, step: int, why: str) -> None:
+        if self._pause is None:
+            return
+        self._pause = None
+        self.reporter.event("resumed", step, f"goes on: {why}")
+        self._tell_state()
+
+    def _tell_state(self) -> None:
+        """Tell what the training does now: between two orders a pause is still one."""
+        if self._pause is None:
+            self._tell("training")
+        else:
+            self._tell("paused", self._pause.deadline)

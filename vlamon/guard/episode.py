@@ -1,0 +1,57 @@
+"""An explosion that the training goes on with: told once, and never a reason to look away.
+
+Watching, an operator's resume, or nowhere to go back to: the next batches explode as well, and to
+say so each time would bury the news. But what is told once must not hide what comes after it. News
+is a number that is not finite after finite ones, and a rise far beyond what was told; a level that
+stays becomes the usual one, so that the detectors see again and snapshots are taken again.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from vlamon.analysis.spikes import Judgement
+
+FURTHER = 8.0
+"""A ratio this many times the worst that was told is another explosion."""
+ACCEPTED_AFTER = 12
+"""Steps for which a level must stay after an operator's resume to be the usual one."""
+UNANSWERED_AFTER = 500
+"""Steps after which it is the usual one though nobody has said so."""
+
+
+@dataclass(slots=True)
+class Episode:
+    """What is known of the explosion that goes on."""
+
+    began: int
+    """Step at which it was told, or at which its level was looked at last."""
+    last: int
+    """Last step that exploded on any rank."""
+    worst: float
+    """Highest ratio that was told, over all ranks; inf after a non-finite value."""
+    accepted: bool = False
+    """Whether an operator has said to go on with it."""
+
+    def is_news(self, judgement: Judgement) -> bool:
+        """Whether this explosion is more than what was told."""
+        ratio = worst_ratio(judgement)
+        if math.isinf(ratio):
+            return not math.isinf(self.worst)
+        return ratio > FURTHER * self.worst
+
+    def overdue(self, step: int) -> bool:
+        """Whether it goes on for so long that a finite level is the usual one."""
+        return step - self.began >= (ACCEPTED_AFTER if self.accepted else UNANSWERED_AFTER)
+
+
+def alarming(judgement: Judgement) -> list[str]:
+    """Components that warn or explode."""
+    return [name for name, verdict in judgement.verdicts.items() if verdict.level != "ok"]
+
+
+def worst_ratio(judgement: Judgement) -> float:
+    """How far above their usual level the exploding components are; inf for a non-finite value."""
+    ratios = (v.ratio for v in judgement.verdicts.values() if v.level == "explode")
+    return max((1.0 if math.isnan(ratio) else ratio for ratio in ratios), default=1.0)
