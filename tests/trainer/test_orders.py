@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -96,3 +97,26 @@ def test_stop_ends_the_training_with_a_checkpoint(socket: Path) -> None:
         time.sleep(0.1)
     assert latest.is_file()
     assert json.loads((socket.parent / "run" / "run.json").read_text())["seed"] == 0
+
+
+def test_sigterm_ends_a_paused_training_with_a_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "vla.sock"
+    settings = [part for override in SMALL for part in ("--set", override)]
+    process = subprocess.Popen(
+        [*TRAINER, *settings, "--socket", str(path), "--run-dir", str(tmp_path / "run")],
+        stdout=subprocess.DEVNULL,
+        env=ENVIRONMENT,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not takes_orders(path):
+            assert process.poll() is None
+            assert time.monotonic() < deadline, "the training came to no step boundary"
+            time.sleep(0.1)
+        assert ctl(path, "pause").returncode == 0
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=120) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert (tmp_path / "run" / "checkpoints" / "latest").is_file()

@@ -1,0 +1,113 @@
+"""An explosion that the training goes on with is told once, and hides nothing after it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from tests.vlamon.guard.toy import QUICK, Emitter, Order
+from vlamon.analysis.spikes import Judgement, Verdict
+from vlamon.guard import Guard, GuardSettings
+from vlamon.guard.episode import UNANSWERED_AFTER, Episode
+
+ONSET = 100
+WORSE = 160
+
+
+class Told:
+    """A guard that is told losses instead of measuring them."""
+
+    def __init__(self, **settings: Any) -> None:
+        model = nn.Linear(2, 1)
+        self.emitter = Emitter()
+        self.guard = Guard(
+            model,
+            torch.optim.SGD(model.parameters(), lr=0.1),
+            emitter=self.emitter,  # type: ignore[arg-type]
+            settings=GuardSettings(**{**QUICK, **settings}),
+        )
+
+    def run(self, losses: list[float], at: dict[int, list[Order]] | None = None) -> list[int]:
+        """The steps after which the training did not go on with the next one."""
+        self.guard.start()
+        back = []
+        for step, loss in enumerate(losses):
+            self.emitter.orders += (at or {}).get(step, [])
+            self.guard.check(step, closs=loss * (1 + 0.01 * math.sin(step)))
+            if self.guard.after_step(step) != step + 1:
+                back.append(step)
+        return back
+
+    def steps(self, kind: str) -> list[int]:
+        return [step for step, _ in self.emitter.kinds(kind)]
+
+
+def plateau(length: int = 60) -> list[float]:
+    return [1.0] * ONSET + [4.0] * length
+
+
+@pytest.mark.parametrize("worse", [math.nan, math.inf, 4e6])
+@pytest.mark.parametrize("mode", ["watch", "ask"])
+def test_worse_trouble_after_a_level_that_stayed_is_seen(mode: str, worse: float) -> None:
+    told = Told(mode=mode, deadline=600.0)
+    told.emitter.answers["paused"] = [Order("resume"), Order("resume")]
+    told.run([*plateau(WORSE - ONSET), *[worse] * 30])
+    first, second = told.steps("explode")
+    assert ONSET <= first < ONSET + 5
+    assert second == WORSE
+    assert told.steps("paused") == ([first, second] if mode == "ask" else [])
+
+
+def test_another_mode_answers_what_the_one_before_let_pass() -> None:
+    told = Told(mode="watch")
+    order = Order("set", {"name": "guard", "value": "auto"})
+    back = told.run(plateau(), {130: [order]})
+    assert back[:1] == [131]
+    assert told.steps("explode")[1] == 131
+
+
+def test_a_level_that_the_operator_accepted_is_the_usual_one_and_is_kept_again() -> None:
+    told = Told(mode="ask", deadline=600.0)
+    told.emitter.answers["paused"] = [Order("resume"), Order("resume")]
+    told.run([*plateau(150), 400.0])
+    assert len(told.steps("explode")) == 2
+    assert told.steps("explode")[1] == ONSET + 150
+    (note,) = (data["text"] for _, data in told.emitter.kinds("note"))
+    assert "closs 4" in note
+    assert "the usual level" in note
+    assert max(slot.step for slot in told.guard.ring.held() if slot.trusted) > ONSET + 30
+
+
+def test_a_level_that_nobody_answered_is_the_usual_one_in_the_end() -> None:
+    told = Told(mode="watch")
+    told.guard.detectors.observe = lambda values, weights=None: Judgement(  # type: ignore[method-assign, misc]
+        {"closs": Verdict("explode", 9.0, 4.0, "for ever")}, "closs"
+    )
+    told.run([1.0] * (2 * UNANSWERED_AFTER + 20))
+    assert told.steps("explode") == [0], "told once"
+    assert told.steps("note") == [UNANSWERED_AFTER, 2 * UNANSWERED_AFTER], "and never forgotten"
+
+
+def test_a_loss_that_stays_non_finite_is_said_again() -> None:
+    told = Told(mode="watch")
+    told.run([1.0] * 50 + [math.nan] * (UNANSWERED_AFTER + 20))
+    assert told.steps("explode") == [50]
+    ((step, data),) = told.emitter.kinds("warn")
+    assert step == 50 + UNANSWERED_AFTER
+    assert "has not been finite for" in data["text"]
+
+
+def test_a_rise_to_a_few_times_what_was_told_is_the_same_explosion() -> None:
+    episode = Episode(10, 12, worst=4.0)
+    rise = [Judgement({"closs": Verdict("explode", 9.0, r, "")}, "closs") for r in (30.0, 33.0)]
+    assert [episode.is_news(each) for each in rise] == [False, True]
+
+
+def test_a_refused_rollback_leaves_the_guard_awake() -> None:
+    told = Told(slots=0, mode="watch")
+    told.run([1.0] * 60 + [1e4] + [1.0], {59: [Order("rollback")]})
+    assert told.steps("explode") == [60]
