@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from tests.vlamon.guard.toy import QUICK, Emitter
-from vlamon.analysis.spikes import ComponentDetectors
-from vlamon.guard import Guard, GuardSettings
+from vlamon.analysis.spikes import ComponentDetectors, Judgement, Verdict
+from vlamon.guard import Guard, GuardSettings, agreement
 from vlamon.guard.gate import BLOCKED_IN_A_ROW, Blockage
 
 SPIKE = 100
@@ -126,3 +126,18 @@ def test_a_blockage_counts_a_step_once_and_knows_a_return() -> None:
     assert (blockage.count, blockage.running) == (2, 2)
     assert blockage.note(2, True), "the training went back"
     assert (blockage.count, blockage.running) == (1, 1)
+
+
+def test_an_explosion_of_another_rank_is_told_by_its_own_metric(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    guard, emitter, _ = make()
+    verdict = Verdict("explode", math.inf, math.inf, "nan is not finite")
+    there = (Judgement({"kl_loss": verdict}, "kl_loss"), {"kl_loss": math.nan}, [7, 8])
+    monkeypatch.setattr(agreement, "everyone", lambda mine: [mine, there])
+    monkeypatch.setattr(agreement, "reduced", lambda mine: mine + agreement.cast("explode", None))
+    guard.check(0, closs=1.0)
+    guard.after_step(0, samples=[1, 2])
+    ((_, data),) = emitter.kinds("explode")
+    assert data["text"] == "kl_loss nan on rank 1: nan is not finite"
+    assert data["samples"] == [7, 8]
