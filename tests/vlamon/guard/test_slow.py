@@ -12,6 +12,8 @@ from torch.optim import SGD
 
 from tests.bench import traces
 from tests.vlamon.guard.toy import Emitter, Order
+from vlamon.analysis.components import Judgement
+from vlamon.analysis.detector import Verdict
 from vlamon.guard import Guard, GuardSettings, agreement
 from vlamon.guard.ring import Ring
 
@@ -111,11 +113,14 @@ def test_where_all_states_are_from_the_rise_the_oldest_is_better_than_none() -> 
 def test_the_rank_that_saw_the_rise_tells_all_since_when(monkeypatch: pytest.MonkeyPatch) -> None:
     emitter = Emitter()
     guard = guard_over(emitter, data="replay")
-    monkeypatch.setattr(
-        agreement,
-        "everyone",
-        lambda mine: [mine, ("explode", 200)] if isinstance(mine, tuple) else [mine, mine],
-    )
+    rise = Judgement({"closs": Verdict("explode", 9.0, 2.0, "level rose", age=200)}, "closs")
+    seen = (rise, {"closs": 2.0}, [])
+
+    def everyone(mine: object) -> list[object]:
+        """What ranks 0 and 1 say; rank 0 saw nothing."""
+        return [mine, seen if mine is None else mine]
+
+    monkeypatch.setattr(agreement, "everyone", everyone)
     step = guard.start()
     while step < 700:
         step = guard.after_step(step, closs=1.0)
