@@ -7,6 +7,7 @@ and the skeleton as JSON. Nothing is ever pickled, so a checkpoint can hold no c
 from __future__ import annotations
 
 import base64
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,10 @@ class UnknownValue(TypeError):
     """A state holds something that a checkpoint cannot hold; the message says where."""
 
 
+ATOMS = (type(None), bool, int, float, str)
+"""Types whose values nobody can change."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ref:
     """Stands in the skeleton for a tensor."""
@@ -27,7 +32,10 @@ class Ref:
 
 
 def split(tree: Any) -> tuple[Any, list[torch.Tensor]]:
-    """The tree with every tensor replaced by a `Ref`, and the tensors. Containers are new ones."""
+    """The tree with every tensor replaced by a `Ref`, and the tensors.
+
+    Whatever else it holds is copied, so that it stays as it is now while the training goes on.
+    """
     tensors: list[torch.Tensor] = []
     return _split(tree, tensors), tensors
 
@@ -35,6 +43,12 @@ def split(tree: Any) -> tuple[Any, list[torch.Tensor]]:
 def join(skeleton: Any, tensors: Sequence[torch.Tensor]) -> Any:
     """The tree again, holding these tensors themselves (no copies)."""
     return _map(skeleton, lambda leaf: tensors[leaf.index] if isinstance(leaf, Ref) else leaf)
+
+
+def duplicate(tree: Any) -> Any:
+    """A copy that shares nothing with the tree, tensors included."""
+    skeleton, tensors = split(tree)
+    return join(skeleton, [tensor.clone() for tensor in tensors])
 
 
 def local(tensor: Any) -> torch.Tensor:
@@ -68,13 +82,19 @@ def _split(tree: Any, tensors: list[torch.Tensor]) -> Any:
         return [_split(value, tensors) for value in tree]
     if isinstance(tree, tuple):
         return tree if _plain(tree) else tuple(_split(value, tensors) for value in tree)
-    if isinstance(tree, np.ndarray):
-        return tree.copy()
-    return tree
+    return tree if isinstance(tree, ATOMS) else copied(tree)
+
+
+def copied(value: Any) -> Any:
+    """Sets, deques, arrays, objects: their owner may change them in place."""
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # an open file, a lock: better held by reference than a training that dies
+        return value
 
 
 def _plain(items: tuple[Any, ...]) -> bool:
-    return all(item is None or isinstance(item, bool | int | float | str) for item in items)
+    return all(isinstance(item, ATOMS) for item in items)
 
 
 def _map(tree: Any, change: Callable[[Any], Any]) -> Any:
@@ -109,6 +129,10 @@ def to_json(tree: Any, where: str = "state") -> Any:
         return {"$set": [to_json(value, where) for value in sorted(tree, key=repr)]}
     if isinstance(tree, bytes):
         return {"$bytes": base64.b64encode(tree).decode()}
+    if isinstance(tree, torch.Tensor):  # in what is said about a state; the state's own are `Ref`s
+        flat = local(tree.detach()).cpu().contiguous()
+        data = base64.b64encode(flat.reshape(-1).view(torch.uint8).numpy().tobytes()).decode()
+        return {"$inline": [str(tree.dtype).removeprefix("torch."), list(flat.shape), data]}
     if isinstance(tree, np.ndarray) and tree.dtype.kind in "biufc":
         data = base64.b64encode(np.ascontiguousarray(tree).tobytes()).decode()
         return {"$ndarray": [tree.dtype.str, list(tree.shape), data]}
@@ -152,6 +176,12 @@ def _special(key: str, value: Any) -> Any:
         case "$ndarray":
             dtype, shape, data = value
             return np.frombuffer(base64.b64decode(data), dtype).reshape(shape).copy()
+        case "$inline":
+            kind, sizes, data = value
+            raw, dtype = np.frombuffer(base64.b64decode(data), np.uint8), getattr(torch, kind)
+            if not raw.size:
+                return torch.empty(sizes, dtype=dtype)
+            return torch.from_numpy(raw.copy()).view(dtype).reshape(sizes)
         case "$dtype":
             return getattr(torch, value)
         case "$device":
