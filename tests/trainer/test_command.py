@@ -71,6 +71,21 @@ def test_a_checkpoint_that_lacks_something_is_named_in_one_sentence(tmp_path: Pa
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+def test_a_resume_from_damaged_checkpoints_alone_is_one_sentence_and_deletes_nothing(
+    tmp_path: Path,
+) -> None:
+    assert trainer("--run-dir", str(tmp_path), "--steps", "2", *SETTINGS).returncode == 0
+    (damaged,) = (tmp_path / "checkpoints").glob("step-*/tensors.bin")
+    data = bytearray(damaged.read_bytes())
+    data[100] ^= 1
+    damaged.write_bytes(data)
+    done = trainer("--run-dir", str(tmp_path), "--steps", "4", "--resume", *SETTINGS)
+    assert done.returncode == 2
+    assert f"no checkpoint can be loaded: {damaged} is corrupt: its sha256 is" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert damaged.read_bytes() == data
+
+
 def test_a_resume_with_another_seed_is_one_sentence(tmp_path: Path) -> None:
     assert trainer("--run-dir", str(tmp_path), "--steps", "2", *SETTINGS).returncode == 0
     again = ("--run-dir", str(tmp_path), "--steps", "4", "--resume", "--seed", "5", *SETTINGS)

@@ -15,7 +15,7 @@ import torch.distributed as dist
 
 from vlamon.guard.orders import Order, OrderCode
 
-SIZE = 7
+SIZE = 8
 
 
 def world() -> int:

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from vlamon.guard import agreement
-from vlamon.guard.durable import Durable, DurableError, Loaded, Writer, Written
+from vlamon.guard.durable import Durable, DurableError, Loaded, Writer
 from vlamon.guard.orders import Order
 from vlamon.guard.parts import describe
 from vlamon.guard.policy import GuardSettings
@@ -28,6 +28,7 @@ from vlamon.guard.reporting import Reporter
 from vlamon.guard.ring import Slot
 from vlamon.guard.sealing import Share, write_share
 from vlamon.guard.shards import named
+from vlamon.guard.shelf import Shelf
 from vlamon.guard.state import TrainingState, Tree, cuda_runs
 from vlamon.guard.tree import UnknownValue, join, split, to_json
 
@@ -38,7 +39,9 @@ OWN = ("sampler", "detectors")
 class Checkpoints:
     """Writes whole states to `run_dir/checkpoints` without holding the training up."""
 
-    def __init__(self, root: Path | None, settings: GuardSettings, reporter: Reporter) -> None:
+    def __init__(
+        self, root: Path | None, settings: GuardSettings, reporter: Reporter, trust_after: int
+    ) -> None:
         self.durable = Durable(root, settings.keep) if root else None
         self._writer = Writer(self.durable) if self.durable else None
         self._stall = settings.stall
@@ -47,10 +50,10 @@ class Checkpoints:
         self._session = ""
         """The same on all ranks once they have agreed on it."""
         self._number = 0
-        self.newest: Written | None = None
-        """Last checkpoint that this process put in force."""
+        self.shelf = Shelf(trust_after)
+        """What this training can return to; which of it is on disk, rank 0 alone knows."""
         self.begun: int | None = None
-        """Step of the last write that was begun; unlike `newest`, every rank knows it."""
+        """Step of the last write that this branch began; every rank knows it."""
 
     @property
     def busy(self) -> bool:
@@ -75,9 +78,11 @@ class Checkpoints:
             if order:
                 order.refuse(text)
             return
-        if self._writer.busy:
-            self._writer.wait()
+        self.close()
         self.begun = step
+        self.shelf.begin(step)
+        self._writer.durable.spared.clear()
+        self._writer.durable.spared.update(self.shelf.spared())
         if training.sharded():
             self._save_share(step, training, meta, order)
         else:
@@ -89,7 +94,7 @@ class Checkpoints:
         assert self._writer is not None
         state = _for_all_ranks(training.capture(), meta)
         if agreement.rank() == 0:
-            self._writer.start(step, self._stage(state), meta, order)
+            self._writer.start(step, self._stage(state), meta, (step, order))
 
     def _save_share(
         self, step: int, training: TrainingState, meta: Mapping[str, Any], order: Order | None
@@ -103,7 +108,7 @@ class Checkpoints:
         write = partial(
             write_share, self._writer.durable, share, step, self._stage(state), rows, dict(meta)
         )
-        self._writer.begin(step, write, order)
+        self._writer.begin(step, write, (step, order))
 
     def _stage(self, state: Tree) -> Tree:
         self._staging.fill(state)
@@ -128,15 +133,16 @@ class Checkpoints:
         """Tell how writes ended."""
         if self._writer is None:
             return
-        for order, outcome in self._writer.outcomes():
+        for (step, order), outcome in self._writer.outcomes():
             if isinstance(outcome, DurableError):
+                self.shelf.failed(step)
                 self._reporter.event("checkpoint", -1, str(outcome), "error", ok=False)
                 if agreement.rank():
                     logging.getLogger("vlamon.guard").error("%s", outcome)
                 if order:
                     order.refuse(str(outcome))
                 continue
-            self.newest = outcome
+            self.shelf.written(step, outcome.path)
             done: dict[str, Any] = {
                 "step": outcome.step,
                 "path": str(outcome.path),
@@ -149,36 +155,89 @@ class Checkpoints:
             if order:
                 order.done(done)
 
-    def load(
-        self, training: TrainingState, accept: Callable[[Loaded], bool] | None = None
-    ) -> Loaded | None:
-        """The newest checkpoint that is whole and that `accept` likes; corrupt ones are told.
+    def load(self, training: TrainingState) -> Loaded | None:
+        """The newest checkpoint that is whole, to resume from; None where there is none at all.
 
-        All ranks look at rank 0's list, and one that any of them cannot read is used by none.
+        Where there are some and all are damaged, it is an error: to begin anew in silence would
+        throw away what can perhaps be saved.
         """
         self._agree()
         if self.durable is None:
             return None
-        if self._writer is not None and self._writer.busy:
-            self._writer.wait()  # the one that is being written may be the one to go back to
-        names = agreement.everyone([path.name for path in self.durable.candidates()])[0]
+        paths = [self.durable.root / name for name in self._names()]
+        damaged: list[str] = []
+        for path in paths:
+            loaded, why = self._read(training, path)
+            if loaded is None:
+                damaged.append(why)
+                continue
+            for said in damaged:
+                text = f"{said}; the one before it is used"
+                self._reporter.event("checkpoint", -1, text, "error", ok=False)
+            self.shelf.found(paths, path, loaded.step)
+            return loaded
+        if damaged:
+            raise DurableError(
+                f"no checkpoint can be loaded: {'; '.join(damaged)}; bring back a copy of one, or "
+                f"move {self.durable.root} away to begin anew"
+            )
+        return None
+
+    def reload(self, training: TrainingState, step: int) -> Loaded | None:
+        """The checkpoint of a step on the shelf; one that cannot be read is told and taken off."""
+        self.close()  # it may be the one that is being written
+        path = self.shelf.path(step)
+        name = agreement.everyone(path and path.name)[0]
+        loaded, why = None, "it was not written"
+        if self.durable is not None and name:
+            loaded, why = self._read(training, self.durable.root / name)
+        if loaded is None:
+            self.shelf.lost(step)
+            text = f"the checkpoint of step {step} cannot be returned to: {why}"
+            self._reporter.event("checkpoint", -1, text, "error", ok=False)
+        return loaded
+
+    def _read(self, training: TrainingState, path: Path) -> tuple[Loaded | None, str]:
+        """One that any rank cannot read is used by none; with what the first of them says."""
+        assert self.durable is not None
         live = {
             each.name: each.tensor
             for each in named(training.capture(), training.order(), agreement.rank())
         }
-        for name in names:
-            loaded, failure = None, ""
-            try:
-                loaded = self.durable.load(self.durable.root / name, agreement.rank(), live)
-            except DurableError as error:
-                failure = str(error)
-            failures = [said for said in agreement.everyone(failure) if said]
-            if failures:
-                text = f"{failures[0]}; the one before it is used"
-                self._reporter.event("checkpoint", -1, text, "error", ok=False)
-            elif loaded is not None and (accept is None or accept(loaded)):
-                return _of_this_rank(loaded)
-        return None
+        loaded, failure = None, ""
+        try:
+            loaded = self.durable.load(path, agreement.rank(), live)
+        except DurableError as error:
+            failure = str(error)
+        failures = [said for said in agreement.everyone(failure) if said]
+        if loaded is None or failures:
+            return None, next(iter(failures), "")
+        return _of_this_rank(loaded), ""
+
+    def _names(self) -> list[str]:
+        """Rank 0's list."""
+        mine = [] if self.durable is None else [path.name for path in self.durable.candidates()]
+        names: list[str] = agreement.everyone(mine)[0]
+        return names
+
+    def exist(self) -> bool:
+        """Whether a resume would find a checkpoint, of whatever branch; asked by all ranks."""
+        return bool(agreement.everyone(self.busy)[0] or self._names())
+
+    def holds(self, step: int) -> bool:
+        """Whether this very step is on disk or on its way there; asked by all ranks."""
+        return step in agreement.everyone(self.shelf.steps(trusted_only=False))[0]
+
+    def steps(self, trusted_only: bool) -> list[int]:
+        """Steps that can be returned to, the newest first; asked by all ranks."""
+        found: list[int] = agreement.everyone(self.shelf.steps(trusted_only))[0]
+        return found
+
+    def forget_after(self, step: int) -> None:
+        """A rollback went back to this step: what is newer is of another branch."""
+        self.shelf.forget_after(step)
+        if self.begun is not None and self.begun > step:
+            self.begun = None
 
     def dealt_anew(self, loaded: Loaded) -> str:
         """What a resume on another number of ranks brought back, and what it could not."""
@@ -244,6 +303,6 @@ def _of_this_rank(loaded: Loaded) -> Loaded:
 def _alike(by_rank: list[Tree]) -> bool:
     try:
         said = {json.dumps(to_json(each["parts"].get("sampler"))) for each in by_rank}
-    except UnknownValue:  # it holds tensors
+    except UnknownValue:
         return False
     return len(said) == 1

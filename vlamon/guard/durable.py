@@ -88,6 +88,8 @@ class Durable:
     """Directory that holds the checkpoints."""
     keep: int = 3
     """Newest checkpoints that retention leaves."""
+    spared: set[str] = field(default_factory=set)
+    """Names of older ones that it leaves besides; changed only while nothing is being written."""
     owned: set[str] = field(default_factory=set)
     """Half-written directories of this process, so that a cleanup spares them."""
 
@@ -157,6 +159,8 @@ class Durable:
         """Delete what retention no longer wants, and what killed writers left behind."""
         kept = [newest, *(path for path in self.candidates() if path != newest)]
         for path in kept[max(1, self.keep) :]:
+            if path.name in self.spared:
+                continue
             doomed = path.with_name(f".writing-retired-{path.name}")
             try:
                 os.rename(path, doomed)  # so that nobody finds it half deleted

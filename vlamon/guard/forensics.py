@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,14 @@ class Keeper:
             "rebuild": None if self._rebuild is None else dataclasses.asdict(self._rebuild),
         }
         kept = {"model": self._slot.state(), "rng": rng, "batch": pack(batch)}
-        self._writer.start(reading.step, kept, meta)
+        self._writer.start(reading.step, kept, meta, reading.step)
+
+    def failures(self) -> Iterator[tuple[int, str]]:
+        """Steps whose explosion could not be written since the last call, and why."""
+        if self._writer is not None:
+            for step, outcome in self._writer.outcomes():
+                if isinstance(outcome, DurableError):
+                    yield step, str(outcome)
 
     def close(self) -> None:
         """Wait for a write under way."""

@@ -65,7 +65,8 @@ class Guard(Steering):
         try:
             self.state.restore(loaded.state)
             self.policy.load_state_dict(loaded.meta["policy"])
-            self.skips.load_state_dict(loaded.meta["skips"])
+            place = loaded.meta["note"].get("place", loaded.step + 1)
+            self.skips.load_state_dict(loaded.meta["skips"], place)
         except (StateMismatch, KeyError) as error:
             what = f"its meta lacks {error}" if isinstance(error, KeyError) else str(error)
             raise DurableError(
@@ -118,7 +119,8 @@ class Guard(Steering):
         outcome = agreement.count(summed)
         order = self._order_of(outcome.order)
         self.policy.tick()
-        self.checkpoints.poll()
+        self.skips.drawn()
+        self._hear()
         nxt = self._answer_levels(step, outcome)
         if order is not None and nxt == step + 1:
             ordered = self._obey(order, step)
@@ -133,15 +135,19 @@ class Guard(Steering):
         return nxt
 
     def checkpoint(self, step: int) -> None:
-        """Write a checkpoint behind a finished step, unless there is one; `close` waits for it."""
+        """Write a checkpoint behind a finished step, unless there is one; `close` waits for it.
+
+        Called by all ranks.
+        """
         self.checkpoints.close()
-        if self.checkpoints.begun != step:
+        if not self.checkpoints.holds(step):
             self.checkpoints.save(step, self.state, self._meta(), None)
 
     def close(self) -> None:
         """Wait for checkpoints that are being written. Call it when the loop has ended."""
         self.checkpoints.close()
         self.keeper.close()
+        self._hear()
 
     @property
     def lr_scale(self) -> float:
@@ -226,8 +232,8 @@ class Guard(Steering):
         if self._episode is not None and outcome.known:
             self._episode.last = step
             self._get_used_to(self._episode, worst(judged, step))
-            return step + 1
-        self.ring.quiet_until(step)
+            return self._leave_it(step, None)
+        self._trust(step)
         if self._episode is not None and step - self._episode.last > QUIET_STEPS:
             self._episode = None
             self.reporter.event("recovered", step, f"calm again for {QUIET_STEPS} steps")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ from vlamon.guard.policy import GuardSettings, Policy
 from vlamon.guard.rates import RateScale, planned_again
 from vlamon.guard.readings import Reading
 from vlamon.guard.reporting import Reporter
-from vlamon.guard.ring import Ring, Slot
+from vlamon.guard.ring import Ring
 from vlamon.guard.sampling import Skips
 from vlamon.guard.state import Stateful, TrainingState, Tree
 from vlamon.records import Snapshot
@@ -92,7 +93,8 @@ class Keeping:
         """Spacing from the reach on: until then the state at the start is the old one."""
         self.ring = Ring(self.settings.slots, self.settings.trust_after(latency), reach)
         root = self.run_dir / "checkpoints" if self.run_dir else None
-        self.checkpoints = Checkpoints(root, self.settings, self.reporter)
+        trust_after = self.ring.trust_after
+        self.checkpoints = Checkpoints(root, self.settings, self.reporter, trust_after)
         self.skips = Skips(sampler)
         self.keeper = Keeper(self.run_dir, rebuild)
         self.desk = Desk(settable or {})
@@ -108,7 +110,8 @@ class Keeping:
         self._judged: list[Judged] = []
         self._blockage = Blockage()
         self._rng_before: Tree | None = None
-        self._returned_to: Slot | None = None
+        self._returned_to: int | None = None
+        """Step of the state that the last rollback put in force, until it proved to be good."""
         self._episode: Episode | None = None
         """The explosion that goes on without a rollback."""
         self._recovers_at: int | None = None
@@ -129,11 +132,25 @@ class Keeping:
         if self.settings.slots and done % spacing == 0 and quiet:
             self._snapshot(step)
         every, ordered = self.settings.durable_every, self.checkpoints.begun == step
-        due = every and (done % every == 0 or self._branched)
+        due = self._branched or bool(every and done % every == 0)
         if due and not (writing or ordered):
             self.checkpoints.save(step, self.state, self._meta(), None)
-        if self.checkpoints.begun == step:
+        if (due and not writing) or ordered:
             self._branched = False
+
+    def _trust(self, step: int) -> None:
+        """The detectors were quiet up to this step."""
+        self.ring.quiet_until(step)
+        self.checkpoints.shelf.quiet_until(step)
+
+    def _hear(self) -> None:
+        """How the writes ended that run beside the training."""
+        self.checkpoints.poll()
+        for step, why in self.keeper.failures():
+            text = f"the explosion of step {step} is not kept on disk: {why}"
+            self.reporter.event("note", step, text, "warn")
+            if agreement.rank():
+                logging.getLogger("vlamon.guard").warning("%s", text)
 
     def _snapshot(self, step: int, trusted: bool = False) -> None:
         closs = self._history[-1][1].get("closs") if self._history else None
@@ -145,7 +162,7 @@ class Keeping:
         return {
             "policy": self.policy.state_dict(),
             "skips": self.skips.state_dict(),
-            "note": {},
+            "note": {"place": self.skips.place},
         }
 
     def _scale_lr(self, scale: float) -> None:
@@ -170,16 +187,18 @@ class Keeping:
     def _tell(self, state: str, deadline: float | None = None) -> None:
         if self.reporter.emitter is None:
             return
-        snapshots = [
+        on_disk = [
+            Snapshot(kept.step, str(kept.path), kept.trusted)
+            for kept in self.checkpoints.shelf.held
+            if kept.path is not None
+        ]
+        in_memory = [
             Snapshot(slot.step, "ring", slot.trusted, slot.time, slot.closs)
             for slot in self.ring.held()
         ]
-        newest = self.checkpoints.newest
-        if newest is not None:
-            snapshots.insert(0, Snapshot(newest.step, str(newest.path), True))
         self.reporter.status(
             state=state,
-            snapshots=tuple(snapshots),
+            snapshots=(*on_disk, *in_memory),
             budget=self.policy.budget_left,
             guard=self.policy.mode,
             deadline=deadline,

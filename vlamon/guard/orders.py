@@ -42,16 +42,18 @@ class OrderCode:
     """rollback: the step to go to, -1 for the newest; set: which setting."""
     second: float = 0.0
     """rollback: which of CHOICES; set: the value."""
+    third: float = 0.0
+    """rollback: 1 where only the very step will do."""
 
     def numbers(self) -> list[float]:
         """For the ballot."""
-        return [float(NAMES.index(self.name) + 1), self.first, self.second]
+        return [float(NAMES.index(self.name) + 1), self.first, self.second, self.third]
 
     @classmethod
     def of(cls, numbers: Sequence[float]) -> OrderCode | None:
         """The order in a counted ballot."""
         code = int(numbers[0])
-        return cls(NAMES[code - 1], numbers[1], numbers[2]) if code else None
+        return cls(NAMES[code - 1], *numbers[1:4]) if code else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ class Desk:
         self._events.add(str(event))
 
 
-def _rollback(args: Mapping[str, Any]) -> tuple[float, float]:
+def _rollback(args: Mapping[str, Any]) -> tuple[float, float, float]:
     to, data = args.get("to"), args.get("data", "default")
     step = -1.0
     if to is not None and to != "":
@@ -144,7 +146,7 @@ def _rollback(args: Mapping[str, Any]) -> tuple[float, float]:
             raise ValueError(f"rollback to {to!r}: steps count from 0")
     if data not in CHOICES:
         raise ValueError(f"rollback data {data!r}: choose skip or replay")
-    return step, float(CHOICES.index(data))
+    return step, float(CHOICES.index(data)), float(step >= 0 and args.get("exact") is True)
 
 
 def _value(setting: str, args: Mapping[str, Any]) -> float:

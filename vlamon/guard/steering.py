@@ -124,21 +124,20 @@ class Steering(Returning):
         data = CHOICES[int(order.code.second)]
         explosion = self._pause.explosion if self._pause else None
         nxt = self._roll_back(
-            step, explosion, None, None if to < 0 else to, None if data == "default" else data
+            step,
+            explosion,
+            None,
+            None if to < 0 else to,
+            None if data == "default" else data,
+            exact=bool(order.code.third),
         )
         if self._rolled is None:
-            order.refuse(self._nowhere(to))
+            order.refuse(self._why_not)
             self._tell_state()
             return None
         self._end_pause(nxt - 1, "rollback")
         order.done(self._rolled)
         return nxt
-
-    def _nowhere(self, to: int) -> str:
-        held = [slot.step for slot in self.ring.held() if slot.trusted or to >= 0]
-        if to < 0 or not held:
-            return "there is no trusted snapshot yet, and no checkpoint on disk"
-        return f"there is no snapshot at or before step {to}: the oldest is of step {held[0]}"
 
     def _set(self, order: Order) -> None:
         name, value = self.desk.names[int(order.code.first)], order.code.second

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from torch import nn
 
 from tests.vlamon.guard.toy import Toy
-from vlamon.guard import Probed, Rebuild
+from vlamon.guard import Probed, Rebuild, disk
 from vlamon.guard.__main__ import main
 from vlamon.guard.forensics import pack, reproduce
 
@@ -83,6 +83,34 @@ def test_only_the_newest_explosion_is_kept(tmp_path: Path) -> None:
     Toy(tmp_path, mode="watch", faults={4 * 160: far_off, 4 * 200: far_off}).run(220)
     kept = [path.name for path in (tmp_path / "explosion").iterdir() if path.is_dir()]
     assert kept == ["step-000000200"]
+
+
+def test_an_explosion_that_cannot_be_kept_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Batch:
+        """Of the script's own kind: no checkpoint can hold it."""
+
+    def own_batch(toy: Toy) -> Toy:
+        step = toy.guard.start()
+        while step < 20:
+            _, loss = toy.train_step()
+            wrong = math.nan if step == 10 and not toy.guard.policy.attempt else loss
+            step = toy.guard.after_step(step, batch=Batch(), closs=wrong)
+        toy.guard.close()
+        return toy
+
+    (told,) = (data for _, data in own_batch(Toy(tmp_path / "a")).emitter.kinds("note"))
+    assert "the explosion of step 10 is not kept on disk" in told["text"]
+    assert "state.batch is a Batch, which a checkpoint cannot hold" in told["text"]
+
+    def full(handle: int, piece: memoryview) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(disk, "_write_all", full)
+    toy = explode(tmp_path / "b", "finite")
+    notes = [data["text"] for _, data in toy.emitter.kinds("note")]
+    assert any("is not kept" in text and "No space left on device" in text for text in notes)
 
 
 def test_what_cannot_be_replayed_is_said_in_a_sentence(tmp_path: Path) -> None:

@@ -13,6 +13,22 @@ from vlamon.guard import disk
 from vlamon.guard.durable import Durable, DurableError
 
 
+def settled(toy: Toy, y: torch.Tensor) -> torch.Tensor:
+    """Whatever is being written is on disk before the step goes on."""
+    toy.guard.checkpoints.close()
+    return y
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[100] ^= 1
+    path.write_bytes(data)
+
+
+def names(run_dir: Path) -> list[str]:
+    return sorted(path.name for path in (run_dir / "checkpoints").glob("step-*"))
+
+
 def test_without_a_ring_the_newest_checkpoint_before_the_trouble_is_used(tmp_path: Path) -> None:
     toy = Toy(tmp_path, slots=0, faults={4 * SPIKE: far_off})
     toy.run(200, {60: [Order("checkpoint")]})
@@ -74,7 +90,7 @@ def test_a_rollback_ordered_during_a_checkpoint_disturbs_neither(
     assert checkpoint.result is not None
     assert rollback.result is not None
     assert rollback.result["step"] < 149
-    loaded = Durable(tmp_path / "checkpoints").load()
+    loaded = Durable(tmp_path / "checkpoints").load(Path(checkpoint.result["path"]))
     assert loaded is not None
     plain = Toy()
     plain.run(150)
@@ -123,6 +139,88 @@ def test_a_corrupt_checkpoint_is_named_and_the_one_before_it_resumed_from(tmp_pa
     assert resumed.trained[0] == 21
     told = [data["text"] for _, data in resumed.emitter.kinds("checkpoint")]
     assert any("tensors.bin is corrupt: its sha256 is" in text for text in told)
+
+
+def test_where_every_checkpoint_is_corrupt_nothing_begins_anew_and_nothing_is_deleted(
+    tmp_path: Path,
+) -> None:
+    Toy(tmp_path).run(80, {20: [Order("checkpoint")], 50: [Order("checkpoint")]})
+    for path in (tmp_path / "checkpoints").glob("step-*/tensors.bin"):
+        flip(path)
+    with pytest.raises(DurableError) as told:
+        Toy(tmp_path, durable_every=5, keep=1).run(60)
+    assert str(told.value).count("is corrupt: its sha256 is") == 2
+    assert "to begin anew" in str(told.value)
+    assert names(tmp_path) == ["step-000000020", "step-000000050"]
+
+
+def test_the_end_is_written_though_an_abandoned_branch_wrote_the_same_step(tmp_path: Path) -> None:
+    toy, again = Toy(tmp_path), Order("stop")
+    toy.once[4 * 150] = settled
+    toy.emitter.answers = {"rollback": [again]}
+    toy.run(200, {149: [Order("checkpoint")], 150: [Order("rollback")]})
+    toy.guard.stopped = False
+    step = toy.trained[-1] + 1
+    while step <= 149:
+        batch, loss = toy.train_step()
+        step = toy.guard.after_step(step, batch=batch, closs=loss)
+    toy.guard.checkpoint(149)
+    toy.guard.close()
+    resumed = Toy(tmp_path, seed=7)
+    assert resumed.guard.start() == 150
+    assert identical(toy.weights(), resumed.weights())
+
+
+def test_the_end_is_written_after_a_write_of_that_step_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int, piece: memoryview) -> None:
+        raise OSError(28, "No space left on device")
+
+    toy, order = Toy(tmp_path), Order("checkpoint")
+    with monkeypatch.context() as patched:
+        patched.setattr(disk, "_write_all", full)
+        toy.run(60, {59: [order]})
+    assert "No space left" in order.error
+    toy.guard.checkpoint(59)
+    toy.guard.close()
+    assert names(tmp_path) == ["step-000000059"]
+
+
+def test_the_end_is_written_once(tmp_path: Path) -> None:
+    toy = Toy(tmp_path)
+    toy.run(60, {59: [Order("checkpoint")]})
+    toy.guard.checkpoint(59)
+    toy.guard.close()
+    assert names(tmp_path) == ["step-000000059"]
+
+
+def test_one_ordered_checkpoint_is_enough_for_a_rollback_to_be_written(tmp_path: Path) -> None:
+    """Without checkpoints of its own accord: a resume must not find the branch that was left."""
+    toy = Toy(tmp_path, faults={4 * 150: settled, 4 * SPIKE: far_off})
+    toy.run(SPIKE + 10, {145: [Order("checkpoint")]})
+    ((_, back),) = toy.emitter.kinds("rollback")
+    assert [step for step, _ in toy.emitter.kinds("checkpoint")] == [145, back["to"] + 1]
+    resumed = Toy(tmp_path)
+    assert resumed.guard.start() == back["to"] + 2
+    assert resumed.guard.policy.budget_left == 2
+    assert resumed.guard.skips.state_dict() == toy.guard.skips.state_dict()
+
+
+def test_a_rollback_writes_nothing_where_no_checkpoint_was_wanted(tmp_path: Path) -> None:
+    Toy(tmp_path).run(170, {150: [Order("rollback")]})
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_retention_leaves_a_trusted_checkpoint_to_go_back_to(tmp_path: Path) -> None:
+    """Three newest checkpoints, 25 steps apart, are all younger than the 65 steps of trust."""
+    boundaries = {4 * step: settled for step in range(25, 400, 25)}
+    toy = Toy(tmp_path, slots=0, durable_every=25, faults={**boundaries, 4 * 310: far_off})
+    toy.run(311)
+    ((_, back),) = toy.emitter.kinds("rollback")
+    assert back["ok"]
+    assert 310 - 3 * 65 < back["to"] <= 310 - 65
+    assert len(names(tmp_path)) <= 5
 
 
 def test_a_checkpoint_that_does_not_fit_is_named_with_what_it_lacks(tmp_path: Path) -> None:

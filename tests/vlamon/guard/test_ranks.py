@@ -42,7 +42,7 @@ guard, trail, orders = toy.guard, [], {}
 if fresh == "fresh":
     back = Order("rollback", {"data": "replay"})
     orders = {100: Order("checkpoint"), 200: back, 215: Order("pause"), 216: Order("resume")}
-total = 230 if fresh == "fresh" else 120
+total = 230
 step = guard.start()
 while step < total and not guard.stopped:
     batch, loss = toy.train_step()
@@ -80,7 +80,9 @@ def test_a_spike_on_rank_1_alone_rolls_both_back_to_the_same_step(tmp_path: Path
     assert zero["sum"] == one["sum"]
     assert zero["cursor"] == one["cursor"]
     kinds = [event[0] for event in zero["events"]]
-    assert kinds.count("checkpoint") == 1, "told when it is on disk, whenever that is"
+    written = [at for kind, at, *_ in zero["events"] if kind == "checkpoint"]
+    assert written[0] == 100
+    assert len(written) > 1, "the branch that a rollback began is on disk too"
     told = [kind for kind in kinds if kind not in ("warn", "checkpoint")]
     assert told[:3] == ["explode", "autopsy", "rollback"]
     explode = next(event for event in zero["events"] if event[0] == "explode")
@@ -89,7 +91,7 @@ def test_a_spike_on_rank_1_alone_rolls_both_back_to_the_same_step(tmp_path: Path
     assert autopsy[3].startswith("data")
 
     resumed = two_ranks(tmp_path, rides=False, spike_rank=-1, fresh=False)
-    assert resumed[0]["trail"][0] == 101
+    assert resumed[0]["trail"][0] == written[-1] + 1
     assert resumed[0]["sum"] == resumed[1]["sum"]
 
 

@@ -84,7 +84,7 @@ def again(root: Path, killed: Results) -> Results:
         {"name": "resumed", "dir": "a", "total": 40, "seed": 7},
         {"name": "ring", "dir": "r", "total": 40, "orders": {20: BACK}},
         {"name": "durable", "dir": "d", "total": 40, "orders": orders, **kept},
-        {"name": "corrupt", "dir": "d", "total": 14, "corrupt": "step-000000030/rank-00001.bin"},
+        {"name": "corrupt", "dir": "d", "total": 15, "corrupt": "step-000000030/rank-00001.bin"},
         {"name": "full", "dir": "f", "total": 40, "breaks_at": 15, "how": "full", **full},
         {"name": "copies", "dir": "c", "total": 13, "orders": {12: CHECKPOINT}, "mesh": [2, 1]},
         {"name": "of copies", "dir": "c", "total": 13, "seed": 7},
@@ -151,7 +151,8 @@ def test_a_rollback_puts_every_ranks_shards_back_in_place(again: Results, place:
 
 
 def test_a_corrupt_shard_is_named_and_all_ranks_use_the_checkpoint_before(again: Results) -> None:
-    assert [result["trail"] for result in again["corrupt"]] == [[13], [13]]
+    # Of step 13, the first of the branch that the rollback began.
+    assert [result["trail"] for result in again["corrupt"]] == [[14], [14]]
     told = texts(again["corrupt"][0], "checkpoint")[0]
     assert "step-000000030/rank-00001.bin is corrupt: its sha256 is" in told
 

@@ -94,6 +94,7 @@ class Toy:
         seed: int = 0,
         faults: Mapping[int, Callable[[Toy, torch.Tensor], torch.Tensor]] | None = None,
         once: Mapping[int, Callable[[Toy, torch.Tensor], torch.Tensor]] | None = None,
+        sampler: Any = None,
         **settings: Any,
     ) -> None:
         torch.manual_seed(seed)
@@ -101,7 +102,7 @@ class Toy:
         self.model = nn.Sequential(nn.Linear(8, 32), nn.GELU(), nn.Dropout(0.1), nn.Linear(32, 1))
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=3e-3)
         self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, 1000)
-        self.sampler = Sampler()
+        self.sampler = sampler or Sampler()
         self.emitter = Emitter()
         self.faults, self.once = dict(faults or {}), dict(once or {})
         self.losses: dict[int, float] = {}
@@ -132,7 +133,7 @@ class Toy:
 
     def train_step(self) -> tuple[Any, torch.Tensor]:
         """Draw, forward, backward, update; whatever a fault at this cursor does included."""
-        cursor = self.sampler.cursor
+        cursor = getattr(self.sampler, "cursor", None)
         ids = self.sampler.draw()
         x, y = self.data(ids)
         if cursor in self.faults:
