@@ -19,6 +19,7 @@ from tests.vlamon.tui.fake_feed import (
 )
 from vlamon.records import BatchBlock, Column, Link, Reply
 from vlamon.tui.rows import text_of
+from vlamon.tui.screens.choice import Choice, Choosing, Item
 from vlamon.tui.screens.main import MainScreen
 
 
@@ -91,7 +92,15 @@ async def test_r_offers_the_snapshots_and_rolls_back_to_the_chosen_one() -> None
         for words in ("39,150", "48,100", "48,200", "trusted", "candidate", "8.52"):
             assert words in text
         await pilot.press("enter")
-        assert feed.sent == [("rollback", {"to": 48_100})]
+        assert feed.sent == [("rollback", {"to": 48_100, "exact": True})]
+
+
+def test_a_snapshot_that_comes_in_does_not_move_the_choice_to_another_one() -> None:
+    items = [Item("48200", (("48,200", ""),)), Item("48100", (("48,100", ""),))]
+    choice = Choice(Choosing("roll back to", lambda _: items), at="48100")
+    items.insert(0, Item("48300", (("48,300", ""),)))
+    choice.body(40)
+    assert choice.highlighted == "48100"
 
 
 async def test_escape_leaves_the_rollback_dialog_without_an_order() -> None:

@@ -51,7 +51,7 @@ async def test_a_click_on_a_line_of_a_dialog_chooses_it() -> None:
         y = next(index for index, line in enumerate(lines) if "39,150" in line and "disk" in line)
         await pilot.click(offset=(60, y))
         await pilot.pause()
-        assert feed.sent == [("rollback", {"to": 39_150})]
+        assert feed.sent == [("rollback", {"to": 39_150, "exact": True})]
 
 
 async def test_a_click_beside_the_hints_does_nothing() -> None:

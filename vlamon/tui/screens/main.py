@@ -225,7 +225,9 @@ class MainScreen(DiagnosingScreen):
             if answer == "resume":
                 self.order("resume")
             elif answer is not None:
-                args: dict[str, object] = {"to": int(answer)} if answer != "newest" else {}
+                args: dict[str, object] = {}
+                if answer != "newest":
+                    args = {"to": int(answer), "exact": True}
                 if event is not None:
                     args["event"] = event.id
                 self.order("rollback", **args)
