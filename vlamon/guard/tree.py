@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -127,6 +128,8 @@ def to_json(tree: Any, where: str = "state") -> Any:
         return {"$map": pairs}
     if isinstance(tree, set | frozenset):
         return {"$set": [to_json(value, where) for value in sorted(tree, key=repr)]}
+    if isinstance(tree, io.BytesIO):  # the extra state of some modules
+        return {"$file": base64.b64encode(tree.getvalue()).decode()}
     if isinstance(tree, bytes):
         return {"$bytes": base64.b64encode(tree).decode()}
     if isinstance(tree, torch.Tensor):  # in what is said about a state; the state's own are `Ref`s
@@ -173,6 +176,8 @@ def _special(key: str, value: Any) -> Any:
             return {from_json(item) for item in value}
         case "$bytes":
             return base64.b64decode(value)
+        case "$file":
+            return io.BytesIO(base64.b64decode(value))
         case "$ndarray":
             dtype, shape, data = value
             return np.frombuffer(base64.b64decode(data), dtype).reshape(shape).copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -108,6 +109,24 @@ def test_a_truncated_file_is_named_and_the_checkpoint_before_is_used(
     loaded = store.load()
     assert loaded is not None
     assert loaded.step == 1
+
+
+def test_what_is_said_about_a_state_may_hold_tensors_and_files(tmp_path: Path) -> None:
+    store, stream = Durable(tmp_path), torch.Generator().manual_seed(3).get_state()
+    for tensor in (
+        stream,
+        torch.tensor(2.5),
+        torch.zeros(0, 3),
+        torch.ones(2, dtype=torch.bfloat16),
+    ):
+        store.write(1, state(1), {"place": [tensor], "file": io.BytesIO(b"kept")})
+        loaded = store.load()
+        assert loaded is not None
+        (again,) = loaded.meta["place"]
+        assert again.dtype == tensor.dtype
+        assert again.shape == tensor.shape
+        assert torch.equal(again, tensor)
+        assert loaded.meta["file"].getvalue() == b"kept"
 
 
 def test_when_every_checkpoint_is_damaged_each_is_named(tmp_path: Path) -> None:

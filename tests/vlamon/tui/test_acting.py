@@ -103,6 +103,15 @@ def test_a_snapshot_that_comes_in_does_not_move_the_choice_to_another_one() -> N
     assert choice.highlighted == "48100"
 
 
+def test_a_state_in_memory_and_on_disk_has_two_lines_to_pass() -> None:
+    items = [Item(key, ((key, ""),)) for key in ("48200", "48100", "48100", "48000")]
+    choice = Choice(Choosing("roll back to", lambda _: items), at="48200")
+    for _ in range(3):
+        choice.action_move(1)
+        choice.body(40)
+    assert choice.highlighted == "48000"
+
+
 async def test_escape_leaves_the_rollback_dialog_without_an_order() -> None:
     async with running() as (pilot, _, feed):
         await pilot.press("r", "escape")

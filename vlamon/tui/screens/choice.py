@@ -76,11 +76,10 @@ class Choice(Dialog[str]):
     def body(self, width: int) -> Sequence[Row]:
         """Give the filter, the rows above, the list, the rows below."""
         chosen, self._items = self.highlighted, list(self._choosing.items(self._text))
-        keys = [item.key for item in self._items]
-        if (
-            chosen in keys and not self._choosing.typed
-        ):  # a line came in above: keep to what is chosen
-            self._at = keys.index(chosen)
+        if self.highlighted != chosen and not self._choosing.typed:
+            # A line came in above: keep to what is chosen.
+            keys = [item.key for item in self._items]
+            self._at = keys.index(chosen) if chosen in keys else self._at
         self._at = max(0, min(self._at, len(self._items) - 1))
         rows = list(self._choosing.above())
         if self._choosing.typed:
