@@ -204,7 +204,7 @@ async def test_in_ask_mode_the_dialog_opens_with_a_countdown() -> None:
         advance(pilot.app, screen, 10)
         await until(pilot, lambda: "the guard acts by itself in 50 s" in page(pilot))
         await pilot.press("enter")
-        assert feed.sent == [("rollback", {"to": 48_100, "event": "live"})]
+        assert feed.sent == [("rollback", {"to": 48_100, "exact": True, "event": "live"})]
 
 
 async def test_the_dialog_of_one_explosion_opens_once() -> None:
