@@ -82,15 +82,14 @@ def test_a_refused_order_leaves_the_training_paused() -> None:
 
 
 def test_a_refused_rollback_leaves_the_question_open_and_the_snapshots_alone() -> None:
-    late = 400  # when the state of the start is no longer kept
-    toy = Toy(mode="ask", deadline=600.0, slots=12, faults={4 * late: far_off})
-    orders = one_by_one(toy, ("rollback", {"to": 3}), ("rollback", {"to": late - 20}))
+    toy = Toy(mode="ask", deadline=600.0, slots=12, faults={4 * SPIKE: far_off})
+    orders = one_by_one(toy, ("rollback", {"to": 9999}), ("rollback", {"to": SPIKE - 20}))
     toy.emitter.answers["paused"] = [orders[0]]
-    toy.run(late + 40)
-    assert "no snapshot at or before step 3" in orders[0].error
+    toy.run(200)
+    assert "step 9999 was not trained yet" in orders[0].error
     rolled = orders[1].result
     assert rolled is not None
-    assert late - 40 < rolled["step"] <= late - 20, "too young to be trusted, and still there"
+    assert SPIKE - 40 < rolled["step"] <= SPIKE - 20, "too young to be trusted, and still there"
     assert rolled["cause"] == "data"
 
 
