@@ -18,6 +18,7 @@ from tests.vlamon.tui.fake_feed import (
     status,
 )
 from vlamon.records import BatchBlock, Column, Link, Reply
+from vlamon.tui.glyphs import UNICODE
 from vlamon.tui.rows import text_of
 from vlamon.tui.screens.choice import Choice, Choosing, Item
 from vlamon.tui.screens.main import MainScreen
@@ -95,9 +96,15 @@ async def test_r_offers_the_snapshots_and_rolls_back_to_the_chosen_one() -> None
         assert feed.sent == [("rollback", {"to": 48_100, "exact": True})]
 
 
+class Unmounted(Choice):
+    """A choice that needs no application around it."""
+
+    glyphs = UNICODE  # type: ignore[assignment]
+
+
 def test_a_snapshot_that_comes_in_does_not_move_the_choice_to_another_one() -> None:
     items = [Item("48200", (("48,200", ""),)), Item("48100", (("48,100", ""),))]
-    choice = Choice(Choosing("roll back to", lambda _: items), at="48100")
+    choice = Unmounted(Choosing("roll back to", lambda _: items), at="48100")
     items.insert(0, Item("48300", (("48,300", ""),)))
     choice.body(40)
     assert choice.highlighted == "48100"
@@ -105,7 +112,7 @@ def test_a_snapshot_that_comes_in_does_not_move_the_choice_to_another_one() -> N
 
 def test_a_state_in_memory_and_on_disk_has_two_lines_to_pass() -> None:
     items = [Item(key, ((key, ""),)) for key in ("48200", "48100", "48100", "48000")]
-    choice = Choice(Choosing("roll back to", lambda _: items), at="48200")
+    choice = Unmounted(Choosing("roll back to", lambda _: items), at="48200")
     for _ in range(3):
         choice.action_move(1)
         choice.body(40)
