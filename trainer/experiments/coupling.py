@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,9 +30,16 @@ def main(runs: Path, docs: Path, seeds: int, only: Sequence[str] | None) -> None
     torch.set_num_threads(1)  # the model is too small for two, and one repeats exactly
     runs.parent.mkdir(parents=True, exist_ok=True)
     results = read(runs)
+    # Every coupling is held against `joint`, so that one is always part of it.
+    names = [name for name in COUPLINGS if only is None or name in (*only, "joint")]
+    unknown = sorted(set(only or ()) - set(COUPLINGS))
+    if unknown:
+        there = ", ".join(COUPLINGS)
+        print(f"no coupling is called {unknown[0]}; there are {there}.", file=sys.stderr)
+        raise SystemExit(2)
     done = {(result.coupling, result.seed) for result in results}
     for seed in range(seeds):
-        for name in only or COUPLINGS:
+        for name in names:
             if (name, seed) in done:
                 continue
             result = run(name, seed)
@@ -39,7 +47,7 @@ def main(runs: Path, docs: Path, seeds: int, only: Sequence[str] | None) -> None
             with runs.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(as_row(result)) + "\n")
             print(f"seed {seed:2d}  {name:16s} {result.seconds:5.1f} s", flush=True)
-    table = paired(results, [name for name in COUPLINGS if only is None or name in only])
+    table = paired(results, names)
     write(table, docs / "coupling.md", docs / "images" / "coupling.svg")
     print(f"wrote {docs / 'coupling.md'} and {docs / 'images' / 'coupling.svg'}")
 

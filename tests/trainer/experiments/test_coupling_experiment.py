@@ -65,13 +65,21 @@ def test_an_interrupted_experiment_goes_on_where_it_was(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = tmp_path / "coupling.jsonl"
-    coupling.main(runs, tmp_path, 1, ["joint", "cache"])
+    coupling.main(runs, tmp_path, 1, ["cache"])  # and `joint`, which it is held against
     assert "seed  0  cache" in capsys.readouterr().out
     coupling.main(runs, tmp_path, 2, ["joint", "cache"])
     said = capsys.readouterr().out
     assert "seed  0" not in said
     assert "seed  1  joint" in said
     assert "<svg" in (tmp_path / "images" / "coupling.svg").read_text("utf-8")
+
+
+def test_a_coupling_that_is_not_there_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        coupling.main(tmp_path / "c.jsonl", tmp_path, 1, ["cash"])
+    assert "no coupling is called cash; there are joint," in capsys.readouterr().err
 
 
 def test_only_seeds_that_every_coupling_finished_are_compared() -> None:
