@@ -35,14 +35,17 @@ FRAME = 1 / 30
 
 
 def write_log(path: Path, size: int) -> int:
-    """A log of true running averages; returns how many numbers its lines hold."""
+    """A log of true averages, over 1000 updates and the epoch; returns how many numbers it holds."""
     rng = np.random.default_rng(1)
     rows = range(0, ITERATIONS, 10)
     values = LEVELS * rng.lognormal(0, 0.1, (ITERATIONS, len(METERS)))
-    averages = (np.cumsum(values, axis=0) / np.arange(1, ITERATIONS + 1)[:, None])[::10]
+    sums, counts = np.cumsum(values, axis=0), np.arange(1, ITERATIONS + 1)[:, None]
+    recent = sums.copy()
+    recent[1000:] -= sums[:-1000]
+    printed = zip((recent / np.minimum(counts, 1000))[::10], (sums / counts)[::10], strict=True)
     cells = [
-        "  ".join(f"{n}: {v:.4f} ({v:.4f})" for n, v in zip(METERS, row, strict=True))
-        for row in averages
+        "  ".join(f"{n}: {w:.4f} ({v:.4f})" for n, w, v in zip(METERS, *pair, strict=True))
+        for pair in printed
     ]
     epoch = written = lines = 0
     with path.open("w", buffering=1 << 20) as log:

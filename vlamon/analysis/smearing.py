@@ -88,6 +88,9 @@ class Desmearer:
         self.stride = STRIDE
         self._shown: Bools = np.zeros(0, bool)
         self._refuted: Bools = np.zeros(0, bool)
+        self._slides: Bools = np.zeros(0, bool)
+        """Meters whose first number has left the average behind the window's length, as a mean over
+        the window does; of another that never does, nothing can be told from that."""
         self._context = Context.empty(0)
 
     def feed(
@@ -117,6 +120,7 @@ class Desmearer:
             more = meters - len(self._shown)
             self._shown = np.pad(self._shown, (0, more))
             self._refuted = np.pad(self._refuted, (0, more))
+            self._slides = np.pad(self._slides, (0, more))
         lines, self.stride = joined(
             self._context,
             epoch,
@@ -251,6 +255,12 @@ class Desmearer:
         ]
         if not len(rows):
             return
+        with np.errstate(invalid="ignore"):
+            average = lines.average[rows]
+            left = np.abs(lines.window[rows] - average) > tolerance(average, self.half_unit)
+        self._slides |= self._shown & left.any(axis=0)
+        if not self._slides.any():
+            return
         lines.checked[rows] = True
         for turn in np.unique(count[rows] // self.window):
             self._cut(lines, rows[count[rows] // self.window == turn], lag)
@@ -265,8 +275,8 @@ class Desmearer:
             mean, bound = lines.mean[rows], lines.bound[rows]
             low = np.maximum(mean - bound, value - spread)
             high = np.minimum(mean + bound, value + spread)
-            better = self._shown & (low <= high) & (high - low < 2 * bound)
-            lines.apart[rows] = self._shown & (low > high)
+            better = self._slides & (low <= high) & (high - low < 2 * bound)
+            lines.apart[rows] = self._slides & (low > high)
         lines.mean[rows] = np.where(better, (low + high) / 2, mean)
         lines.bound[rows] = np.where(better, (high - low) / 2, bound)
 
@@ -351,7 +361,7 @@ class Desmearer:
     def _unmet(self, lines: Lines, rows: slice) -> Bools:
         """Rows whose two numbers do not meet; one meter alone is not updated at each iteration."""
         apart = lines.apart[rows] & lines.invertible[rows]
-        among = self._shown & np.isfinite(lines.bound[rows]) & lines.invertible[rows]
+        among = self._slides & np.isfinite(lines.bound[rows]) & lines.invertible[rows]
         unmet = majority(apart, among)
         for meter in np.flatnonzero(apart.any(axis=0)).tolist():
             alone = rows.start + np.flatnonzero(apart[:, meter] & ~unmet)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -207,6 +208,15 @@ def test_a_spike_of_a_resumed_epoch_is_found_though_the_log_begins_there() -> No
     spike = int(np.flatnonzero(block.last == 910)[0])
     column, bound = block.metrics["closs"], block.bound["closs"]
     assert abs(column.values[spike] - 95) <= bound.values[spike] < 5
+
+
+def test_a_first_number_that_never_leaves_the_average_is_no_window_and_no_resume() -> None:
+    rng = np.random.default_rng(3)
+    run = Run(8.5 + rng.normal(0, 0.3, 3000))
+    once = re.sub(rb"closs: \S+ \((\S+)\)", rb"closs: \1 (\1)", run.lines())
+    blocks = blocks_of(once, pieces=4)
+    assert {block.attempt for block in blocks} == {0}
+    assert check(blocks, run) == 300
 
 
 def test_a_log_that_turns_out_to_lack_its_head_is_no_longer_taken_for_a_resume() -> None:
