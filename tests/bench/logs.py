@@ -35,7 +35,7 @@ FRAME = 1 / 30
 
 
 def write_log(path: Path, size: int) -> int:
-    """A log of true averages, over 1000 updates and the epoch; returns how many numbers it holds."""
+    """A log of true averages, of 1000 updates and the epoch; returns how many numbers it holds."""
     rng = np.random.default_rng(1)
     rows = range(0, ITERATIONS, 10)
     values = LEVELS * rng.lognormal(0, 0.1, (ITERATIONS, len(METERS)))
