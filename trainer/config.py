@@ -273,7 +273,9 @@ def _set(config: TrainConfig, key: str, value: Any, where: str) -> TrainConfig:
     except ConfigError:
         raise
     except (ValueError, ObjectiveError) as error:
-        raise ConfigError(f"{where}: {key}: {error}") from None
+        said = str(error)  # a range names its field itself
+        named = said if said.startswith(f"{key} ") else f"{key}: {said}"
+        raise ConfigError(f"{where}: {named}") from None
     horizon = changed.data.horizon
     head = dataclasses.replace(changed.model.head, horizon=horizon)
     return dataclasses.replace(changed, model=dataclasses.replace(changed.model, head=head))
