@@ -17,7 +17,7 @@ from trainer.loop import train
 from trainer.model.weights import WeightsError
 from trainer.run import Options, prepare
 from vlamon.emitter import EmitterError
-from vlamon.guard.durable import DurableError
+from vlamon.guard.checkpoint.writer import DurableError
 
 USERS_MISTAKES = (
     ConfigError,

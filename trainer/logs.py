@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from trainer.kept import KeptBatches
+from trainer.epoch_means import KeptBatches
 
 PRINT_EVERY = 10
 WINDOW = 1000

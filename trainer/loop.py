@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from trainer.batch import Batch
-from trainer.description import in_force, write_description
 from trainer.distributed import Reduced
+from trainer.epoch_means import KeptBatches
 from trainer.faults import poison_hook
-from trainer.kept import KeptBatches
 from trainer.logs import EpochLog, append_epoch_line
 from trainer.run import Run
+from trainer.run_json import in_force, write_description
 from trainer.validation import validate
 
 LOG_FILES = {

@@ -14,10 +14,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from trainer.batch import Batch
 from trainer.config import OptimConfig
-from trainer.insisted import Insisted
 from trainer.metrics import watched_metrics
 from trainer.objectives import Objectives
 from trainer.objectives.design import LossDesign
+from trainer.resume_overrides import Insisted
 
 
 class LearningRate:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainer import distributed, examination
+from trainer import distributed, probe_replay
 from trainer.batch import Batch, collate
 from trainer.config import ConfigError, TrainConfig, as_tables
 from trainer.data.codebook import Codebook
@@ -27,7 +27,6 @@ from trainer.data.dataset import TabletopData, load_or_fit_codebook
 from trainer.data.embedding import start_from_meaning
 from trainer.data.pretokenized import PretokenizedData
 from trainer.data.sampler import Sampler
-from trainer.description import refuse_another_run, write_description
 from trainer.distributed import Ranks, Reducer
 from trainer.faults import Faults
 from trainer.logs import run_logger
@@ -36,6 +35,7 @@ from trainer.model.weights import load_weights
 from trainer.objectives.design import LossDesign
 from trainer.optimisation import Clipping, LearningRate, Optimisation, make_optimizer
 from trainer.ranges import Range, check_ranges
+from trainer.run_json import refuse_another_run, write_description
 from vlamon import Emitter
 from vlamon.guard import Guard, GuardSettings, Rebuild
 from vlamon.records import Phase
@@ -232,9 +232,9 @@ def prepare(config: TrainConfig, options: Options) -> Run:
             settings=settings,
             extras={"objectives": design, "clipping": clipping},
             weights=lambda: design.weights,
-            probe=lambda batches: examination.probe(optimisation, batches),
-            replay=lambda step: examination.replay(run, step),
-            rebuild=Rebuild("trainer.examination:rebuild", {"config": as_tables(config)}),
+            probe=lambda batches: probe_replay.probe(optimisation, batches),
+            replay=lambda step: probe_replay.replay(run, step),
+            rebuild=Rebuild("trainer.probe_replay:rebuild", {"config": as_tables(config)}),
             settable=settable(design, clipping, emitter),
             set_lr_scale=lambda scale: setattr(learning_rate, "scale", scale),
             should_stop=lambda: run.told_to_end(),

@@ -11,12 +11,12 @@ import time
 
 import numpy as np
 
+from vlamon.protocol import block as blocks
+from vlamon.protocol import messages
+from vlamon.protocol.frames import pack
 from vlamon.records import RunInfo
+from vlamon.sources.client import Conversation, Cursor
 from vlamon.store import RunStore
-from vlamon.wire import block as blocks
-from vlamon.wire import messages
-from vlamon.wire.client import Conversation, Cursor
-from vlamon.wire.protocol import pack
 
 METRICS = 12
 ROWS = 500_000

@@ -20,11 +20,11 @@ import torch
 import torch.distributed.checkpoint as dcp
 from torch import nn
 
-from vlamon.analysis.spikes import ComponentDetectors
+from vlamon.detect.spikes import ComponentDetectors
 from vlamon.guard import Guard, GuardSettings
-from vlamon.guard.durable import Durable
+from vlamon.guard.checkpoint.writer import Durable
 from vlamon.guard.ring import Ring
-from vlamon.guard.state import TrainingState
+from vlamon.guard.state.capture import TrainingState
 
 Job = Callable[[], Any]
 
@@ -90,7 +90,7 @@ def memory(state: TrainingState, rounds: int) -> str:
 
 
 def _tensors(state: TrainingState) -> list[torch.Tensor]:
-    from vlamon.guard.tree import split
+    from vlamon.guard.state.tree import split
 
     return split(state.capture())[1]
 

@@ -10,7 +10,7 @@ import math
 from collections import deque
 from typing import Protocol
 
-from vlamon.analysis.spikes import SpikeDetector
+from vlamon.detect.spikes import SpikeDetector
 
 
 class Rule(Protocol):

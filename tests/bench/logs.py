@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from vlamon.sources.feed import Feed
-from vlamon.sources.together import opened
+from vlamon.sources.multi_file import opened
 
 MEGABYTES = int(os.environ.get("VLAMON_BENCH_LOG_MB", "200"))
 METERS = (

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from trainer.config import load
-from trainer.kept import KeptBatches
+from trainer.epoch_means import KeptBatches
 from trainer.loop import begin_epoch, compute, report, update
 from trainer.run import Options, Run, prepare
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.trainings import SMALL
-from vlamon.guard.durable import Durable
+from vlamon.guard.checkpoint.writer import Durable
 from vlamon.records import BatchBlock
 from vlamon.sources.journal import JournalSource
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainer.kept import KeptBatches
+from trainer.epoch_means import KeptBatches
 from trainer.logs import EpochLog, append_epoch_line, run_logger
 from vlamon.records import EpochBlock, IntervalBlock, Record
-from vlamon.sources.together import opened
+from vlamon.sources.multi_file import opened
 
 SAMPLE = Path(__file__).parents[1] / "fixtures" / "metriclogger" / "sample"
 

@@ -10,7 +10,7 @@ import torch
 from tests.trainer.test_totals import rows
 from tests.trainer.trainings import config, same, trained, weights
 from trainer.config import ConfigError
-from trainer.kept import KeptBatches
+from trainer.epoch_means import KeptBatches
 from trainer.loop import begin_epoch, compute, report, train, update
 from trainer.run import Options, prepare
 

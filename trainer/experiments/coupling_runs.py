@@ -17,7 +17,7 @@ from trainer.model.vla import VLA
 from trainer.objectives import Objectives
 from trainer.objectives.coupling import Coupling
 from trainer.objectives.energy_task import EnergyTask
-from vlamon.analysis.spikes import SpikeDetector
+from vlamon.detect.spikes import SpikeDetector
 
 UPDATES = 280
 """Updates of policy and energy model alike in every run; `alternate` takes twice the steps."""

@@ -20,7 +20,6 @@ import torch.distributed as dist
 from torch import Tensor
 
 from trainer.batch import Batch
-from trainer.insisted import Insisted
 from trainer.model.energy import EnergyConfig, EnergyModel
 from trainer.model.vla import VLA, Outputs
 from trainer.objectives.coupling import ALONE, DEFAULT_REFRESH, Coupling
@@ -28,6 +27,7 @@ from trainer.objectives.energy_task import LOSSES, EnergyTask
 from trainer.objectives.pull import DEFAULT_EVERY, measure_pull
 from trainer.objectives.total import Losses, ObjectiveError, Objectives
 from trainer.ranges import Range, check_ranges
+from trainer.resume_overrides import Insisted
 
 ENERGY_METRICS = (
     "energy",

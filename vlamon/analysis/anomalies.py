@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from vlamon.analysis.contributions import contributions
 from vlamon.analysis.evidence import Evidence, Series
-from vlamon.analysis.judging import EXPLOSION_RATIO, Judge, Judged, Levels, levels
+from vlamon.detect.judging import EXPLOSION_RATIO, Judge, Judged, Levels, levels
 
 NEIGHBOURS = 8
 """Values looked at on each side; a plateau shorter than this cannot be its own neighbourhood."""

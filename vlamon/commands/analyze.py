@@ -88,7 +88,7 @@ def command(
     """
     from vlamon.analysis.evidence import Settings, gather
     from vlamon.report import SourceNote, compile_report
-    from vlamon.sources.drained import records_of
+    from vlamon.sources.read_all import records_of
     from vlamon.sources.runs import drained_file, each_once, run_files
 
     paths = each_once(path for given in files for path in run_files(given))

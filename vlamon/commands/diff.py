@@ -34,8 +34,8 @@ def command(
 
     A run is a log, several logs joined by commas, a journal (run.vlaj), or a run's directory.
     """
+    from vlamon.analysis.compare import compare
     from vlamon.analysis.evidence import gather
-    from vlamon.analysis.parting import compare
     from vlamon.report.difference import difference_json, difference_text
     from vlamon.sources.runs import drained_file, run_files
 

@@ -70,7 +70,7 @@ class _Ordering:
     """`--auto-rollback` without a screen: orders given, and what became of them, on stderr."""
 
     def __init__(self, source: Source) -> None:
-        from vlamon.analysis.autorollback import AutoRollback
+        from vlamon.detect.auto_rollback import AutoRollback
 
         self._source = source
         self._monitor = AutoRollback()

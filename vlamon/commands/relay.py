@@ -10,7 +10,7 @@ import sys
 import click
 
 from vlamon.errors import VlamonError
-from vlamon.wire.address import connect
+from vlamon.protocol.address import connect
 
 _READ = 256 << 10
 _HELD = 1 << 20

@@ -45,8 +45,8 @@ def command(
     unpacked.
     """
     from vlamon.sources.alerts import Alerting
+    from vlamon.sources.multi_file import Together, opened
     from vlamon.sources.runs import each_once
-    from vlamon.sources.together import Together, opened
 
     mode = mode_for(plain=plain, json=json)
     if once and mode == "screen":
@@ -58,7 +58,7 @@ def command(
     ]
     source: Source = Alerting(sources[0] if len(sources) == 1 else Together(sources))
     if options.gpu and (gpu or mode == "screen"):
-        from vlamon.sources.beside import Beside
+        from vlamon.sources.local_gpu import Beside
 
         source = Beside(source, files)
     # A log has nobody who takes orders: their keys would only be in the way.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from vlamon.guard.durable import DurableError
+from vlamon.guard.checkpoint.writer import DurableError
 from vlamon.guard.forensics import reproduce
 
 

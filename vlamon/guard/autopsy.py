@@ -21,8 +21,8 @@ from typing import Any, Literal
 
 import torch
 
-from vlamon.analysis.spikes import ComponentDetectors, Judgement
-from vlamon.guard import agreement
+from vlamon.detect.spikes import ComponentDetectors, Judgement
+from vlamon.guard import collectives
 
 Cause = Literal["data", "dynamics", "transient", "unknown"]
 
@@ -105,7 +105,7 @@ def examine(case: Case) -> Finding:
     """The verdict. The snapshot is in force when this is called, and again when it returns."""
     explosion = case.explosion
     measured = _measured(case)
-    shared = agreement.everyone(measured)
+    shared = collectives.everyone(measured)
     evidence: dict[str, Any] = {
         "probe": [part.values for part in shared if part.values],
         **measured.history,
@@ -142,8 +142,8 @@ def examine(case: Case) -> Finding:
         led = f"; {first} left its band first" if first else ""
         text = f"dynamics: {normal}, and the replay explodes again at step {exploded}{led}"
         return Finding("dynamics", text, evidence)
-    where = f"rank {agreement.rank()} on {socket.gethostname()}"
-    seen = [w for w in agreement.everyone(where if _own(explosion) else None) if w]
+    where = f"rank {collectives.rank()} on {socket.gethostname()}"
+    seen = [w for w in collectives.everyone(where if _own(explosion) else None) if w]
     evidence["seen_on"] = seen
     text = (
         f"transient: {normal}, and {length} replayed steps do not explode; seen on "
@@ -180,7 +180,7 @@ def _measured(case: Case) -> _Measured:
 
 
 def _said(error: Exception) -> str:
-    place = f" on rank {agreement.rank()}" if agreement.world() > 1 else ""
+    place = f" on rank {collectives.rank()}" if collectives.world() > 1 else ""
     return f"{type(error).__name__}: {error}{place}"
 
 
@@ -235,9 +235,9 @@ def _repeat(case: Case) -> tuple[int | None, float | None]:
         except Exception as error:
             failure = _said(error)
         flags = torch.tensor([exploded, bool(failure)], dtype=torch.float64)
-        any_exploded, any_failed = agreement.reduced(flags).tolist()
+        any_exploded, any_failed = collectives.reduced(flags).tolist()
         if any_failed:
-            raise ReplayFailed("; ".join(said for said in agreement.everyone(failure) if said))
+            raise ReplayFailed("; ".join(said for said in collectives.everyone(failure) if said))
         if any_exploded:
             return step, value
     return None, None

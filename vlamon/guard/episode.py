@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from vlamon.analysis.spikes import Judgement
+from vlamon.detect.spikes import Judgement
 
 FURTHER = 8.0
 """A ratio this many times the worst that was told is another explosion."""

@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from vlamon.analysis.spikes import Judgement
-from vlamon.guard import agreement
+from vlamon.detect.spikes import Judgement
+from vlamon.guard import collectives
 from vlamon.guard.autopsy import Probe
-from vlamon.guard.durable import Durable, DurableError, Writer
-from vlamon.guard.readings import Reading
+from vlamon.guard.checkpoint.writer import Durable, DurableError, Writer
 from vlamon.guard.ring import Slot
-from vlamon.guard.state import StateMismatch, TrainingState, Tree, restore_rng
+from vlamon.guard.state.capture import StateMismatch, TrainingState, Tree, restore_rng
+from vlamon.guard.values import Reading
 
 FOLDER = "explosion"
 
@@ -73,7 +73,7 @@ class Keeper:
     def __init__(self, run_dir: Path | None, rebuild: Rebuild | None) -> None:
         self._writer: Writer | None = None
         if run_dir is not None:
-            rank = agreement.rank()
+            rank = collectives.rank()
             folder = FOLDER if rank == 0 else f"{FOLDER}-rank{rank}"
             self._writer = Writer(Durable(run_dir / folder, keep=1))
         self._rebuild = rebuild

@@ -18,9 +18,9 @@ import torch
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from vlamon.guard import agreement
-from vlamon.guard.readings import Value
+from vlamon.guard import collectives
 from vlamon.guard.reporting import QUIET_STEPS
+from vlamon.guard.values import Value
 
 BLOCKED_IN_A_ROW = 20
 """Updates kept from the weights one after another that are an explosion. A gradient scaler that
@@ -48,9 +48,9 @@ def finite(optimizers: Sequence[Optimizer], values: Mapping[str, Value]) -> torc
     """Whether gradient norm and losses are finite on every rank."""
     numbers = [n for n in values.values() if n is not None and not isinstance(n, torch.Tensor)]
     plain = all(math.isfinite(number) for number in numbers)
-    if not plain and agreement.world() == 1:
+    if not plain and collectives.world() == 1:
         return False
-    return agreement.on_all_ranks(_finite_here(optimizers, values) & plain)
+    return collectives.on_all_ranks(_finite_here(optimizers, values) & plain)
 
 
 def _finite_here(optimizers: Sequence[Optimizer], values: Mapping[str, Value]) -> torch.Tensor:

@@ -24,19 +24,19 @@ from typing import Any
 
 import torch
 
-from vlamon.analysis.components import GRAD_NORM
-from vlamon.analysis.spikes import Judgement, Verdict
-from vlamon.guard import agreement
+from vlamon.detect.components import GRAD_NORM
+from vlamon.detect.spikes import Judgement, Verdict
+from vlamon.guard import collectives
 from vlamon.guard.autopsy import Explosion
-from vlamon.guard.durable import DurableError, Loaded
+from vlamon.guard.checkpoint.writer import DurableError, Loaded
 from vlamon.guard.episode import Episode, alarming, worst_ratio
 from vlamon.guard.gate import BLOCKED_IN_A_ROW, finite, may_step
-from vlamon.guard.judged import Judged, add, worst
 from vlamon.guard.policy import Decision, Mode
-from vlamon.guard.readings import Reading, Value, read
 from vlamon.guard.reporting import QUIET_STEPS, plain_samples, said_value
-from vlamon.guard.state import StateMismatch, capture_rng
+from vlamon.guard.state.capture import StateMismatch, capture_rng
 from vlamon.guard.steering import Pause, Steering
+from vlamon.guard.values import Reading, Value, read
+from vlamon.guard.verdicts import Judged, add, worst
 
 
 class Guard(Steering):
@@ -55,7 +55,7 @@ class Guard(Steering):
             self._scale_restored(loaded.meta.get("note", {}))
             step = loaded.step
             self.reporter.event("resumed", step, f"resumed after step {step} from {loaded.path}")
-            if loaded.ranks != agreement.world():
+            if loaded.ranks != collectives.world():
                 self.reporter.event("note", step, self.checkpoints.dealt_anew(loaded), "warn")
         self._snapshot(step, trusted=True)
         self._rng_before = capture_rng(self.state.generators)
@@ -115,8 +115,8 @@ class Guard(Steering):
             if reading.step == step:
                 reading.batch, reading.samples = batch, samples
         if summed is None:
-            summed = agreement.reduced(self._ballot())
-        outcome = agreement.count(summed)
+            summed = collectives.reduced(self._ballot())
+        outcome = collectives.count(summed)
         order = self._order_of(outcome.order)
         self.policy.tick()
         self.skips.drawn()
@@ -220,9 +220,9 @@ class Guard(Steering):
             key=("ok", "warn", "known", "explode").index,
             default="ok",
         )
-        return agreement.cast(level, self._take_order(), self.checkpoints.busy)
+        return collectives.cast(level, self._take_order(), self.checkpoints.busy)
 
-    def _answer_levels(self, step: int, outcome: agreement.Outcome) -> int:
+    def _answer_levels(self, step: int, outcome: collectives.Outcome) -> int:
         judged, self._judged = self._judged, []
         if outcome.exploded:
             return self._exploded(step, worst(judged, step))
@@ -263,7 +263,7 @@ class Guard(Steering):
 
     def _exploded(self, step: int, judged: Judged) -> int:
         reading, judgement = judged.reading, judged.judgement
-        seen = agreement.everyone(
+        seen = collectives.everyone(
             (judgement, reading.values, plain_samples(reading.samples))
             if judgement.level == "explode"
             else None

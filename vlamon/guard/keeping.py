@@ -13,23 +13,23 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from vlamon.analysis.spikes import ComponentDetectors
-from vlamon.guard import agreement
+from vlamon.detect.spikes import ComponentDetectors
+from vlamon.guard import collectives
 from vlamon.guard.audit import Audit
 from vlamon.guard.autopsy import Probe, Replay
-from vlamon.guard.checkpoints import Checkpoints
+from vlamon.guard.checkpoint.checkpoints import Checkpoints
 from vlamon.guard.episode import Episode
 from vlamon.guard.forensics import Keeper, Rebuild
 from vlamon.guard.gate import Blockage
-from vlamon.guard.judged import Judged
+from vlamon.guard.lr_scale import RateScale, planned_again
 from vlamon.guard.orders import Desk
 from vlamon.guard.policy import GuardSettings, Policy
-from vlamon.guard.rates import RateScale, planned_again
-from vlamon.guard.readings import Reading
 from vlamon.guard.reporting import Reporter
 from vlamon.guard.ring import Ring
-from vlamon.guard.sampling import Skips
-from vlamon.guard.state import Stateful, TrainingState, Tree
+from vlamon.guard.skips import Skips
+from vlamon.guard.state.capture import Stateful, TrainingState, Tree
+from vlamon.guard.values import Reading
+from vlamon.guard.verdicts import Judged
 from vlamon.records import Snapshot
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Keeping:
         self.state = TrainingState(parts, generators)
 
         self.run_dir = Path(run_dir) if run_dir is not None else None
-        leads = agreement.rank() == 0
+        leads = collectives.rank() == 0
         self.reporter = Reporter(emitter if leads else None, Audit(self.run_dir if leads else None))
         self.policy = Policy(self.settings, mode=self.settings.mode)
         self.policy.attempt = self.reporter.attempt
@@ -149,7 +149,7 @@ class Keeping:
         for step, why in self.keeper.failures():
             text = f"the explosion of step {step} is not kept on disk: {why}"
             self.reporter.event("note", step, text, "warn")
-            if agreement.rank():
+            if collectives.rank():
                 logging.getLogger("vlamon.guard").warning("%s", text)
 
     def _snapshot(self, step: int, trusted: bool = False) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vlamon.analysis.spikes import Judgement
+from vlamon.detect.spikes import Judgement
 from vlamon.guard.audit import Audit, finite
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from vlamon.guard import agreement
+from vlamon.guard import collectives
 from vlamon.guard.autopsy import Case, Explosion, Finding, examine
 from vlamon.guard.keeping import Keeping
 from vlamon.guard.policy import Decision
 from vlamon.guard.ring import Slot
-from vlamon.guard.state import StateMismatch, Tree
+from vlamon.guard.state.capture import StateMismatch, Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class Returning(Keeping):
                 failure = ""
             except StateMismatch as error:
                 failure = str(error)
-            failures = [said for said in agreement.everyone(failure) if said]
+            failures = [said for said in collectives.everyone(failure) if said]
             if not failures:
                 return place
             self._pass_by(step, place, failures[0])

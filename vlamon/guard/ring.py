@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from vlamon.guard.state import Tree, cuda_runs
-from vlamon.guard.tree import join, split
+from vlamon.guard.state.capture import Tree, cuda_runs
+from vlamon.guard.state.tree import join, split
 
 
 @dataclass(slots=True)

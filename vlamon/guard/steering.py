@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vlamon.guard import agreement
+from vlamon.guard import collectives
 from vlamon.guard.autopsy import Explosion
 from vlamon.guard.orders import CHOICES, Order, OrderCode
 from vlamon.guard.policy import MODES, Decision
@@ -180,7 +180,7 @@ class Steering(Returning):
         self, step: int, decision: Decision, explosion: Explosion | None
     ) -> int | None:
         """Only the operator can help: stand still for ever, or end where nobody can be asked."""
-        if agreement.everyone(self.reporter.emitter is not None)[0]:
+        if collectives.everyone(self.reporter.emitter is not None)[0]:
             self._stand(
                 step, Pause(f"explosion: {decision.why}; waiting for the operator", None, explosion)
             )
@@ -216,14 +216,14 @@ class Steering(Returning):
                 time.sleep(POLL)
         return step + 1 if nxt is None else nxt
 
-    def _heard(self, pause: Pause) -> agreement.Outcome:
+    def _heard(self, pause: Pause) -> collectives.Outcome:
         """What all ranks were told; nothing is judged here, so an alarm says: the training ends."""
         mine = self._take_order()
         late = pause.deadline is not None and time.time() >= pause.deadline
-        if mine is None and late and agreement.rank() == 0:
+        if mine is None and late and collectives.rank() == 0:
             mine = self._carried = Order(OrderCode("act"))
         level = "explode" if self._must_end() else "ok"
-        return agreement.count(agreement.reduced(agreement.cast(level, mine)))
+        return collectives.count(collectives.reduced(collectives.cast(level, mine)))
 
     def _must_end(self) -> bool:
         if self._should_stop is None:

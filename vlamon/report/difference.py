@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
-from vlamon.analysis.parting import Comparison, Parting
-from vlamon.tui.numbers import number
+from vlamon.analysis.compare import Comparison, Parting
+from vlamon.charts.numbers import number
 
 _SHOWN = 24
 

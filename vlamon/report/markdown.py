@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from vlamon.analysis.evidence import Series
+from vlamon.charts.numbers import number
 from vlamon.report.contents import Report
 from vlamon.report.drawing import columns_of
 from vlamon.report.sentences import (
@@ -22,7 +23,6 @@ from vlamon.report.sentences import (
     shares_table,
     verdict,
 )
-from vlamon.tui.numbers import number
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SPARK = 48

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from vlamon.analysis.anomalies import Anomaly
 from vlamon.analysis.convergence import Convergence
+from vlamon.charts.numbers import number, percent
 from vlamon.report.contents import EpochLine, Reading, Report
 from vlamon.report.words import LANGUAGES
-from vlamon.tui.numbers import number, percent
 
 _PLACES = 4
 _EVENTS = 20

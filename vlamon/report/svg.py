@@ -11,10 +11,10 @@ import numpy as np
 from vlamon.analysis.anomalies import Anomaly
 from vlamon.analysis.contributions import Contributions
 from vlamon.analysis.evidence import Series
+from vlamon.charts.numbers import number, percent
+from vlamon.charts.scale import Scale, fit
+from vlamon.charts.ticks import linear_ticks, log_ticks
 from vlamon.report.drawing import Columns, axis_label, columns_of
-from vlamon.tui.numbers import number, percent
-from vlamon.tui.scale import Scale, fit
-from vlamon.tui.ticks import linear_ticks, log_ticks
 
 WIDTH, HEIGHT = 720, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 10, 26

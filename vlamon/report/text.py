@@ -9,6 +9,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from vlamon.analysis.evidence import Series
+from vlamon.charts.bins import Bins
+from vlamon.charts.numbers import number
+from vlamon.charts.raster import Curve, rasterise
+from vlamon.charts.scale import fit
 from vlamon.report.contents import Report
 from vlamon.report.drawing import axis_label, columns_of
 from vlamon.report.sentences import (
@@ -24,10 +28,6 @@ from vlamon.report.sentences import (
     shares_table,
     verdict,
 )
-from vlamon.tui.bins import Bins
-from vlamon.tui.numbers import number
-from vlamon.tui.raster import Curve, rasterise
-from vlamon.tui.scale import fit
 
 WIDTH = 80
 _ROWS = 6

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vlamon.analysis.judging import Floats, Ints, Judge
 from vlamon.analysis.main_loss import main_loss
+from vlamon.detect.judging import Floats, Ints, Judge
 from vlamon.records import (
     Backfill,
     BatchBlock,

@@ -9,7 +9,7 @@ from typing import Any
 
 from vlamon.records import Backfill, Command, Link, Record
 from vlamon.sources import Source, SourceError
-from vlamon.sources.heap import LONG, give_back
+from vlamon.sources.malloc_trim import LONG, give_back
 from vlamon.store import RunStore
 
 WAIT = 0.25

@@ -9,6 +9,11 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from vlamon.protocol import block as blocks
+from vlamon.protocol import parsing
+from vlamon.protocol.block import Block
+from vlamon.protocol.frames import Message, ProtocolError, unpack
+from vlamon.protocol.journal import JournalError, Scanner, Sealed, Torn
 from vlamon.records import (
     Command,
     Event,
@@ -21,11 +26,6 @@ from vlamon.records import (
     Status,
 )
 from vlamon.sources import SourceError
-from vlamon.wire import block as blocks
-from vlamon.wire import parsing
-from vlamon.wire.block import Block
-from vlamon.wire.journal import JournalError, Scanner, Sealed, Torn
-from vlamon.wire.protocol import Message, ProtocolError, unpack
 
 _CHUNK = 1 << 20
 _TAKE = 4 << 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlamon.analysis.onlooker import Onlooker
+from vlamon.detect.monitor import Onlooker
 from vlamon.records import Command, Record
 from vlamon.sources import Source
 

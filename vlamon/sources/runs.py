@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vlamon.sources import Source, SourceError
-from vlamon.sources.drained import Drained, drained, drained_source
+from vlamon.sources.read_all import Drained, drained, drained_source
 
 _JOURNAL = "run.vlaj"
 _MAIN = ("log_train.txt", "output.log")

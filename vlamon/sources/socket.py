@@ -6,9 +6,9 @@ import errno
 import os
 import socket
 
+from vlamon.protocol.address import connect
 from vlamon.sources import SourceError
 from vlamon.sources.stream import NotThere, StreamSource
-from vlamon.wire.address import connect
 
 
 class SocketStream:

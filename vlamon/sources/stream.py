@@ -15,11 +15,11 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
+from vlamon.protocol.commands import NO_CONTROL
+from vlamon.protocol.frames import ProtocolError
 from vlamon.records import Command, Link, LinkState, Record, Reply, RunInfo
 from vlamon.sources import SourceError
-from vlamon.wire.client import Conversation, Cursor, unanswered
-from vlamon.wire.orders import NO_CONTROL
-from vlamon.wire.protocol import ProtocolError
+from vlamon.sources.client import Conversation, Cursor, unanswered
 
 _READ = 256 << 10
 _TAKE = 4 << 20

@@ -17,7 +17,7 @@ from textual.filter import Monochrome, NoColor
 from vlamon.tui import terminal
 from vlamon.tui.delta import DeltaDisplay
 from vlamon.tui.options import Options
-from vlamon.tui.remembered import remember_theme, remembered_theme
+from vlamon.tui.theme_memory import remember_theme, remembered_theme
 from vlamon.tui.themes import (
     DARK,
     SIXTEEN,

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from vlamon.charts.numbers import count, number
 from vlamon.records import Reply
-from vlamon.tui.numbers import count, number
 
 PATIENCE = 10.0
 """Seconds after which an order counts as unanswered; a later reply is shown all the same."""

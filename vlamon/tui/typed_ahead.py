@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual import events
 
-from vlamon.tui.screens.dialog import Dialog
+from vlamon.tui.dialogs.dialog import Dialog
 
 if TYPE_CHECKING:
     from textual.app import App

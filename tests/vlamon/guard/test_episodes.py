@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tests.vlamon.guard.toy import QUICK, Emitter, Order
-from vlamon.analysis.spikes import Judgement, Verdict
+from vlamon.detect.spikes import Judgement, Verdict
 from vlamon.guard import Guard, GuardSettings
 from vlamon.guard.episode import UNANSWERED_AFTER, Episode
 

@@ -13,8 +13,9 @@ from click.testing import CliRunner
 from torch import nn
 
 from tests.vlamon.guard.toy import Toy
-from vlamon.guard import Probed, Rebuild, disk
+from vlamon.guard import Probed, Rebuild
 from vlamon.guard.__main__ import main
+from vlamon.guard.checkpoint import disk
 from vlamon.guard.forensics import pack, reproduce
 
 

@@ -11,9 +11,9 @@ from torch import nn
 
 from vlamon.guard import Guard, GuardSettings
 from vlamon.guard.gate import finite_step
-from vlamon.guard.readings import read
 from vlamon.guard.ring import Ring
-from vlamon.guard.state import TrainingState
+from vlamon.guard.state.capture import TrainingState
+from vlamon.guard.values import read
 
 pytestmark = [
     pytest.mark.gpu,

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from tests.vlamon.guard.toy import SPIKE, Order, Toy, far_off, identical
-from vlamon.guard import disk
-from vlamon.guard.durable import Durable, DurableError
+from vlamon.guard.checkpoint import disk
+from vlamon.guard.checkpoint.writer import Durable, DurableError
 
 
 def settled(toy: Toy, y: torch.Tensor) -> torch.Tensor:

@@ -12,9 +12,9 @@ from torch.optim import SGD
 
 from tests.bench import traces
 from tests.vlamon.guard.toy import Emitter, Order
-from vlamon.analysis.components import Judgement
-from vlamon.analysis.detector import Verdict
-from vlamon.guard import Guard, GuardSettings, agreement
+from vlamon.detect.components import Judgement
+from vlamon.detect.detector import Verdict
+from vlamon.guard import Guard, GuardSettings, collectives
 from vlamon.guard.ring import Ring
 
 
@@ -120,11 +120,11 @@ def test_the_rank_that_saw_the_rise_tells_all_since_when(monkeypatch: pytest.Mon
         """What ranks 0 and 1 say; rank 0 saw nothing."""
         return [mine, seen if mine is None else mine]
 
-    monkeypatch.setattr(agreement, "everyone", everyone)
+    monkeypatch.setattr(collectives, "everyone", everyone)
     step = guard.start()
     while step < 700:
         step = guard.after_step(step, closs=1.0)
-    step = guard.after_step(step, closs=1.0, summed=agreement.cast("explode", None))
+    step = guard.after_step(step, closs=1.0, summed=collectives.cast("explode", None))
     assert step - 1 <= 500
     assert emitter.kinds("explode")[0][1]["ranks"] == [1]
 

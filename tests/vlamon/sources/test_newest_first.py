@@ -14,11 +14,11 @@ import pytest
 
 from vlamon.records import EpochBlock, EpochRow, GpuSample, IntervalBlock, Record
 from vlamon.sources import Source, newest_first
-from vlamon.sources.beside import Beside, writer_of
 from vlamon.sources.feed import Feed
+from vlamon.sources.local_gpu import Beside, writer_of
 from vlamon.sources.logfile import LogFile
+from vlamon.sources.multi_file import Together, opened
 from vlamon.sources.newest_first import NewestFirst, long_log
-from vlamon.sources.together import Together, opened
 from vlamon.store import RunStore
 
 SAMPLE = Path(__file__).parents[2] / "fixtures" / "metriclogger" / "sample"

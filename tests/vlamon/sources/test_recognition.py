@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from vlamon.records import BatchBlock, EpochBlock, EpochRow, Link, Record
-from vlamon.sources.drained import drained
 from vlamon.sources.formats import HEAD_BYTES
 from vlamon.sources.logfile import LogFile
+from vlamon.sources.read_all import drained
 from vlamon.sources.recognition import Recognition
 
 LOGS = Path(__file__).parents[2] / "fixtures" / "logs"

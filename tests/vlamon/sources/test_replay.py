@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from vlamon.emitter.journal_writer import Journal
+from vlamon.protocol import block as blocks
+from vlamon.protocol import messages
+from vlamon.protocol.frames import pack
 from vlamon.records import BatchBlock, Command, Event, Link, Record, RunInfo
 from vlamon.sources import SourceError
 from vlamon.sources.replay import PAUSE, ReplaySource
-from vlamon.wire import block as blocks
-from vlamon.wire import messages
-from vlamon.wire.journaling import Journal
-from vlamon.wire.protocol import pack
 
 START = 1_000_000.0
 

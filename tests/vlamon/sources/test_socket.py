@@ -14,8 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.vlamon.wire.strategies import messages_
+from tests.vlamon.protocol.strategies import messages_
 from vlamon import Emitter
+from vlamon.protocol import messages
+from vlamon.protocol.frames import pack
 from vlamon.records import (
     BatchBlock,
     Command,
@@ -28,8 +30,6 @@ from vlamon.records import (
 )
 from vlamon.sources import SourceError, stream
 from vlamon.sources.socket import SocketSource
-from vlamon.wire import messages
-from vlamon.wire.protocol import pack
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from tests.vlamon.tui.fake_feed import (
     fed,
     whole_run,
 )
+from vlamon.charts.rows import text_of
 from vlamon.tui.options import Options
-from vlamon.tui.rows import text_of
 from vlamon.tui.screens.main import MainScreen
 
 TERMINAL = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}

@@ -17,10 +17,10 @@ from tests.vlamon.tui.fake_feed import (
     info,
     status,
 )
+from vlamon.charts.glyphs import UNICODE
+from vlamon.charts.rows import text_of
 from vlamon.records import BatchBlock, Column, Link, Reply
-from vlamon.tui.glyphs import UNICODE
-from vlamon.tui.rows import text_of
-from vlamon.tui.screens.choice import Choice, Choosing, Item
+from vlamon.tui.dialogs.choice import Choice, Choosing, Item
 from vlamon.tui.screens.main import MainScreen
 
 

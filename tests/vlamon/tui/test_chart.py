@@ -8,10 +8,10 @@ from textual.app import App, ComposeResult
 from textual.geometry import Region
 from textual.screen import Screen
 
+from vlamon.charts.viewport import Viewport
 from vlamon.records import BatchBlock, Column
 from vlamon.store import RunStore
 from vlamon.tui.direct import DirectRows
-from vlamon.tui.viewport import Viewport
 from vlamon.tui.widgets.chart import Chart
 
 SIZE = (100, 20)

@@ -18,9 +18,9 @@ from tests.vlamon.tui.fake_feed import (
     whole_run,
 )
 from vlamon.analysis.liveness import Alive
+from vlamon.charts.rows import text_of
 from vlamon.records import Link
-from vlamon.tui.moment import Moment
-from vlamon.tui.rows import text_of
+from vlamon.tui.frame_context import Moment
 from vlamon.tui.screens.main import MainScreen
 from vlamon.tui.widgets.diagnoses import DiagnosesPanel
 

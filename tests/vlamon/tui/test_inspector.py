@@ -10,13 +10,13 @@ import pytest
 
 from tests.vlamon.tui.fake_feed import EXPLOSION, NOW, WEIGHTS, block, info
 from vlamon.analysis.liveness import Alive
+from vlamon.charts.glyphs import UNICODE, event_glyph
+from vlamon.charts.marks import RANKS, rank_of
+from vlamon.charts.metric_order import leading_first
+from vlamon.charts.rows import text_of
 from vlamon.records import BatchBlock, Column, EpochRow, Event, Link
 from vlamon.store import RunStore
-from vlamon.tui.glyphs import UNICODE, event_glyph
-from vlamon.tui.leading import leading_first
-from vlamon.tui.marks import RANKS, rank_of
-from vlamon.tui.moment import Moment
-from vlamon.tui.rows import text_of
+from vlamon.tui.frame_context import Moment
 from vlamon.tui.widgets.inspector import InspectorPanel
 from vlamon.tui.widgets.numbers import NumbersPanel
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.vlamon.tui.driving import page, running
-from vlamon.tui.frame import GUTTER
+from vlamon.charts.frame import GUTTER
 
 
 async def test_a_click_on_a_hint_runs_it() -> None:

@@ -6,9 +6,9 @@ import pytest
 
 from tests.vlamon.tui.driving import running, until
 from tests.vlamon.tui.fake_feed import block, fed, info
+from vlamon.charts.chart import plot_columns
+from vlamon.charts.viewport import Viewport
 from vlamon.records import Link
-from vlamon.tui.picture import plot_columns
-from vlamon.tui.viewport import Viewport
 
 
 @pytest.mark.parametrize("growing", [False, True])

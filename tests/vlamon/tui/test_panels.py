@@ -7,11 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from vlamon.records import Event
-from vlamon.tui.alerts import Alerts
-from vlamon.tui.numbers import age, count, duration, number, percent, short_count
-from vlamon.tui.panels import distinctions, groups, matching
-from vlamon.tui.rows import (
+from vlamon.charts.numbers import age, count, duration, number, percent, short_count
+from vlamon.charts.panels import distinctions, groups, matching
+from vlamon.charts.rows import (
     cells,
     clean,
     column,
@@ -22,8 +20,10 @@ from vlamon.tui.rows import (
     spread,
     text_of,
 )
+from vlamon.charts.sparkline import sparkline
+from vlamon.records import Event
+from vlamon.tui.alerts import Alerts
 from vlamon.tui.settings import parse_setting, what_is_wrong
-from vlamon.tui.sparkline import sparkline
 from vlamon.tui.widgets.events import sentence
 
 TRAINED = ("closs", "loss_ct", "z_loss")

@@ -8,10 +8,10 @@ from textual.widgets import Input
 
 from tests.vlamon.tui.driving import lines, page, running, status_text, until
 from tests.vlamon.tui.fake_feed import fed
+from vlamon.charts.rows import cells, cut, shorten_names, text_of
+from vlamon.charts.viewport import Extent, Viewport, window
 from vlamon.commands.present import mode_for
 from vlamon.records import EpochRow, Link
-from vlamon.tui.rows import cells, cut, shorten_names, text_of
-from vlamon.tui.viewport import Extent, Viewport, window
 from vlamon.tui.widgets.chart import Chart
 
 LAYERS = tuple(f"some_layer.{n}.attention.weight.grad_norm" for n in range(12))

@@ -7,11 +7,11 @@ import re
 
 import pytest
 
-from tests.vlamon.tui.test_picture import block, draw, picture
+from tests.vlamon.charts.test_chart import block, draw, picture
+from vlamon.charts.ticks import Axis
+from vlamon.charts.viewport import View
 from vlamon.records import Event
 from vlamon.store import RunStore
-from vlamon.tui.ticks import Axis
-from vlamon.tui.viewport import View
 
 
 def test_the_axis_keeps_its_labels_under_a_hail_of_warnings() -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.vlamon.tui.test_picture import PLAIN, WHOLE, block, picture
+from tests.vlamon.charts.test_chart import PLAIN, WHOLE, block, picture
+from vlamon.charts.chart import Picture, plot_columns
+from vlamon.charts.rows import cells, text_of
+from vlamon.charts.track import extent
+from vlamon.charts.viewport import window
 from vlamon.records import BatchBlock, Column
 from vlamon.store import RunStore
-from vlamon.tui.picture import Picture, plot_columns
-from vlamon.tui.rows import cells, text_of
-from vlamon.tui.track import extent
-from vlamon.tui.viewport import window
 
 
 def titled(chart: Picture, store: RunStore, width: int = 60, row: int | None = None) -> str:

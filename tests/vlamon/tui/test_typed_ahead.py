@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from tests.vlamon.tui.driving import page, running, status_text, until
 from tests.vlamon.tui.fake_feed import NOW, block, fed, info, status
 from vlamon.records import Link
-from vlamon.tui.screens.choice import Choice
+from vlamon.tui.dialogs.choice import Choice
 from vlamon.tui.screens.main import MainScreen
 
 NAMES = {":": "colon", "/": "slash", " ": "space", "\r": "enter", "_": "underscore"}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from vlamon.analysis.smearing import STRIDE, WINDOW
+from vlamon.analysis.desmear import STRIDE, WINDOW
 
 _UNEXPLAINED_SECONDS = 5.0
 """A gap that the `time` meter does not account for, beyond this, is a new process starting."""

@@ -4,7 +4,7 @@
       closs: 13.1817 (13.1817)  …  time: 2.9370  data: 0.1802  samples/sec: 21.79  max mem: 61873
 
 (one line in the file). Numbers in parentheses are averages since the epoch began; what the batches
-between two lines really had is recovered by `vlamon.analysis.smearing`.
+between two lines really had is recovered by `vlamon.analysis.desmear`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from vlamon.analysis.smearing import Desmearer, Recovered
+from vlamon.analysis.desmear import Desmearer, Recovered
 from vlamon.records import Column, EpochRow, IntervalBlock, Record, RunInfo
 from vlamon.sources.formats import Format, UnknownLines
 from vlamon.sources.formats.process_clock import ProcessClock

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from textual.worker import get_current_worker
 
+from vlamon.charts.numbers import count
+from vlamon.charts.rows import Row
+from vlamon.tui.dialogs.page import Page
 from vlamon.tui.findings import Schedule, look
-from vlamon.tui.numbers import count
-from vlamon.tui.rows import Row
-from vlamon.tui.screens.page import Page
 from vlamon.tui.screens.steering import SteeringScreen
 
 FEW = 10

@@ -12,12 +12,12 @@ from textual.binding import Binding
 from textual.worker import get_current_worker
 
 from vlamon.analysis.liveness import Alive
+from vlamon.charts.marks import came_about
+from vlamon.charts.numbers import count
 from vlamon.records import Event, Record
 from vlamon.tui.alerts import Alerts
 from vlamon.tui.bindings import KEYS, keys_for
-from vlamon.tui.marks import came_about
-from vlamon.tui.moment import Moment, seconds_left
-from vlamon.tui.numbers import count
+from vlamon.tui.frame_context import Moment, seconds_left
 from vlamon.tui.orders import Notice, Orders
 from vlamon.tui.screens.diagnosing import DiagnosingScreen
 from vlamon.tui.widgets.diagnoses import DiagnosesPanel
@@ -26,8 +26,8 @@ from vlamon.tui.widgets.keys import Hint, KeysLine
 from vlamon.tui.widgets.status_line import newest_step, pulse_words
 
 if TYPE_CHECKING:
-    from vlamon.analysis.autorollback import WantedRollback
-    from vlamon.tui.screens.choice import Choice
+    from vlamon.detect.auto_rollback import WantedRollback
+    from vlamon.tui.dialogs.choice import Choice
 
 SETTLES = ("rollback", "recovered", "resumed")
 """Events after which an explosion needs no answer any more."""
@@ -87,7 +87,7 @@ class MainScreen(DiagnosingScreen):
         """Listen to what the automatic rollback has to say, where it was asked for."""
         super().on_mount()
         if self.dashboard.options.auto_rollback:
-            from vlamon.analysis.autorollback import AutoRollback
+            from vlamon.detect.auto_rollback import AutoRollback
 
             monitor = AutoRollback()
 
@@ -216,7 +216,7 @@ class MainScreen(DiagnosingScreen):
         """Open the dialog with the snapshots."""
         if not self.may_order():
             return
-        from vlamon.tui.screens.rollback import rollback_dialog
+        from vlamon.tui.dialogs.rollback import rollback_dialog
 
         event = self._asked_about()
 
@@ -250,7 +250,7 @@ class MainScreen(DiagnosingScreen):
         """Ask for a note and send it."""
         if not self.may_order():
             return
-        from vlamon.tui.screens.prompt import Prompt
+        from vlamon.tui.dialogs.prompt import Prompt
 
         def typed(text: str | None) -> None:
             if text:
@@ -266,7 +266,7 @@ class MainScreen(DiagnosingScreen):
         """Ask for a name and a value and send them."""
         if not self.may_order():
             return
-        from vlamon.tui.screens.prompt import Prompt
+        from vlamon.tui.dialogs.prompt import Prompt
         from vlamon.tui.settings import parse_setting, settable, what_is_wrong
 
         names = settable(self.store)
@@ -290,13 +290,13 @@ class MainScreen(DiagnosingScreen):
 
     def action_help(self) -> None:
         """Show every key."""
-        from vlamon.tui.screens.help import help_page
+        from vlamon.tui.dialogs.help import help_page
 
         self.app.push_screen(help_page(self.dashboard))
 
     def action_explain(self) -> None:
         """Explain the leading chart's metric."""
-        from vlamon.tui.screens.explanation import explanation_page
+        from vlamon.tui.dialogs.explanation import explanation_page
 
         chart = self.leading_chart()
         name = chart.picture.metrics[0] if chart is not None else "closs"
@@ -304,7 +304,7 @@ class MainScreen(DiagnosingScreen):
 
     def action_values(self) -> None:
         """Show the cursor's batch, or the newest, in full."""
-        from vlamon.tui.screens.batch import batch_page
+        from vlamon.tui.dialogs.batch import batch_page
 
         if self.moment is None or self.moment.row is None:
             self._told(Notice("no batch yet", "muted"))
@@ -315,13 +315,13 @@ class MainScreen(DiagnosingScreen):
 
     def action_metrics(self) -> None:
         """Find, pin and hide metrics."""
-        from vlamon.tui.screens.metrics import metrics_dialog
+        from vlamon.tui.dialogs.metrics import metrics_dialog
 
         self.app.push_screen(metrics_dialog(self), lambda _: self.paint(force=True))
 
     def action_themes(self) -> None:
         """Choose a theme, previewed live."""
-        from vlamon.tui.screens.theme_choice import theme_dialog
+        from vlamon.tui.dialogs.theme_choice import theme_dialog
 
         before = self.dashboard.palette.theme.name
 
@@ -339,7 +339,7 @@ class MainScreen(DiagnosingScreen):
 
     def action_snapshot(self) -> None:
         """Save the screen as SVG."""
-        from vlamon.tui.keeping import save_screen
+        from vlamon.tui.export import save_screen
 
         self._told(save_screen(self.dashboard, self._run_name()))
 
@@ -349,7 +349,7 @@ class MainScreen(DiagnosingScreen):
         self.run_worker(self._export, thread=True, exclusive=True, group="export")
 
     def _export(self) -> None:
-        from vlamon.tui.keeping import save_rows
+        from vlamon.tui.export import save_rows
 
         worker = get_current_worker()
         said = save_rows(self.store, self.feed.lock, self._run_name(), lambda: worker.is_cancelled)

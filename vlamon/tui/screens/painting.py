@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from vlamon.analysis.liveness import Alive, Heart, judge, of_log, typical_interval
-from vlamon.tui.glyphs import ASCII, UNICODE
-from vlamon.tui.moment import Moment
-from vlamon.tui.numbers import age
+from vlamon.charts.glyphs import ASCII, UNICODE
+from vlamon.charts.numbers import age
+from vlamon.tui.frame_context import Moment
 from vlamon.tui.pacing import Pacer
 from vlamon.tui.screens.placing import PlacingScreen
 from vlamon.tui.widgets.chart import Chart

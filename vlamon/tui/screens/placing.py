@@ -8,13 +8,13 @@ from textual.app import ComposeResult
 from textual.screen import Screen
 
 from vlamon.analysis.contributions import assumed_weights
+from vlamon.charts.chart import plot_columns
+from vlamon.charts.glyphs import plain
+from vlamon.charts.panels import Group, groups
+from vlamon.charts.ticks import Axis
+from vlamon.charts.viewport import View, Viewport
 from vlamon.tui.direct import DirectRows
-from vlamon.tui.glyphs import plain
 from vlamon.tui.layout import Arrangement, Needs, Place, arrange
-from vlamon.tui.panels import Group, groups
-from vlamon.tui.picture import plot_columns
-from vlamon.tui.ticks import Axis
-from vlamon.tui.viewport import View, Viewport
 from vlamon.tui.widgets.chart import Chart
 from vlamon.tui.widgets.contribution import ContributionPanel
 from vlamon.tui.widgets.diagnoses import DiagnosesPanel, SnapshotsPanel

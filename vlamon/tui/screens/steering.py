@@ -7,16 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 from vlamon.catalogue import DEFAULT_VOCAB, entry
+from vlamon.charts.cursor import row_at, telling_row, x_of_row
+from vlamon.charts.glyphs import plain
+from vlamon.charts.panels import Group
+from vlamon.charts.raster import Guide
+from vlamon.charts.ticks import Axis
+from vlamon.charts.viewport import Extent, Window
 from vlamon.records import Event
-from vlamon.tui.cursor import row_at, telling_row, x_of_row
-from vlamon.tui.glyphs import plain
-from vlamon.tui.moment import steps_are_epochs
+from vlamon.tui.frame_context import steps_are_epochs
 from vlamon.tui.orders import Notice
-from vlamon.tui.panels import Group
-from vlamon.tui.raster import Guide
 from vlamon.tui.screens.painting import PaintingScreen
-from vlamon.tui.ticks import Axis
-from vlamon.tui.viewport import Extent, Window
 from vlamon.tui.widgets.chart import Chart
 from vlamon.tui.widgets.contribution import short_weight
 from vlamon.tui.widgets.inspector import attempt_of, left_attempt
@@ -274,7 +274,7 @@ class SteeringScreen(PaintingScreen):
 
     def chart_extras(self, group: Group) -> dict[str, Any]:
         """Give a new chart the look that all have."""
-        from vlamon.tui.look import Look
+        from vlamon.charts.chart_style import Look
 
         look = Look(
             log=self._log,

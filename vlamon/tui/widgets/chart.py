@@ -13,17 +13,17 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from vlamon.tui.braille import DOTS_WIDE
-from vlamon.tui.frame import AROUND
-from vlamon.tui.glyphs import ASCII, UNICODE
-from vlamon.tui.look import Look
-from vlamon.tui.picture import Picture, plot_columns
-from vlamon.tui.raster import Guide
+from vlamon.charts.braille import DOTS_WIDE
+from vlamon.charts.chart import Picture, plot_columns
+from vlamon.charts.chart_style import Look
+from vlamon.charts.frame import AROUND
+from vlamon.charts.glyphs import ASCII, UNICODE
+from vlamon.charts.raster import Guide
+from vlamon.charts.track import extent, pieces
+from vlamon.charts.viewport import Extent, Viewport, Window, window
+from vlamon.charts.y_labels import GUTTER
 from vlamon.tui.themes import Palette, load_themes, role_of_metric
-from vlamon.tui.track import extent, pieces
-from vlamon.tui.viewport import Extent, Viewport, Window, window
 from vlamon.tui.widgets.kept_lines import KeptLines
-from vlamon.tui.y_labels import GUTTER
 
 if TYPE_CHECKING:
     from vlamon.store import RunStore

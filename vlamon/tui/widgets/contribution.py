@@ -12,10 +12,10 @@ from vlamon.analysis.contributions import (
     assumed_weights,
     contributions,
 )
-from vlamon.tui.glyphs import Glyphs
-from vlamon.tui.moment import Moment
-from vlamon.tui.numbers import number, percent
-from vlamon.tui.rows import Row, column, fit, shorten, shorten_name
+from vlamon.charts.glyphs import Glyphs
+from vlamon.charts.numbers import number, percent
+from vlamon.charts.rows import Row, column, fit, shorten, shorten_name
+from vlamon.tui.frame_context import Moment
 from vlamon.tui.themes import role_of_metric
 from vlamon.tui.widgets.row_panel import RowPanel, framed
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Hashable, Sequence
 
+from vlamon.charts.glyphs import Glyphs
+from vlamon.charts.numbers import age, count, number
+from vlamon.charts.rows import Row, shorten
 from vlamon.records import Snapshot
-from vlamon.tui.glyphs import Glyphs
-from vlamon.tui.moment import Moment
-from vlamon.tui.numbers import age, count, number
-from vlamon.tui.rows import Row, shorten
+from vlamon.tui.frame_context import Moment
 from vlamon.tui.snapshots import snapshots
 from vlamon.tui.widgets.row_panel import RowPanel, framed
 

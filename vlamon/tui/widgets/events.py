@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable, Sequence
 
+from vlamon.charts.glyphs import event_glyph
+from vlamon.charts.numbers import count, number
+from vlamon.charts.rows import Row, fit, shorten
 from vlamon.records import Event
-from vlamon.tui.glyphs import event_glyph
-from vlamon.tui.moment import Moment, severity_role
-from vlamon.tui.numbers import count, number
-from vlamon.tui.rows import Row, fit, shorten
+from vlamon.tui.frame_context import Moment, severity_role
 from vlamon.tui.widgets.row_panel import RowPanel, framed
 
 

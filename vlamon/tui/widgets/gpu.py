@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
+from vlamon.charts.numbers import gibibytes
+from vlamon.charts.rows import Row, cells, shorten
+from vlamon.charts.sparkline import sparkline
 from vlamon.records import Device, Process
-from vlamon.tui.moment import Moment
-from vlamon.tui.numbers import gibibytes
-from vlamon.tui.rows import Row, cells, shorten
-from vlamon.tui.sparkline import sparkline
+from vlamon.tui.frame_context import Moment
 from vlamon.tui.widgets.row_panel import RowPanel, framed
 
 HOT = 85.0

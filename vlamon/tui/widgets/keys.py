@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
-from vlamon.tui.moment import Moment
-from vlamon.tui.rows import Row
+from vlamon.charts.rows import Row
+from vlamon.tui.frame_context import Moment
 from vlamon.tui.widgets.row_panel import RowPanel
 
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vlamon.charts.glyphs import event_glyph
+from vlamon.charts.metric_order import leading_first
+from vlamon.charts.numbers import number
+from vlamon.charts.rows import Row, column, shorten, shorten_names
+from vlamon.charts.sparkline import sparkline
 from vlamon.tui.alerts import alarming
-from vlamon.tui.glyphs import event_glyph
-from vlamon.tui.leading import leading_first
-from vlamon.tui.moment import Moment, severity_role
-from vlamon.tui.numbers import number
-from vlamon.tui.rows import Row, column, shorten, shorten_names
-from vlamon.tui.sparkline import sparkline
+from vlamon.tui.frame_context import Moment, severity_role
 from vlamon.tui.themes import role_of_metric
 from vlamon.tui.widgets.events import sentence
 from vlamon.tui.widgets.row_panel import RowPanel

@@ -14,9 +14,9 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from vlamon.tui.glyphs import Glyphs, plain
-from vlamon.tui.moment import Moment
-from vlamon.tui.rows import Row, clean, fit, spread
+from vlamon.charts.glyphs import Glyphs, plain
+from vlamon.charts.rows import Row, clean, fit, spread
+from vlamon.tui.frame_context import Moment
 from vlamon.tui.widgets.kept_lines import KeptLines
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlamon.tui.moment import Moment
-from vlamon.tui.numbers import number, percent
-from vlamon.tui.rows import Row
+from vlamon.charts.numbers import number, percent
+from vlamon.charts.rows import Row
+from vlamon.tui.frame_context import Moment
 from vlamon.tui.themes import role_of_metric
 from vlamon.tui.widgets.numbers import history
 from vlamon.tui.widgets.row_panel import RowPanel, framed

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 from vlamon.analysis.liveness import Alive
-from vlamon.tui.moment import Moment, steps_are_epochs
-from vlamon.tui.numbers import age, count, duration, number
-from vlamon.tui.rows import Row, cells, shorten, spread
+from vlamon.charts.numbers import age, count, duration, number
+from vlamon.charts.rows import Row, cells, shorten, spread
+from vlamon.tui.frame_context import Moment, steps_are_epochs
 from vlamon.tui.widgets.row_panel import RowPanel
 
 _PULSE = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlamon.tui.moment import Moment
-from vlamon.tui.rows import Row, shorten
+from vlamon.charts.rows import Row, shorten
+from vlamon.tui.frame_context import Moment
 from vlamon.tui.widgets.row_panel import RowPanel, framed
 from vlamon.tui.widgets.status_line import pulse_words
 

@@ -15,9 +15,9 @@ from tests.vlamon.sources.formats.reading import rows
 from vlamon.records import BatchBlock, EpochBlock, EpochRow, IntervalBlock, Record
 from vlamon.sources import SourceError
 from vlamon.sources.alerts import Alerting
-from vlamon.sources.drained import drained
 from vlamon.sources.formats import format_named, sniff
 from vlamon.sources.logfile import LogFile
+from vlamon.sources.read_all import drained
 from vlamon.store import RunStore
 
 LINES = {

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from vlamon.records import BatchBlock, EpochBlock, EpochRow, Event, IntervalBlock, Record, RunInfo
 from vlamon.sources import SourceError
-from vlamon.sources.drained import drained
 from vlamon.sources.formats import HEAD_BYTES, all_formats, format_named, sniff, unrecognised
 from vlamon.sources.logfile import LogFile
+from vlamon.sources.read_all import drained
 
 FIXTURES = Path(__file__).parents[3] / "fixtures"
 LOGS = FIXTURES / "logs"

@@ -8,9 +8,9 @@ import pytest
 
 from tests.vlamon.sources.formats.reading import parsed, rows, rows_of
 from vlamon.sources import SourceError
-from vlamon.sources.drained import drained
 from vlamon.sources.formats import SURE, sniff
 from vlamon.sources.formats.lightning import recognises
+from vlamon.sources.read_all import drained
 
 HEADER = "epoch,step,train_loss,val_loss\n"
 LOGS = Path(__file__).parents[3] / "fixtures" / "logs"

@@ -1,0 +1,362 @@
+"""A chart that grows row by row is the chart drawn at once, and costs the same at any size."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vlamon.charts.chart import Picture, plot_columns
+from vlamon.charts.chart_style import Look
+from vlamon.charts.raster import Guide
+from vlamon.charts.rows import cells, text_of
+from vlamon.charts.ticks import Axis
+from vlamon.charts.track import extent, pieces
+from vlamon.charts.viewport import View, Window, window
+from vlamon.records import BatchBlock, Column, Event
+from vlamon.store import RunStore
+
+SIZE = (60, 10)
+WHOLE, PLAIN = View(), Look(band=False)
+
+
+def block(first: int, values: list[float], attempt: int = 0, every: int = 1) -> BatchBlock:
+    steps = np.arange(first, first + len(values)) * every
+    return BatchBlock(
+        first,
+        attempt,
+        steps,
+        steps / 100.0,
+        1.7e9 + steps * 0.5,
+        {"closs": Column(np.array(values))},
+    )
+
+
+def picture(guides: tuple[Guide, ...] = ()) -> Picture:
+    return Picture(["closs"], "closs", ["closs"], guides)
+
+
+def draw(
+    chart: Picture,
+    store: RunStore,
+    view: View = WHOLE,
+    size: tuple[int, int] = SIZE,
+    look: Look = PLAIN,
+) -> list[str]:
+    shown = window(view, extent(store, view.axis), plot_columns(size[0]))
+    chart.update(store, view, shown, pieces(store, view.axis), size, look)
+    return [text_of(row) for row in chart.rows]
+
+
+def test_ten_rows_are_a_whole_picture() -> None:
+    store = RunStore()
+    store.apply(block(0, [14, 12, 11, 10, 9.5, 9, 8.8, 8.7, 8.6, 8.55]))
+    store.apply(Event("a", "checkpoint", 5, 0, 1.7e9))
+    assert draw(picture((Guide(11.09, "guess", "ln V"),)), store) == [
+        "╭ closs ─────────────────────────────────── 8.550 ▾22.7 % ─╮",
+        "│    14⠑⡄                                                  │",
+        "│       ⠈⢆                                                 │",
+        "│    12   ⠱⡀                                               │",
+        "│          ⠈⠑⢄                                             │",
+        "│      ┈┈┈┈┈┈┈⠉⠢⢄┈┈┈┈┈┈┈┈┈┈┈┈┈┈┈┈┈┈┈┈┈ ln V ┈┈┈┈┈┈┈┈┈┈┈┈┈┈┈│",
+        "│    10          ⠑⠤⣀                                       │",
+        "│                   ⠉⠉⠑⠒⠤⢄⡀                                │",
+        "│                         ⠈⠉⠉⠑⠒⠒⠒⠤⠤⠤⠤⠤⠤⠤⠤⢄⣀⡀               │",
+        "╰──────0 ───────────────── 5 ───────────────── 10 ─────────╯",
+    ]
+
+
+def test_a_chart_without_a_number_has_no_scale() -> None:
+    store = RunStore()
+    store.apply(block(0, [math.nan] * 50))
+    assert all(row[1:7].isspace() for row in draw(picture(), store)[1:-1])
+
+
+def test_a_guide_keeps_a_label_where_its_line_is_crowded() -> None:
+    store = RunStore()
+    store.apply(block(0, [9.0 + 4 * (n % 40 < 8) for n in range(200)]))
+    found = draw(picture((Guide(11.09, "guess", "ln 65,536 11.09"),)), store)
+    (line,) = (n for n, row in enumerate(found) if "┈" in row)
+    (label,) = (n for n, row in enumerate(found) if " 11.09 " in row)
+    assert abs(line - label) <= 1
+    assert "ln 65,536" in found[label] or label == line
+
+
+def test_everything_fits_includes_what_was_rolled_back() -> None:
+    store = RunStore()
+    store.apply(block(0, [2.0 + n % 2 for n in range(300)] + [95.0]))
+    store.apply(block(301, [2.0 + n % 2 for n in range(100)], attempt=1))
+    store.apply(block(200, [2.0 + n % 2 for n in range(300)], attempt=2))
+    clipped = picture()
+    assert any("↑" in row for row in draw(clipped, store)[1:-1])
+    assert clipped.scale is not None
+    assert clipped.scale.high < 10
+    for chart in (clipped, picture()):
+        shown = draw(chart, store, look=Look(band=False, robust=False))
+        assert not any("↑" in row for row in shown[1:-1])
+        assert chart.scale is not None
+        assert chart.scale.high >= 95
+    assert any("↑" in row for row in draw(clipped, store)[1:-1])
+
+
+def test_no_line_joins_what_two_rollbacks_abandoned() -> None:
+    store = RunStore()
+    store.apply(block(0, [9.0] * 100 + [4.0] * 20))
+    store.apply(block(100, [9.0] * 600 + [4.0] * 20, attempt=1))
+    store.apply(block(700, [9.0] * 100, attempt=2))
+    chart = picture()
+    draw(chart, store, size=(120, 12))
+    below = [n for n, row in enumerate(chart.rows[1:-1]) for _, role in row if role == "abandoned"]
+    shown = chart.window
+    assert shown is not None
+    grid = chart.cells(shown, 10, WHOLE, PLAIN)
+    between = slice((shown.column(200) or 0) // 2, (shown.column(600) or 0) // 2)
+    assert below
+    assert all(grid.role(row, n) != "abandoned" for row in range(10) for n in range(120)[between])
+
+
+def test_an_explosion_pushes_a_label_aside() -> None:
+    store = RunStore()
+    store.apply(block(0, [9.0] * 200))
+    store.apply(Event("e", "explode", 100, 0, 1.7e9))
+    last = draw(picture(), store, size=(120, 10))[-1]
+    assert "▲" in last
+    assert " 50 " in last
+    assert " 100 " not in last
+
+
+values = st.lists(
+    st.one_of(st.floats(0, 100, width=32), st.sampled_from((math.nan, math.inf, 8.0, 8.5))),
+    min_size=1,
+    max_size=30,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(values, min_size=1, max_size=12),
+    st.sampled_from((None, 0, 2, 4)),
+    st.sampled_from((None, 3.0)),
+    st.booleans(),
+    st.sampled_from((1, 7)),
+)
+def test_a_chart_that_grew_is_the_chart_drawn_at_once(
+    blocks: list[list[float]], exponent: int | None, smooth: float | None, log: bool, every: int
+) -> None:
+    look = Look(log=log, smooth=smooth, band=False)
+    guide = (Guide(50.0, "guess", "guess"),)
+    view = View(exponent=exponent, cursor=7.0)
+    store, grown = RunStore(), picture(guide)
+    first = 0
+    for held in blocks:
+        store.apply(block(first, held, every=every))
+        first += len(held)
+        draw(grown, store, view, look=look)
+    fresh = picture(guide)
+    draw(fresh, store, view, look=look)
+    fresh.scale = grown.scale
+    shown = window(view, extent(store, "step"), plot_columns(SIZE[0]))
+    once = fresh.cells(shown, SIZE[1] - 2, view, look)
+    grid = grown._grid
+    assert grid is not None
+    assert [grid.text(row) for row in range(8)] == [once.text(row) for row in range(8)]
+    assert (grid.roles == once.roles).all()
+
+
+@pytest.mark.parametrize("axis", ["step", "epoch", "since", "time"])
+def test_more_rows_never_change_finished_columns(axis: Axis) -> None:
+    rng = np.random.default_rng(0)
+    store, chart = RunStore(), picture()
+    store.apply(block(0, rng.normal(8, 1, 300).tolist()))
+    view = View(axis=axis)
+    draw(chart, store, view)
+    track, shown = chart.tracks[0], chart.window
+    before = [values.copy() for values in (track.live.low, track.live.high, track.live.last)]
+    newest = shown.column(extent(store, axis).last) if shown else None
+    assert newest is not None
+    store.apply(block(300, rng.normal(8, 1, 20).tolist()))
+    draw(chart, store, view)
+    assert chart.window == shown
+    after = (track.live.low, track.live.high, track.live.last)
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(old[:newest], new[:newest])
+
+
+@pytest.mark.parametrize("rows", [10, 1000, 250_000])
+def test_the_bins_asked_of_the_store_depend_on_the_width_alone(rows: int) -> None:
+    store, chart = RunStore(), picture()
+    store.apply(block(0, np.linspace(14, 8, rows).tolist()))
+    draw(chart, store)
+    assert chart.tracks[0].queried == plot_columns(SIZE[0])
+    for step in range(5):
+        store.apply(block(rows + step, [8.0]))
+        draw(chart, store, View(exponent=chart.window.exponent) if chart.window else View())
+    assert chart.tracks[0].queried <= 2 * plot_columns(SIZE[0])
+
+
+def test_one_bad_batch_among_a_million_stands_in_its_column() -> None:
+    held = np.full(1_000_000, 8.5)
+    held[::7] = 8.3
+    held[612_345] = 95.2
+    store, chart = RunStore(), picture()
+    store.apply(block(0, held.tolist()))
+    lines = draw(chart, store)
+    assert chart.window is not None
+    column = chart.window.column(612_345)
+    assert column is not None
+    assert [n for n, char in enumerate(lines[1]) if char == "↑"] == [7 + column // 2]
+
+
+def test_a_new_value_changes_few_rows() -> None:
+    store, chart = RunStore(), picture()
+    store.apply(block(0, (8 + np.random.default_rng(0).normal(0, 0.2, 1000)).tolist()))
+    draw(chart, store)
+    store.apply(block(1000, [8.1]))
+    shown = window(View(), extent(store, "step"), plot_columns(SIZE[0]))
+    assert len(chart.update(store, View(), shown, [], SIZE, PLAIN)) <= 3
+
+
+def test_a_value_within_its_bin_draws_nothing_but_the_title() -> None:
+    store, chart = RunStore(), picture()
+    store.apply(block(0, [7.0, 9.0] * 500))
+    before = draw(chart, store)
+    grid = chart._grid
+    store.apply(block(1000, [8.9, 8.1]))
+    assert draw(chart, store)[1:] == before[1:]
+    assert chart._grid is grid
+    assert "8.100" in text_of(chart.rows[0])
+    store.apply(block(1002, [6.9]))
+    draw(chart, store)
+    assert chart._grid is not grid, "the bin reaches lower"
+
+
+def test_nothing_new_changes_no_row() -> None:
+    store, chart = RunStore(), picture()
+    store.apply(block(0, [1.0, 2.0, 3.0]))
+    draw(chart, store)
+    shown = window(View(), extent(store, "step"), plot_columns(SIZE[0]))
+    assert chart.update(store, View(), shown, [], SIZE, PLAIN) == []
+
+
+def rolled_back() -> RunStore:
+    store = RunStore()
+    store.apply(block(0, [8.0] * 60 + [40.0] * 40))
+    store.apply(block(60, [7.0] * 60, attempt=1))
+    return store
+
+
+def test_an_abandoned_attempt_stays_on_screen_and_is_told_apart() -> None:
+    store, chart = rolled_back(), picture()
+    draw(chart, store)
+    track, shown = chart.tracks[0], chart.window
+    assert shown is not None
+    assert track.abandoned is not None
+    at = shown.column(80.0)
+    assert at is not None
+    assert track.live.high[at] == 7.0
+    assert track.abandoned.high[at] == 40.0
+    before = shown.column(30.0)
+    assert before is not None
+    assert np.isnan(track.abandoned.high[before])
+    assert track.live.high[before] == 8.0
+    roles = {role for row in chart.rows for _, role in row}
+    assert "abandoned" in roles
+
+
+def test_rows_after_a_rollback_join_the_run_and_not_what_was_abandoned() -> None:
+    store, chart = rolled_back(), picture()
+    draw(chart, store)
+    store.apply(block(120, [6.5, 6.0], attempt=1))
+    draw(chart, store)
+    track, shown = chart.tracks[0], chart.window
+    assert shown is not None
+    assert track.abandoned is not None
+    at = shown.column(121.0)
+    assert at is not None
+    assert track.live.last[at] == 6.0
+    assert np.isnan(track.abandoned.high[at])
+
+
+def test_nan_is_marked_on_the_time_line_even_under_a_million_rows() -> None:
+    held = np.full(100_000, 8.5)
+    held[50_000] = math.nan
+    store, chart = RunStore(), picture()
+    store.apply(block(0, held.tolist()))
+    lines = draw(chart, store)
+    assert chart.window is not None
+    column = chart.window.column(50_000)
+    assert column is not None
+    assert lines[-1][7 + column // 2] == "✕"
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(10, 130), st.integers(1, 20), st.integers(0, 300))
+def test_every_size_gives_rows_of_exactly_that_size(width: int, height: int, rows: int) -> None:
+    store, chart = RunStore(), picture((Guide(11.09, "guess", "ln V 11.09"),))
+    if rows:
+        store.apply(block(0, np.linspace(14, 8, rows).tolist()))
+    draw(chart, store, size=(width, height))
+    assert len(chart.rows) == height
+    assert {cells(row) for row in chart.rows} == {width}
+
+
+def test_a_log_picture_says_so() -> None:
+    store, chart = RunStore(), picture()
+    store.apply(block(0, np.geomspace(10, 1e-4, 200).tolist()))
+    lines = draw(chart, store, look=Look(log=True))
+    labels = [line[1:7].strip() for line in lines[1:-1]]
+    assert [label for label in labels if label] == ["10", "0.1", "0.001"]
+    assert "log" in lines[0]
+
+
+def test_a_picture_without_rows_is_an_empty_frame() -> None:
+    lines = draw(picture(), RunStore())
+    assert lines[0].startswith("╭ closs ─")
+    assert all(line.strip("│ 01.5") == "" for line in lines[1:-1])
+
+
+def test_a_held_window_does_not_move() -> None:
+    store, chart = RunStore(), picture()
+    store.apply(block(0, [8.0] * 100))
+    view = View(exponent=0, left=40.0)
+    draw(chart, store, view)
+    assert chart.window == Window(40, 0, plot_columns(SIZE[0]))
+
+
+def test_the_lines_from_which_a_batch_warns_and_explodes_follow_the_detector() -> None:
+    rng = np.random.default_rng(0)
+    store, chart = RunStore(), picture()
+    store.apply(block(0, rng.normal(8.5, 0.2, 400).tolist()))
+    draw(chart, store, look=Look(robust=False))
+    warn = next(guide for guide in chart.guides if guide.role == "warn")
+    assert 9.0 < warn.value < 11.0
+    store.apply(block(400, [warn.value * 1.02, warn.value * 0.98]))
+    lines = draw(chart, store, look=Look(robust=False))
+    assert any(f"warn {warn.label.split()[1]}" in line for line in lines)
+
+
+def test_a_metric_that_is_no_loss_has_no_band() -> None:
+    store = RunStore()
+    steps = np.arange(300)
+    store.apply(
+        BatchBlock(0, 0, steps, steps * 1.0, steps * 1.0, {"lr": Column(np.linspace(1, 2, 300))})
+    )
+    chart = Picture(["lr"], "lr", ["series_1"])
+    draw(chart, store, look=Look())
+    assert chart.guides == ()
+
+
+def test_older_rows_that_come_later_are_drawn_in_front() -> None:
+    behind, store, chart = RunStore(), RunStore(), picture()
+    behind.apply(block(0, [9.0] * 500 + [8.0] * 500))
+    store.apply(block(500, [8.0] * 500))
+    view = View(exponent=3, left=0.0)
+    draw(chart, store, view)
+    assert np.isnan(chart.tracks[0].live.high[10])
+    store.take_rows_of(behind)
+    draw(chart, store, view)
+    assert chart.tracks[0].live.high[10] == 9.0
+    assert chart.tracks[0].live.high[100] == 8.0

@@ -1,0 +1,187 @@
+"""What a monitor sees in a run that does not judge itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from vlamon.detect.auto_rollback import AutoRollback
+from vlamon.detect.monitor import Onlooker
+from vlamon.records import BatchBlock, Column, Event, Link, MetricSpec, Record, RunInfo, Status
+
+RUN = RunInfo(
+    run_id="r",
+    name="plain",
+    boot="b00t" * 8,
+    metrics=(
+        MetricSpec("closs", "trained", 1.0),
+        MetricSpec("loss_ct", "trained", 10.0),
+        MetricSpec("z_loss", "trained", 1e-5),
+    ),
+)
+
+
+def batches(first: int, attempt: int = 0, **metrics: Sequence[float]) -> BatchBlock:
+    rows = len(next(iter(metrics.values())))
+    step = np.arange(first, first + rows)
+    columns = {name: Column(np.asarray(values, np.float64)) for name, values in metrics.items()}
+    return BatchBlock(first, attempt, step, step / 100, 1.7e9 + step, columns)
+
+
+def level(rows: int, around: float = 8.0, seed: int = 0) -> np.ndarray:
+    return np.asarray(np.random.default_rng(seed).normal(around, around / 80, rows))
+
+
+def one_by_one(values: Sequence[float], first: int = 0, attempt: int = 0) -> list[Record]:
+    return [batches(first + n, attempt, closs=[value]) for n, value in enumerate(values)]
+
+
+def seen(records: Iterable[Record], onlooker: Onlooker | None = None) -> list[tuple[str, int]]:
+    """What is told of these records until their source ends."""
+    onlooker, records = onlooker or Onlooker(), [*records, Link("ended")]
+    return [(event.kind, event.step) for record in records for event in onlooker.hear(record)]
+
+
+def test_a_script_that_only_emits_is_told_of_its_explosion_once() -> None:
+    values = [*level(200).tolist(), 45.0, 46.0, 47.0, *level(100, seed=1).tolist()]
+    assert seen([RUN, *one_by_one(values)]) == [("warn", 200), ("explode", 201)]
+
+
+def test_one_batch_twenty_times_as_high_explodes_at_once_and_nan_from_the_first_step() -> None:
+    assert seen([RUN, *one_by_one([*level(100).tolist(), 200.0])]) == [("explode", 100)]
+    assert seen([RUN, *one_by_one([math.nan])]) == [("explode", 0)]
+
+
+def test_an_event_says_what_it_saw_and_who_saw_it() -> None:
+    onlooker = Onlooker()
+    alive = Status("training", 0)
+    records = [RUN, batches(0, closs=[8.0]), alive, *one_by_one([*level(100).tolist(), 200.0])]
+    (event,) = [event for record in records for event in onlooker.hear(record)]
+    assert event.id.startswith("b00tb00t-")
+    assert event.severity == "error"
+    assert event.text.startswith("closs 200: ×")
+    assert event.time == 1.7e9 + 100
+    assert event.data["metric"] == "closs"
+    assert event.data["value"] == 200.0
+    assert event.data["by"] == "monitor"
+
+
+@pytest.mark.parametrize("guard", ["auto", "ask", "watch"])
+def test_a_trainer_that_judges_itself_has_the_only_say(guard: str) -> None:
+    spiky = one_by_one([*level(100).tolist(), 200.0])
+    assert seen([RUN, Status("training", 0, guard=guard), *spiky]) == []
+
+
+def test_a_guard_that_is_off_leaves_it_to_the_monitor() -> None:
+    spiky = one_by_one([*level(100).tolist(), 200.0])
+    assert seen([RUN, Status("training", 0, guard="off"), *spiky]) == [("explode", 100)]
+
+
+def test_a_run_that_told_of_an_explosion_by_itself_is_not_told_twice() -> None:
+    own = Event("1", "explode", 10, 0, 1.7e9)
+    assert seen([RUN, own, *one_by_one([*level(100).tolist(), 200.0])]) == []
+
+
+def test_a_history_that_comes_before_the_word_of_its_guard_is_left_to_that_guard() -> None:
+    spiky = one_by_one([*level(100).tolist(), 200.0])
+    guarded = Status("training", 101, guard="auto")
+    own = Event("1", "explode", 100, 0, 1.7e9)
+    assert seen([RUN, Status("training", 0), *spiky, guarded]) == []
+    assert seen([RUN, *spiky, own]) == []
+    resumed = replace(RUN, boot="n3w" * 8)
+    assert seen([RUN, *spiky, resumed, *one_by_one([8.0], 101, 1), guarded]) == []
+
+
+def test_a_history_without_a_guard_is_told_of_as_soon_as_that_is_known() -> None:
+    onlooker = Onlooker()
+    told = [
+        [(event.kind, event.step) for event in onlooker.hear(record)]
+        for record in (
+            RUN,
+            batches(0, closs=[*level(5000), 200.0]),
+            Status("training", 5000),
+            batches(5001, closs=[*level(60), 200.0]),
+        )
+    ]
+    assert told == [[], [], [("explode", 5000)], [("explode", 5061)]]
+
+
+def test_another_boot_is_judged_anew() -> None:
+    onlooker = Onlooker()
+    assert seen([RUN, Status("training", 0, guard="auto")], onlooker) == []
+    spiky = one_by_one([*level(100).tolist(), 200.0])
+    assert seen([replace(RUN, boot="n3w" * 8), *spiky], onlooker) == [("explode", 100)]
+
+
+def test_another_attempt_is_another_explosion() -> None:
+    first = one_by_one([*level(100).tolist(), 200.0])
+    again = one_by_one([*level(20, seed=1).tolist(), 200.0], first=70, attempt=1)
+    assert seen([RUN, *first, *again]) == [("explode", 100), ("explode", 90)]
+
+
+def test_a_long_history_is_looked_through_for_what_stands_out() -> None:
+    rows, at = 100_000, (70_001, 70_002, 90_000)
+    closs, loss_ct = level(rows), level(rows, 0.1, seed=1)
+    closs[list(at)] = 70.0, 75.0, math.inf
+    cuts = range(0, rows, 4096)
+    blocks = [
+        batches(cut, closs=closs[cut : cut + 4096], loss_ct=loss_ct[cut : cut + 4096])
+        for cut in cuts
+    ]
+    judged = 0
+    onlooker = Onlooker()
+    observe = onlooker._detectors.observe
+
+    def counted(*given: object) -> object:
+        nonlocal judged
+        judged += 1
+        return observe(*given)  # type: ignore[arg-type]
+
+    onlooker._detectors.observe = counted  # type: ignore[method-assign,assignment]
+    assert seen([replace(RUN, boot=""), *blocks], onlooker) == [
+        ("explode", 70_001),
+        ("explode", 90_000),
+    ]
+    assert judged < 1000, "the rest of a hundred thousand was passed over"
+
+
+def test_live_batches_behind_a_history_are_judged_by_its_level() -> None:
+    history = batches(0, closs=level(5000))
+    assert seen([RUN, history, *one_by_one([200.0], first=5000)]) == [("explode", 5000)]
+
+
+def test_a_falling_loss_and_a_noisy_term_raise_nothing() -> None:
+    rng = np.random.default_rng(2)
+    step = np.arange(6000)
+    closs = 8 + 4 * np.exp(-step / 400) + rng.normal(0, 0.2, 6000)
+    noisy = rng.lognormal(-2, 0.2, 6000)
+    history = batches(0, closs=closs[:4096], loss_ct=noisy[:4096])
+    live = [
+        batches(n, closs=[closs[n]], loss_ct=[noisy[n]])  # type: ignore[list-item]
+        for n in range(4096, 6000)
+    ]
+    assert [kind for kind, _ in seen([RUN, history, *live]) if kind == "explode"] == []
+
+
+def test_a_cell_that_was_not_logged_is_no_nan() -> None:
+    values = level(300)
+    present = np.ones(300, np.bool_)
+    values[::7], present[::7] = math.nan, False
+    block = replace(batches(0, closs=values), columns={"closs": Column(values, present)})
+    assert seen([RUN, block]) == []
+
+
+def test_the_automatic_rollback_orders_once_for_what_an_onlooker_saw_too() -> None:
+    onlooker, monitor = Onlooker(), AutoRollback()
+    wanted = []
+    alive = Status("training", 0, time=1.7e9, guard="off")
+    for record in [RUN, alive, *one_by_one([*level(100).tolist(), 200.0, 210.0])]:
+        for heard in (record, *onlooker.hear(record)):
+            order = monitor.hear(heard)
+            if order is not None:
+                wanted.append((order.step, order.event))
+    assert wanted == [(100, "b00tb00t-attempt0")]

@@ -1,0 +1,79 @@
+"""From where on the next batch would warn or explode: the detector's band as lines in a chart."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from vlamon.charts.numbers import number
+from vlamon.charts.raster import Guide
+from vlamon.detect.spikes import ComponentDetectors, SpikeDetector
+
+if TYPE_CHECKING:
+    from vlamon.store import RunStore
+
+LOOK_BACK = 512
+"""Rows that the detector is fed when a chart opens: several times its baseline, a millisecond."""
+EVERY = 20
+"""Rows after which the lines are moved: they would tremble otherwise."""
+
+
+class Band:
+    """The band of one metric, kept up to date row by row; nothing for what is no loss."""
+
+    def __init__(self, metric: str) -> None:
+        self.metric = metric
+        self._detector = SpikeDetector()
+        self._rows = 0
+        self._attempts = 0
+        self._moved = -EVERY
+        self._guides: tuple[Guide, ...] = ()
+        self._watched: bool | None = None
+
+    def guides(self, store: RunStore) -> tuple[Guide, ...]:
+        """Give the lines from which on one batch warns and explodes now."""
+        if not store.rows or not self._judged(store):
+            return ()
+        attempts = store.attempts
+        if len(attempts) != self._attempts or store.rows < self._rows:
+            # After a rollback the values begin again at another level.
+            self._detector.reset()
+            self._attempts, self._rows = len(attempts), attempts[-1].first_row
+            self._moved = -EVERY
+        if not 0 <= store.rows - self._moved < EVERY:
+            self._feed(store)
+            self._moved = store.rows
+            self._guides = self._lines()
+        return self._guides
+
+    def _judged(self, store: RunStore) -> bool:
+        if self._watched is None:
+            self._watched = ComponentDetectors().watches(self.metric, store.weights_at())
+        return self._watched
+
+    def _feed(self, store: RunStore) -> None:
+        first = max(self._rows, store.rows - LOOK_BACK)
+        if first >= store.rows:
+            return
+        values = store.values(self.metric, first, store.rows).tolist()
+        present = store.present(self.metric, first, store.rows).tolist()
+        for value, logged in zip(values, present, strict=True):
+            if logged:
+                self._detector.observe(value)
+        self._rows = store.rows
+
+    def _lines(self) -> tuple[Guide, ...]:
+        band = self._detector.band()
+        if band is None:
+            return ()
+        _, warn, explode = band
+        return tuple(
+            Guide(_rounded(value), role, f"{role} {number(_rounded(value), 3)}", reach=False)
+            for value, role in ((explode, "explode"), (warn, "warn"))
+            if math.isfinite(value)
+        )
+
+
+def _rounded(value: float) -> float:
+    """Give three significant digits: a line that moves by less than it can be seen stays."""
+    return float(f"{value:.3g}")

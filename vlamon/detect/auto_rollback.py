@@ -1,0 +1,142 @@
+"""When a monitor orders a rollback by itself: `vlamon watch --auto-rollback`.
+
+For trainings whose own detection is off or only watches; the ring is there all the same. An order
+is given for a *live* explosion alone, never for one out of history, and it carries the explosion's
+id, so that any number of monitors make the trainer roll back once. Pure: records in, orders out.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from vlamon.detect.components import ComponentDetectors, Judgement
+from vlamon.detect.monitor import BY
+from vlamon.records import BatchBlock, Event, GpuSample, MetricSpec, Record, RunInfo, Status
+from vlamon.records import MetricsAnnounced as Announced
+
+RECENT = 15.0
+"""Seconds of the trainer's clock within which something counts as happening now."""
+BACKLOG = 1024
+"""Rows of history from which the detectors learn what is usual."""
+BUDGET = 3
+"""Orders within BUDGET_ROWS rows; a training that explodes more often needs a person."""
+BUDGET_ROWS = 10_000
+ACTING = ("auto", "ask")
+"""Guard modes that answer an explosion themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class WantedRollback:
+    """A rollback to order now."""
+
+    event: str
+    """Id of the explosion, the same in every monitor."""
+    step: int
+    """Where it was seen."""
+    text: str
+    """What was seen, one line."""
+
+
+class AutoRollback:
+    """Hears a source's records and says when to order a rollback."""
+
+    def __init__(self) -> None:
+        self.detectors = ComponentDetectors()
+        self._boot = ""
+        self._weights: dict[str, float] = {}
+        self._status: Status | None = None
+        self._clock = 0.0
+        """Newest time that the trainer has told."""
+        self._backlog: deque[BatchBlock] = deque()
+        self._answered: set[str] = set()
+        self._rows = 0
+        self._given: list[int] = []
+        """Row counts at which orders were given."""
+
+    @property
+    def spent(self) -> bool:
+        """Whether the budget of orders is used up."""
+        return sum(self._rows - at <= BUDGET_ROWS for at in self._given) >= BUDGET
+
+    def hear(self, record: Record) -> WantedRollback | None:
+        """One more record; a rollback to order, or None."""
+        if isinstance(record, RunInfo):
+            self._begin(record)
+        elif isinstance(record, Announced):
+            self._learn(record.metrics)
+        elif isinstance(record, Status):
+            self._status = record
+            self._clock = max(self._clock, record.time)
+        elif isinstance(record, GpuSample):
+            self._clock = max(self._clock, record.time)
+        elif isinstance(record, Event):
+            return self._hear_event(record)
+        elif isinstance(record, BatchBlock) and record.rows:
+            return self._hear_rows(record)
+        return None
+
+    def _begin(self, info: RunInfo) -> None:
+        if info.boot != self._boot:
+            self._boot, self._status = info.boot, None
+            self.detectors = ComponentDetectors()
+            self._backlog.clear()
+        self._learn(info.metrics)
+
+    def _learn(self, specs: tuple[MetricSpec, ...]) -> None:
+        self._weights |= {spec.name: spec.weight for spec in specs if spec.weight}
+
+    def _live(self, when: float) -> bool:
+        """Whether something of this time happens now; not before the trainer told its status."""
+        return self._status is not None and when >= self._clock - RECENT
+
+    def _trainer_acts(self) -> bool:
+        return self._status is not None and self._status.guard in ACTING
+
+    def _hear_event(self, event: Event) -> WantedRollback | None:
+        if event.data.get("by") == BY:
+            return None  # what an onlooker saw here is judged in this class, too
+        if event.kind != "explode" or self._trainer_acts() or not self._live(event.time):
+            return None
+        return self._want(event.id, event.step, event.text)
+
+    def _hear_rows(self, block: BatchBlock) -> WantedRollback | None:
+        if block.weights:
+            self._weights = dict(block.weights)
+        when = float(block.time[-1])
+        self._clock = max(self._clock, when) if self._status is not None else self._clock
+        self._rows += block.rows
+        if not self._live(when):
+            self._backlog.append(block)
+            while len(self._backlog) > 1 and (
+                sum(known.rows for known in self._backlog) - self._backlog[0].rows >= BACKLOG
+            ):
+                self._backlog.popleft()
+            return None
+        while self._backlog:
+            for _ in self.detectors.observe_rows(self._backlog.popleft(), self._weights):
+                pass  # history teaches what is usual and orders nothing
+        wanted = None
+        for row, judgement in self.detectors.observe_rows(block, self._weights):
+            live = self._live(float(block.time[row]))
+            if judgement.level == "explode" and wanted is None and live:
+                wanted = self._own_explosion(block, row, judgement)
+        return wanted
+
+    def _own_explosion(
+        self, block: BatchBlock, row: int, judgement: Judgement
+    ) -> WantedRollback | None:
+        status = self._status
+        if self._trainer_acts() or (status is not None and status.guard == "watch"):
+            return None  # in watch mode the trainer's own event is answered
+        # One id an attempt: a rollback begins another one, and until then it is the same trouble.
+        value = float(block.columns[judgement.metric].values[row])
+        text = f"{judgement.metric} {value:.4g}: {judgement.verdict.reason}"
+        return self._want(f"{self._boot[:8]}-attempt{block.attempt}", int(block.step[row]), text)
+
+    def _want(self, identity: str, step: int, text: str) -> WantedRollback | None:
+        if identity in self._answered or self.spent:
+            return None
+        self._answered.add(identity)
+        self._given.append(self._rows)
+        return WantedRollback(identity, step, text)

@@ -1,0 +1,150 @@
+"""Which values of a metric exploded, judged by those before them: `tail` and `analyze` agree on it.
+
+A mean (over an epoch, an interval, the steps between two lines) has divided a spike by its length,
+so 2.5 times the median of the sixteen values before it is an explosion. A single batch goes to the
+guard's detector, however far apart the lines are. Incremental: it does not matter in how many
+pieces the values come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlamon.detect.detector import SpikeDetector, Verdict
+from vlamon.detect.running_median import MAD_TO_SIGMA
+
+EXPLOSION_RATIO = 2.5
+"""A mean above this times its level exploded."""
+BEFORE = 16
+"""Values that make the level; up to half of them may be a spike themselves."""
+LEAST = 3
+"""Values before which no mean is an explosion."""
+_NOISE = 6.0
+"""A loss that may be negative counts multiples in at least so many standard deviations."""
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """What values are held against, one of each a value; NaN where nothing is known."""
+
+    level: Floats
+    """The usual value."""
+    reach: Floats
+    """How far above it twice the level lies: the level itself, but for a loss that may be negative
+    the larger of its size and its noise."""
+
+    def times(self, ratio: float) -> Floats:
+        """The values that are so many times their level."""
+        plain = self.reach == self.level  # multiplied, so that exactly 2.5 times is 2.5 times
+        limits: Floats = np.where(plain, ratio * self.level, self.level + (ratio - 1) * self.reach)
+        return limits
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What some values in a row are."""
+
+    high: Bools
+    """Which of them exploded."""
+    means: Bools
+    """Which of them are means; the others are single batches."""
+    before: Levels
+    """The level before each mean, and before the first of single batches that exploded in a row."""
+    verdicts: Mapping[int, Verdict]
+    """What the detector said of these first ones, by place."""
+
+
+class Judge:
+    """Judges one metric of one attempt."""
+
+    def __init__(self) -> None:
+        self._detector = SpikeDetector()
+        self._before: Floats = np.empty(0)
+        self._step: int | None = None
+        """Step of the last value."""
+        self._exploding = False
+        """Whether the last single batch exploded."""
+
+    def observe(self, values: Floats, steps: Ints | None, averaged: Bools) -> Judged:
+        """The next values: `averaged` says which are means over the steps since the one before.
+
+        Without steps, such as epoch lines, all of them are.
+        """
+        means = averaged if steps is None else averaged & self._covering(steps)
+        held = len(self._before)
+        known = np.concatenate([self._before, values])
+        self._before = known[-BEFORE:]
+        if means.any():
+            windows, counts = _windows_before(known)
+            found = levels(windows[held:])
+            with np.errstate(invalid="ignore"):
+                high = (values >= found.times(EXPLOSION_RATIO)) & (counts[held:] >= LEAST) & means
+        else:
+            found = Levels(np.full(len(values), np.nan), np.full(len(values), np.nan))
+            high = np.zeros(len(values), bool)
+        verdicts = {}
+        singles = np.flatnonzero(~means)
+        for row, value in zip(singles.tolist(), values[singles].tolist(), strict=True):
+            verdict = self._detector.observe(value)
+            exploding = verdict.level == "explode"
+            if exploding and not self._exploding:
+                verdicts[row] = verdict
+                found.level[row], found.reach[row] = self._detector.reference()
+            if exploding:
+                high[row] = True
+            self._exploding = exploding
+        high |= ~np.isfinite(values)
+        return Judged(high, means, found, verdicts)
+
+    def _covering(self, steps: Ints) -> Bools:
+        """Which values stand for more than one step."""
+        if not len(steps):
+            return np.zeros(0, bool)
+        before = steps[0] if self._step is None else self._step
+        self._step = int(steps[-1])
+        covered: Bools = np.diff(steps, prepend=before) > 1
+        return covered
+
+
+def levels(windows: Floats) -> Levels:
+    """Levels from windows of the values around each value, in which NaN means nothing.
+
+    Sorts the windows in place. No level where a window is empty, or where it is 0.
+    """
+    windows.sort(axis=1)  # NaN goes last
+    middle = medians(windows)
+    reach = np.where(middle > 0, middle, np.nan)
+    below = windows[:, 0] < 0
+    if below.any():
+        off = np.sort(np.abs(windows[below] - middle[below, None]), axis=1)
+        noise = _NOISE * MAD_TO_SIGMA * medians(off)
+        size = np.maximum(np.abs(middle[below]), noise)
+        reach[below] = np.where(size > 0, size, np.nan)
+    return Levels(middle, reach)
+
+
+def medians(ordered: Floats) -> Floats:
+    """Medians of sorted rows whose NaN stand last; NaN for a row of nothing."""
+    counts = np.sum(~np.isnan(ordered), axis=1)
+    index = np.arange(len(ordered))
+    low = ordered[index, np.maximum((counts - 1) // 2, 0)]
+    high = ordered[index, np.maximum(counts // 2, 0).clip(max=ordered.shape[1] - 1)]
+    found: Floats = np.where(counts > 0, (low + high) / 2, np.nan)
+    return found
+
+
+def _windows_before(values: Floats) -> tuple[Floats, Ints]:
+    """Up to BEFORE finite values before each one, and how many they are."""
+    padded = np.full(len(values) + BEFORE, np.nan)
+    padded[BEFORE:] = np.where(np.isfinite(values), values, np.nan)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, BEFORE)[: len(values)].copy()
+    counts: Ints = np.sum(~np.isnan(windows), axis=1)
+    return windows, counts

@@ -1,0 +1,418 @@
+"""The training side's handle: three lines in a script, and nothing of it slows the training down.
+
+`log` only appends to a deque. A thread of its own (vlamon/emitter/sidecar.py) packs, stores and
+sends. After construction nothing here raises into the caller: what could not be kept is counted
+in `swallowed` and told to the monitors as an event.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self
+
+from vlamon.emitter import lifecycle
+from vlamon.emitter.arguments import (
+    EmitterError as EmitterError,
+)
+from vlamon.emitter.arguments import (
+    checked_count,
+    checked_path,
+    checked_weights,
+    floats,
+    of_environment,
+)
+from vlamon.emitter.commands import OrderDesk
+from vlamon.emitter.drop_counter import Tally
+from vlamon.emitter.journal_index import Past
+from vlamon.emitter.pending_command import PendingCommand
+from vlamon.emitter.progress_timeout import Patience
+from vlamon.emitter.queue import Item, NewAttempt, NewWeights, StatusChange
+from vlamon.emitter.run_info import claim, continued, describe
+from vlamon.emitter.server import Server
+from vlamon.emitter.sidecar import STUCK, Sidecar
+from vlamon.emitter.status import checked
+from vlamon.emitter.values import Reading, scalar, settle
+from vlamon.gpu import Sampler
+from vlamon.protocol.address import AddressError
+from vlamon.protocol.journal import JournalError
+from vlamon.protocol.sanitize import plain
+from vlamon.protocol.sanitize import text as plain_text
+from vlamon.records import (
+    EpochRow,
+    Event,
+    Phase,
+    Reply,
+    RunInfo,
+    RunState,
+    Severity,
+)
+
+_LOUD: Mapping[str, Severity] = {"warn": "warn", "explode": "error", "trainer_error": "error"}
+_MISSING: Any = None
+"""The step of a call that gives none."""
+
+
+class Emitter:
+    """Sends a run's batches, events and status to whoever watches; see docs/emitter.md."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        run: str = "",
+        run_dir: str | os.PathLike[str] | None = None,
+        weights: Mapping[str, float] | None = None,
+        total_steps: int | None = None,
+        steps_per_epoch: int | None = None,
+        vocab: int | None = None,
+        share: bool = False,
+        read_only: bool = False,
+    ) -> None:
+        """Serve on the Unix socket `path` and keep a journal in `run_dir`; either may be None.
+
+        Under torchrun only rank 0 serves, unless the path names the rank: `/tmp/vla-{rank}.sock`.
+        Raises EmitterError where the path is held by a live run or cannot be served safely.
+        """
+        self._boot = uuid.uuid4().hex
+        self._owner = os.getpid()
+        self._inbox: deque[Item] = deque()
+        self._append = self._inbox.append
+        self._now = time.time
+        self._event_numbers = itertools.count()
+        self._tally = Tally()
+        self._attempt = 0
+        self._ended = False
+        self._failed = False
+        self._end_reason = ""
+        self._thread: threading.Thread | None = None
+        self._sidecar: Sidecar | None = None
+
+        rank = of_environment("RANK", 0)
+        place = checked_path("path", path)
+        if place is not None and "{rank}" in place:
+            place = place.replace("{rank}", str(rank))
+        elif rank > 0:
+            self._append = _discard
+            self._orders = OrderDesk(os.geteuid())
+            return
+        folder, weights = checked_path("run_dir", run_dir), checked_weights(weights)
+        info = replace(
+            describe(self._boot, place, run, folder, weights),
+            total_steps=checked_count("total_steps", total_steps),
+            steps_per_epoch=checked_count("steps_per_epoch", steps_per_epoch),
+            vocab=checked_count("vocab", vocab),
+        )
+        self._start(place, info, folder, weights, share, read_only)
+
+    def _start(
+        self,
+        place: str | None,
+        info: RunInfo,
+        run_dir: str | None,
+        weights: dict[str, float],
+        share: bool,
+        read_only: bool,
+    ) -> None:
+        try:
+            bound, journal = claim(place, run_dir, share)
+        except (AddressError, JournalError) as error:
+            raise EmitterError(str(error)) from error
+        past = Past() if journal is None else journal.past
+        self._attempt = past.last_attempt + 1
+        history = continued(past, info, self._attempt)
+        self._orders = OrderDesk(os.geteuid(), read_only)
+        server = None if bound is None else Server(bound, history, self._orders, share)
+        if server is not None and journal is not None:
+            journal.wake = server.wake
+            history.fetch = journal.fetch
+        self._sidecar = Sidecar(
+            self._inbox,
+            history,
+            self._orders,
+            server,
+            journal,
+            self,
+            self._attempt,
+        )
+        if weights:
+            self._append(NewWeights(weights))
+        if past.next_seq:
+            again = f"the training started again: attempt {self._attempt}"
+            self.event("note", past.last_step, text=again)
+        if past.torn:
+            lost, size = sum(torn.frames for torn in past.torn), sum(t.bytes for t in past.torn)
+            self.warn(f"the journal had {size} damaged bytes: about {lost} frames are lost")
+        self._sampler = Sampler(self._inbox.append)
+        self._thread = threading.Thread(target=self._sidecar.run, name="vlamon", daemon=True)
+        self._thread.start()
+        self._sampler.start()
+        lifecycle.began(self)
+
+    # ---- what a script says ----
+
+    def log(
+        self,
+        /,
+        step: int = _MISSING,
+        epoch: float | None = None,
+        *surplus: Any,
+        **metrics: Any,
+    ) -> None:
+        """One batch: floats, ints, NumPy, 0-dim tensors, lists. None is a metric without value.
+
+        `step` is needed; a call without it, or with more by place, is counted and not raised.
+        """
+        try:
+            if surplus:
+                raise TypeError("step and epoch alone are given by place, metrics by name")
+            values: dict[str, float] | Reading = metrics
+            for name, value in metrics.items():
+                if type(value) is not float:
+                    number = scalar(value)
+                    if number is None:
+                        values = settle(metrics, self.swallow)
+                        break
+                    metrics[name] = number  # the dict is this call's own; no key comes or goes
+            self._append((step, epoch, self._now(), values))
+        except Exception as error:
+            self.swallow(f"log failed: {type(error).__name__}: {error}"[:200])
+
+    def log_epoch(
+        self,
+        epoch: float,
+        split: str,
+        metrics: Mapping[str, Any],
+        step: int | None = None,
+    ) -> None:
+        """Averages over an epoch or an evaluation; `split` is train, val_ind, val_ood …"""
+        with self._kept("log_epoch"):
+            values = settle(metrics, self.swallow)
+            if isinstance(values, Reading):  # once an epoch: waiting here costs nothing
+                values = values.wait()
+            named = plain_text(split)
+            row = EpochRow(float(epoch), named, values, self._attempt, _whole(step), self._now())
+            self._append(row)
+
+    def event(
+        self,
+        kind: str,
+        /,
+        step: int | None = None,
+        *,
+        text: str = "",
+        severity: Severity | None = None,
+        **data: Any,
+    ) -> str:
+        """Something that nobody may miss. Returns the id that an order answering it carries."""
+        try:
+            event = self._make_event(kind, step, text, severity, data)
+        except Exception as error:
+            self.swallow(f"event failed: {type(error).__name__}: {error}"[:200])
+            return ""
+        self._ended |= kind == "end"
+        self._failed |= kind == "trainer_error"
+        self._append(event)
+        return event.id
+
+    def _make_event(
+        self,
+        kind: str,
+        step: int | None = None,
+        text: str = "",
+        severity: Severity | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> Event:
+        return Event(
+            f"{self._boot[:8]}-{next(self._event_numbers)}",
+            plain_text(kind),
+            -1 if step is None else int(step),
+            self._attempt,
+            self._now(),
+            severity or _LOUD.get(kind, "info"),
+            plain_text(text),
+            plain(dict(data or {})),
+        )
+
+    def set_weights(self, weights: Mapping[str, float]) -> None:
+        """The weights in force from the next batch on."""
+        with self._kept("set_weights"):
+            self._append(NewWeights(floats(weights)))
+
+    @property
+    def attempt(self) -> int:
+        """The attempt that the next batch belongs to: 0, and one more after each rollback."""
+        if self._sidecar is None:
+            return self._attempt
+        return max(self._attempt, self._sidecar.attempt)  # a step that fell began another one
+
+    def set_attempt(self, attempt: int) -> None:
+        """Begin another attempt; call it after a rollback and before the next `log`."""
+        with self._kept("set_attempt"):
+            self._attempt = int(attempt)
+            self._append(NewAttempt(self._attempt))
+
+    def status(
+        self, *, state: RunState | None = None, phase: Phase | None = None, **fields: Any
+    ) -> None:
+        """What the trainer does now; only what changed need be given. Cheap enough for each phase.
+
+        Fields: step, epoch, steps_per_second, eta, snapshots, budget, guard, deadline. Step, speed
+        and eta are known from the batches and need not be given.
+        """
+        try:
+            if state is not None:
+                fields["state"] = state
+            if phase is not None:
+                fields["phase"] = phase
+            self._append(StatusChange(checked(fields)))
+        except Exception as error:
+            self.swallow(f"status failed: {type(error).__name__}: {error}"[:200])
+
+    def commands(self) -> Sequence[PendingCommand]:
+        """Orders that came since the last call; ask at each step boundary, answer each.
+
+        The first call tells the monitors that this training takes orders.
+        """
+        orders = self._orders
+        orders.serving = True
+        if not orders.inbox:
+            return ()
+        found = []
+        with contextlib.suppress(IndexError):
+            while True:
+                found.append(PendingCommand(orders.inbox.popleft(), self._answer, self.swallow))
+        return found
+
+    def _answer(self, command: PendingCommand, reply: Reply) -> None:
+        """Send the answer and write down who asked for what."""
+        outcome = "done" if reply.ok else f"refused: {reply.error}"
+        who = f"uid {command.origin.uid}, pid {command.origin.pid}"
+        self.event(
+            "control",
+            text=f"{command.name} ordered by {who}: {outcome}",
+            severity="info" if reply.ok else "warn",
+            command=command.name,
+            args=command.args,
+            command_id=command.id,
+            ok=reply.ok,
+            result=reply.result,
+            error=reply.error,
+            uid=command.origin.uid,
+            pid=command.origin.pid,
+        )
+        self._append(reply)
+
+    # ---- what went wrong ----
+
+    @property
+    def swallowed(self) -> int:
+        """How many values and calls were kept back because they could not be understood."""
+        return self._tally.total
+
+    @property
+    def swallowed_by_reason(self) -> Mapping[str, int]:
+        """The same, by reason."""
+        return self._tally.by_reason()
+
+    @contextlib.contextmanager
+    def _kept(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.swallow(f"{what} failed: {type(error).__name__}: {error}"[:200])
+
+    def swallow(self, reason: str) -> None:
+        """Count; the first of a kind is told at once, the total at the end. On any thread."""
+        first = self._tally.add(reason)
+        if first and os.getpid() == self._owner:
+            told = f"vlamon left something out: {first}"
+            # Not through `_append`: the sidecar may find out after the script has ended.
+            self._inbox.append(self._make_event("note", text=told, severity="warn"))
+
+    def warn(self, text: str) -> None:
+        self._inbox.append(self._make_event("warn", text=text))
+
+    # ---- the end ----
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None and not isinstance(error, SystemExit | KeyboardInterrupt):
+            self.event("trainer_error", text=f"{type(error).__name__}: {error}")
+        self.close("" if error is None else f"stopped by {type(error).__name__}")
+
+    def close(self, reason: str = "") -> None:
+        """Write and send what is left, say goodbye and give the path back. May come twice.
+
+        It takes as long as the disk takes bytes; a stuck disk ends the wait after 10 s, monitors
+        that read nothing after 2 s. `reason` is what the `end` event says; it is an error where a
+        `trainer_error` came before.
+        """
+        thread, self._thread = self._thread, None
+        sidecar = self._sidecar
+        if thread is None or sidecar is None or os.getpid() != self._owner:
+            return
+        self.status(state="ended")
+        self._end_reason = reason
+        self._append = self._too_late
+        self._sampler.stop()
+        sidecar.stopping.set()
+        patience = Patience(STUCK + 5.0)  # the sidecar ends by itself, unless a call never returns
+        while thread.is_alive() and patience.left(sidecar.turns):
+            thread.join(0.05)
+        lifecycle.ended(self)
+
+    def _too_late(self, item: Item) -> None:
+        """Takes the place of the inbox after the end: a metric would get lost without a word."""
+        self._tally.add("the emitter is closed")
+
+    def last_words(self) -> list[Event]:
+        """What is said when everything else was: asked for by the sidecar, on its thread."""
+        words = []
+        summary = self._tally.summary()
+        if summary:
+            reasons = {"reasons": self.swallowed_by_reason}
+            words.append(self._make_event("note", text=summary, severity="warn", data=reasons))
+        if not self._ended:
+            reason = self._end_reason
+            severity: Severity = "error" if self._failed else "info"
+            words.append(
+                self._make_event("end", text=reason or "the training ended", severity=severity)
+            )
+        return words
+
+    def close_at_exit(self, failed: str) -> None:
+        """Close what the script left open; `failed` names the exception that ended it."""
+        self._failed |= bool(failed)
+        self.close(f"stopped by {failed}" if failed else "")
+
+    def abandon(self) -> None:
+        """In a forked child: nothing here is its own, so let go of it and say nothing."""
+        self._append = _discard
+        self._inbox.clear()
+        self._tally.abandon()
+        if self._sidecar is not None:
+            self._sidecar.abandon()
+
+
+def _discard(item: Item) -> None:
+    """Takes the place of the inbox where nobody looks into it."""
+
+
+def _whole(step: int | None) -> int | None:
+    return None if step is None else int(step)

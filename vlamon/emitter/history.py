@@ -1,0 +1,99 @@
+"""All that a run has to tell a monitor, written by the sidecar and read by the server's cursors."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from vlamon.emitter.blocklog import BlockLog, NoteLog, Piece
+from vlamon.protocol import messages
+from vlamon.protocol.frames import pack
+from vlamon.records import GpuSample, MetricSpec, RunInfo, Status
+
+GPU_SAMPLES = 900
+"""Samples kept for who comes late: a quarter of an hour."""
+
+
+@dataclass(slots=True)
+class Fetch:
+    """Rows on their way back from the journal, for one cursor."""
+
+    seq: int
+    pieces: deque[Piece] = field(default_factory=deque)
+    done: threading.Event = field(default_factory=threading.Event)
+    """Set when `pieces` is complete; an empty one means that the journal does not have them."""
+
+
+class History:
+    """One block log, one note log, the last GPU samples, the newest status and greeting."""
+
+    def __init__(self, info: RunInfo, log: BlockLog, notes: NoteLog, attempt: int = 0) -> None:
+        self.info = info
+        self.log = log
+        self.notes = notes
+        self.fetch: Callable[[int], Fetch] | None = None
+        """Asks the journal's thread for rows that memory has forgotten; None without a journal."""
+        self.greetings = 0
+        """How often the greeting changed."""
+        self.gpu_end = 0
+        self.statuses = 0
+        self.status: Status | None = None
+        self._status_frame: bytes | None = None
+        self._gpu: deque[bytes] = deque(maxlen=GPU_SAMPLES)
+        self._boot = {"start_seq": log.end, "start_note": len(notes), "attempt": attempt}
+        self._greeting: bytes | None = None
+
+    def change_info(self, **changes: Any) -> None:
+        """Change the greeting; those who are connected get it again."""
+        self.info = replace(self.info, **changes)
+        self.greetings += 1
+        self._greeting = None
+
+    def tell_control(self, serving: bool) -> None:
+        """Whether orders are taken, once the script has asked for some."""
+        if self.info.control != serving:
+            self.change_info(control=serving)
+
+    def announce(self, specs: tuple[MetricSpec, ...]) -> None:
+        """Add metrics to the greeting of those who come later, without telling the others again."""
+        self.info = replace(self.info, metrics=self.info.metrics + specs)
+        self._greeting = None
+
+    @property
+    def greeting(self) -> bytes:
+        """The frame of `hello` as of now."""
+        if self._greeting is None:
+            self._greeting = pack(messages.hello(self.info, **self._boot))
+        return self._greeting
+
+    def add_gpu(self, sample: GpuSample) -> bytes:
+        """Keep a sample and return its frame."""
+        frame = pack(messages.gpu(sample))
+        self._gpu.append(frame)
+        self.gpu_end += 1
+        return frame
+
+    def gpu_after(self, number: int) -> tuple[int, bytes] | None:
+        """The sample after the first `number`, and how many there are up to it."""
+        first = self.gpu_end - len(self._gpu)
+        number = max(number, first)
+        if number >= self.gpu_end:
+            return None
+        return number + 1, self._gpu[number - first]
+
+    def set_status(self, status: Status) -> None:
+        """Replace the status."""
+        self.status = status
+        self.statuses += 1
+        self._status_frame = None
+
+    @property
+    def status_frame(self) -> bytes:
+        """The newest status, packed only when somebody wants it."""
+        if self._status_frame is None:
+            assert self.status is not None
+            self._status_frame = pack(messages.status(self.status))
+        return self._status_frame

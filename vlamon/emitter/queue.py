@@ -1,0 +1,56 @@
+"""Between the emitter and its sidecar: what is appended for it to take, and what it says back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from vlamon.emitter.values import Reading
+from vlamon.records import EpochRow, Event, GpuSample, Reply
+
+
+@dataclass(frozen=True, slots=True)
+class NewWeights:
+    """The weights in force from the next row on."""
+
+    weights: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class NewAttempt:
+    """The attempt that the next rows belong to."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChange:
+    """The fields of the status that a script set."""
+
+    fields: Mapping[str, Any]
+
+
+Item = (
+    tuple[int, float | None, float, dict[str, float] | Reading]
+    | Event
+    | EpochRow
+    | GpuSample
+    | Reply
+    | NewWeights
+    | NewAttempt
+    | StatusChange
+)
+
+
+class Owner(Protocol):
+    """What the sidecar tells the emitter that it works for."""
+
+    def swallow(self, reason: str) -> None:
+        """Something was left out."""
+
+    def warn(self, text: str) -> None:
+        """Something went wrong that the monitors should hear of."""
+
+    def last_words(self) -> Sequence[Event]:
+        """The events that end the run."""

@@ -1,0 +1,98 @@
+"""What a trainer's start needs: who we are, which places are ours, which history goes on."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from vlamon.emitter.arguments import of_environment
+from vlamon.emitter.blocklog import BlockLog, NoteLog
+from vlamon.emitter.history import History
+from vlamon.emitter.journal_index import Past
+from vlamon.emitter.journal_writer import Journal
+from vlamon.protocol.address import BoundSocket
+from vlamon.protocol.journal import NAME
+from vlamon.protocol.sanitize import text
+from vlamon.records import MetricSpec, RunInfo
+
+_ARGV = 4000
+"""Characters of the command line in the greeting."""
+
+Folder = str | os.PathLike[str]
+
+
+def claim(
+    place: str | None, run_dir: Folder | None, share: bool
+) -> tuple[BoundSocket | None, Journal | None]:
+    """Socket and journal, both or neither. Raises AddressError or JournalError."""
+    bound = None if place is None else BoundSocket(place, share)
+    try:
+        journal = None if run_dir is None else Journal(Path(run_dir) / NAME)
+    except BaseException:
+        if bound is not None:
+            bound.close()
+        raise
+    return bound, journal
+
+
+def continued(past: Past, info: RunInfo, attempt: int) -> History:
+    """The history that earlier boots left, for this one to go on with."""
+    notes = NoteLog()
+    for at, message in past.notes:
+        if message.get("kind") == "end":
+            # Whoever joins now must not take an earlier boot's end for this one's.
+            message = message | {"kind": "note"}
+        notes.append(message, at)
+    known = {spec.name for spec in info.metrics}
+    earlier = tuple(spec for name, spec in past.metrics.items() if name not in known)
+    info = replace(info, run_id=past.run_id or info.run_id, metrics=info.metrics + earlier)
+    return History(info, BlockLog(past.next_seq), notes, attempt)
+
+
+def describe(
+    boot: str,
+    place: str | None,
+    run: str,
+    run_dir: Folder | None,
+    weights: Mapping[str, float],
+) -> RunInfo:
+    """Who we are, from the arguments and the process."""
+    where = str(Path(run_dir).resolve()) if run_dir is not None else place or ""
+    name = run or (Path(run_dir).resolve().name if run_dir is not None else "") or "training"
+    key = f"{socket.gethostname()}\0{where}\0{name}"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a uid without an entry, as in many containers
+        user = str(os.getuid())
+    return RunInfo(
+        run_id=hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:16],
+        name=text(name),
+        boot=boot,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        user=user,
+        started=time.time(),
+        argv=_argv(),
+        world_size=of_environment("WORLD_SIZE", 1),
+        rank=of_environment("RANK", 0),
+        metrics=tuple(MetricSpec(name, "trained", weight) for name, weight in weights.items()),
+    )
+
+
+def _argv() -> tuple[str, ...]:
+    """The command line, as far as a greeting should be long."""
+    kept: list[str] = []
+    room = _ARGV
+    for part in map(text, sys.orig_argv):
+        room -= len(part)
+        if room < 0:
+            return (*kept, "…")
+        kept.append(part)
+    return tuple(kept)

@@ -1,0 +1,389 @@
+"""The sidecar: one thread of the training process that turns what was logged into frames.
+
+The training thread only appends to `inbox`; this thread looks every 50 ms. It is never woken:
+waking it was measured to cost the training 76–125 µs a step, looking costs nothing measurable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from vlamon.emitter.commands import OrderDesk
+from vlamon.emitter.history import History
+from vlamon.emitter.journal_writer import QUEUE, Journal
+from vlamon.emitter.progress_timeout import Patience
+from vlamon.emitter.queue import Item, NewAttempt, NewWeights, Owner
+from vlamon.emitter.server import Server
+from vlamon.emitter.status import StatusBoard
+from vlamon.emitter.values import Reading
+from vlamon.protocol import block as blocks
+from vlamon.protocol import messages, parsing
+from vlamon.protocol.block import Block, Row
+from vlamon.protocol.frames import HEADER, Message, ProtocolError, pack, unpack
+from vlamon.protocol.sanitize import text
+from vlamon.records import (
+    EpochRow,
+    Event,
+    GpuSample,
+    Kind,
+    MetricsAnnounced,
+    MetricSpec,
+    Reply,
+    Status,
+)
+
+TICK = 0.05
+"""Seconds between two looks at the inbox."""
+HUNG = 1.0
+"""Seconds at the end for a copy from the GPU that the next row waits for."""
+DRAIN = 2.0
+"""Seconds at the end that a subscriber may take nothing of what is left."""
+LONGEST = 10.0
+"""Seconds at the end for subscribers that take what is left, but slowly."""
+STUCK = 10.0
+"""Seconds at the end in which a disk that takes anything at all takes something."""
+_FLUSH_EVERY = 0.5
+"""Seconds between two blocks while nobody watches; then every look makes one."""
+_STATUS_EVERY = 10.0
+"""Seconds between two statuses in the journal while the state stays the same."""
+_BATCH = 20_000
+"""Rows taken at one look; a script that logs faster than that is caught up with over several."""
+
+
+class Sidecar:
+    """Owns everything that is not the training thread's; `run` is the thread's body."""
+
+    def __init__(
+        self,
+        inbox: deque[Item],
+        history: History,
+        orders: OrderDesk,
+        server: Server | None,
+        journal: Journal | None,
+        owner: Owner,
+        attempt: int = 0,
+    ) -> None:
+        self.inbox = inbox
+        self.history = history
+        self.orders = orders
+        self.server = server
+        if server is not None:
+            server.flush = self._flush_rows
+        self.journal = journal
+        self.owner = owner
+        self.attempt = attempt
+        self.last_step: int | None = None
+        """Step of the last row of this attempt."""
+        self.stopping = threading.Event()
+        self.turns = 0
+        """Grows as long as this thread is not stuck in a call."""
+        self._taken = 0
+        """Items taken out of the inbox."""
+        self._rows: list[Row] = []
+        self._flushed_at = -math.inf
+        self._weights: Mapping[str, float] = {}
+        self._new_weights = True
+        self._known = {spec.name for spec in history.info.metrics}
+        self._announced = True
+        self._board = StatusBoard(history.info.total_steps)
+        self._greeting_written = -1
+        """The greeting that the journal has; likewise the status, and when it got it."""
+        self._status_written: Status | None = None
+        self._status_written_at = -math.inf
+        self._journal_failed = False
+
+    def abandon(self) -> None:
+        """In a forked child: let go of every descriptor."""
+        if self.server is not None:
+            self.server.abandon()
+        if self.journal is not None:
+            self.journal.abandon()
+
+    # ---- the thread ----
+
+    def run(self) -> None:
+        """Look, pack, serve, until told to stop; then let readers take what is left."""
+        while not self.stopping.is_set():
+            self._turn(TICK)
+        self._take_rest()
+        self._finish()
+
+    def _turn(self, wait: float) -> None:
+        """One look. A fault in here is counted; it never reaches the training."""
+        self.turns += 1
+        try:
+            self._look()
+        except Exception as error:
+            self.owner.swallow(f"the sidecar failed: {type(error).__name__}: {error}"[:200])
+        server = self.server
+        if server is None:
+            time.sleep(wait)
+            return
+        try:
+            server.serve(0.0 if self.inbox and len(self.inbox) >= _BATCH else wait)
+        except Exception as error:
+            self.owner.swallow(f"the server failed: {type(error).__name__}: {error}"[:200])
+            self.stopping.wait(wait)  # a fault that comes back must not spin
+
+    def _look(self) -> None:
+        self._write_greeting()
+        self._take()
+        watched = self.server is not None and self.server.subscribers
+        if watched or time.monotonic() - self._flushed_at >= _FLUSH_EVERY:
+            self._flush_rows()
+        self.history.tell_control(self.orders.serving)
+        if self._board.due(time.monotonic()):
+            self.history.set_status(self._board.status(time.time(), self.attempt))
+        self._keep_journal()
+
+    def _take_rest(self) -> None:
+        """What the script logged last, however much it is; only a GPU that hangs ends it early."""
+        patience = Patience(HUNG)
+        while True:
+            self._turn(0.005)
+            if not self.inbox:
+                return
+            self._await_disk(QUEUE // 2)  # here nobody is hurt by waiting for a slow disk
+            if not patience.left(self._taken):
+                lost = len(self.inbox)
+                self.inbox.clear()
+                self.owner.swallow(f"{lost} batches and events behind a GPU that hangs")
+                return
+
+    def _await_disk(self, most: int) -> None:
+        """Wait until at most so many bytes wait for the disk; a stuck disk ends the journal."""
+        journal = self.journal
+        if journal is None or (most and journal.waiting <= most):
+            return
+        patience = Patience(STUCK)
+        while journal.waiting > most and not journal.failure:
+            journal.push()
+            self._turn(0.02)
+            if not patience.left(journal.written):
+                journal.give_up(f"the disk took nothing for {STUCK:g} s")
+
+    def _finish(self) -> None:
+        self.orders.close()
+        self._flush_rows()
+        self.inbox.extend(self.owner.last_words())
+        self._board.hurry()
+        self._turn(0.0)
+        try:
+            self._await_disk(0)
+            self._say_goodbye()
+        finally:
+            if self.journal is not None:
+                self.journal.close(DRAIN)
+                self._confess(self.journal)
+            if self.server is not None:
+                self.server.close()
+
+    def _say_goodbye(self) -> None:
+        """Let every subscriber take what is left."""
+        server = self.server
+        if server is None:
+            return
+        self._turn(0.0)  # the news that the journal stopped is news for them
+        self._turn(0.0)
+        server.say_goodbye("the training ended")
+        patience = Patience(DRAIN, LONGEST)
+        while server.subscribers and patience.left(server.sent):
+            self.turns += 1
+            server.serve(0.02)
+
+    def _confess(self, journal: Journal) -> None:
+        """Say what the journal lacks where somebody may still read it: after the end, on stderr."""
+        lost = self.history.log.end - journal.flushed_seq
+        if journal.failure:
+            rows = f"the last {lost} rows are not in it" if lost else "every row is in it"
+            with contextlib.suppress(OSError, ValueError):
+                print(
+                    f"vlamon: the journal {journal.path} stopped ({journal.failure}): {rows}.",
+                    file=sys.stderr,
+                    flush=True,
+                )
+
+    # ---- from the training thread ----
+
+    def _take(self) -> None:
+        for _ in range(min(len(self.inbox), _BATCH)):
+            item = self.inbox[0]
+            try:
+                if isinstance(item, tuple) and isinstance(item[3], Reading) and not item[3].ready():
+                    return  # everything stays in order behind the GPU's copy
+            except Exception as error:  # a CUDA context that broke fails for ever
+                self.owner.swallow(f"a value from the GPU: {type(error).__name__}: {error}"[:200])
+                self.inbox.popleft()
+                self._taken += 1
+                continue
+            self.inbox.popleft()
+            self._taken += 1
+            try:
+                self._take_one(item)
+            except ProtocolError as error:
+                self.owner.swallow(f"could not be sent: {error}"[:200])
+
+    def _take_one(self, item: Item) -> None:
+        if isinstance(item, tuple):
+            self._take_row(*item)
+        elif isinstance(item, Event):
+            self._take_event(self._placed(item))
+        elif isinstance(item, EpochRow):
+            self._note(messages.epoch(replace(item, attempt=self.attempt)))
+        elif isinstance(item, GpuSample):
+            self._take_gpu(item)
+        elif isinstance(item, Reply):
+            self.orders.answer(item)
+        elif isinstance(item, NewWeights):
+            self._flush_rows()
+            self._weights = item.weights
+            self._new_weights = True
+        elif isinstance(item, NewAttempt):
+            self._start_attempt(item.attempt)
+        else:
+            self._board.set(item.fields)
+
+    def _take_event(self, event: Event) -> None:
+        """No event is ever dropped; data that no frame can carry is."""
+        try:
+            self._note(messages.event(event))
+        except ProtocolError as error:
+            self.owner.swallow(f"the data of an event: {error}"[:200])
+            self._note(messages.event(replace(event, data={})))
+
+    def _take_gpu(self, sample: GpuSample) -> None:
+        names = tuple(device.name for device in sample.devices)
+        if names != self.history.info.devices:
+            self.history.change_info(devices=names)
+        frame = self.history.add_gpu(sample)
+        if self.journal is not None:
+            self.journal.add_frame(frame)
+
+    def _placed(self, event: Event) -> Event:
+        """The event with the attempt, and where the script named none the step, it happened at."""
+        step = event.step if event.step >= 0 else self.last_step or 0
+        return replace(event, step=step, attempt=self.attempt)
+
+    def _take_row(
+        self, step: Any, epoch: Any, when: float, metrics: dict[str, float] | Reading
+    ) -> None:
+        try:
+            step = int(step)
+            number = math.nan if epoch is None else float(epoch)
+        except (TypeError, ValueError, OverflowError) as error:
+            self.owner.swallow(f"step or epoch is no number: {error}"[:200])
+            return
+        if not -(1 << 62) < step < 1 << 62:
+            self.owner.swallow("step does not fit 63 bits")
+            return
+        if isinstance(metrics, Reading):
+            metrics = metrics.take()
+        if self.last_step is not None and step < self.last_step:
+            self._start_attempt(self.attempt + 1)
+        if not metrics.keys() <= self._known:
+            metrics = self._announce(metrics)
+        self._rows.append((step, number, when, metrics))
+        self.last_step = step
+        self._board.row(when, step, None if math.isnan(number) else number)
+
+    def _start_attempt(self, attempt: int) -> None:
+        self._flush_rows()
+        self.attempt = attempt
+        self.last_step = None
+        self._board.new_attempt()
+
+    def _announce(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Tell the names that are new, before the first row that uses them."""
+        self._flush_rows()
+        specs = []
+        for name in metrics:
+            if name in self._known:
+                continue
+            if len(self._known) >= blocks.MAX_METRICS or len(name) > blocks.MAX_NAME:
+                self.owner.swallow(f"more than {blocks.MAX_METRICS} metrics, or a name too long")
+                continue
+            if name != text(name):
+                self.owner.swallow("a metric's name is no valid text")
+                continue
+            weight = self._weights.get(name)
+            kind: Kind = "watched" if weight is None else "trained"
+            specs.append(MetricSpec(name, kind, weight))
+            self._known.add(name)
+        if specs:
+            self._note(messages.metrics(MetricsAnnounced(tuple(specs))))
+            self.history.announce(tuple(specs))
+            self._announced = True
+        return {name: value for name, value in metrics.items() if name in self._known}
+
+    # ---- to the log ----
+
+    def _note(self, message: Message) -> None:
+        self._flush_rows()
+        # Read as a monitor will: a note that it would refuse must never be sent.
+        parsing.read(unpack(pack(message)[HEADER.size :]))
+        frame = self.history.notes.append(message, self.history.log.end)
+        if self.journal is not None:
+            self.journal.add_frame(frame)
+
+    def _flush_rows(self) -> None:
+        """The rows so far become a block; what comes next stands behind it."""
+        self._flushed_at = time.monotonic()
+        rows, self._rows = self._rows, []
+        if not rows:
+            return
+        per_block = blocks.rows_per_block(len(self._known))
+        for first in range(0, len(rows), per_block):
+            block = blocks.from_rows(
+                self.history.log.end,
+                self.attempt,
+                rows[first : first + per_block],
+                self._weights if self._new_weights else None,
+            )
+            self._append(block)
+            self._new_weights = False
+
+    def _append(self, block: Block) -> None:
+        self.history.log.append(block, opens=self._announced)
+        self._announced = False
+        if self.journal is not None:
+            self.journal.add_block(block, dict(self.history.log.weights))
+
+    # ---- journal ----
+
+    def _write_greeting(self) -> None:
+        if self.journal is not None and self._greeting_written != self.history.greetings:
+            self._greeting_written = self.history.greetings
+            self.journal.add_frame(self.history.greeting)
+
+    def _write_status(self, journal: Journal) -> None:
+        """At each change of state, else rarely: its snapshots would be half of the journal."""
+        status, before, now = self.history.status, self._status_written, time.monotonic()
+        if status is None or status is before:
+            return
+        same = before is not None and before.state == status.state
+        if not same or now - self._status_written_at >= _STATUS_EVERY:
+            journal.add_frame(self.history.status_frame)
+            self._status_written, self._status_written_at = status, now
+
+    def _keep_journal(self) -> None:
+        """Status into the journal, and its failure, once, to everybody."""
+        log, journal = self.history.log, self.journal
+        if journal is None:
+            log.forget(None)
+            return
+        self._write_status(journal)
+        journal.tick()
+        if journal.failure and not self._journal_failed:
+            self._journal_failed = True
+            self.owner.warn(
+                f"the journal {journal.path} stopped ({journal.failure}); training goes on"
+            )
+        log.forget(None if journal.failure else journal.flushed_seq)

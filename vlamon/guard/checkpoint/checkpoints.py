@@ -1,0 +1,308 @@
+"""Durable checkpoints of a running training: copied at a step boundary, written beside it.
+
+Where parameters are replicas (one rank, DDP) rank 0 writes, with every rank's own part; where they
+are sharded every rank writes its pieces and rank 0 puts the checkpoint in force.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vlamon.guard import collectives
+from vlamon.guard.checkpoint.index import Shelf
+from vlamon.guard.checkpoint.parts import describe
+from vlamon.guard.checkpoint.sharded import Share, write_share
+from vlamon.guard.checkpoint.shards import named
+from vlamon.guard.checkpoint.writer import Durable, DurableError, Loaded, Writer
+from vlamon.guard.orders import Order
+from vlamon.guard.policy import GuardSettings
+from vlamon.guard.reporting import Reporter
+from vlamon.guard.ring import Slot
+from vlamon.guard.state.capture import TrainingState, Tree, cuda_runs
+from vlamon.guard.state.tree import UnknownValue, join, split, to_json
+
+OWN = ("sampler", "detectors")
+"""Parts that differ from rank to rank; model, optimizers and schedulers are replicas or shards."""
+
+
+class Checkpoints:
+    """Writes whole states to `run_dir/checkpoints` without holding the training up."""
+
+    def __init__(
+        self, root: Path | None, settings: GuardSettings, reporter: Reporter, trust_after: int
+    ) -> None:
+        self.durable = Durable(root, settings.keep) if root else None
+        self._writer = Writer(self.durable) if self.durable else None
+        self._stall = settings.stall
+        self._staging = Slot()
+        self._reporter = reporter
+        self._session = ""
+        """The same on all ranks once they have agreed on it."""
+        self._number = 0
+        self.shelf = Shelf(trust_after)
+        """What this training can return to; which of it is on disk, rank 0 alone knows."""
+        self.begun: int | None = None
+        """Step of the last write that this branch began; every rank knows it."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a checkpoint is being written."""
+        return self._writer is not None and self._writer.busy
+
+    def save(
+        self, step: int, training: TrainingState, meta: Mapping[str, Any], order: Order | None
+    ) -> None:
+        """Copy the state and begin to write it; the answer to `order` comes when it is on disk."""
+        self._agree()
+        if self._writer is None:
+            if order:
+                order.refuse("this training was given no run directory to write checkpoints to")
+            return
+        if _flat_shards(training):
+            text = (
+                "no checkpoint: FullyShardedDataParallel cuts its parameters into pieces without "
+                "names; fully_shard (FSDP2) keeps the names, and its shards are written"
+            )
+            self._reporter.event("checkpoint", step, text, "error", ok=False)
+            if order:
+                order.refuse(text)
+            return
+        self.close()
+        self.begun = step
+        self.shelf.begin(step)
+        self._writer.durable.spared.clear()
+        self._writer.durable.spared.update(self.shelf.spared())
+        if training.sharded():
+            self._save_share(step, training, meta, order)
+        else:
+            self._save_whole(step, training, meta, order)
+
+    def _save_whole(
+        self, step: int, training: TrainingState, meta: Mapping[str, Any], order: Order | None
+    ) -> None:
+        assert self._writer is not None
+        state = _for_all_ranks(training.capture(), meta)
+        if collectives.rank() == 0:
+            self._writer.start(step, self._stage(state), meta, (step, order))
+
+    def _save_share(
+        self, step: int, training: TrainingState, meta: Mapping[str, Any], order: Order | None
+    ) -> None:
+        assert self._writer is not None
+        rank, state = collectives.rank(), training.capture()
+        rows = describe(named(state, training.order(), rank))
+        self._number += 1
+        session = f"{self._session}.{self._number}"
+        share = Share(rank, collectives.world(), session, self._stall)
+        write = partial(
+            write_share, self._writer.durable, share, step, self._stage(state), rows, dict(meta)
+        )
+        self._writer.begin(step, write, (step, order))
+
+    def _stage(self, state: Tree) -> Tree:
+        self._staging.fill(state)
+        if cuda_runs():
+            torch.cuda.synchronize()
+        return self._staging.state()
+
+    def _agree(self) -> None:
+        """Once: every rank writes into rank 0's directory, under names of the same session."""
+        if self._session:
+            return
+        root = str(self.durable.root.resolve()) if self.durable else None
+        mine = (root, f"{os.getpid()}-{secrets.token_hex(4)}")
+        root, self._session = collectives.everyone(mine)[0]
+        if collectives.rank() == 0:
+            return
+        keep = self.durable.keep if self.durable else 1
+        self.durable = Durable(Path(root), keep) if root else None
+        self._writer = Writer(self.durable) if self.durable else None
+
+    def poll(self) -> None:
+        """Tell how writes ended."""
+        if self._writer is None:
+            return
+        for (step, order), outcome in self._writer.outcomes():
+            if isinstance(outcome, DurableError):
+                self.shelf.failed(step)
+                self._reporter.event("checkpoint", -1, str(outcome), "error", ok=False)
+                if collectives.rank():
+                    logging.getLogger("vlamon.guard").error("%s", outcome)
+                if order:
+                    order.refuse(str(outcome))
+                continue
+            self.shelf.written(step, outcome.path)
+            done: dict[str, Any] = {
+                "step": outcome.step,
+                "path": str(outcome.path),
+                "seconds": round(outcome.seconds, 3),
+                "bytes": outcome.bytes,
+            }
+            text = f"checkpoint of step {outcome.step} in {outcome.path} ({outcome.seconds:.2f} s)"
+            told = {name: value for name, value in done.items() if name != "step"}
+            self._reporter.event("checkpoint", outcome.step, text, ok=True, **told)
+            if order:
+                order.done(done)
+
+    def load(self, training: TrainingState) -> Loaded | None:
+        """The newest checkpoint that is whole, to resume from; None where there is none at all.
+
+        Where there are some and all are damaged, it is an error: to begin anew in silence would
+        throw away what can perhaps be saved.
+        """
+        self._agree()
+        if self.durable is None:
+            return None
+        paths = [self.durable.root / name for name in self._names()]
+        damaged: list[str] = []
+        for path in paths:
+            loaded, why = self._read(training, path)
+            if loaded is None:
+                damaged.append(why)
+                continue
+            for said in damaged:
+                text = f"{said}; the one before it is used"
+                self._reporter.event("checkpoint", -1, text, "error", ok=False)
+            self.shelf.found(paths, path, loaded.step)
+            return loaded
+        if damaged:
+            raise DurableError(
+                f"no checkpoint can be loaded: {'; '.join(damaged)}; bring back a copy of one, or "
+                f"move {self.durable.root} away to begin anew"
+            )
+        return None
+
+    def reload(self, training: TrainingState, step: int) -> Loaded | None:
+        """The checkpoint of a step on the shelf; one that cannot be read is told and taken off."""
+        self.close()  # it may be the one that is being written
+        path = self.shelf.path(step)
+        name = collectives.everyone(path and path.name)[0]
+        loaded, why = None, "it was not written"
+        if self.durable is not None and name:
+            loaded, why = self._read(training, self.durable.root / name)
+        if loaded is None:
+            self.shelf.lost(step)
+            text = f"the checkpoint of step {step} cannot be returned to: {why}"
+            self._reporter.event("checkpoint", -1, text, "error", ok=False)
+        return loaded
+
+    def _read(self, training: TrainingState, path: Path) -> tuple[Loaded | None, str]:
+        """One that any rank cannot read is used by none; with what the first of them says."""
+        assert self.durable is not None
+        live = {
+            each.name: each.tensor
+            for each in named(training.capture(), training.order(), collectives.rank())
+        }
+        loaded, failure = None, ""
+        try:
+            loaded = self.durable.load(path, collectives.rank(), live)
+        except DurableError as error:
+            failure = str(error)
+        failures = [said for said in collectives.everyone(failure) if said]
+        if loaded is None or failures:
+            return None, next(iter(failures), "")
+        return _of_this_rank(loaded), ""
+
+    def _names(self) -> list[str]:
+        """Rank 0's list."""
+        mine = [] if self.durable is None else [path.name for path in self.durable.candidates()]
+        names: list[str] = collectives.everyone(mine)[0]
+        return names
+
+    def exist(self) -> bool:
+        """Whether a resume would find a checkpoint, of whatever branch; asked by all ranks."""
+        return bool(collectives.everyone(self.busy)[0] or self._names())
+
+    def holds(self, step: int) -> bool:
+        """Whether this very step is on disk or on its way there; asked by all ranks."""
+        return step in collectives.everyone(self.shelf.steps(trusted_only=False))[0]
+
+    def steps(self, trusted_only: bool) -> list[int]:
+        """Steps that can be returned to, the newest first; asked by all ranks."""
+        found: list[int] = collectives.everyone(self.shelf.steps(trusted_only))[0]
+        return found
+
+    def forget_after(self, step: int) -> None:
+        """A rollback went back to this step: what is newer is of another branch."""
+        self.shelf.forget_after(step)
+        if self.begun is not None and self.begun > step:
+            self.begun = None
+
+    def dealt_anew(self, loaded: Loaded) -> str:
+        """What a resume on another number of ranks brought back, and what it could not."""
+        left = loaded.state.get("left_alone", ())
+        rest = (
+            "their samplers stood at different places, so this one begins where the script put it"
+            if "sampler" in left
+            else "the sampler goes on where it was"
+        )
+        return (
+            f"{loaded.path} was written by {loaded.ranks} ranks and resumed by "
+            f"{collectives.world()}: parameters, optimizer and schedule are the same; {rest}; "
+            "a rank beyond those has random streams of its own"
+        )
+
+    def close(self) -> None:
+        """Wait for a write under way and tell how it ended."""
+        if self._writer is not None:
+            self._writer.wait()
+            self.poll()
+
+
+def _flat_shards(training: TrainingState) -> bool:
+    """Whether a module is FSDP1's, whose parameters are plain tensors that differ by rank."""
+    return any(
+        type(module).__name__ == "FullyShardedDataParallel"
+        for part in training.parts.values()
+        if isinstance(part, nn.Module)
+        for module in part.modules()
+    )
+
+
+def _for_all_ranks(state: Tree, meta: Mapping[str, Any]) -> Tree:
+    """Rank 0's state with every rank's own part: sampler, detectors, random numbers, skips."""
+    if collectives.world() == 1:
+        return state
+    own = {name: part for name, part in state["parts"].items() if name in OWN}
+    skeleton, tensors = split({"parts": own, "rng": state["rng"], "skips": meta["skips"]})
+    mine = (skeleton, [tensor.cpu() for tensor in tensors])
+    ranks = [join(*each) for each in collectives.everyone(mine)]
+    return {**state, "ranks": ranks}
+
+
+def _of_this_rank(loaded: Loaded) -> Loaded:
+    """Its own sampler, detectors and random streams, as far as there are such."""
+    state, meta = dict(loaded.state), dict(loaded.meta)
+    rank, world = collectives.rank(), collectives.world()
+    if by_rank := state.pop("ranks", None):
+        loaded = replace(loaded, ranks=len(by_rank), samplers_alike=_alike(by_rank))
+        own = by_rank[rank if rank < len(by_rank) else 0]
+        state = {"parts": {**state["parts"], **own["parts"]}, "rng": own["rng"]}
+        meta["skips"] = own.get("skips", meta["skips"])
+    left = []
+    if loaded.ranks != world:
+        if rank >= loaded.ranks:
+            left.append("rng")
+        if "sampler" in state["parts"] and not loaded.samplers_alike:
+            left.append("sampler")
+            meta["skips"] = {"ranges": []}
+    return replace(loaded, state={**state, "left_alone": left}, meta=meta)
+
+
+def _alike(by_rank: list[Tree]) -> bool:
+    try:
+        said = {json.dumps(to_json(each["parts"].get("sampler"))) for each in by_rank}
+    except UnknownValue:
+        return False
+    return len(said) == 1

@@ -1,0 +1,340 @@
+"""Checkpoints on disk that survive being killed at any moment, and say so when they did not.
+
+A checkpoint is a directory `step-000000300`:
+
+    tensors.bin     the bytes of every tensor, one after the other
+    state.json      the skeleton that refers to them, with dtype, shape and offset of each
+    manifest.json   size and sha256 of the two
+
+or, of a training whose parameters are sharded, what `parts.py` says.
+
+It is written under a hidden name, every file is synced, then renamed, and only then does the file
+`latest` name it: whoever is killed in between leaves the checkpoint before it in force. The digest
+is computed by a second thread while the bytes go out; in series it would cost as much as the write.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import queue
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vlamon.guard.checkpoint import parts
+from vlamon.guard.checkpoint.disk import DurableError as DurableError
+from vlamon.guard.checkpoint.disk import (
+    Expected,
+    Want,
+    read_checked,
+    sync_directory,
+    take,
+    write_bytes,
+    write_tensors,
+)
+from vlamon.guard.checkpoint.parts import Parts
+from vlamon.guard.state.tree import from_json, join, split, to_json
+
+FORMAT = 1
+LATEST = "latest"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A checkpoint that is on disk."""
+
+    step: int
+    """Last finished step that it holds."""
+    path: Path
+    """Its directory."""
+    seconds: float
+    """Time from the first byte to `latest`."""
+    bytes: int
+    """Size of its files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A checkpoint read back, every byte of it checked."""
+
+    step: int
+    path: Path
+    state: Any
+    """The tree as it was given to `write`, tensors on the CPU."""
+    meta: Mapping[str, Any]
+    """What the writer said about it."""
+    passed_over: tuple[str, ...] = ()
+    """One sentence for every newer checkpoint that was not fit to load."""
+    ranks: int = 1
+    """Ranks that wrote it, each its own part."""
+    samplers_alike: bool = True
+    """Whether the samplers of all those ranks stood at the same place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """A directory of checkpoints. One process writes; anyone may read."""
+
+    root: Path
+    """Directory that holds the checkpoints."""
+    keep: int = 3
+    """Newest checkpoints that retention leaves."""
+    spared: set[str] = field(default_factory=set)
+    """Names of older ones that it leaves besides; changed only while nothing is being written."""
+    owned: set[str] = field(default_factory=set)
+    """Half-written directories of this process, so that a cleanup spares them."""
+
+    def write(self, step: int, state: Any, meta: Mapping[str, Any] | None = None) -> Written:
+        """Write one checkpoint. `state` must not change until this returns."""
+        begun = time.monotonic()
+        skeleton, tensors = split(state)
+        hidden = self.root / f".writing-{step:09d}-{os.getpid()}-{threading.get_native_id()}"
+        self.owned.add(hidden.name)
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(hidden, ignore_errors=True)
+            os.mkdir(hidden)
+            files = {"tensors.bin": write_tensors(hidden / "tensors.bin", tensors)}
+            text = json.dumps(
+                {
+                    "format": FORMAT,
+                    "step": step,
+                    "time": time.time(),
+                    "meta": to_json(dict(meta or {}), "meta"),
+                    "tensors": _layout(tensors),
+                    "state": to_json(skeleton),
+                }
+            )
+            files["state.json"] = write_bytes(hidden / "state.json", text.encode())
+            return self.seal(hidden, step, {"format": FORMAT, "files": files}, begun)
+        except OSError as error:
+            shutil.rmtree(hidden, ignore_errors=True)
+            raise self.failed(step, error.strerror or str(error)) from error
+        except BaseException:
+            shutil.rmtree(hidden, ignore_errors=True)
+            raise
+        finally:
+            self.owned.discard(hidden.name)
+
+    def seal(self, hidden: Path, step: int, manifest: Mapping[str, Any], begun: float) -> Written:
+        """The files of a checkpoint are on disk: put it in force, and retire what is too old."""
+        write_bytes(hidden / "manifest.json", json.dumps(manifest, indent=1).encode())
+        sync_directory(hidden)
+        final = self._publish(hidden, step)
+        self._retire(final)
+        size = sum(int(entry["bytes"]) for entry in manifest["files"].values())
+        return Written(step, final, time.monotonic() - begun, size)
+
+    def failed(self, step: int, why: str) -> DurableError:
+        """The sentence about a checkpoint that was not written."""
+        newest = next(iter(self.candidates()), None)
+        rest = f"{newest.name} is still in force" if newest else "there is no earlier one"
+        return DurableError(
+            f"checkpoint of step {step} was not written to {self.root}: {why}; {rest}"
+        )
+
+    def _publish(self, hidden: Path, step: int) -> Path:
+        final, again = self.root / f"step-{step:09d}", 0
+        while final.exists():  # a step reached once more, after a rollback
+            again += 1
+            final = self.root / f"step-{step:09d}.{again}"
+        os.rename(hidden, final)
+        sync_directory(self.root)
+        pointer = self.root / f".latest-{os.getpid()}"
+        write_bytes(pointer, final.name.encode() + b"\n")
+        os.rename(pointer, self.root / LATEST)
+        sync_directory(self.root)
+        return final
+
+    def _retire(self, newest: Path) -> None:
+        """Delete what retention no longer wants, and what killed writers left behind."""
+        kept = [newest, *(path for path in self.candidates() if path != newest)]
+        for path in kept[max(1, self.keep) :]:
+            if path.name in self.spared:
+                continue
+            doomed = path.with_name(f".writing-retired-{path.name}")
+            try:
+                os.rename(path, doomed)  # so that nobody finds it half deleted
+            except OSError:
+                doomed = path
+            shutil.rmtree(doomed, ignore_errors=True)
+        for path in self.root.glob(".writing-*"):
+            if path.name not in self.owned and not _owner_lives(path.name):
+                shutil.rmtree(path, ignore_errors=True)
+
+    def candidates(self) -> list[Path]:
+        """Complete checkpoints, the one to load first at the front."""
+        try:
+            found = [path for path in self.root.iterdir() if path.name.startswith("step-")]
+        except OSError:
+            return []
+        found.sort(key=_age, reverse=True)
+        try:
+            name = (self.root / LATEST).read_text().strip()
+        except (OSError, UnicodeDecodeError):
+            return found
+        return sorted(found, key=lambda path: path.name != name)
+
+    def load(
+        self,
+        path: Path | None = None,
+        rank: int = 0,
+        live: Mapping[str, torch.Tensor] | None = None,
+    ) -> Loaded | None:
+        """The newest checkpoint whose every byte is right; None where there is none at all.
+
+        A corrupt one is passed over and named. With `path`, that one or an error. Of a checkpoint
+        that several ranks wrote: the state of `rank`, with those pieces of the sharded tensors that
+        `live` has by name, and whole ones where it has none.
+        """
+        passed_over: list[str] = []
+        for candidate in [path] if path else self.candidates():
+            try:
+                loaded = _read(candidate, rank, live or {})
+            except DurableError as error:
+                if path:
+                    raise
+                passed_over.append(str(error))
+            else:
+                return replace(loaded, passed_over=tuple(passed_over))
+        if passed_over:
+            raise DurableError("no checkpoint can be loaded: " + "; ".join(passed_over))
+        return None
+
+
+class Writer:
+    """Writes checkpoints on a low-priority thread of its own, one at a time."""
+
+    def __init__(self, durable: Durable) -> None:
+        self.durable = durable
+        self._thread: threading.Thread | None = None
+        self._outcomes: queue.SimpleQueue[tuple[Any, Written | DurableError]] = queue.SimpleQueue()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a write is under way; what it writes must not change until it is done."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self, step: int, state: Any, meta: Mapping[str, Any], token: Any = None) -> None:
+        """Begin a write; `token` comes back with its outcome. Waits for the one before."""
+        self.begin(step, partial(self.durable.write, step, state, dict(meta)), token)
+
+    def begin(self, step: int, write: Callable[[], Written | None], token: Any = None) -> None:
+        """The same for any way to write; one that returns None has no outcome to tell."""
+        self.wait()
+        self._thread = threading.Thread(
+            target=self._run, args=(step, write, token), name="vlamon-checkpoint"
+        )
+        self._thread.start()
+
+    def _run(self, step: int, write: Callable[[], Written | None], token: Any) -> None:
+        _yield_to_training()
+        try:
+            outcome: Written | DurableError | None = write()
+        except DurableError as error:
+            outcome = error
+        except Exception as error:  # whatever a user's state holds: the training goes on
+            outcome = DurableError(f"checkpoint of step {step} was not written: {error}")
+        if outcome is not None:
+            self._outcomes.put((token, outcome))
+
+    def outcomes(self) -> Iterator[tuple[Any, Written | DurableError]]:
+        """What has ended since the last call."""
+        while not self._outcomes.empty():
+            yield self._outcomes.get()
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Return when no write is under way."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+
+def _yield_to_training() -> None:
+    """Linux: this thread gets the processor when the training leaves it."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+    except OSError:
+        return
+
+
+def _layout(tensors: Sequence[torch.Tensor]) -> list[list[Any]]:
+    return [[str(t.dtype).removeprefix("torch."), list(t.shape)] for t in tensors]
+
+
+def _owner_lives(name: str) -> bool:
+    parts = name.split("-")
+    if len(parts) < 3 or not parts[2].isdigit():
+        return False
+    return Path(f"/proc/{parts[2]}").exists() and int(parts[2]) != os.getpid()
+
+
+def _age(path: Path) -> tuple[float, str]:
+    try:
+        return (path / "manifest.json").stat().st_mtime, path.name
+    except OSError:
+        return 0.0, path.name
+
+
+def open_parts(path: Path) -> Parts:
+    """A checkpoint that several ranks wrote, for whoever reads single tensors of it."""
+    try:
+        manifest, files = _manifest(path)
+        if manifest["format"] != parts.FORMAT:
+            raise DurableError(f"{path} holds one whole state, not shards: use Durable.load")
+        return Parts(path, int(manifest["ranks"]), files)
+    except OSError as error:
+        raise DurableError(f"{error.filename or path}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DurableError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+
+
+def _manifest(path: Path) -> tuple[Mapping[str, Any], dict[str, Expected]]:
+    manifest = json.loads((path / "manifest.json").read_bytes())
+    files = {
+        name: Expected(int(entry["bytes"]), str(entry["sha256"]))
+        for name, entry in manifest["files"].items()
+    }
+    return manifest, files
+
+
+def _read(path: Path, rank: int, live: Mapping[str, torch.Tensor]) -> Loaded:
+    try:
+        manifest, files = _manifest(path)
+        if manifest["format"] == parts.FORMAT:
+            of_ranks = Parts(path, int(manifest["ranks"]), files)
+            state, meta = of_ranks.read(rank, live)
+            step, ranks, alike = of_ranks.step, of_ranks.ranks, of_ranks.alike("sampler")
+            return Loaded(step, path, state, meta, ranks=ranks, samplers_alike=alike)
+        head = json.loads(read_checked(path / "state.json", files["state.json"]))
+        if head["format"] != FORMAT:
+            raise DurableError(
+                f"{path} is a checkpoint of format {head['format']}, this version reads "
+                f"{FORMAT} and {parts.FORMAT}"
+            )
+        tensors = _read_tensors(path / "tensors.bin", head["tensors"], files["tensors.bin"])
+        state = join(from_json(head["state"]), tensors)
+        return Loaded(int(head["step"]), path, state, from_json(head["meta"]))
+    except OSError as error:
+        raise DurableError(f"{error.filename or path}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DurableError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+
+
+def _read_tensors(path: Path, layout: list[list[Any]], expected: Expected) -> list[torch.Tensor]:
+    found: dict[int, torch.Tensor] = {}
+    wants, at = [], 0
+    for index, (name, shape) in enumerate(layout):
+        dtype: torch.dtype = getattr(torch, name)
+        wants.append(Want(at, dtype, tuple(shape), partial(found.__setitem__, index)))
+        at += math.prod(shape) * dtype.itemsize
+    take(path, expected, wants)
+    return [found[index] for index in range(len(layout))]

@@ -1,0 +1,161 @@
+"""Everything that a bit-exact return needs, taken from and put back into the live objects.
+
+Parameters, buffers and optimizer moments are put back in place, so that whoever holds references
+(a compiled graph, a fused optimizer, DDP's buckets) keeps them. Nothing about rollbacks themselves
+is in here: budget, cooldown, skipped samples and the attempt must outlive a rollback.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from vlamon.guard.checkpoint.shards import sharded
+from vlamon.guard.state.restore import Stateful as Stateful
+from vlamon.guard.state.restore import StateMismatch as StateMismatch
+from vlamon.guard.state.restore import Tree as Tree
+from vlamon.guard.state.restore import WayBack, extra_states
+
+
+class TrainingState:
+    """The live objects of a training by name, captured and restored together."""
+
+    def __init__(
+        self,
+        parts: Mapping[str, nn.Module | Optimizer | Stateful],
+        generators: Sequence[torch.Generator | np.random.Generator | random.Random] = (),
+    ) -> None:
+        """`generators` are those that the training made itself; the global ones are included."""
+        for name, part in parts.items():
+            if not isinstance(part, Stateful):
+                raise TypeError(f"{name} is a {type(part).__name__} without state_dict")
+        self.parts = {
+            name: unwrapped(part) if isinstance(part, nn.Module) else part
+            for name, part in parts.items()
+        }
+        self.generators = tuple(generators)
+
+    def capture(self) -> Tree:
+        """References to the live tensors, and copies of the plain values around them."""
+        return {
+            "parts": {name: _state_of(part) for name, part in self.parts.items()},
+            "rng": capture_rng(self.generators),
+        }
+
+    def restore(self, tree: Tree, keep: Iterable[str] = ()) -> None:
+        """Put a captured state back, but for the parts in `keep`. `tree` is left untouched.
+
+        All of it, or nothing and a `StateMismatch`.
+
+        A tree may itself name parts to leave alone: those that a resume on another number of ranks
+        cannot deal out.
+        """
+        spared = frozenset((*keep, *tree.get("left_alone", ())))
+        for lacking, having, names in (
+            ("the saved state", "this training", self.parts.keys() - tree["parts"].keys() - spared),
+            ("this training", "the saved state", tree["parts"].keys() - self.parts.keys()),
+        ):
+            if names:
+                raise StateMismatch(f"{lacking} lacks {', '.join(sorted(names))}, {having} has it")
+        streams = self.generators if "rng" in spared else tree["rng"]["own"]
+        if len(streams) != len(self.generators):
+            having = f"this training has {len(self.generators)}"
+            raise StateMismatch(f"the saved state has {len(streams)} generators, {having}")
+        way, split_up = WayBack(), self.sharded()
+        for name, part in self.parts.items():
+            if name not in spared:
+                way.plan(name, part, tree["parts"][name], split_up)
+        way.go()
+        if "rng" not in spared:
+            restore_rng(tree["rng"], self.generators)
+
+    def sharded(self) -> bool:
+        """Whether parameters are DTensors, of which every rank holds a piece."""
+        modules = (part for part in self.parts.values() if isinstance(part, nn.Module))
+        return any(sharded(parameter) for module in modules for parameter in module.parameters())
+
+    def order(self) -> dict[str, list[str]]:
+        """For every optimizer the names of its parameters, in the order of its state."""
+        names: dict[int, str] = {}
+        for part in self.parts.values():
+            if isinstance(part, nn.Module):
+                names |= {id(tensor): name for name, tensor in part.named_parameters()}
+        return {
+            name: [
+                names.get(id(parameter), f"parameter.{index}")
+                for index, parameter in enumerate(
+                    parameter for group in part.param_groups for parameter in group["params"]
+                )
+            ]
+            for name, part in self.parts.items()
+            if isinstance(part, Optimizer)
+        }
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The module inside DDP and torch.compile, so that names do not depend on either."""
+    while True:
+        inner = getattr(module, "_orig_mod", None)
+        if inner is None and isinstance(module, nn.parallel.DistributedDataParallel):
+            inner = module.module
+        if not isinstance(inner, nn.Module):
+            return module
+        module = inner
+
+
+def _state_of(part: nn.Module | Optimizer | Stateful) -> Any:
+    if not isinstance(part, nn.Module):
+        return part.state_dict()
+    # Not Module.state_dict: it leaves out the buffers that are not persistent (caches, EMA).
+    state: Tree = dict(part.named_parameters())
+    state.update(part.named_buffers())
+    state.update({key: owner.get_extra_state() for key, owner in extra_states(part).items()})
+    return state
+
+
+def capture_rng(generators: Sequence[Any] = ()) -> Tree:
+    """Every random stream: Python, NumPy, torch, each CUDA device in use, and `generators`."""
+    streams: Tree = {
+        "python": random.getstate(),
+        "numpy": np.random.get_state(),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if cuda_runs() else [],
+        "own": [_stream(generator) for generator in generators],
+    }
+    return streams
+
+
+def restore_rng(streams: Tree, generators: Sequence[Any] = ()) -> None:
+    """Put the random streams back."""
+    random.setstate(streams["python"])
+    np.random.set_state(streams["numpy"])
+    torch.set_rng_state(streams["torch"])
+    if streams["cuda"] and cuda_runs():
+        torch.cuda.set_rng_state_all(streams["cuda"])
+    for generator, saved in zip(generators, streams["own"], strict=True):
+        if isinstance(generator, torch.Generator):
+            generator.set_state(saved)
+        elif isinstance(generator, np.random.Generator):
+            generator.bit_generator.state = copy.deepcopy(saved)
+        else:
+            generator.setstate(saved)
+
+
+def cuda_runs() -> bool:
+    """Whether this process uses CUDA; asking must not be what initialises it."""
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+
+
+def _stream(generator: Any) -> Any:
+    if isinstance(generator, torch.Generator):
+        return generator.get_state()
+    if isinstance(generator, np.random.Generator):
+        return copy.deepcopy(generator.bit_generator.state)
+    return generator.getstate()

@@ -1,0 +1,262 @@
+"""Putting a saved state into the live objects: all of it, or nothing.
+
+First everything is compared, then what loads by code of its owner's is loaded (and taken back where
+one of them refuses), and only then are tensors copied, which cannot fail any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from vlamon.guard.checkpoint.shards import Piece, piece_of, sharded
+from vlamon.guard.state.tree import copied, duplicate, local
+
+Tree = dict[str, Any]
+
+EXTRA = "_extra_state"
+"""What `Module.state_dict` calls the extra state of a module."""
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A scheduler, scaler, sampler, EMA, cache: anything with these two methods."""
+
+    def state_dict(self) -> Any: ...
+
+    def load_state_dict(self, state: Any) -> Any: ...
+
+
+class StateMismatch(Exception):
+    """A saved state does not fit the live objects; the message says where."""
+
+
+def extra_states(module: nn.Module) -> dict[str, nn.Module]:
+    """The modules that keep more than tensors (`get_extra_state`), by the key of that state."""
+    return {
+        f"{name}.{EXTRA}" if name else EXTRA: each
+        for name, each in module.named_modules()
+        if type(each).get_extra_state is not nn.Module.get_extra_state
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class OwnLoad:
+    """A state that only its owner's code can put back."""
+
+    name: str
+    """What the user calls it."""
+    saved: Any
+    """What to put back; left untouched."""
+    get: Callable[[], Any]
+    put: Callable[[Any], Any]
+    split_up: bool = False
+    """Whether its tensors may be shards."""
+
+
+@dataclass(frozen=True, slots=True)
+class WayBack:
+    """What a return will do, gathered before anything is touched."""
+
+    into: list[torch.Tensor] = field(default_factory=list)
+    """Live tensors, which are copied into as one fused call."""
+    out_of: list[torch.Tensor] = field(default_factory=list)
+    own: list[OwnLoad] = field(default_factory=list)
+    buffers: list[tuple[nn.Module, str, torch.Tensor]] = field(default_factory=list)
+    """Buffers that have another shape by now and are replaced."""
+    optimizers: list[tuple[Optimizer, Tree]] = field(default_factory=list)
+
+    def plan(self, name: str, part: Any, saved: Any, split_up: bool) -> None:
+        """Add a part, or say why its saved state does not fit."""
+        with told(name):
+            if isinstance(part, nn.Module):
+                self._plan_module(name, part, saved)
+            elif isinstance(part, Optimizer):
+                self._plan_optimizer(name, part, saved)
+            else:
+                own = OwnLoad(name, saved, part.state_dict, part.load_state_dict, split_up)
+                self.own.append(own)
+
+    def go(self) -> None:
+        """Do it."""
+        self._load()
+        for optimizer, saved in self.optimizers:
+            self._restore_optimizer(optimizer, saved)
+        for module, name, tensor in self.buffers:
+            setattr(module, name, tensor)
+        with torch.no_grad():
+            if self.into:
+                torch._foreach_copy_(self.into, self.out_of)
+
+    def _copy(self, live: torch.Tensor, saved: torch.Tensor | Piece) -> None:
+        live, saved = local(live.detach()), local(piece_of(saved, live))
+        for axis, (size, stride) in enumerate(zip(live.shape, live.stride(), strict=True)):
+            if stride == 0 and size > 1:  # expanded: one place in memory must be written once
+                live, saved = live.narrow(axis, 0, 1), saved.narrow(axis, 0, 1)
+        self.into.append(live)
+        self.out_of.append(saved)
+
+    def _plan_module(self, name: str, module: nn.Module, saved: Tree) -> None:
+        live = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        extra = extra_states(module)
+        for lacking, names in (
+            ("the saved state", live.keys() - saved.keys()),
+            ("this training", saved.keys() - live.keys() - extra.keys()),
+        ):
+            if names:
+                more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+                raise StateMismatch(f"{lacking} lacks {name}.{min(names)}{more}")
+        for key, tensor in live.items():
+            here, there = local(tensor), local(piece_of(saved[key], tensor))
+            owner, own_name = _owner(module, key)
+            if here.shape == there.shape:
+                self._copy(tensor, saved[key])
+            elif own_name in owner._non_persistent_buffers_set:  # a cache that has grown since
+                self.buffers.append((owner, own_name, there.clone().to(here.device)))
+            else:
+                raise StateMismatch(
+                    f"{name}.{key} is {tuple(here.shape)} here and {tuple(there.shape)} in the "
+                    "saved state"
+                )
+        for key, owner in extra.items():
+            if key in saved:  # checkpoints of older versions have none
+                place = f"{name}.{key}"
+                put = owner.set_extra_state
+                self.own.append(OwnLoad(place, saved[key], owner.get_extra_state, put))
+
+    def _plan_optimizer(self, name: str, part: Optimizer, saved: Tree) -> None:
+        groups, state = saved["param_groups"], saved["state"]
+        if [len(g["params"]) for g in groups] != [len(g["params"]) for g in part.param_groups]:
+            raise StateMismatch(f"{name}: the saved state has other parameter groups")
+        if saved.keys() - {"param_groups", "state"}:
+            put = _LoadInPlace(part)
+            self.own.append(OwnLoad(name, saved, part.state_dict, put, split_up=True))
+        self.optimizers.append((part, {"param_groups": groups, "state": state}))
+
+    def _load(self) -> None:
+        """What loads by itself; where one refuses, those before it get back what they had."""
+        loaded: list[tuple[OwnLoad, Any]] = []
+        for own in self.own:
+            with told(own.name):
+                live = own.get()
+                loaded.append((own, duplicate(live)))
+                try:
+                    own.put(_dressed(own.saved, live if own.split_up else None))
+                except Exception:
+                    for each, before in reversed(loaded):
+                        with contextlib.suppress(Exception):
+                            each.put(before)
+                    raise
+
+    def _restore_optimizer(self, part: Optimizer, saved: Tree) -> None:
+        for group, old in zip(part.param_groups, saved["param_groups"], strict=True):
+            for key, value in old.items():
+                if key == "params":
+                    continue
+                if _same_shape(group.get(key), value):
+                    self._copy(group[key], value)
+                else:
+                    group[key] = copy.deepcopy(value)
+            for parameter, index in zip(group["params"], old["params"], strict=True):
+                moments = saved["state"].get(index)
+                if moments is None:
+                    part.state.pop(parameter, None)  # taken before this parameter's first step
+                    continue
+                live = part.state.setdefault(parameter, {})
+                for key in [key for key in live if key not in moments]:
+                    del live[key]
+                for key, value in moments.items():
+                    if isinstance(value, torch.Tensor):
+                        value = piece_of(value, parameter)
+                    if not isinstance(value, torch.Tensor | Piece):
+                        live[key] = copy.deepcopy(value)
+                    elif _same_shape(live.get(key), value):
+                        self._copy(live[key], value)
+                    else:
+                        live[key] = _moment(key, value, parameter, group)
+
+
+@dataclass(frozen=True, slots=True)
+class _LoadInPlace:
+    """An optimizer's own loading, for what it keeps besides; its moments stay the tensors that
+    they are."""
+
+    optimizer: Optimizer
+
+    def __call__(self, saved: Any) -> None:
+        before = {parameter: dict(state) for parameter, state in self.optimizer.state.items()}
+        self.optimizer.load_state_dict(saved)
+        for parameter, state in self.optimizer.state.items():
+            for key, tensor in before.get(parameter, {}).items():
+                now = state.get(key)
+                if _same_shape(tensor, now) and tensor.dtype == now.dtype:
+                    with torch.no_grad():
+                        tensor.copy_(now)
+                    state[key] = tensor
+
+
+@contextlib.contextmanager
+def told(name: str) -> Iterator[None]:
+    """What code of the owner's says of a state that it cannot take is told with its name."""
+    try:
+        yield
+    except StateMismatch:
+        raise
+    except KeyError as error:
+        raise StateMismatch(f"{name}: the saved state lacks {error}") from error
+    except Exception as error:
+        raise StateMismatch(f"{name}: {error}") from error
+
+
+def _owner(module: nn.Module, key: str) -> tuple[nn.Module, str]:
+    prefix, _, name = key.rpartition(".")
+    return module.get_submodule(prefix), name
+
+
+def _same_shape(one: Any, other: Any) -> bool:
+    return (
+        isinstance(one, torch.Tensor)
+        and isinstance(other, torch.Tensor | Piece)
+        and local(one).shape == local(other).shape
+    )
+
+
+def _moment(
+    key: str, value: torch.Tensor | Piece, parameter: torch.Tensor, group: Mapping[str, Any]
+) -> torch.Tensor:
+    """A moment that the optimizer does not have yet, split as its parameter is."""
+    if isinstance(value, Piece):
+        return value.placed(parameter)
+    if sharded(parameter) and value.dim() and value.shape == local(parameter).shape:
+        return Piece(value.clone(), tuple(parameter.shape), ()).placed(parameter)
+    return value.clone().to(_home(key, parameter, group))
+
+
+def _home(key: str, parameter: torch.Tensor, group: Mapping[str, Any]) -> torch.device:
+    """Where PyTorch keeps a moment: step counters stay on the host but for two variants."""
+    if key == "step" and not (group.get("capturable") or group.get("fused")):
+        return torch.device("cpu")
+    return parameter.device
+
+
+def _dressed(saved: Any, live: Any) -> Any:
+    """A copy of a saved tree, with pieces as DTensors where the live one has such."""
+    if isinstance(saved, torch.Tensor | Piece):
+        piece = local(piece_of(saved, live))
+        if sharded(live) and piece.shape == local(live).shape:
+            return Piece(piece.clone(), tuple(live.shape), ()).placed(live)
+        return piece.clone()
+    if isinstance(saved, dict):
+        known = live if isinstance(live, Mapping) else {}
+        return {key: _dressed(value, known.get(key)) for key, value in saved.items()}
+    if isinstance(saved, list):
+        there = live if isinstance(live, list) and len(live) == len(saved) else [None] * len(saved)
+        return [_dressed(value, other) for value, other in zip(saved, there, strict=True)]
+    return copied(saved)

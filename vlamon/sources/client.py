@@ -1,0 +1,203 @@
+"""The reading side of a connection: bytes in, records out, and where to go on after a break.
+
+No I/O in here. `Conversation` is one connection, `Cursor` is what outlives it, so that a monitor
+that reconnects neither misses a row nor sees one twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from vlamon.protocol import block as blocks
+from vlamon.protocol import messages, parsing
+from vlamon.protocol.block import Block
+from vlamon.protocol.frames import FrameReader, Message, ProtocolError, pack
+from vlamon.protocol.frames import field as value_of
+from vlamon.records import (
+    Command,
+    EpochRow,
+    Event,
+    Gap,
+    MetricsAnnounced,
+    Record,
+    Reply,
+    RunInfo,
+    Status,
+)
+
+
+@dataclass(slots=True)
+class Cursor:
+    """How far a monitor has come in a run; kept over connections and restarts of the trainer."""
+
+    run_id: str = ""
+    boot: str = ""
+    seq: int = 0
+    """Next row wanted."""
+    note: int = 0
+    """Next note wanted."""
+    shift: int = 0
+    """Added to the trainer's attempt numbers, where a restart without journal began at 0 again."""
+    last_attempt: int = -1
+    """Highest attempt seen, after the shift."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Weights last told, so that a repetition is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """The trainer's last words."""
+
+    reason: str
+    code: str
+
+
+class Conversation:
+    """One connection to a trainer, after `hello` subscribed at the cursor."""
+
+    def __init__(self, cursor: Cursor, source: str, rows: bool = True) -> None:
+        self.cursor = cursor
+        self.source = source
+        self.rows = rows
+        self.info: RunInfo | None = None
+        """The greeting, once it came."""
+        self.bye: Bye | None = None
+        self.restarted = False
+        """True where the greeting came from another boot than the one before."""
+        self.latest: dict[str, float] = {}
+        """Newest value by metric, for a conversation without rows."""
+        self._reader = FrameReader()
+        self._outgoing: list[bytes] = []
+        self._group: list[Block] = []
+        """Rows that came with the same read, joined before anybody sees them."""
+        self._group_size = 0
+
+    def feed(self, data: bytes) -> list[Record]:
+        """The records in what was read. Raises ProtocolError; the connection is useless then."""
+        self._reader.feed(data)
+        found: list[Record] = []
+        for message in self._reader.messages():
+            found.extend(self._take(message))
+        found.extend(self._flush())
+        return found
+
+    def outgoing(self) -> bytes:
+        """Bytes to send, once."""
+        data = b"".join(self._outgoing)
+        self._outgoing.clear()
+        return data
+
+    def order(self, command: Command) -> None:
+        """Queue a command."""
+        self._outgoing.append(pack(messages.command(command)))
+
+    def _take(self, message: Message) -> Iterator[Record]:
+        name = message["t"]
+        if name == "bye":
+            reason = value_of(message, "reason", str, "")
+            self.bye = Bye(reason, value_of(message, "code", str, ""))
+        elif name == "hello":
+            yield from self._flush()
+            yield self._greet(message)
+        elif self.info is None:
+            raise ProtocolError(f"`{name}` came before the greeting")
+        elif name == "batch":
+            yield from self._take_rows(message)
+        else:
+            number = message.get("k")
+            if type(number) is int:
+                if number < self.cursor.note:
+                    return
+                self.cursor.note = number + 1
+            record = parsing.read(message)
+            if record is not None:
+                yield from self._flush()
+                yield from self._take_record(record)
+
+    def _greet(self, message: Message) -> RunInfo:
+        record = parsing.read(message)
+        assert isinstance(record, RunInfo)
+        first = self.info is None
+        self.info = replace(record, source=self.source)
+        if first:
+            self._resume(message)
+            cursor = self.cursor
+            self._outgoing.append(
+                pack(messages.subscribe(cursor.seq, cursor.note, cursor.boot, self.rows))
+            )
+        return self.info
+
+    def _resume(self, message: Message) -> None:
+        """Set the cursor to where this trainer goes on for us."""
+        assert self.info is not None
+        cursor, info = self.cursor, self.info
+        if cursor.boot == info.boot:
+            return
+        self.restarted = bool(cursor.boot)
+        start_seq = value_of(message, "start_seq", int, 0)
+        start_note = value_of(message, "start_note", int, 0)
+        same_run = cursor.run_id == info.run_id
+        cursor.seq = min(cursor.seq, start_seq) if same_run else 0
+        cursor.note = min(cursor.note, start_note) if same_run else 0
+        # A trainer without journal counts its attempts from 0 again, while steps may only fall
+        # between attempts: so they go on from the last one seen.
+        attempt = value_of(message, "attempt", int, 0)
+        history = same_run and start_seq > 0
+        cursor.shift = 0 if history else max(0, cursor.last_attempt + 1 - attempt)
+        cursor.run_id, cursor.boot = info.run_id, info.boot
+        cursor.weights = {}
+
+    def _take_rows(self, message: Message) -> Iterator[Record]:
+        block = blocks.from_message(message)
+        if not self.rows:
+            self.latest.update(blocks.last_values(block))
+            return
+        cursor = self.cursor
+        if block.end <= cursor.seq:
+            return
+        if block.seq < cursor.seq:
+            block = blocks.cut(block, cursor.seq - block.seq, block.rows)
+        elif block.seq > cursor.seq:
+            yield from self._flush()
+            yield Gap(block.seq - cursor.seq, None, None, "rows are missing in the stream")
+        cursor.seq = block.end
+        block = self._shifted(block)
+        if self._group and not blocks.can_join(self._group, self._group_size, block):
+            yield from self._flush()
+        self._group.append(block)
+        self._group_size += block.size
+
+    def _flush(self) -> Iterator[Record]:
+        """The rows so far as one record: small blocks would cost the store 20 times as much."""
+        if self._group:
+            group, self._group, self._group_size = self._group, [], 0
+            yield blocks.record(blocks.join(group))
+
+    def _shifted(self, block: Block) -> Block:
+        cursor = self.cursor
+        attempt = block.attempt + cursor.shift
+        cursor.last_attempt = max(cursor.last_attempt, attempt)
+        weights = dict(block.weights)
+        if weights == cursor.weights:
+            weights = {}
+        elif weights:
+            cursor.weights = weights
+        return replace(block, attempt=attempt, weights=weights)
+
+    def _take_record(self, record: Record) -> Iterator[Record]:
+        if isinstance(record, Event | EpochRow | Status):
+            record = replace(record, attempt=record.attempt + self.cursor.shift)
+        elif isinstance(record, Gap):
+            self.cursor.seq += record.rows
+        elif isinstance(record, MetricsAnnounced) and self.info is not None:
+            known = {spec.name for spec in self.info.metrics}
+            new = tuple(spec for spec in record.metrics if spec.name not in known)
+            self.info = replace(self.info, metrics=self.info.metrics + new)
+        yield record
+
+
+def unanswered(commands: list[Command]) -> list[Reply]:
+    """What to say about orders whose trainer is gone."""
+    reason = "the trainer went away before it answered; look whether it was executed"
+    return [Reply(command.id, False, error=reason) for command in commands]

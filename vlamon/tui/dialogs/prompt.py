@@ -1,0 +1,57 @@
+"""One line to type: a note, or a setting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from textual.app import ComposeResult
+from textual.widgets import Input
+
+from vlamon.charts.rows import Row
+from vlamon.tui.dialogs.dialog import Dialog
+
+
+class Prompt(Dialog[str]):
+    """A title, a line of help, the input; Enter gives it when `check` has nothing against it."""
+
+    DEFAULT_CSS = """
+    Prompt { align: center middle; }
+    Prompt Input { width: 82; border: none; height: 1; padding: 0 1; offset: 1 -2; }
+    Prompt Input:focus { border: none; }
+    Prompt DialogPanel { height: 3; }
+    """
+
+    def __init__(
+        self, title: str, lines: Sequence[str], check: Callable[[str], str], text: str = ""
+    ) -> None:
+        super().__init__()
+        self._title = title
+        self._lines = lines
+        self._check = check
+        self._text = text
+        self._wrong = ""
+
+    def compose(self) -> ComposeResult:
+        """The panel, and the input that is moved up into it."""
+        yield self.panel
+        yield Input(self._text, id="prompt")
+
+    def heading(self) -> tuple[Row, Row]:
+        """Give the title."""
+        return ((self._title, "title bold"),), (("Enter sends, Esc leaves", "muted"),)
+
+    def body(self, width: int) -> Sequence[Row]:
+        """Give the help, or what is wrong with the input."""
+        rows: list[Row] = [((f" {line}", "muted"),) for line in self._lines]
+        rows.append(((f" {self._wrong}", "explode"),))
+        self.query_one(Input).styles.width = width
+        return [*rows, ()]  # the input lies on the last row
+
+    def on_input_submitted(self, message: Input.Submitted) -> None:
+        """Give the text, or say what is wrong with it."""
+        text = message.value.strip()
+        self._wrong = self._check(text)
+        if self._wrong:
+            self.update()
+        else:
+            self.dismiss(text)
