@@ -1,4 +1,4 @@
-"""One run in memory: columns with a min/max/last pyramid, attempts, events; no I/O."""
+"""One run in memory: columns with a pyramid of summaries, attempts, events; no I/O."""
 
 from vlamon.store.gpu import GpuHistory
 from vlamon.store.pyramid import FINITE, NAN, NEG_INF, POS_INF

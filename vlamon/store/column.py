@@ -1,4 +1,4 @@
-"""One metric of a run: a growing float32 column that keeps a min/max/last pyramid as it grows.
+"""One metric of a run: a growing float32 column that keeps a pyramid of summaries as it grows.
 
 A cell is a value (NaN and ±inf are values: the training logged them) or *missing*, which is kept
 as a NaN with a payload of its own, so that a column of 10 million cells needs no bitmap beside it.
@@ -209,7 +209,8 @@ class MetricColumn:
         return None if is_missing(cell)[0] else float(cell[0])
 
     def summarise(self, first: I64, end: I64) -> Summary:
-        """Least, greatest and last finite value and the kinds of values in each row range."""
+        """Least, greatest and last finite value, their sum and number, and the kinds of values in
+        each row range."""
         end = np.minimum(end, self.rows)
         first = np.minimum(first, end)
         return summarise(self._cells.take, self._pyramid, first, end)

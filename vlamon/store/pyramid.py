@@ -7,18 +7,19 @@ are kept. A range is put together from at most two ragged ends a level.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
 
 GROUP = 32
-"""Cells a group: 13 bytes of summary for 128 bytes of cells."""
+"""Cells a group: 18 bytes of summary for 128 bytes of cells."""
 
 FINITE, NAN, POS_INF, NEG_INF = 1, 2, 4, 8
 MISSING_BITS = 0x7FC0_0AB5
@@ -35,6 +36,11 @@ class Summary:
     """Greatest finite value, -inf where there is none."""
     last: F32
     """Last finite value, NaN where there is none."""
+    total: NDArray[np.float32] | F64
+    """Sum of the finite values: in single precision for one group, where it is exact to 1e-7, and
+    in double above, where a million losses would drift."""
+    finite: NDArray[np.uint8] | NDArray[np.uint32]
+    """How many values are finite."""
     flags: U8
     """FINITE | NAN | POS_INF | NEG_INF: the kinds of values in the range."""
 
@@ -44,7 +50,9 @@ class Summary:
         finite = np.isfinite(cells)
         flags = finite.astype(np.uint8)
         low, high, last = cells, cells, cells
+        total = cells.astype(np.float64)
         if not finite.all():
+            total[~finite] = 0.0
             low = np.where(finite, cells, np.float32(np.inf))
             high = np.where(finite, cells, np.float32(-np.inf))
             last = np.where(finite, cells, np.float32(np.nan))
@@ -52,7 +60,7 @@ class Summary:
             flags |= np.where(logged_nan, np.uint8(NAN), np.uint8(0))
             flags |= np.where(cells == np.inf, np.uint8(POS_INF), np.uint8(0))
             flags |= np.where(cells == -np.inf, np.uint8(NEG_INF), np.uint8(0))
-        return cls(low, high, last, flags)
+        return cls(low, high, last, total, finite.astype(np.uint32), flags)
 
     @classmethod
     def of_groups(cls, cells: F32) -> Summary:
@@ -62,7 +70,9 @@ class Summary:
         by_place = _by_place(cells)  # the usual case, at a third of the price
         flags = np.full(by_place.shape[1], FINITE, np.uint8)
         low, high = np.minimum.reduce(by_place), np.maximum.reduce(by_place)
-        return cls(low, high, by_place[-1], flags)
+        total = np.add.reduce(by_place, dtype=np.float64)
+        finite = np.full(by_place.shape[1], GROUP, np.uint32)
+        return cls(low, high, by_place[-1], total, finite, flags)
 
     def grouped(self) -> Summary:
         """Whole groups of GROUP ranges summed up; the length must be a multiple of it."""
@@ -78,41 +88,50 @@ class Summary:
             np.minimum.reduce(_by_place(self.low)),
             np.maximum.reduce(_by_place(self.high)),
             latest,
+            np.add.reduce(_by_place(self.total), dtype=np.float64),
+            np.add.reduce(_by_place(self.finite), dtype=np.uint32),
             np.bitwise_or.reduce(_by_place(self.flags)),
         )
 
+    def packed(self) -> Summary:
+        """The same in the narrow types that one group's sum and number need."""
+        most = float(np.finfo(np.float32).max)
+        total = np.clip(self.total, -most, most).astype(np.float32)
+        return replace(self, total=total, finite=self.finite.astype(np.uint8))
+
     def part(self, rows: slice | I64) -> Summary:
         """Some of the ranges."""
-        return Summary(self.low[rows], self.high[rows], self.last[rows], self.flags[rows])
+        return Summary(*(getattr(self, name)[rows] for name in _FIELDS))
+
+
+_FIELDS = tuple(field.name for field in fields(Summary))
+
+
+_F, _U = np.empty(0, np.float32), np.empty(0, np.uint8)
+_NONE = Summary(_F, _F, _F, _F, _U, _U)
 
 
 class _Level:
-    """The summaries of one level, growing by half where they run out of room."""
+    """The summaries of one level, growing by a quarter where they run out of room."""
 
     def __init__(self) -> None:
         self.rows = 0
-        none = np.empty(0, np.float32)
-        self._room = Summary(none, none, none, np.empty(0, np.uint8))
+        self._room = _NONE
 
     @property
     def nbytes(self) -> int:
-        room = self._room
-        return room.low.nbytes + room.high.nbytes + room.last.nbytes + room.flags.nbytes
+        return sum(getattr(self._room, name).nbytes for name in _FIELDS)
 
     def append(self, more: Summary) -> None:
         end = self.rows + len(more.low)
-        room = self._room
-        if end > len(room.low):
-            size = max(end, 64, len(room.low) + len(room.low) // 4)
-            room = self._room = Summary(
-                _grown(room.low, size),
-                _grown(room.high, size),
-                _grown(room.last, size),
-                _grown(room.flags, size),
+        held = len(self._room.low)
+        if end > held:
+            size = max(end, 64, held + held // 4)
+            self._room = Summary(
+                *(_grown(getattr(self._room, name), size, getattr(more, name)) for name in _FIELDS)
             )
-        here = slice(self.rows, end)
-        room.low[here], room.high[here] = more.low, more.high
-        room.last[here], room.flags[here] = more.last, more.flags
+        for name in _FIELDS:
+            getattr(self._room, name)[self.rows : end] = getattr(more, name)
         self.rows = end
 
     def part(self, rows: slice | I64) -> Summary:
@@ -139,7 +158,7 @@ class Pyramid:
         """Sum up whole groups of further cells."""
         if not len(cells):
             return
-        more = Summary.of_groups(cells)
+        more = Summary.of_groups(cells).packed()
         for depth in range(64):
             if depth == len(self.levels):
                 self.levels.append(_Level())
@@ -155,6 +174,8 @@ class Pyramid:
 def summarise(take: Callable[[I64], F32], pyramid: Pyramid, first: I64, end: I64) -> Summary:
     """Summary of each range first[i]..end[i] (ascending, not overlapping)."""
     count = len(first)
+    total = np.zeros(count, np.float64)
+    finite = np.zeros(count, np.uint32)
     low = np.full(count, np.inf, np.float32)
     high = np.full(count, -np.inf, np.float32)
     flags = np.zeros(count, np.uint8)
@@ -179,6 +200,8 @@ def summarise(take: Callable[[I64], F32], pyramid: Pyramid, first: I64, end: I64
                 continue
             low[at] = np.minimum(low[at], np.minimum.reduceat(part.low, offsets))
             high[at] = np.maximum(high[at], np.maximum.reduceat(part.high, offsets))
+            total[at] += np.add.reduceat(part.total, offsets, dtype=np.float64)
+            finite[at] += np.add.reduceat(part.finite, offsets, dtype=np.uint32)
             flags[at] |= np.bitwise_or.reduceat(part.flags, offsets)
             found = _last_known(part.last, offsets)
             keep = ~np.isnan(found) if newer_wins else np.isnan(last[at])
@@ -188,7 +211,8 @@ def summarise(take: Callable[[I64], F32], pyramid: Pyramid, first: I64, end: I64
         first = np.where(whole, up, 0)
         end = np.where(whole, down, 0)
         depth += 1
-    return Summary(low, high, np.where(np.isnan(tail), head, tail), flags)
+    last = np.where(np.isnan(tail), head, tail)
+    return Summary(low, high, last, total, finite, flags)
 
 
 def _gather(
@@ -216,7 +240,7 @@ def _by_place(values: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(values.reshape(-1, GROUP).T)
 
 
-def _grown(array: NDArray[Any], size: int) -> NDArray[Any]:
-    grown = np.empty(size, array.dtype)
+def _grown(array: NDArray[Any], size: int, like: NDArray[Any]) -> NDArray[Any]:
+    grown = np.empty(size, like.dtype)
     grown[: len(array)] = array
     return grown

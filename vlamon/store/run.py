@@ -219,7 +219,7 @@ class RunStore:
     def envelope(
         self, metric: str, edges: ArrayLike, axis: Axis = "step", attempt: int | None = None
     ) -> Envelope:
-        """Least, greatest and last value between ascending edges; half-open bins.
+        """Least, greatest, last and mean value between ascending edges; half-open bins.
 
         The time depends on the number of edges, not on the number of rows.
         """

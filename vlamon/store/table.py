@@ -50,6 +50,10 @@ class Envelope:
     """Greatest finite value, NaN where the bin has none."""
     last: F32
     """Last finite value, NaN where the bin has none."""
+    total: F64
+    """Sum of the finite values."""
+    finite: I64
+    """How many values are finite: `total / finite` is the bin's mean."""
     count: I64
     """Rows in the bin, whether they logged the metric or not."""
     flags: U8
@@ -151,7 +155,8 @@ class Table:
         bins = max(bins, 0)
         low, high = np.full(bins, np.inf, np.float32), np.full(bins, -np.inf, np.float32)
         last, flags = np.full(bins, np.nan, np.float32), np.zeros(bins, np.uint8)
-        count = np.zeros(bins, np.int64)
+        count, finite = np.zeros(bins, np.int64), np.zeros(bins, np.int64)
+        total = np.zeros(bins, np.float64)
         column = self.columns.get(metric)
         for rows in places:
             count += np.diff(rows)
@@ -159,10 +164,12 @@ class Table:
                 part: Summary = column.summarise(rows[:-1], rows[1:])
                 low, high = np.minimum(low, part.low), np.maximum(high, part.high)
                 last = np.where(np.isnan(part.last), last, part.last)
+                total += part.total
+                finite += part.finite
                 flags |= part.flags
         none = (flags & 1) == 0
         low[none] = high[none] = np.nan
-        return Envelope(low, high, last, count, flags)
+        return Envelope(low, high, last, total, finite, count, flags)
 
     def rows_of_edges(self, edges: F64, axis: Axis, attempt: int | None) -> list[I64]:
         """Rows at which the bins begin, for each stretch; charts of one frame share the answer."""

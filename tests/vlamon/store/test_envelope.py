@@ -92,8 +92,43 @@ def test_an_envelope_says_what_a_loop_over_every_cell_says(
     found = as_rows(store.envelope("closs", edges, attempt=attempt))
 
     for ours, truth in zip(found, naive(rows, edges, attempt), strict=True):
-        # Which of 0.0 and -0.0 is the least is nobody's business.
+        # 0.0 and -0.0 are equal: either may be reported as the least.
         np.testing.assert_equal(np.array(ours) + 0.0, np.array(truth) + 0.0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(history=histories(), edges=st.lists(st.floats(-10, 30_000), min_size=2, max_size=12))
+def test_the_sum_and_the_number_of_finite_values_are_those_of_a_loop(
+    history: list[tuple[int, list[int], list[float | None]]], edges: list[float]
+) -> None:
+    store, edges = RunStore(), sorted(edges)
+    values: list[tuple[int, float]] = []
+    for number, steps, cells in history:
+        bounded = [
+            c if c is None or not math.isfinite(c) else math.remainder(c, 1e6) for c in cells
+        ]
+        store.apply(batches({"closs": bounded}, steps=steps, attempt=number))
+        values += [(step, c) for step, c in zip(steps, bounded, strict=True) if c is not None]
+
+    envelope = store.envelope("closs", edges)
+
+    for index, (low, high) in enumerate(pairwise(edges)):
+        inside = [np.float32(c) for s, c in values if low <= s < high and math.isfinite(c)]
+        assert envelope.finite[index] == len(inside)
+        size = float(np.abs(inside).sum(dtype=np.float64)) if inside else 0.0
+        assert abs(envelope.total[index] - np.sum(inside, dtype=np.float64)) <= 1e-6 * size
+
+
+def test_the_mean_of_many_equal_values_does_not_drift() -> None:
+    store = RunStore()
+    column = Column(np.full(1 << 16, 8.1))
+    for first in range(0, 10 << 16, 1 << 16):
+        step = np.arange(first, first + (1 << 16))
+        store.apply(BatchBlock(first, 0, step, step / 1312, step * 1.0, {"closs": column}))
+
+    envelope = store.envelope("closs", [0, store.rows])
+
+    assert envelope.total[0] / envelope.finite[0] == pytest.approx(8.1, rel=1e-7)
 
 
 def test_one_bad_batch_in_a_million_is_the_high_of_its_bin() -> None:
