@@ -16,6 +16,7 @@ import click
 
 from vlamon import __version__
 from vlamon.errors import VlamonError
+from vlamon.safe_text import lines
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "watch": ("vlamon.commands.watch", "Watch a running training, or open a journal."),
@@ -104,5 +105,5 @@ def run(args: Sequence[str] | None = None) -> int:
 
 
 def _complain(who: str, sentence: str, code: int) -> int:
-    click.echo(f"{who}: {sentence}", err=True)
+    click.echo(lines(f"{who}: {sentence}"), err=True)
     return code

@@ -20,14 +20,6 @@ Row = tuple[Span, ...]
 """One line of a panel, left to right."""
 
 
-def clean(text: str) -> str:
-    """Give `text` without control characters: names and notes come from elsewhere, and an escape
-    sequence in one must never reach the terminal."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else "·" for char in text)
-
-
 def cells(row: Row) -> int:
     """Give the number of terminal columns that a row takes."""
     total = 0

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from vlamon.errors import VlamonError
+from vlamon.safe_text import line
 
 EXIT_CODES = "Exit code: 0 healthy, 10 warnings, 20 explosion, 2 for a mistake in the call."
 
@@ -110,8 +111,8 @@ def command(
     report = compile_report(evidence, notes, lang)
     if unknown:
         for note in notes:
-            for number, line in note.samples:
-                click.echo(f"{note.path}:{number}: {line}", err=True)
+            for number, sample in note.samples:
+                click.echo(line(f"{note.path}:{number}: {sample}"), err=True)
     _write(_set(report, layout or _by_name(output)), output)
     return report.exit_code
 

@@ -14,6 +14,7 @@ import click
 from vlamon.commands.talking import DONE, REFUSED, Talk, TimedOut
 from vlamon.errors import VlamonError
 from vlamon.records import Command, Record, Reply
+from vlamon.safe_text import line
 
 PATIENCE = 60.0
 """Seconds for an answer: an order waits for the end of the step, and a step may be long."""
@@ -170,10 +171,10 @@ def typed(value: str) -> float | int | bool | str:
 
 
 def _print(name: str, reply: Reply) -> None:
-    import orjson
+    from vlamon.views.json_lines import json_bytes
 
-    line = {"ok": reply.ok, "order": name, "result": dict(reply.result), "error": reply.error}
-    click.echo(orjson.dumps(line, default=str).decode())
+    answer = {"ok": reply.ok, "order": name, "result": dict(reply.result), "error": reply.error}
+    click.echo(json_bytes(answer).decode(), nl=False)
 
 
 def _answer(desk: Desk, name: str, reply: Reply) -> int:
@@ -181,7 +182,8 @@ def _answer(desk: Desk, name: str, reply: Reply) -> int:
         _print(name, reply)
     elif reply.ok:
         details = ", ".join(f"{key} {value}" for key, value in reply.result.items())
-        click.echo(f"{name} done" + (f": {details}" if details else ""))
+        click.echo(line(f"{name} done" + (f": {details}" if details else "")))
     else:
-        click.echo(f"vlamon: {name} was refused: {reply.error}.".replace("..", "."), err=True)
+        refusal = f"vlamon: {name} was refused: {reply.error}.".replace("..", ".")
+        click.echo(line(refusal), err=True)
     return DONE if reply.ok else REFUSED

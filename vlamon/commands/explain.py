@@ -12,6 +12,7 @@ from importlib import import_module
 import click
 
 from vlamon.catalogue import DEFAULT_VOCAB, LANGUAGES, Entry, Words, entry, known_families, words
+from vlamon.safe_text import line
 
 WIDTH = 88
 PIECES = re.compile(r"\s*(?:[!-~]+|\S)")
@@ -34,12 +35,12 @@ def command(name: str | None, lang: str, vocab: int) -> int:
         return 0
     known, text = entry(name, vocab), words(name, lang)
     if text is None:
-        click.echo(labels["unknown"].format(name=name))
+        click.echo(line(labels["unknown"].format(name=name)))
         if near := difflib.get_close_matches(known.family, known_families(), n=3):
             click.echo(labels["near"].format(names=", ".join(near)))
         return 0
-    for line in explanation(known, text, labels, vocab):
-        click.echo(line)
+    for piece in explanation(known, text, labels, vocab):
+        click.echo(line(piece))
     return 0
 
 
@@ -54,8 +55,8 @@ def explanation(known: Entry, text: Words, labels: dict[str, str], vocab: int) -
     for label, fact in facts:
         lines = wrapped(fact, WIDTH - room - 2)
         yield f"  {label}{' ' * (room - _columns(label))}{lines[0]}"
-        for line in lines[1:]:
-            yield " " * (room + 2) + line
+        for rest in lines[1:]:
+            yield " " * (room + 2) + rest
     for key, paragraph in (
         ("formula", text.formula),
         ("reading", text.reading),
@@ -64,7 +65,7 @@ def explanation(known: Entry, text: Words, labels: dict[str, str], vocab: int) -
         if paragraph:
             yield ""
             yield labels[key]
-            yield from (f"  {line}" for line in wrapped(paragraph, WIDTH - 2))
+            yield from (f"  {piece}" for piece in wrapped(paragraph, WIDTH - 2))
 
 
 def _facts(known: Entry, labels: dict[str, str], vocab: int) -> Iterator[tuple[str, str]]:
@@ -93,14 +94,14 @@ def wrapped(text: str, width: int = WIDTH) -> list[str]:
     """Lines of at most `width` terminal columns, Chinese or not."""
     if not any(_wide(character) for character in text):
         return textwrap.wrap(text, width)
-    lines, line = [], ""
+    lines, last = [], ""
     for piece in PIECES.findall(text):
-        if _columns(line + piece) > width and piece not in NEVER_FIRST:
-            lines.append(line)
-            line = piece.lstrip()
+        if _columns(last + piece) > width and piece not in NEVER_FIRST:
+            lines.append(last)
+            last = piece.lstrip()
         else:
-            line += piece
-    return [*lines, line]
+            last += piece
+    return [*lines, last]
 
 
 def _columns(text: str) -> int:

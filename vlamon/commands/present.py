@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import IO, Literal
 
 from vlamon.records import Command, Event, Link, Record, Reply, RunInfo
+from vlamon.safe_text import line
 from vlamon.sources import Source, SourceError
 from vlamon.tui.options import Options
 
@@ -95,7 +96,7 @@ class _Ordering:
 
 
 def _say(text: str) -> None:
-    print(f"vlamon: {text}", file=sys.stderr, flush=True)
+    print(line(f"vlamon: {text}"), file=sys.stderr, flush=True)
 
 
 def _lines(
@@ -111,8 +112,8 @@ def _lines(
             _tell(record)
             if ordering is not None:
                 ordering.hear(record)
-            for line in encode(record):
-                out.write(line)
+            for encoded in encode(record):
+                out.write(encoded)
         if records:
             out.flush()
         if any(isinstance(record, Link) and record.state == "ended" for record in records):
@@ -128,7 +129,7 @@ def _tell(record: Record) -> None:
         if record.state == "failed":
             raise SourceError(record.text)
         if record.state in ("waiting", "reconnecting") or (record.state == "live" and record.text):
-            print(f"vlamon: {record.text}", file=sys.stderr, flush=True)
+            _say(record.text)
 
 
 def _json_encoder() -> Callable[[Record], Iterable[bytes]]:
@@ -152,7 +153,7 @@ def _plain_encoder(every: float) -> Callable[[Record], Iterable[bytes]]:
             if told is not None and told.boot == record.boot and told.run_id == record.run_id:
                 return ()
             told = record
-        return (f"{line}\n".encode() for line in thinned.lines(record))
+        return (f"{text}\n".encode() for text in thinned.lines(record))
 
     return encode
 

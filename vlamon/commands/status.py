@@ -9,6 +9,7 @@ import click
 
 from vlamon.commands.talking import Talk
 from vlamon.records import Record, RunInfo, Status
+from vlamon.safe_text import line as one_line
 
 SETTLE = 2.0
 """Seconds that status and newest values may take after the greeting; only a training that has
@@ -42,9 +43,7 @@ def command(socket: str | None, as_json: bool, timeout: float) -> int:
 
 def as_line(info: RunInfo, status: Status | None, latest: dict[str, float]) -> str:
     """The JSON object: the status line of docs/json.md with the run and the newest values."""
-    import orjson
-
-    from vlamon.views.json_lines import json_objects, number
+    from vlamon.views.json_lines import json_bytes, json_objects, number
 
     (run,) = json_objects(info)
     line: dict[str, Any] = {"kind": "status", "state": None, "step": None}
@@ -52,7 +51,7 @@ def as_line(info: RunInfo, status: Status | None, latest: dict[str, float]) -> s
         (line,) = json_objects(status)
     line["run"] = {key: value for key, value in run.items() if key != "kind"}
     line["metrics"] = {name: number(value) for name, value in latest.items()}
-    return orjson.dumps(line).decode()
+    return json_bytes(line).decode().rstrip()
 
 
 def sentence(info: RunInfo, status: Status | None, latest: dict[str, float], now: float) -> str:
@@ -77,7 +76,7 @@ def sentence(info: RunInfo, status: Status | None, latest: dict[str, float], now
             budget = "" if status.budget is None else f" ({status.budget} rollbacks left)"
             parts.append(f"guard {status.guard}{budget}")
     parts += [f"{name} {number_text(latest[name])}" for name in SHOWN if name in latest]
-    return "  ".join(parts)
+    return one_line("  ".join(parts))
 
 
 def duration(seconds: float) -> str:

@@ -10,6 +10,7 @@ import click
 
 from vlamon.commands.appearance import appearance
 from vlamon.commands.present import mode_for, present
+from vlamon.safe_text import line
 from vlamon.sources import Source
 from vlamon.tui.options import Options
 
@@ -83,6 +84,7 @@ def _tell_unknown(path: str, source: Source, *, show: bool) -> None:
     if found is None or not found.count:
         return
     hint = "" if show else "; --unknown shows the first of them"
-    click.echo(f"vlamon: {path}: {found.count} line(s) were not understood{hint}", err=True)
-    for number, line in found.samples if show else ():
-        click.echo(f"{path}:{number}: {line}", err=True)
+    told = f"vlamon: {path}: {found.count} line(s) were not understood{hint}"
+    click.echo(line(told), err=True)
+    for number, sample in found.samples if show else ():
+        click.echo(line(f"{path}:{number}: {sample}"), err=True)

@@ -6,17 +6,17 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
-
 from vlamon.analysis.compare import Comparison, Parting
 from vlamon.charts.numbers import number
+from vlamon.safe_text import line
+from vlamon.views.json_lines import json_bytes, plain
 
 _SHOWN = 24
 
 
 def difference_text(names: tuple[str, str], comparison: Comparison) -> str:
     """A table, the earliest parting first."""
-    return "\n".join(_lines(names, comparison)) + "\n"
+    return "\n".join(map(line, _lines(names, comparison))) + "\n"
 
 
 def difference_json(names: tuple[str, str], comparison: Comparison) -> str:
@@ -35,7 +35,7 @@ def difference_json(names: tuple[str, str], comparison: Comparison) -> str:
             {"metric": name, "a": left, "b": right} for name, left, right in comparison.weights
         ],
     }
-    return orjson.dumps(whole, option=orjson.OPT_INDENT_2).decode() + "\n"
+    return json_bytes(plain(whole), indent=True).decode()
 
 
 def _lines(names: tuple[str, str], comparison: Comparison) -> Iterator[str]:
@@ -68,7 +68,7 @@ def _table(comparison: Comparison) -> Iterator[str]:
     for parting in comparison.partings[:_SHOWN]:
         rows.append(
             (
-                parting.metric,
+                line(parting.metric),
                 _place(parting, parting.key),
                 number(parting.left) if parting.differs else "",
                 number(parting.right) if parting.differs else "",
@@ -103,15 +103,9 @@ def _object(parting: Parting) -> dict[str, Any]:
         "where": parting.first,
         "step": parting.key if parting.differs and parting.grain != "epoch" else None,
         "epoch": parting.key if parting.differs and parting.grain == "epoch" else None,
-        "a": _number(parting.left) if parting.differs else None,
-        "b": _number(parting.right) if parting.differs else None,
+        "a": parting.left if parting.differs else None,
+        "b": parting.right if parting.differs else None,
         "apart": parting.apart,
-        "last_a": _number(parting.last_left),
-        "last_b": _number(parting.last_right),
+        "last_a": parting.last_left,
+        "last_b": parting.last_right,
     }
-
-
-def _number(value: float) -> float | str:
-    if math.isfinite(value):
-        return value
-    return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"

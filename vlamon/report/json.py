@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-import orjson
-
 from vlamon.analysis.anomalies import Anomaly
 from vlamon.report.contents import EpochLine, Report
+from vlamon.views.json_lines import json_bytes, plain
 
 
 def as_json(report: Report) -> str:
     """One JSON object; what is not finite becomes the strings "nan", "inf" and "-inf"."""
-    return orjson.dumps(_plain(objects(report)), option=orjson.OPT_INDENT_2).decode() + "\n"
+    return json_bytes(plain(objects(report)), indent=True).decode()
 
 
 def objects(report: Report) -> dict[str, Any]:
@@ -92,13 +90,3 @@ def _contributions(report: Report) -> list[dict[str, Any]]:
         }
         for term in report.shares.terms
     ]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
-    if isinstance(value, Mapping):
-        return {str(name): _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return value

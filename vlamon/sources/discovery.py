@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from vlamon.errors import VlamonError
 from vlamon.records import Link, RunInfo, Status
+from vlamon.safe_text import line
 from vlamon.sources import SourceError
 from vlamon.sources.socket import SocketSource, SocketStream
 from vlamon.sources.stream import NotThere
@@ -120,11 +121,12 @@ def probe(path: str, patience: float = PATIENCE) -> Found | None:
 def described(found: Found) -> str:
     """One line for the list."""
     if found.info is None:
-        return f"{found.path}  (does not answer)"
+        return line(f"{found.path}  (does not answer)")
     doing = ""
     if found.status is not None:
         doing = f", {found.status.state} at step {found.status.step}"
-    return f"{found.path}  {found.info.name} (pid {found.info.pid} on {found.info.host}{doing})"
+    told = f"{found.path}  {found.info.name} (pid {found.info.pid} on {found.info.host}{doing})"
+    return line(told)  # a name with a newline must not forge another training in the list
 
 
 def _greeted(source: SocketSource, path: str, patience: float) -> Found | None:

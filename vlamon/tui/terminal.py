@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vlamon.charts.rows import clean
+from vlamon.safe_text import line
 
 SAVE_TITLE = "\x1b[22;0t"
 RESTORE_TITLE = "\x1b[23;0t"
@@ -33,4 +33,4 @@ def notification(heading: str, text: str, environ: Mapping[str, str]) -> str:
 
 
 def _plain(text: str) -> str:
-    return clean(text).replace(";", ",")[:200]
+    return line(text).replace(";", ",")[:200]

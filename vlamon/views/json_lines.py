@@ -27,12 +27,37 @@ from vlamon.records import (
     RunInfo,
     Status,
 )
+from vlamon.safe_text import escaped_json
 
 
 def json_lines(record: Record) -> Iterator[bytes]:
     """The lines of a record, each with its newline; none for what is no part of the schema."""
     for line in json_objects(record):
-        yield orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+        yield json_bytes(line)
+
+
+def json_bytes(value: Any, *, indent: bool = False) -> bytes:
+    """A value as JSON and a newline: the one encoder behind everything that vlamon writes as JSON.
+
+    It reads back exactly; characters that a terminal acts on are escaped, and the lone surrogates
+    of a file name that is not UTF-8, which JSON cannot carry, become `?`.
+    """
+    option = orjson.OPT_APPEND_NEWLINE | (orjson.OPT_INDENT_2 if indent else 0)
+    try:
+        encoded = orjson.dumps(value, default=str, option=option)
+    except TypeError:
+        encoded = orjson.dumps(_without_surrogates(value), default=str, option=option)
+    return escaped_json(encoded)
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return {_without_surrogates(str(name)): _without_surrogates(v) for name, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_surrogates(inner) for inner in value]
+    return value
 
 
 def json_objects(record: Record) -> Iterable[dict[str, Any]]:
@@ -51,7 +76,7 @@ def json_objects(record: Record) -> Iterable[dict[str, Any]]:
         case Event():
             return (_event(record),)
         case RunInfo() | GpuSample() | Status() | Gap():
-            return ({"kind": KINDS[type(record)], **_plain(asdict(record))},)
+            return ({"kind": KINDS[type(record)], **plain(asdict(record))},)
         case _:
             return ()
 
@@ -65,7 +90,7 @@ KINDS: dict[type, str] = {
 
 
 def _event(event: Event) -> dict[str, Any]:
-    fields = _plain(asdict(event))
+    fields = plain(asdict(event))
     fields["time"] = event.time or None
     if not fields.pop("counted"):
         fields["step"] = None
@@ -91,7 +116,7 @@ def _batches(block: BatchBlock) -> Iterator[dict[str, Any]]:
             "metrics": metrics,
         }
         if weights:
-            line["weights"] = _plain(dict(weights))
+            line["weights"] = plain(dict(weights))
             weights = {}
         yield line
 
@@ -119,7 +144,7 @@ def _epoch(row: EpochRow) -> dict[str, Any]:
         "kind": "epoch",
         "epoch": _epoch_number(row.epoch),
         "split": row.split,
-        "metrics": _plain(dict(row.metrics)),
+        "metrics": plain(dict(row.metrics)),
         "attempt": row.attempt,
     }
     if row.step is not None:
@@ -141,9 +166,9 @@ def _interval(row: Interval) -> dict[str, Any]:
         "epoch": row.epoch,
         "first": row.first,
         "last": row.last,
-        "metrics": _plain(dict(row.metrics)),
-        "bound": _plain(dict(row.bound)),
-        "printed": {name: _plain(list(numbers)) for name, numbers in row.printed.items()},
+        "metrics": plain(dict(row.metrics)),
+        "bound": plain(dict(row.bound)),
+        "printed": {name: plain(list(numbers)) for name, numbers in row.printed.items()},
         "attempt": row.attempt,
     }
     if row.step is not None:
@@ -185,15 +210,15 @@ def number(value: float) -> float | str:
     return "nan" if value != value else "inf" if value > 0 else "-inf"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Nested data with non-finite numbers named and tuples as lists."""
     if isinstance(value, float):
         return number(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value if isinstance(value, (str, int, bool, type(None))) else str(value)
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value if isinstance(value, str | int | bool | None) else str(value)
 
 
 def _known(value: float) -> float | None:

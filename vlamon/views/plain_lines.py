@@ -25,6 +25,7 @@ from vlamon.records import (
     RunInfo,
     Status,
 )
+from vlamon.safe_text import line
 
 FIRST = ("closs", "loss", "loss_ct", "z_loss", "total")
 """Metrics that a line begins with; the rest follow as the run logs them."""
@@ -34,7 +35,11 @@ FAMILY_FROM = 3
 
 
 def plain_lines(record: Record) -> Iterable[str]:
-    """The lines of a record, without newlines."""
+    """The lines of a record, without newlines, as a terminal may show them."""
+    return map(line, _lines(record))
+
+
+def _lines(record: Record) -> Iterable[str]:
     match record:
         case BatchBlock():
             return _batches(record)
@@ -75,8 +80,8 @@ class Thinned:
         """The lines of a record that are due."""
         if not isinstance(record, BatchBlock) or self._seconds <= 0:
             return plain_lines(record)
-        lines = zip(record.time.tolist(), _odd_rows(record), _batches(record), strict=True)
-        return (line for time, odd, line in lines if odd or self._due(time))
+        rows = zip(record.time.tolist(), _odd_rows(record), _batches(record), strict=True)
+        return (line(row) for time, odd, row in rows if odd or self._due(time))
 
     def _due(self, time: float) -> bool:
         if time < self._next:

@@ -15,7 +15,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from vlamon.charts.glyphs import Glyphs, plain
-from vlamon.charts.rows import Row, clean, fit, spread
+from vlamon.charts.rows import Row, fit, spread
+from vlamon.safe_text import line
 from vlamon.tui.frame_context import Moment
 from vlamon.tui.widgets.kept_lines import KeptLines
 
@@ -147,7 +148,7 @@ class RowPanel(KeptLines, Widget):
         ascii_only = self._painted.ascii_only
         segments = []
         for text, role in fit(row, width):
-            text = clean(text)
+            text = line(text)
             role = role if self.ground == "background" else f"{role} on {self.ground}"
             segments.append(Segment(plain(text) if ascii_only else text, style(role)))
         return Strip(segments, width)
