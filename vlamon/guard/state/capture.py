@@ -18,6 +18,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from vlamon.guard.checkpoint.shards import sharded
+from vlamon.guard.state.owned import Owned, inner_optimizers
 from vlamon.guard.state.restore import Stateful as Stateful
 from vlamon.guard.state.restore import StateMismatch as StateMismatch
 from vlamon.guard.state.restore import Tree as Tree
@@ -40,12 +41,24 @@ class TrainingState:
             name: unwrapped(part) if isinstance(part, nn.Module) else part
             for name, part in parts.items()
         }
+        self.parts |= inner_optimizers(self.parts)
         self.generators = tuple(generators)
+
+    def everything(self) -> dict[str, nn.Module | Optimizer | Stateful | Owned]:
+        """The parts, and for every optimizer that owns parameters of its own those parameters."""
+        found: dict[str, nn.Module | Optimizer | Stateful | Owned] = dict(self.parts)
+        modules = tuple(part for part in self.parts.values() if isinstance(part, nn.Module))
+        for name, part in self.parts.items():
+            if isinstance(part, Optimizer):
+                owned = Owned(part, modules)
+                if owned.tensors():
+                    found[f"{name}.parameters"] = owned
+        return found
 
     def capture(self) -> Tree:
         """References to the live tensors, and copies of the plain values around them."""
         return {
-            "parts": {name: _state_of(part) for name, part in self.parts.items()},
+            "parts": {name: _state_of(part) for name, part in self.everything().items()},
             "rng": capture_rng(self.generators),
         }
 
@@ -58,9 +71,14 @@ class TrainingState:
         cannot deal out.
         """
         spared = frozenset((*keep, *tree.get("left_alone", ())))
+        parts = self.everything()
         for lacking, having, names in (
-            ("the saved state", "this training", self.parts.keys() - tree["parts"].keys() - spared),
-            ("this training", "the saved state", tree["parts"].keys() - self.parts.keys()),
+            (
+                "the saved state",
+                "this training",
+                self.parts.keys() - tree["parts"].keys() - spared,
+            ),
+            ("this training", "the saved state", tree["parts"].keys() - parts.keys()),
         ):
             if names:
                 raise StateMismatch(f"{lacking} lacks {', '.join(sorted(names))}, {having} has it")
@@ -69,9 +87,12 @@ class TrainingState:
             having = f"this training has {len(self.generators)}"
             raise StateMismatch(f"the saved state has {len(streams)} generators, {having}")
         way, split_up = WayBack(), self.sharded()
-        for name, part in self.parts.items():
-            if name not in spared:
-                way.plan(name, part, tree["parts"][name], split_up)
+        for name, part in parts.items():
+            if name in spared:
+                continue
+            if name not in tree["parts"]:
+                raise StateMismatch(f"the saved state lacks {name}, this training has it")
+            way.plan(name, part, tree["parts"][name], split_up)
         way.go()
         if "rng" not in spared:
             restore_rng(tree["rng"], self.generators)
@@ -110,7 +131,9 @@ def unwrapped(module: nn.Module) -> nn.Module:
         module = inner
 
 
-def _state_of(part: nn.Module | Optimizer | Stateful) -> Any:
+def _state_of(part: nn.Module | Optimizer | Stateful | Owned) -> Any:
+    if isinstance(part, Owned):
+        return part.tensors()
     if not isinstance(part, nn.Module):
         return part.state_dict()
     # Not Module.state_dict: it leaves out the buffers that are not persistent (caches, EMA).

@@ -17,6 +17,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from vlamon.guard.checkpoint.shards import Piece, piece_of, sharded
+from vlamon.guard.state.owned import Owned
 from vlamon.guard.state.tree import copied, duplicate, local
 
 Tree = dict[str, Any]
@@ -80,6 +81,8 @@ class WayBack:
                 self._plan_module(name, part, saved)
             elif isinstance(part, Optimizer):
                 self._plan_optimizer(name, part, saved)
+            elif isinstance(part, Owned):
+                self._plan_owned(name, part.tensors(), saved)
             else:
                 own = OwnLoad(name, saved, part.state_dict, part.load_state_dict, split_up)
                 self.own.append(own)
@@ -130,6 +133,18 @@ class WayBack:
                 place = f"{name}.{key}"
                 put = owner.set_extra_state
                 self.own.append(OwnLoad(place, saved[key], owner.get_extra_state, put))
+
+    def _plan_owned(self, name: str, live: Mapping[str, torch.Tensor], saved: Tree) -> None:
+        if live.keys() != saved.keys():
+            raise StateMismatch(f"{name}: the optimizer owned {len(saved)} parameters of its own")
+        for key, tensor in live.items():
+            here, there = local(tensor), local(piece_of(saved[key], tensor))
+            if here.shape != there.shape:
+                raise StateMismatch(
+                    f"{name}.{key} is {tuple(here.shape)} here and {tuple(there.shape)} in the "
+                    "saved state"
+                )
+            self._copy(tensor, saved[key])
 
     def _plan_optimizer(self, name: str, part: Optimizer, saved: Tree) -> None:
         groups, state = saved["param_groups"], saved["state"]
