@@ -169,12 +169,12 @@ def each_step(rounds: int) -> str:
     cheap, snapshots = [], []
     values = {"closs": 3.0, "loss_ct": 0.1, "z_loss": 40.0, "grad_norm": 4.0}
     spacing = guard.late_spacing  # what the ring settles to
-    for _ in range(rounds * spacing + guard.ring.reach):
+    for _ in range(rounds * spacing + guard.snapshots.ring.reach):
         noisy = {name: value * (1 + 0.01 * (step % 7)) for name, value in values.items()}
         begun = time.perf_counter()
         step = guard.after_step(step, **noisy)
         spent = time.perf_counter() - begun
-        taken = any(slot.step == step - 1 for slot in guard.ring.held())
+        taken = any(slot.step == step - 1 for slot in guard.snapshots.ring.held())
         (snapshots if taken else cheap).append(spent)
     detectors, count = ComponentDetectors(), 5000
     begun = time.perf_counter()

@@ -92,7 +92,7 @@ def closs_of(run: Run) -> dict[str, Any]:
     means = validate(
         run.optimisation, run.held_out["val_ind"], HELD_OUT, run.config.loop.batch, run.ranks.device
     )
-    return {"closs": float(means["closs"]), "rollbacks": run.guard.policy.attempt}
+    return {"closs": float(means["closs"]), "rollbacks": run.guard.ledger.attempt}
 
 
 def table(results: dict[tuple[str, int], dict[str, Any]]) -> str:

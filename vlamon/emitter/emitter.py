@@ -96,6 +96,7 @@ class Emitter:
         self._thread: threading.Thread | None = None
         self._sidecar: Sidecar | None = None
 
+        self._weights = checked_weights(weights)
         rank = of_environment("RANK", 0)
         place = checked_path("path", path)
         if place is not None and "{rank}" in place:
@@ -104,14 +105,14 @@ class Emitter:
             self._append = _discard
             self._orders = OrderDesk(os.geteuid())
             return
-        folder, weights = checked_path("run_dir", run_dir), checked_weights(weights)
+        folder = checked_path("run_dir", run_dir)
         info = replace(
-            describe(self._boot, place, run, folder, weights),
+            describe(self._boot, place, run, folder, self._weights),
             total_steps=checked_count("total_steps", total_steps),
             steps_per_epoch=checked_count("steps_per_epoch", steps_per_epoch),
             vocab=checked_count("vocab", vocab),
         )
-        self._start(place, info, folder, weights, share, read_only)
+        self._start(place, info, folder, dict(self._weights), share, read_only)
 
     def _start(
         self,
@@ -245,7 +246,13 @@ class Emitter:
     def set_weights(self, weights: Mapping[str, float]) -> None:
         """The weights in force from the next batch on."""
         with self._kept("set_weights"):
-            self._append(NewWeights(floats(weights)))
+            self._weights = floats(weights)
+            self._append(NewWeights(dict(self._weights)))
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """The loss weights in force; empty where the script named none."""
+        return self._weights
 
     @property
     def attempt(self) -> int:

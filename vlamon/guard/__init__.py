@@ -4,14 +4,19 @@ from vlamon.guard.autopsy import Probed
 from vlamon.guard.checkpoint.writer import Durable, DurableError
 from vlamon.guard.forensics import Rebuild
 from vlamon.guard.guard import Guard
-from vlamon.guard.policy import GuardSettings, settings_from
+from vlamon.guard.policy import Decision, DefaultPolicy, Policy, Situation
+from vlamon.guard.settings import GuardSettings, settings_from
 
 __all__ = [
+    "Decision",
+    "DefaultPolicy",
     "Durable",
     "DurableError",
     "Guard",
     "GuardSettings",
+    "Policy",
     "Probed",
     "Rebuild",
+    "Situation",
     "settings_from",
 ]

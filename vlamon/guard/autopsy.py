@@ -65,6 +65,12 @@ class Explosion:
     """The steps before it, for the evidence."""
     age: int = 0
     """Steps since the trouble began, as the rank that knows most of it tells; 0 for one batch."""
+    metric: str = ""
+    """The component that exploded most, on any rank."""
+    value: float | None = None
+    """Its value there."""
+    ratio: float = 1.0
+    """That over its usual level."""
 
     @property
     def before(self) -> int | None:

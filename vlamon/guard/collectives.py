@@ -1,7 +1,7 @@
 """All ranks decide as one: each casts a ballot of a few numbers, and their sum is the decision.
 
 A sum, so that it can ride on the reduction that a training does anyway: append `Guard.ballot(...)`
-to what is all-reduced and hand the summed part back. Orders reach rank 0 alone and travel in the
+to what is all-reduced and hand the summed part back. Commands reach rank 0 alone and travel in the
 same numbers, so no rank ever waits for another one's socket.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from vlamon.guard.orders import Order, OrderCode
+from vlamon.guard.command_queue import AgreedCommand, CommandCode
 
 SIZE = 8
 
@@ -42,26 +42,26 @@ class Outcome:
     """Ranks that are still writing a checkpoint: none may begin another one alone."""
     known: int
     """Ranks on which an explosion goes on that was told before; they count as warned."""
-    order: OrderCode | None
-    """An order to execute now, the same on every rank."""
+    command: CommandCode | None
+    """A command to carry out now, the same on every rank."""
 
 
-def cast(level: str, order: Order | None, writing: bool = False) -> torch.Tensor:
+def cast(level: str, command: AgreedCommand | None, writing: bool = False) -> torch.Tensor:
     """This rank's ballot; level `known` is an explosion that there is nothing to decide on."""
     numbers = torch.zeros(SIZE, dtype=torch.float64)
     numbers[0] = float(level == "explode")
     numbers[1] = float(level in ("warn", "known"))
     numbers[2] = float(writing)
     numbers[3] = float(level == "known")
-    if order is not None:
-        numbers[4:] = torch.tensor(order.code.numbers(), dtype=torch.float64)
+    if command is not None:
+        numbers[4:] = torch.tensor(command.code.numbers(), dtype=torch.float64)
     return numbers
 
 
 def count(ballots: torch.Tensor) -> Outcome:
     """The decision, from the sum of all ballots."""
-    exploded, warned, writing, known, *order = ballots.tolist()
-    return Outcome(int(exploded), int(warned), int(writing), int(known), OrderCode.of(order))
+    exploded, warned, writing, known, *command = ballots.tolist()
+    return Outcome(int(exploded), int(warned), int(writing), int(known), CommandCode.of(command))
 
 
 def reduced(ballot: torch.Tensor) -> torch.Tensor:

@@ -22,7 +22,7 @@ from vlamon.guard.autopsy import Probe
 from vlamon.guard.checkpoint.writer import Durable, DurableError, Writer
 from vlamon.guard.ring import Slot
 from vlamon.guard.state.capture import StateMismatch, TrainingState, Tree, restore_rng
-from vlamon.guard.values import Reading
+from vlamon.guard.values import StepValues
 
 FOLDER = "explosion"
 
@@ -67,7 +67,7 @@ def pack(batch: Any) -> Any:
     return batch
 
 
-class Keeper:
+class Evidence:
     """Keeps the newest explosion of a run on disk, written beside the training."""
 
     def __init__(self, run_dir: Path | None, rebuild: Rebuild | None) -> None:
@@ -78,9 +78,11 @@ class Keeper:
             self._writer = Writer(Durable(run_dir / folder, keep=1))
         self._rebuild = rebuild
         self._slot = Slot()
-        self._noted: tuple[Reading, Judgement, Tree] | None = None
+        self._noted: tuple[StepValues, Judgement, Tree] | None = None
 
-    def note(self, reading: Reading, judgement: Judgement, state: TrainingState, rng: Tree) -> None:
+    def note(
+        self, reading: StepValues, judgement: Judgement, state: TrainingState, rng: Tree
+    ) -> None:
         """An explosion was seen: copy the weights as they are before they change."""
         if self._writer is None or self._writer.busy:
             return

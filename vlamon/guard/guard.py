@@ -12,67 +12,182 @@
         optimizer.zero_grad()
         step = guard.after_step(step, batch=batch)   # the next step, or one to go back to
 
-Everything happens on the training thread at a step boundary, the same on every rank.
+Everything happens on the training thread at a step boundary, the same on every rank. There, in this
+order: what was judged is put into a ballot and summed over ranks; an explosion is told and
+answered, else snapshots that are old enough become trusted; a command is carried out; and where the
+training goes on with the next step, a snapshot or checkpoint that is due is taken.
 """
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Mapping
-from typing import Any
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from torch import nn
+from torch.optim import Optimizer
 
-from vlamon.detect.components import GRAD_NORM
-from vlamon.detect.spikes import Judgement, Verdict
+from vlamon.detect.spikes import ComponentDetectors
 from vlamon.guard import collectives
-from vlamon.guard.autopsy import Explosion
+from vlamon.guard.audit import Audit
+from vlamon.guard.autopsy import Probe, Replay
+from vlamon.guard.checkpoint.checkpoints import Checkpoints
 from vlamon.guard.checkpoint.writer import DurableError, Loaded
-from vlamon.guard.episode import Episode, alarming, worst_ratio
-from vlamon.guard.gate import BLOCKED_IN_A_ROW, finite, may_step
-from vlamon.guard.policy import Decision, Mode
-from vlamon.guard.reporting import QUIET_STEPS, plain_samples, said_value
-from vlamon.guard.state.capture import StateMismatch, capture_rng
-from vlamon.guard.steering import Pause, Steering
-from vlamon.guard.values import Reading, Value, read
-from vlamon.guard.verdicts import Judged, add, worst
+from vlamon.guard.command_queue import CommandQueue
+from vlamon.guard.commands import Commands
+from vlamon.guard.detection import Detection
+from vlamon.guard.forensics import Evidence, Rebuild
+from vlamon.guard.gate import finite, may_step
+from vlamon.guard.ledger import Ledger
+from vlamon.guard.lr_scale import LrScale
+from vlamon.guard.policy import DefaultPolicy, Policy
+from vlamon.guard.reporting import Reporter
+from vlamon.guard.response import Response
+from vlamon.guard.ring import Ring
+from vlamon.guard.rollback import Rollback
+from vlamon.guard.settings import GuardSettings, Mode
+from vlamon.guard.skips import Skips
+from vlamon.guard.snapshots import Snapshots
+from vlamon.guard.state.capture import (
+    Stateful,
+    StateMismatch,
+    TrainingState,
+    Tree,
+    capture_rng,
+)
+from vlamon.guard.status import Status
+from vlamon.guard.values import Value
+from vlamon.guard.verdicts import worst
+
+if TYPE_CHECKING:
+    from vlamon import Emitter
+
+Weights = Mapping[str, float]
 
 
-class Guard(Steering):
+class Guard:
     """Keeps a training from being lost to an explosion."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizers: Optimizer | Sequence[Optimizer],
+        *,
+        schedulers: Sequence[Stateful] = (),
+        sampler: Stateful | None = None,
+        emitter: Emitter | None = None,
+        run_dir: str | Path | None = None,
+        settings: GuardSettings | None = None,
+        policy: Policy | None = None,
+        extras: Mapping[str, Stateful] | None = None,
+        generators: Sequence[torch.Generator | np.random.Generator] = (),
+        weights: Weights | Callable[[], Weights] | None = None,
+        detectors: ComponentDetectors | None = None,
+        probe: Probe | None = None,
+        replay: Replay | None = None,
+        rebuild: Rebuild | None = None,
+        settable: Mapping[str, Callable[[float], Any]] | None = None,
+        set_lr_scale: Callable[[float], Any] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> None:
+        """Only model and optimizers are needed; the rest makes a return exact and explained.
+
+        `policy` decides about explosions instead of the shipped one. `extras` are more things with
+        `state_dict` (scaler, EMA, caches). `weights` of the losses tell which are trained; without
+        them they are the emitter's. `probe` and `replay` are for the autopsy. `settable` adds to
+        what `vlamon ctl set` may change. `set_lr_scale` is for a schedule of one's own; without it
+        the rates are scaled while the optimizers step. `should_stop` says whether the training is
+        to end (a signal, a limit of time): a paused guard asks it, and then gives the loop back.
+        """
+        self.settings = settings or GuardSettings()
+        self.optimizers = _checked(optimizers)
+        run_dir = Path(run_dir) if run_dir is not None else None
+        detectors = detectors or ComponentDetectors()
+        latency = detectors.latency
+        trust_after = self.settings.trust_after(latency)
+
+        parts: dict[str, nn.Module | Optimizer | Stateful] = {"model": model}
+        parts |= {f"optimizer.{i}": each for i, each in enumerate(self.optimizers)}
+        parts |= {f"scheduler.{i}": each for i, each in enumerate(schedulers)}
+        parts |= {} if sampler is None else {"sampler": sampler}
+        parts |= {**(extras or {}), "detectors": detectors}
+        self._state = TrainingState(parts, generators)
+
+        leads = collectives.rank() == 0
+        self.reporter = Reporter(emitter if leads else None, Audit(run_dir if leads else None))
+        self.ledger = Ledger(self.settings, self.settings.mode, attempt=self.reporter.attempt)
+        self.skips = Skips(sampler)
+        self._weights = _Weights(weights, emitter)
+        self.detection = Detection(detectors, self._weights, self.ledger, self.reporter)
+        root = run_dir / "checkpoints" if run_dir else None
+        self.snapshots = Snapshots(
+            self._state,
+            self.settings,
+            Ring(self.settings.slots, trust_after, detectors.slow_latency),
+            Checkpoints(root, self.settings, self.reporter, trust_after),
+            self.ledger,
+            self.skips,
+            latency,
+        )
+        self._status = Status(self.reporter, self.snapshots, self.ledger)
+        self._lr_scale = LrScale(self.optimizers, set_lr_scale)
+        self.evidence = Evidence(run_dir, rebuild)
+        self.rollback = Rollback(
+            self.settings,
+            self.snapshots,
+            self.detection,
+            self.skips,
+            self.ledger,
+            self._lr_scale,
+            self.reporter,
+            self._status,
+            probe,
+            replay,
+        )
+        self.response = Response(
+            policy or DefaultPolicy(self.settings),
+            self.settings,
+            self.ledger,
+            self.detection,
+            self.snapshots,
+            self.rollback,
+            self.evidence,
+            self.reporter,
+            self._status,
+        )
+        self.commands = Commands(
+            CommandQueue(settable or {}),
+            self.ledger,
+            self.detection,
+            self.snapshots,
+            self.rollback,
+            self.response,
+            self._lr_scale,
+            self.reporter,
+            self._status,
+            should_stop,
+        )
+        self._rng_before: Tree | None = None
+        """Random streams at the beginning of the step, for the evidence."""
+        self._started = False
 
     def start(self, resume: bool = True) -> int:
         """The first step to run: 0, or the one after the newest whole checkpoint in `run_dir`."""
         self._started = True
-        self._carried = self._take_order()  # asking tells the monitors that orders are served
-        loaded = self.checkpoints.load(self.state) if resume else None
+        self._weights.share()
+        self.commands.next()  # asking tells the monitors that commands are taken
+        loaded = self.snapshots.checkpoints.load(self._state) if resume else None
         step = -1
         if loaded is not None:
             self._take_over(loaded)
-            self.policy.attempt = max(self.policy.attempt + 1, self.reporter.attempt)
-            self.reporter.set_attempt(self.policy.attempt)
-            self._scale_restored(loaded.meta.get("note", {}))
             step = loaded.step
-            self.reporter.event("resumed", step, f"resumed after step {step} from {loaded.path}")
-            if loaded.ranks != collectives.world():
-                self.reporter.event("note", step, self.checkpoints.dealt_anew(loaded), "warn")
-        self._snapshot(step, trusted=True)
-        self._rng_before = capture_rng(self.state.generators)
+        self.snapshots.take(step, trusted=True)
+        self._status.refresh()
+        self._rng_before = capture_rng(self._state.generators)
         return step + 1
-
-    def _take_over(self, loaded: Loaded) -> None:
-        try:
-            self.state.restore(loaded.state)
-            self.policy.load_state_dict(loaded.meta["policy"])
-            place = loaded.meta["note"].get("place", loaded.step + 1)
-            self.skips.load_state_dict(loaded.meta["skips"], place)
-        except (StateMismatch, KeyError) as error:
-            what = f"its meta lacks {error}" if isinstance(error, KeyError) else str(error)
-            raise DurableError(
-                f"{loaded.path} does not fit this training: {what}; resume with the version and "
-                "the settings that wrote it, or begin in another run directory"
-            ) from error
 
     def check(self, step: int, **values: Value) -> bool:
         """Judge a step's losses before its update; False if a non-finite number would get in.
@@ -82,10 +197,10 @@ class Guard(Steering):
         """
         if not self._started:
             raise RuntimeError("call Guard.start() before the first step")
-        self.ring.fence()
+        self.snapshots.ring.fence()
         verdict = finite(self.optimizers, values)
-        self._take_in(step, values, verdict)
-        self._judge_ready(step)
+        self.detection.take_in(step, values, verdict)
+        self._judge(step)
         return may_step(self.optimizers, verdict)
 
     def ballot(self, step: int, **values: Value) -> torch.Tensor:
@@ -94,8 +209,8 @@ class Guard(Steering):
         Hand the sum to `after_step`. Not needed where the guard may do a reduction of its own.
         """
         if values:
-            self._take_in(step, values)
-        self._judge_ready(step)
+            self.detection.take_in(step, values)
+        self._judge(step)
         return self._ballot()
 
     def after_step(
@@ -109,192 +224,160 @@ class Guard(Steering):
     ) -> int:
         """Close a step: the next one to run, or the one after the snapshot that was returned to."""
         if values:
-            self._readings.append(read(step, values))
-        self._judge_ready(step)
-        for reading in [*self._readings, *(judged.reading for judged in self._judged)]:
-            if reading.step == step:
-                reading.batch, reading.samples = batch, samples
-        if summed is None:
-            summed = collectives.reduced(self._ballot())
-        outcome = collectives.count(summed)
-        order = self._order_of(outcome.order)
-        self.policy.tick()
+            self.detection.add(step, values)
+        self._judge(step)
+        self.detection.attach(step, batch, samples)
+        outcome = collectives.count(
+            collectives.reduced(self._ballot()) if summed is None else summed
+        )
+        command = self.commands.agreed(outcome.command)
+        self.ledger.tick()
         self.skips.drawn()
-        self._hear()
-        nxt = self._answer_levels(step, outcome)
-        if order is not None and nxt == step + 1:
-            ordered = self._obey(order, step)
-            nxt = self._hold(step) if ordered is None else ordered
-        elif order is not None:
-            order.refuse("the guard rolled back at this very step")
-        if nxt == step + 1:
-            quiet = outcome.exploded == 0 and outcome.warned == 0
-            self._keep_states(step, quiet, writing=outcome.writing > 0)
+        self._poll_writers()
+        following = self._answer(step, outcome)
+        if command is not None and following == step + 1:
+            following = self.commands.obey(command, step)
+        elif command is not None:
+            command.refuse("the guard rolled back at this very step")
+        if following == step + 1:
+            self._keep(step, outcome)
         self.skips.pass_over()
-        self._rng_before = capture_rng(self.state.generators)
-        return nxt
+        self._rng_before = capture_rng(self._state.generators)
+        return following
 
     def checkpoint(self, step: int) -> None:
         """Write a checkpoint behind a finished step, unless there is one; `close` waits for it.
 
         Called by all ranks.
         """
-        self.checkpoints.close()
-        if not self.checkpoints.holds(step):
-            self.checkpoints.save(step, self.state, self._meta(), None)
+        self.snapshots.write_last(step)
 
     def close(self) -> None:
         """Wait for checkpoints that are being written. Call it when the loop has ended."""
-        self.checkpoints.close()
-        self.keeper.close()
-        self._hear()
+        self.snapshots.checkpoints.close()
+        self.evidence.close()
+        self._poll_writers()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the training is to end; the loop looks at it."""
+        return self.commands.stopped
+
+    @stopped.setter
+    def stopped(self, stopped: bool) -> None:
+        self.commands.stopped = stopped
 
     @property
     def lr_scale(self) -> float:
         """What the planned lr is multiplied by."""
-        return self.policy.lr_scale
+        return self.ledger.lr_scale
 
     @property
     def mode(self) -> Mode:
         """Mode in force."""
-        return self.policy.mode
+        return self.ledger.mode
 
-    def _take_in(
-        self, step: int, values: Mapping[str, Value], verdict: torch.Tensor | bool = True
-    ) -> None:
-        """Losses of a step, and what the gate says of its update."""
-        weights = self._weights_now()
-        if not any(name in weights for name in values):
-            self.detectors.take_on(values)
-        self._readings.append(read(step, values, verdict))
+    def _take_over(self, loaded: Loaded) -> None:
+        """Put a checkpoint in force, and all that no rollback may restore."""
+        try:
+            self._state.restore(loaded.state)
+            self.ledger.load_state_dict(loaded.meta["ledger"])
+            place = loaded.meta["note"].get("place", loaded.step + 1)
+            self.skips.load_state_dict(loaded.meta["skips"], place)
+        except (StateMismatch, KeyError) as error:
+            what = f"its meta lacks {error}" if isinstance(error, KeyError) else str(error)
+            raise DurableError(
+                f"{loaded.path} does not fit this training: {what}; resume with the version and "
+                "the settings that wrote it, or begin in another run directory"
+            ) from error
+        self.ledger.attempt = max(self.ledger.attempt + 1, self.reporter.attempt)
+        self.reporter.set_attempt(self.ledger.attempt)
+        self.rollback.apply_lr_scale(loaded.step)
+        text = f"resumed after step {loaded.step} from {loaded.path}"
+        self.reporter.event("resumed", loaded.step, text)
+        if loaded.ranks != collectives.world():
+            text = self.snapshots.checkpoints.dealt_anew(loaded)
+            self.reporter.event("note", loaded.step, text, "warn")
 
-    def _judge_ready(self, step: int) -> None:
-        """Judge what is on the host: this step on a CPU, the step before on a GPU."""
-        while self._readings:
-            reading = self._readings[0]
-            if reading.pinned is not None and reading.step == step:
-                return
-            reading.settle()
-            self._readings.popleft()
-            judgement = self._judge(reading)
-            episode = self._episode
-            news = judgement.level == "explode" and (
-                episode is None
-                or reading.step - episode.last > QUIET_STEPS
-                or episode.is_news(judgement)
-            )
-            add(self._judged, Judged(reading, judgement, news))
-            self._remember(reading)
-            if news and self._rng_before is not None:
-                self.keeper.note(reading, judgement, self.state, self._rng_before)
-
-    def _judge(self, reading: Reading) -> Judgement:
-        judgement, known = Judgement(), self.policy.mode != "off"
-        if known and reading.values:
-            judgement = self.detectors.observe(reading.values, self._weights_now())
-        sound = all(value is None or math.isfinite(value) for value in reading.values.values())
-        blocked = reading.blocked and (sound or not known)
-        if self._blockage.note(reading.step, blocked):
-            text = "no update: a gradient is not finite; the weights stay as they are"
-            self.reporter.event("warn", reading.step, text, "warn")
-        if count := self._blockage.ended(reading.step):
-            text = f"updates go through again: {count} had a gradient that was not finite"
-            self.reporter.event("recovered", reading.step, text)
-        if known and blocked and self._blockage.running >= BLOCKED_IN_A_ROW:
-            reason = f"not finite, and no update for {self._blockage.running} steps"
-            verdict = Verdict("explode", math.inf, math.inf, reason)
-            return Judgement({**judgement.verdicts, GRAD_NORM: verdict}, GRAD_NORM)
-        return judgement
-
-    def _remember(self, reading: Reading) -> None:
-        """For the evidence: what a step had, in how many calls ever it came."""
-        values: Mapping[str, float | None] = reading.values
-        if self._history and self._history[-1][0] == reading.step:
-            values = {**self._history.pop()[1], **values}
-        if values:
-            self._history.append((reading.step, values))
+    def _judge(self, step: int) -> None:
+        """Judge what is on the host, and keep the state of an explosion that is news."""
+        for judged in self.detection.judge_ready(step):
+            if self._rng_before is not None:
+                self.evidence.note(judged.reading, judged.judgement, self._state, self._rng_before)
 
     def _ballot(self) -> torch.Tensor:
-        level = max(
-            (judged.level for judged in self._judged),
-            key=("ok", "warn", "known", "explode").index,
-            default="ok",
-        )
-        return collectives.cast(level, self._take_order(), self.checkpoints.busy)
+        level, command = self.detection.level(), self.commands.next()
+        return collectives.cast(level, command, self.snapshots.checkpoints.busy)
 
-    def _answer_levels(self, step: int, outcome: collectives.Outcome) -> int:
-        judged, self._judged = self._judged, []
+    def _answer(self, step: int, outcome: collectives.Outcome) -> int:
+        """What all ranks together saw at this step, and the next step after it."""
+        judged = self.detection.take_judged()
         if outcome.exploded:
-            return self._exploded(step, worst(judged, step))
+            answer = self.response.to_explosion(step, worst(judged, step))
+            return self.commands.settle(step, answer)
         if outcome.warned:
             for each in judged:
                 self.reporter.warn(each.reading.step, each.judgement, each.reading.values)
-        if self._episode is not None and outcome.known:
-            self._episode.last = step
-            self._get_used_to(self._episode, worst(judged, step))
-            return self._leave_it(step, None)
-        self._trust(step)
-        if self._episode is not None and step - self._episode.last > QUIET_STEPS:
-            self._episode = None
-            self.reporter.event("recovered", step, f"calm again for {QUIET_STEPS} steps")
-        if self._recovers_at is not None and self.policy.ticks >= self._recovers_at:
-            self._recovers_at = None
-            self._returned_to = None
-            self.reporter.event(
-                "recovered", step, f"no explosion for {self.settings.cooldown} steps"
-            )
+        if outcome.known and self.detection.goes_on(step, judged):
+            return self.response.continue_without_rollback(step, None)
+        self.snapshots.trust(step)
+        self.detection.end_episode(step)
+        self.rollback.proved(step)
         return step + 1
 
-    def _get_used_to(self, episode: Episode, judged: Judged) -> None:
-        """A level that stays is the usual one: judge by it, so that the next explosion is seen."""
-        step, judgement = judged.reading.step, judged.judgement
-        if not episode.overdue(step) or judgement.level != "explode":
-            return
-        since, episode.began = step - episode.began, step
-        said = f"{judgement.metric} {said_value(judged.reading.values.get(judgement.metric))}"
-        if math.isinf(worst_ratio(judgement)):
-            text = f"{said} still: it has not been finite for {since} steps"
-            self.reporter.event("warn", step, text, "error")
-            return
-        self.detectors.reset(alarming(judgement))
-        episode.worst = 1.0
-        text = f"{said} is the usual level from now on: it has stayed for {since} steps"
-        self.reporter.event("note", step, text, "warn")
+    def _keep(self, step: int, outcome: collectives.Outcome) -> None:
+        quiet = outcome.exploded == 0 and outcome.warned == 0
+        closs = self.detection.history[-1][1].get("closs") if self.detection.history else None
+        if self.snapshots.keep(step, closs, quiet=quiet, writing=outcome.writing > 0):
+            self._status.refresh()
 
-    def _exploded(self, step: int, judged: Judged) -> int:
-        reading, judgement = judged.reading, judged.judgement
-        seen = collectives.everyone(
-            (judgement, reading.values, plain_samples(reading.samples))
-            if judgement.level == "explode"
-            else None
-        )
-        found = {rank: each for rank, each in enumerate(seen) if each is not None}
-        # Told is the worst rank's: on the others nothing needs to be wrong.
-        told, values, samples = max(found.values(), key=lambda each: worst_ratio(each[0]))
-        self.reporter.explode(reading.step, told, values, samples, list(found))
-        known = self._episode.worst if self._episode is not None else 1.0
-        self._episode = Episode(step, step, max(known, worst_ratio(told)))
-        self.keeper.keep(self.policy.attempt, reading.batch)
-        explosion = Explosion(
-            reading.step,
-            judgement,
-            reading.values,
-            reading.batch,
-            reading.samples,
-            tuple(self._history),
-            age=max(each.verdict.age for each, _, _ in found.values()),
-        )
-        decision = self.policy.decide()
-        if decision.action == "ask":
-            return self._ask(step, explosion, decision)
-        if decision.action == "report":
-            return self._leave_it(step, explosion)
-        return self._roll_back(step, explosion, decision)
+    def _poll_writers(self) -> None:
+        """How the writes ended that run beside the training."""
+        self.snapshots.checkpoints.poll()
+        for step, why in self.evidence.failures():
+            text = f"the explosion of step {step} is not kept on disk: {why}"
+            self.reporter.event("note", step, text, "warn")
+            if collectives.rank():
+                logging.getLogger("vlamon.guard").warning("%s", text)
 
-    def _ask(self, step: int, explosion: Explosion, decision: Decision) -> int:
-        if decision.waits_for_ever or math.isinf(self.settings.deadline):
-            nxt = self._ask_for_ever(step, decision, explosion)
-            return self._hold(step) if nxt is None else nxt
-        why = f"explosion: {decision.why}; waiting for the operator"
-        self._stand(step, Pause(why, time.time() + self.settings.deadline, explosion))
-        return self._hold(step)
+
+class _Weights:
+    """The loss weights in force: those that the guard was given, else the emitter's.
+
+    A rank without weights takes rank 0's: a component that is too small to send the training back
+    must be so on every rank.
+    """
+
+    def __init__(
+        self, given: Weights | Callable[[], Weights] | None, emitter: Emitter | None
+    ) -> None:
+        self._given = given
+        self._emitter = emitter
+        self._of_rank_zero: Weights = {}
+
+    def __call__(self) -> Weights:
+        if callable(self._given):
+            return self._given()
+        if self._given is not None:
+            return self._given
+        if self._emitter is not None:
+            return self._emitter.weights or self._of_rank_zero
+        return self._of_rank_zero
+
+    def share(self) -> None:
+        """Once, by all ranks, before the first step."""
+        if self._given is None:
+            self._of_rank_zero = collectives.everyone(dict(self()))[0]
+
+
+def _checked(optimizers: Optimizer | Sequence[Optimizer]) -> list[Optimizer]:
+    if isinstance(optimizers, Optimizer):
+        return [optimizers]
+    name = type(optimizers).__name__
+    if "DeepSpeed" in name or not isinstance(optimizers, Sequence):
+        raise TypeError(
+            f"{name} is no torch.optim.Optimizer, and the guard cannot copy its state: give the "
+            "optimizers that step; under DeepSpeed ZeRO, whose engine owns the state, use "
+            "vlamon.Emitter alone and roll back with its own checkpoints"
+        )
+    return list(optimizers)

@@ -7,22 +7,24 @@ are left alone: the factor is on them while `optimizer.step()` runs and off agai
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch.optim import Optimizer
 
-from vlamon.guard.state.capture import Stateful
-
 Rate = float | torch.Tensor
 
 
-class RateScale:
+class LrScale:
     """What the planned rates of some optimizers are multiplied by while they step."""
 
-    def __init__(self, optimizers: Sequence[Optimizer]) -> None:
-        self._optimizers = list(optimizers)
+    def __init__(
+        self, optimizers: Sequence[Optimizer], set_by: Callable[[float], Any] | None = None
+    ) -> None:
+        """`set_by` puts the factor on a schedule of one's own; the optimizers are left alone."""
+        self._optimizers = [_unwrapped(optimizer) for optimizer in optimizers]
+        self._set_by = set_by
         self._hooked = False
         self._planned: dict[int, list[tuple[Rate, Rate]]] = {}
         """Of an optimizer that steps: planned rate and rate in force, group by group."""
@@ -31,6 +33,10 @@ class RateScale:
 
     def set(self, value: float) -> None:
         """Put this factor on every step from now on; ValueError where an optimizer allows none."""
+        if self._set_by is not None:
+            self._set_by(value)
+            self.value = value
+            return
         if value != 1.0 and not self._hooked:
             for optimizer in self._optimizers:
                 try:
@@ -70,17 +76,8 @@ class RateScale:
                 group["lr"] = planned
 
 
-def planned_again(
-    optimizers: Sequence[Optimizer], schedulers: Sequence[Stateful], scale: float
-) -> None:
-    """Take a factor off rates that an older version wrote with the factor on them."""
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            for name in ("lr", "initial_lr"):
-                if name in group:
-                    group[name] = group[name] / scale
-    for scheduler in schedulers:
-        for name in ("base_lrs", "_last_lr"):
-            rates: Any = getattr(scheduler, name, None)
-            if rates is not None:
-                setattr(scheduler, name, [rate / scale for rate in rates])
+def _unwrapped(optimizer: Optimizer) -> Optimizer:
+    """The optimizer that steps: Accelerate's wrapper is an Optimizer too, and runs no hooks."""
+    while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
+        optimizer = inner
+    return optimizer

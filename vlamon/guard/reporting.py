@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlamon.detect.spikes import Judgement
 from vlamon.guard.audit import Audit, finite
+from vlamon.guard.autopsy import Finding
 
 if TYPE_CHECKING:
     from vlamon import Emitter
@@ -23,8 +24,6 @@ class Reporter:
         self.audit = audit
         self.attempt = emitter.attempt if emitter else 0
         self._last: dict[tuple[str, str], int] = {}
-        self.exploding: int | None = None
-        """Last step of the explosion that goes on; None in calm times."""
 
     def event(self, kind: str, step: int, text: str, severity: str = "info", **data: Any) -> str:
         """An event, and its line in the audit. Returns the event's id."""
@@ -72,6 +71,21 @@ class Reporter:
             **_numbers(metric, judgement, values),
             samples=plain_samples(samples),
             ranks=list(ranks),
+        )
+
+    def autopsy(self, step: int, slot: int, finding: Finding) -> None:
+        """Why it exploded, seen from the snapshot of step `slot`; the samples to blame by name."""
+        samples = [{"step": step, "attempt": self.attempt, **sample} for sample in finding.samples]
+        self.audit.blame(samples)
+        self.event(
+            "autopsy",
+            step,
+            finding.text,
+            "warn",
+            verdict=finding.cause,
+            slot=slot,
+            evidence=finding.evidence,
+            samples=samples[:64],
         )
 
     def status(self, **fields: Any) -> None:

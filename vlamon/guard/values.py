@@ -1,12 +1,19 @@
-"""Loss values on the host: at once on a CPU, one step late on a GPU and never by waiting for it."""
+"""Loss values on the host: at once on a CPU, one step late on a GPU and never by waiting for it.
+
+The copy from the device is the emitter's (vlamon/emitter/values.py): one for all values of a call,
+into pinned memory, without a sync.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+
+from vlamon.emitter.values import Reading as Copy
+from vlamon.emitter.values import settle
 
 Value = float | int | torch.Tensor | None
 _FINITE = "\0finite"
@@ -14,7 +21,7 @@ _FINITE = "\0finite"
 
 
 @dataclass(slots=True)
-class Reading:
+class StepValues:
     """What one step had."""
 
     step: int
@@ -27,48 +34,38 @@ class Reading:
     """Ids of its samples."""
     blocked: bool = False
     """Whether its update was kept from the weights, once that is known."""
-    names: tuple[str, ...] = ()
-    pinned: torch.Tensor | None = None
-    copied: torch.cuda.Event | None = None
+    copy: Copy | None = None
+    """The copy from the device, while it is under way."""
 
     def settle(self) -> None:
-        """Wait for the copy (of the step before: long done) and make floats of it."""
-        if self.pinned is None:
-            return
-        if self.copied is not None:
-            self.copied.synchronize()
-        for name, value in zip(self.names, self.pinned.tolist(), strict=True):
+        """Wait for the copy (of the step before: long done)."""
+        if self.copy is not None:
+            self._take(self.copy.wait())
+            self.copy = None
+
+    def _take(self, found: Mapping[str, float]) -> None:
+        for name, value in found.items():
             if name == _FINITE:
                 self.blocked = not value
             else:
                 self.values[name] = value
-        self.pinned = None
 
 
-def read(step: int, values: Mapping[str, Value], finite: torch.Tensor | bool = True) -> Reading:
+def read(
+    step: int,
+    values: Mapping[str, Value],
+    finite: torch.Tensor | bool = True,
+    unreadable: Callable[[str], None] = lambda why: None,
+) -> StepValues:
     """Begin to read a step's values; device tensors are copied as one, without a sync.
 
-    `finite` is what the gate said of the update.
+    `finite` is what the gate said of the update. A value that is no number is left out, and
+    `unreadable` is told why.
     """
-    reading = Reading(step)
-    away: dict[str, torch.Tensor] = {}
-    if isinstance(finite, torch.Tensor) and finite.device.type == "cuda":
-        away[_FINITE] = finite
+    taken = StepValues(step, {name: None for name, value in values.items() if value is None})
+    found = settle({**values, _FINITE: finite}, unreadable)
+    if isinstance(found, Copy):
+        taken.copy = found
     else:
-        reading.blocked = not bool(finite)
-    for name, value in values.items():
-        if isinstance(value, torch.Tensor):
-            if value.device.type == "cuda":
-                away[name] = value.detach()
-            else:
-                reading.values[name] = float(value.detach())
-        else:
-            reading.values[name] = None if value is None else float(value)
-    if away:
-        reading.names = tuple(away)
-        stacked = torch.stack([value.double().reshape(()) for value in away.values()])
-        reading.pinned = torch.empty(len(away), dtype=torch.float64, pin_memory=True)
-        reading.pinned.copy_(stacked, non_blocking=True)
-        reading.copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        reading.copied.record()
-    return reading
+        taken._take(found)
+    return taken

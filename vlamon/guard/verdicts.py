@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vlamon.detect.spikes import Judgement, Verdict
-from vlamon.guard.values import Reading
+from vlamon.guard.values import StepValues
 
 _LEVELS = ("ok", "warn", "explode")
 
@@ -15,7 +15,7 @@ _LEVELS = ("ok", "warn", "explode")
 class Judged:
     """A step's values and what they are."""
 
-    reading: Reading
+    reading: StepValues
     """The values."""
     judgement: Judgement
     """What the detectors said; the worst, where they were asked several times."""
@@ -64,7 +64,7 @@ def worst(judged: Iterable[Judged], step: int) -> Judged:
     return max(
         judged,
         key=lambda each: (each.news, *_rank(each.judgement.verdict)),
-        default=Judged(Reading(step), Judgement()),
+        default=Judged(StepValues(step), Judgement()),
     )
 
 

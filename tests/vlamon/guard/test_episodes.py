@@ -79,12 +79,12 @@ def test_a_level_that_the_operator_accepted_is_the_usual_one_and_is_kept_again()
     (note,) = (data["text"] for _, data in told.emitter.kinds("note"))
     assert "closs 4" in note
     assert "the usual level" in note
-    assert max(slot.step for slot in told.guard.ring.held() if slot.trusted) > ONSET + 30
+    assert max(slot.step for slot in told.guard.snapshots.ring.held() if slot.trusted) > ONSET + 30
 
 
 def test_a_level_that_nobody_answered_is_the_usual_one_in_the_end() -> None:
     told = Told(mode="watch")
-    told.guard.detectors.observe = lambda values, weights=None: Judgement(  # type: ignore[method-assign, misc]
+    told.guard.detection.detectors.observe = lambda values, weights=None: Judgement(  # type: ignore[method-assign, misc]
         {"closs": Verdict("explode", 9.0, 4.0, "for ever")}, "closs"
     )
     told.run([1.0] * (2 * UNANSWERED_AFTER + 20))

@@ -37,7 +37,7 @@ def explode(run_dir: Path, how: str, name: str = "rebuild") -> Toy:
 
     toy = Toy(run_dir, faults={4 * 160: far_off})
     place = f"tests.vlamon.guard.test_forensics:{name}"
-    toy.guard.keeper._rebuild = Rebuild(place, {"seed": 3})
+    toy.guard.evidence._rebuild = Rebuild(place, {"seed": 3})
     toy.run(175)
     return toy
 
@@ -64,7 +64,7 @@ def test_an_explosion_that_was_in_neither_weights_nor_batch_is_not_reproduced(
     tmp_path: Path,
 ) -> None:
     toy = Toy(tmp_path)
-    toy.guard.keeper._rebuild = Rebuild("tests.vlamon.guard.test_forensics:rebuild", {"seed": 3})
+    toy.guard.evidence._rebuild = Rebuild("tests.vlamon.guard.test_forensics:rebuild", {"seed": 3})
     step = toy.guard.start()
     for _ in range(161):
         batch, loss = toy.train_step()
@@ -78,7 +78,7 @@ def test_an_explosion_that_was_in_neither_weights_nor_batch_is_not_reproduced(
 
 def test_only_the_newest_explosion_is_kept(tmp_path: Path) -> None:
     def far_off(toy: Toy, y: torch.Tensor) -> torch.Tensor:
-        toy.guard.keeper.close()  # while one is being written, another is not kept
+        toy.guard.evidence.close()  # while one is being written, another is not kept
         return y + 300.0
 
     Toy(tmp_path, mode="watch", faults={4 * 160: far_off, 4 * 200: far_off}).run(220)
@@ -96,7 +96,7 @@ def test_an_explosion_that_cannot_be_kept_is_told(
         step = toy.guard.start()
         while step < 20:
             _, loss = toy.train_step()
-            wrong = math.nan if step == 10 and not toy.guard.policy.attempt else loss
+            wrong = math.nan if step == 10 and not toy.guard.ledger.attempt else loss
             step = toy.guard.after_step(step, batch=Batch(), closs=wrong)
         toy.guard.close()
         return toy

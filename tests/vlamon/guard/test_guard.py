@@ -112,7 +112,7 @@ def test_a_fault_that_does_not_repeat_is_transient() -> None:
 def test_the_autopsy_leaves_no_trace_in_the_run() -> None:
     """With and without an autopsy, the branch after the rollback is the same to the bit."""
     explained, silent = (Toy(faults={4 * SPIKE: far_off}) for _ in range(2))
-    silent.guard.probe = silent.guard.replay = None
+    silent.guard.rollback.probe = silent.guard.rollback.replay = None
     explained.run(230)
     silent.run(230)
     assert identical(explained.weights(), silent.weights())
@@ -283,7 +283,7 @@ def test_a_failing_probe_does_not_stop_the_rollback() -> None:
     def broken(batch: object) -> None:
         raise RuntimeError("no such file")
 
-    toy.guard.probe = broken  # type: ignore[assignment]
+    toy.guard.rollback.probe = broken  # type: ignore[assignment]
     toy.run(200)
     ((_, autopsy),) = toy.emitter.kinds("autopsy")
     assert autopsy["verdict"] == "unknown"

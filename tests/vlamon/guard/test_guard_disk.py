@@ -15,7 +15,7 @@ from vlamon.guard.checkpoint.writer import Durable, DurableError
 
 def settled(toy: Toy, y: torch.Tensor) -> torch.Tensor:
     """Whatever is being written is on disk before the step goes on."""
-    toy.guard.checkpoints.close()
+    toy.guard.snapshots.checkpoints.close()
     return y
 
 
@@ -116,7 +116,7 @@ def test_a_full_disk_is_told_and_the_training_goes_on(
         raise OSError(28, "No space left on device")
 
     def fill_the_disk() -> None:
-        toy.guard.checkpoints.close()
+        toy.guard.snapshots.checkpoints.close()
         monkeypatch.setattr(disk, "_write_all", full)
 
     toy.faults[4 * 40] = lambda toy, y: (fill_the_disk(), y)[1]
@@ -203,7 +203,7 @@ def test_one_ordered_checkpoint_is_enough_for_a_rollback_to_be_written(tmp_path:
     assert [step for step, _ in toy.emitter.kinds("checkpoint")] == [145, back["to"] + 1]
     resumed = Toy(tmp_path)
     assert resumed.guard.start() == back["to"] + 2
-    assert resumed.guard.policy.budget_left == 2
+    assert resumed.guard.ledger.budget_left == 2
     assert resumed.guard.skips.state_dict() == toy.guard.skips.state_dict()
 
 
@@ -255,10 +255,10 @@ def test_flat_parameters_without_names_are_refused_with_what_to_use(tmp_path: Pa
 def test_budget_and_skips_survive_a_resume_and_no_rollback_refunds_them(tmp_path: Path) -> None:
     toy = Toy(tmp_path, faults={4 * SPIKE: far_off})
     toy.run(220, {200: [Order("checkpoint")]})
-    assert toy.guard.policy.budget_left == 2
+    assert toy.guard.ledger.budget_left == 2
     resumed = Toy(tmp_path, faults={4 * SPIKE: far_off})
     resumed.run(210)
-    assert resumed.guard.policy.budget_left == 2
+    assert resumed.guard.ledger.budget_left == 2
     assert resumed.guard.skips.state_dict() == toy.guard.skips.state_dict()
 
 
@@ -266,7 +266,7 @@ def test_a_training_that_dies_right_after_a_rollback_resumes_on_the_branch_it_we
     tmp_path: Path,
 ) -> None:
     def all_is_written(toy: Toy, y: torch.Tensor) -> torch.Tensor:
-        toy.guard.checkpoints.close()
+        toy.guard.snapshots.checkpoints.close()
         return y
 
     def far_off_when_all_is_written(toy: Toy, y: torch.Tensor) -> torch.Tensor:
@@ -284,5 +284,5 @@ def test_a_training_that_dies_right_after_a_rollback_resumes_on_the_branch_it_we
     resumed.run(back["to"] + 20)
     assert resumed.trained[0] == back["to"] + 2
     assert resumed.emitter.attempt == 2
-    assert resumed.guard.policy.budget_left == toy.guard.policy.budget_left
+    assert resumed.guard.ledger.budget_left == toy.guard.ledger.budget_left
     assert resumed.sampler.cursor > 4 * 160

@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import SGD, Optimizer
 from torch.optim import lr_scheduler as schedules
 
-from vlamon.guard.lr_scale import RateScale, planned_again
+from vlamon.guard.lr_scale import LrScale
 
 
 def nested(optimizer: Optimizer) -> Any:
@@ -56,7 +56,7 @@ def run(
     model = nn.Linear(1, 1, bias=False, dtype=torch.float64)
     optimizer = SGD(model.parameters(), lr=lr, **settings)
     scheduler = SCHEDULES[name](optimizer)
-    rates = RateScale([optimizer])
+    rates = LrScale([optimizer])
     moved, planned = [], []
     for step in range(60):
         if step == 30:
@@ -90,7 +90,7 @@ def test_a_rate_that_is_a_tensor_stays_the_same_tensor() -> None:
 def test_a_step_that_failed_leaves_no_factor_behind() -> None:
     weight = torch.zeros(1, requires_grad=True)
     optimizer = SGD([weight], lr=0.25)
-    rates = RateScale([optimizer])
+    rates = LrScale([optimizer])
     rates.set(0.5)
 
     def broken() -> float:
@@ -107,15 +107,5 @@ def test_a_step_that_failed_leaves_no_factor_behind() -> None:
 
 def test_without_a_factor_the_optimizer_is_left_alone() -> None:
     optimizer = SGD([torch.zeros(1)], lr=0.25)
-    RateScale([optimizer]).set(1.0)
+    LrScale([optimizer]).set(1.0)
     assert not optimizer._optimizer_step_pre_hooks
-
-
-def test_rates_of_an_older_version_are_planned_again() -> None:
-    optimizer = SGD([torch.zeros(1)], lr=0.25)
-    scheduler = schedules.CosineAnnealingLR(optimizer, 10)
-    optimizer.param_groups[0]["lr"] = optimizer.param_groups[0]["initial_lr"] = 0.125
-    scheduler.base_lrs = [0.125]
-    planned_again([optimizer], [scheduler], 0.5)
-    assert optimizer.param_groups[0]["lr"] == optimizer.param_groups[0]["initial_lr"] == 0.25
-    assert scheduler.base_lrs == [0.25]

@@ -67,7 +67,7 @@ def test_an_order_that_fails_half_way_is_refused_and_told() -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("the disk is on fire")
 
-    toy.guard.checkpoints.save = broken  # type: ignore[method-assign]
+    toy.guard.snapshots.checkpoints.save = broken  # type: ignore[method-assign]
     assert toy.run(10, {5: [order]}) == 10
     assert order.error == "checkpoint failed: RuntimeError: the disk is on fire"
     ((_, told),) = toy.emitter.kinds("note")

@@ -1,4 +1,4 @@
-"""Settings that make no sense are refused in words, before a training rests on them."""
+"""What is decided about an explosion: a table of situations, and policies of a user's own."""
 
 from __future__ import annotations
 
@@ -7,35 +7,105 @@ from typing import Any
 
 import pytest
 
-from vlamon.guard import GuardSettings
+from tests.vlamon.guard.toy import SPIKE, Order, Toy, far_off
+from vlamon.guard import Decision, DefaultPolicy, GuardSettings, Policy, Situation
+
+ASKED = Decision(action="ask", deadline=600.0)
+LAST_ASKED = Decision(action="ask", deadline=3600.0, last_resort=True)
+SPENT: dict[str, Any] = {"budget_left": 0, "backoffs": 1, "lr_scale": 0.5}
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "why"),
+    ("situation", "decision"),
     [
-        ("budget", -1, "at least 0"),
-        ("margin", -5, "at least 0"),
-        ("patience", -100, "at least 0"),
-        ("keep", 0, "at least 1"),
-        ("every", 0, "at least 1"),
-        ("every", 2.5, "a whole number"),
-        ("slots", 2.5, "a whole number"),
-        ("slots", True, "a whole number"),
-        ("slots", 1, "or at least 2"),
-        ("backoff", 0, "a factor above 0"),
-        ("backoff", 1.5, "at most 1"),
-        ("backoff", "half", "a factor above 0"),
-        ("deadline", -1, "seconds, 0 or more"),
-        ("deadline", math.nan, "seconds, 0 or more"),
-        ("stall", 0, "seconds, more than 0"),
+        ({"mode": "watch"}, {"action": "report"}),
+        ({"mode": "off"}, {"action": "report"}),
+        ({"mode": "auto"}, {"action": "rollback", "older": False, "lr_factor": 1.0}),
+        ({"mode": "auto", "since_rollback": 101}, {"action": "rollback", "older": False}),
+        ({"mode": "auto", "since_rollback": 100}, {"action": "rollback", "older": True}),
+        ({"mode": "auto", "budget_left": 0}, {"action": "rollback", "lr_factor": 0.5}),
+        ({"mode": "auto", **SPENT}, {"action": "ask", "deadline": 3600.0, "last_resort": True}),
+        ({"mode": "auto", **SPENT, "unanswered": LAST_ASKED}, {"action": "stop"}),
+        ({"mode": "ask"}, {"action": "ask", "deadline": 600.0, "last_resort": False}),
+        ({"mode": "ask", "unanswered": ASKED}, {"action": "rollback"}),
+        ({"mode": "ask", **SPENT}, {"action": "ask", "last_resort": False}),
+        ({"mode": "ask", **SPENT, "unanswered": ASKED}, {"action": "ask", "last_resort": True}),
+        ({"mode": "ask", **SPENT, "unanswered": LAST_ASKED}, {"action": "stop"}),
+        ({"mode": "watch", "unanswered": ASKED}, {"action": "report"}),
+        ({"mode": "watch", **SPENT, "unanswered": LAST_ASKED}, {"action": "report"}),
     ],
 )
-def test_a_setting_out_of_range_is_refused(setting: str, value: Any, why: str) -> None:
-    with pytest.raises(ValueError, match=f"^{setting}.*{why}"):
-        GuardSettings(**{setting: value})
+def test_the_shipped_policy(situation: dict[str, Any], decision: dict[str, Any]) -> None:
+    decided = DefaultPolicy(GuardSettings()).decide(Situation(**{"budget_left": 3, **situation}))
+    assert {name: getattr(decided, name) for name in decision} == decision
+    assert decided.why
 
 
-def test_the_least_of_everything_is_allowed() -> None:
-    GuardSettings(
-        slots=0, budget=0, margin=0, patience=0, cooldown=0, backoffs=0, deadline=math.inf
-    )
+class Recording:
+    """A policy of a user's own: the lr is halved at every rollback, whatever the budget."""
+
+    def __init__(self) -> None:
+        self.seen: list[Situation] = []
+
+    def decide(self, situation: Situation) -> Decision:
+        self.seen.append(situation)
+        return Decision(action="rollback", lr_factor=0.5, why="as I please")
+
+
+def guarded(policy: Policy, **arguments: Any) -> Toy:
+    toy = Toy(faults={4 * SPIKE: far_off}, **arguments)
+    toy.guard.response.policy = policy
+    return toy
+
+
+def test_a_policy_of_ones_own_is_told_the_situation_and_obeyed() -> None:
+    policy = Recording()
+    toy = guarded(policy)
+    toy.run(200)
+    ((step, rollback),) = toy.emitter.kinds("rollback")
+    (situation,) = policy.seen
+    assert (situation.step, situation.metric, situation.mode) == (step, "closs", "auto")
+    assert situation.ratio > 100
+    assert situation.value is not None
+    assert rollback["lr_scale"] == toy.guard.lr_scale == 0.5
+    assert "as I please" in rollback["text"]
+
+
+def test_a_policy_that_stops_ends_the_loop() -> None:
+    class Stopping:
+        def decide(self, situation: Situation) -> Decision:
+            return Decision(action="stop", why="this run is over")
+
+    toy = guarded(Stopping())
+    assert toy.run(200) == SPIKE + 1
+    assert "this run is over: the training stops" in toy.emitter.kinds("paused")[0][1]["text"]
+
+
+@pytest.mark.parametrize("wrong", [None, "rollback", Decision(action="dance")])  # type: ignore[arg-type]
+def test_a_policy_that_fails_is_told_and_the_shipped_one_decides(wrong: Any) -> None:
+    class Broken:
+        def decide(self, situation: Situation) -> Decision:
+            if wrong is None:
+                raise ZeroDivisionError("no budget")
+            return wrong  # type: ignore[no-any-return]
+
+    toy = guarded(Broken())
+    toy.run(200)
+    assert [data["ok"] for _, data in toy.emitter.kinds("rollback")] == [True]
+    assert "the policy failed, the default one decides" in toy.emitter.kinds("note")[0][1]["text"]
+
+
+def test_a_job_that_nobody_answers_ends_instead_of_standing_still_for_ever() -> None:
+    toy = Toy(budget=0, backoffs=0, last_deadline=0.2, faults={4 * SPIKE: far_off})
+    assert toy.run(200) == SPIKE + 1
+    assert toy.guard.stopped
+    asked, ended = (data for _, data in toy.emitter.kinds("paused"))
+    assert asked["deadline"] is not None
+    assert "nobody answered in 0.2 s: the training stops" in ended["text"]
+
+
+def test_an_answer_before_the_last_deadline_is_obeyed() -> None:
+    toy = Toy(budget=0, backoffs=0, last_deadline=math.inf, faults={4 * SPIKE: far_off})
+    toy.emitter.answers["paused"] = [Order("resume")]
+    assert toy.run(200) == 200
+    assert [data["deadline"] for _, data in toy.emitter.kinds("paused")] == [None]

@@ -72,11 +72,11 @@ if sharded:
     toy.optimizer.param_groups[0]["params"] = list(toy.model.parameters())
 guard = toy.guard
 if what in ("gate", "sharded"):
-    guard.probe = guard.replay = None
+    guard.rollback.probe = guard.rollback.replay = None
 elif what == "probe":
-    guard.probe = only_on_one(toy.probe)
+    guard.rollback.probe = only_on_one(toy.probe)
 else:
-    guard.probe, guard.replay = None, only_on_one(toy.once_more)
+    guard.rollback.probe, guard.rollback.replay = None, only_on_one(toy.once_more)
 toy.step = guard.start()
 while toy.step < 110:
     batch, loss = toy.train_step()

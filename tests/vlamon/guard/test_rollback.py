@@ -19,7 +19,7 @@ def told(toy: Toy) -> list[Snapshot]:
 
 def settled(toy: Toy, y: torch.Tensor) -> torch.Tensor:
     """Whatever is being written is on disk before the step goes on."""
-    toy.guard.checkpoints.close()
+    toy.guard.snapshots.checkpoints.close()
     return y
 
 

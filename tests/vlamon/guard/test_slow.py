@@ -88,7 +88,7 @@ def test_states_of_a_slow_rise_are_not_offered_after_it_was_told() -> None:
     emitter = Emitter()
     guard = guard_over(emitter, mode="watch")
     onset, step = climb_in_watch_mode(emitter, guard)
-    assert step - onset > guard.ring.trust_after, "else this shows nothing"
+    assert step - onset > guard.snapshots.ring.trust_after, "else this shows nothing"
     order = Order("rollback")
     emitter.orders.append(order)
     guard.after_step(step, closs=3.0)
@@ -101,12 +101,12 @@ def test_where_all_states_are_from_the_rise_the_oldest_is_better_than_none() -> 
     guard = guard_over(emitter, mode="watch")
     step = guard.start()
     while not emitter.kinds("explode"):
-        for slot in guard.ring.held():
+        for slot in guard.snapshots.ring.held():
             if slot.step < 1050:
-                guard.ring.forget(slot)
+                guard.snapshots.ring.forget(slot)
         rise = max(0, step - 1000) / 250
         step = guard.after_step(step, closs=float(np.exp(rise + 0.05 * np.sin(7.0 * step))))
-    held = guard.ring.held()
+    held = guard.snapshots.ring.held()
     assert [slot.trusted for slot in held] == [True]
 
 

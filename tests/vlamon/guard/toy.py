@@ -60,6 +60,7 @@ class Emitter:
         self.events: list[tuple[str, int, dict[str, Any]]] = []
         self.statuses: list[dict[str, Any]] = []
         self.attempt = 0
+        self.weights: dict[str, float] = {}
         self.orders: list[Order] = []
         self.answers: dict[str, list[Order]] = {}
         """Orders that the operator gives when an event of a kind comes."""

@@ -25,10 +25,10 @@ from vlamon.guard.checkpoint.parts import describe
 from vlamon.guard.checkpoint.sharded import Share, write_share
 from vlamon.guard.checkpoint.shards import named
 from vlamon.guard.checkpoint.writer import Durable, DurableError, Loaded, Writer
-from vlamon.guard.orders import Order
-from vlamon.guard.policy import GuardSettings
+from vlamon.guard.command_queue import AgreedCommand
 from vlamon.guard.reporting import Reporter
 from vlamon.guard.ring import Slot
+from vlamon.guard.settings import GuardSettings
 from vlamon.guard.state.capture import TrainingState, Tree, cuda_runs
 from vlamon.guard.state.tree import UnknownValue, join, split, to_json
 
@@ -61,7 +61,11 @@ class Checkpoints:
         return self._writer is not None and self._writer.busy
 
     def save(
-        self, step: int, training: TrainingState, meta: Mapping[str, Any], order: Order | None
+        self,
+        step: int,
+        training: TrainingState,
+        meta: Mapping[str, Any],
+        order: AgreedCommand | None,
     ) -> None:
         """Copy the state and begin to write it; the answer to `order` comes when it is on disk."""
         self._agree()
@@ -89,7 +93,11 @@ class Checkpoints:
             self._save_whole(step, training, meta, order)
 
     def _save_whole(
-        self, step: int, training: TrainingState, meta: Mapping[str, Any], order: Order | None
+        self,
+        step: int,
+        training: TrainingState,
+        meta: Mapping[str, Any],
+        order: AgreedCommand | None,
     ) -> None:
         assert self._writer is not None
         state = _for_all_ranks(training.capture(), meta)
@@ -97,7 +105,11 @@ class Checkpoints:
             self._writer.start(step, self._stage(state), meta, (step, order))
 
     def _save_share(
-        self, step: int, training: TrainingState, meta: Mapping[str, Any], order: Order | None
+        self,
+        step: int,
+        training: TrainingState,
+        meta: Mapping[str, Any],
+        order: AgreedCommand | None,
     ) -> None:
         assert self._writer is not None
         rank, state = collectives.rank(), training.capture()

@@ -93,7 +93,7 @@ class Training:
                 self.emitter.orders.append(Order(name, args))
             step = self.guard.after_step(step)
             if step - 1 in self.plan.get("settle_after", ()):
-                self.guard.checkpoints.close()
+                self.guard.snapshots.checkpoints.close()
                 dist.barrier()
         self.guard.close()
         return trail

@@ -1,4 +1,4 @@
-"""Orders from outside: checked on rank 0, carried out by every rank, answered when done."""
+"""Commands from outside: checked on rank 0, sent to every rank as numbers, answered when done."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from vlamon.guard.policy import MODES
+from vlamon.guard.settings import MODES
 
 NAMES = ("checkpoint", "rollback", "pause", "resume", "stop", "set", "act")
 """`act` is the guard's own: the deadline of ask mode has passed."""
@@ -33,7 +33,7 @@ class Command(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class OrderCode:
+class CommandCode:
     """An order as four numbers, so that it can be summed over ranks."""
 
     name: str
@@ -50,17 +50,17 @@ class OrderCode:
         return [float(NAMES.index(self.name) + 1), self.first, self.second, self.third]
 
     @classmethod
-    def of(cls, numbers: Sequence[float]) -> OrderCode | None:
+    def of(cls, numbers: Sequence[float]) -> CommandCode | None:
         """The order in a counted ballot."""
         code = int(numbers[0])
         return cls(NAMES[code - 1], *numbers[1:4]) if code else None
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class AgreedCommand:
     """One order, with the command to answer when it is done."""
 
-    code: OrderCode
+    code: CommandCode
     command: Command | None = None
 
     def done(self, result: Mapping[str, Any] | None = None) -> None:
@@ -74,14 +74,14 @@ class Order:
             self.command.refuse(reason)
 
 
-class Desk:
+class CommandQueue:
     """Takes commands in, refuses what makes no sense, hands out one order at a time."""
 
     def __init__(self, settable: Mapping[str, Callable[[float], Any]]) -> None:
         """`settable` names what `set` may change, beside `guard` and `lr_scale`."""
         self.settable = dict(settable)
         self.names = ["guard", "lr_scale", *sorted(self.settable)]
-        self.waiting: deque[Order] = deque()
+        self.waiting: deque[AgreedCommand] = deque()
         self._events: set[str] = set()
         """Explosions that an automatic order has already answered."""
 
@@ -95,23 +95,23 @@ class Desk:
                     note(str(command.args.get("text", "")), command.args)
                     command.done({"noted": True})
                 else:
-                    self.waiting.append(Order(self._code(command), command))
+                    self.waiting.append(AgreedCommand(self._code(command), command))
             except ValueError as error:
                 command.refuse(str(error))
             except Exception as error:  # arguments may be anything that msgpack can say
                 command.refuse(f"{command.name} makes no sense: {type(error).__name__}: {error}")
 
-    def next(self) -> Order | None:
+    def next(self) -> AgreedCommand | None:
         """The oldest order that waits."""
         return self.waiting.popleft() if self.waiting else None
 
-    def _code(self, command: Command) -> OrderCode:
+    def _code(self, command: Command) -> CommandCode:
         name, args = command.name, command.args
         if name not in NAMES or name == "act":
             known = ", ".join([*NAMES[:-1], "note"])
             raise ValueError(f"there is no order {name!r}; there are {known}")
         if name == "rollback":
-            code = OrderCode(name, *_rollback(args))
+            code = CommandCode(name, *_rollback(args))
             self._once(args.get("event"))
             return code
         if name == "set":
@@ -120,8 +120,8 @@ class Desk:
                 raise ValueError(
                     f"nothing called {setting!r} can be set; there are {', '.join(self.names)}"
                 )
-            return OrderCode(name, float(self.names.index(setting)), _value(setting, args))
-        return OrderCode(name)
+            return CommandCode(name, float(self.names.index(setting)), _value(setting, args))
+        return CommandCode(name)
 
     def _once(self, event: object) -> None:
         if event is None:

@@ -1,0 +1,187 @@
+"""What a training's losses are, step by step: judged, remembered, and told once an episode."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+
+from vlamon.detect.components import GRAD_NORM
+from vlamon.detect.spikes import ComponentDetectors, Judgement, Verdict
+from vlamon.guard.episode import Episode, alarming, worst_ratio
+from vlamon.guard.gate import BLOCKED_IN_A_ROW, Blockage
+from vlamon.guard.ledger import Ledger
+from vlamon.guard.reporting import QUIET_STEPS, Reporter, said_value
+from vlamon.guard.values import StepValues, Value, read
+from vlamon.guard.verdicts import Judged, add, worst
+
+Weights = Mapping[str, float]
+HISTORY = 64
+"""Steps that are remembered for the evidence of an autopsy."""
+
+
+class Detection:
+    """Judges what `check` and `after_step` are handed."""
+
+    def __init__(
+        self,
+        detectors: ComponentDetectors,
+        weights: Callable[[], Weights],
+        ledger: Ledger,
+        reporter: Reporter,
+    ) -> None:
+        self.detectors = detectors
+        self.weights = weights
+        """Weights of the losses in force; they tell which are trained."""
+        self._ledger = ledger
+        self._reporter = reporter
+        self.history: deque[tuple[int, Mapping[str, float | None]]] = deque(maxlen=HISTORY)
+        """The last steps with their values."""
+        self.episode: Episode | None = None
+        """The explosion that goes on without a rollback."""
+        self._readings: deque[StepValues] = deque()
+        self._judged: list[Judged] = []
+        self._blockage = Blockage()
+        self._unreadable: set[str] = set()
+
+    @property
+    def last_step(self) -> int:
+        """The last step that was judged; -1 before the first."""
+        return self.history[-1][0] if self.history else -1
+
+    def take_in(
+        self, step: int, values: Mapping[str, Value], finite: torch.Tensor | bool = True
+    ) -> None:
+        """Losses of a step, and what the gate says of its update."""
+        weights = self.weights()
+        if not any(name in weights for name in values):
+            self.detectors.take_on(values)
+        self.add(step, values, finite)
+
+    def add(
+        self, step: int, values: Mapping[str, Value], finite: torch.Tensor | bool = True
+    ) -> None:
+        """More numbers of a step; judged if they are losses by their names."""
+        self._readings.append(read(step, values, finite, self._say_unreadable))
+
+    def _say_unreadable(self, why: str) -> None:
+        if why not in self._unreadable and len(self._unreadable) < 100:
+            self._unreadable.add(why)
+            self._reporter.event("note", self.last_step + 1, f"not judged: {why}", "warn")
+
+    def judge_ready(self, step: int) -> list[Judged]:
+        """Judge what is on the host: this step on a CPU, the step before on a GPU.
+
+        Returns the explosions that nobody was told of yet.
+        """
+        news: list[Judged] = []
+        while self._readings:
+            reading = self._readings[0]
+            if reading.copy is not None and reading.step == step:
+                break
+            reading.settle()
+            self._readings.popleft()
+            judgement = self._judge(reading)
+            judged = Judged(reading, judgement, self._is_news(reading.step, judgement))
+            if judged.news:
+                news.append(judged)
+            add(self._judged, judged)
+            self._remember(reading)
+        return news
+
+    def attach(self, step: int, batch: Any, samples: Any) -> None:
+        """The batch that the values of a step came from."""
+        for reading in [*self._readings, *(judged.reading for judged in self._judged)]:
+            if reading.step == step:
+                reading.batch, reading.samples = batch, samples
+
+    def level(self) -> str:
+        """The worst level since the last step boundary, for the ballot."""
+        return max(
+            (judged.level for judged in self._judged),
+            key=("ok", "warn", "known", "explode").index,
+            default="ok",
+        )
+
+    def take_judged(self) -> list[Judged]:
+        """What was judged since the last step boundary."""
+        judged, self._judged = self._judged, []
+        return judged
+
+    def goes_on(self, step: int, judged: Iterable[Judged]) -> bool:
+        """Whether the explosion that was told goes on at this step, on any rank; it is not news.
+
+        A level that stays becomes the usual one, so that the next explosion is seen.
+        """
+        if self.episode is None:
+            return False
+        self.episode.last = step
+        self._adopt_new_level(self.episode, worst(judged, step))
+        return True
+
+    def begin_episode(self, step: int, ratio: float) -> None:
+        """An explosion was told; while it goes on it is not told again."""
+        known = self.episode.worst if self.episode is not None else 1.0
+        self.episode = Episode(step, step, max(known, ratio))
+
+    def end_episode(self, step: int) -> None:
+        """Say so when the steps have been calm for a while since the explosion."""
+        if self.episode is not None and step - self.episode.last > QUIET_STEPS:
+            self.episode = None
+            self._reporter.event("recovered", step, f"calm again for {QUIET_STEPS} steps")
+
+    def forget_branch(self) -> None:
+        """A rollback left this branch: nothing of it is judged or remembered any more."""
+        self._readings.clear()
+        self.history.clear()
+        self.episode = None
+
+    def _judge(self, reading: StepValues) -> Judgement:
+        judgement, known = Judgement(), self._ledger.mode != "off"
+        if known and reading.values:
+            judgement = self.detectors.observe(reading.values, self.weights())
+        sound = all(value is None or math.isfinite(value) for value in reading.values.values())
+        blocked = reading.blocked and (sound or not known)
+        if self._blockage.note(reading.step, blocked):
+            text = "no update: a gradient is not finite; the weights stay as they are"
+            self._reporter.event("warn", reading.step, text, "warn")
+        if count := self._blockage.ended(reading.step):
+            text = f"updates go through again: {count} had a gradient that was not finite"
+            self._reporter.event("recovered", reading.step, text)
+        if known and blocked and self._blockage.running >= BLOCKED_IN_A_ROW:
+            reason = f"not finite, and no update for {self._blockage.running} steps"
+            verdict = Verdict("explode", math.inf, math.inf, reason)
+            return Judgement({**judgement.verdicts, GRAD_NORM: verdict}, GRAD_NORM)
+        return judgement
+
+    def _is_news(self, step: int, judgement: Judgement) -> bool:
+        if judgement.level != "explode":
+            return False
+        episode = self.episode
+        return episode is None or step - episode.last > QUIET_STEPS or episode.is_news(judgement)
+
+    def _remember(self, reading: StepValues) -> None:
+        """For the evidence: what a step had, in however many calls it came."""
+        values: Mapping[str, float | None] = reading.values
+        if self.history and self.history[-1][0] == reading.step:
+            values = {**self.history.pop()[1], **values}
+        if values:
+            self.history.append((reading.step, values))
+
+    def _adopt_new_level(self, episode: Episode, judged: Judged) -> None:
+        step, judgement = judged.reading.step, judged.judgement
+        if not episode.overdue(step) or judgement.level != "explode":
+            return
+        since, episode.began = step - episode.began, step
+        said = f"{judgement.metric} {said_value(judged.reading.values.get(judgement.metric))}"
+        if math.isinf(worst_ratio(judgement)):
+            text = f"{said} still: it has not been finite for {since} steps"
+            self._reporter.event("warn", step, text, "error")
+            return
+        self.detectors.reset(alarming(judgement))
+        episode.worst = 1.0
+        text = f"{said} is the usual level from now on: it has stayed for {since} steps"
+        self._reporter.event("note", step, text, "warn")

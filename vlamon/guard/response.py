@@ -1,0 +1,164 @@
+"""From an explosion that some rank saw to what the training does next."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+
+from vlamon.guard import collectives
+from vlamon.guard.autopsy import Explosion
+from vlamon.guard.detection import Detection
+from vlamon.guard.episode import worst_ratio
+from vlamon.guard.forensics import Evidence
+from vlamon.guard.ledger import Ledger
+from vlamon.guard.policy import ACTIONS, Decision, DefaultPolicy, Policy, Situation
+from vlamon.guard.reporting import Reporter, plain_samples
+from vlamon.guard.rollback import NoReturn, Request, Rollback
+from vlamon.guard.settings import GuardSettings
+from vlamon.guard.snapshots import Snapshots
+from vlamon.guard.status import Status
+from vlamon.guard.verdicts import Judged
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The operator is to be asked; the training stands still meanwhile."""
+
+    explosion: Explosion
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The training ends."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class GoOn:
+    """The training goes on."""
+
+    step: int
+    """The next step."""
+    why: str
+    """One clause."""
+
+
+Answer = GoOn | Question | Stop
+
+
+class Response:
+    """Tells explosions, asks the policy about them, and does what it decides."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        settings: GuardSettings,
+        ledger: Ledger,
+        detection: Detection,
+        snapshots: Snapshots,
+        rollback: Rollback,
+        evidence: Evidence,
+        reporter: Reporter,
+        status: Status,
+    ) -> None:
+        self.policy = policy
+        self._default = DefaultPolicy(settings)
+        self._ledger = ledger
+        self._detection = detection
+        self._snapshots = snapshots
+        self._rollback = rollback
+        self._evidence = evidence
+        self._reporter = reporter
+        self._status = status
+
+    def to_explosion(self, step: int, judged: Judged) -> Answer:
+        """Tell an explosion that some rank saw, and answer it; called by all ranks."""
+        reading, judgement = judged.reading, judged.judgement
+        mine = None
+        if judgement.level == "explode":
+            mine = judgement, reading.values, plain_samples(reading.samples)
+        seen = collectives.everyone(mine)
+        found = {rank: each for rank, each in enumerate(seen) if each is not None}
+        # The worst rank's is told: on the others nothing needs to be wrong.
+        worst, values, samples = max(found.values(), key=lambda each: worst_ratio(each[0]))
+        self._reporter.explode(reading.step, worst, values, samples, list(found))
+        self._detection.begin_episode(step, worst_ratio(worst))
+        self._evidence.keep(self._ledger.attempt, reading.batch)
+        explosion = Explosion(
+            reading.step,
+            judgement,
+            reading.values,
+            reading.batch,
+            reading.samples,
+            tuple(self._detection.history),
+            age=max(each.verdict.age for each, _, _ in found.values()),
+            metric=worst.metric,
+            value=values.get(worst.metric),
+            ratio=worst_ratio(worst),
+        )
+        return self.answer(step, explosion)
+
+    def answer(self, step: int, explosion: Explosion, unanswered: Decision | None = None) -> Answer:
+        """Do what the policy decides; `unanswered` is a question whose deadline has passed."""
+        decision = self._decide(step, explosion, unanswered)
+        match decision.action:
+            case "rollback":
+                request = Request(step=step, explosion=explosion, decision=decision)
+                done = self._rollback.run(request)
+                if isinstance(done, NoReturn):
+                    following = self.continue_without_rollback(step, explosion)
+                    return GoOn(following, done.why)
+                return GoOn(done.step + 1, decision.why)
+            case "ask":
+                return self._ask(explosion, decision)
+            case "stop":
+                return Stop(decision.why)
+            case "report":
+                following = self.continue_without_rollback(step, explosion)
+                return GoOn(following, decision.why)
+
+    def continue_without_rollback(self, step: int, explosion: Explosion | None) -> int:
+        """Go on as it is; states taken since the onset are not to be trusted."""
+        if self._snapshots.doubt(explosion.before if explosion else None):
+            self._status.refresh()
+        return step + 1
+
+    def _ask(self, explosion: Explosion, decision: Decision) -> Answer:
+        """Where nobody can be asked, waiting helps only if it ends in an answer of its own."""
+        for_ever = decision.deadline is None or math.isinf(decision.deadline)
+        if not (decision.last_resort or for_ever):
+            return Question(explosion, decision)
+        if not collectives.everyone(self._reporter.emitter is not None)[0]:
+            return Stop(f"{decision.why}, and there is no emitter to be asked through")
+        return Question(explosion, decision)
+
+    def _decide(self, step: int, explosion: Explosion, unanswered: Decision | None) -> Decision:
+        """The policy's decision, rank 0's on every rank; the default where it fails."""
+        situation = Situation(
+            mode=self._ledger.mode,
+            step=step,
+            metric=explosion.metric,
+            value=explosion.value,
+            ratio=explosion.ratio,
+            age=explosion.age,
+            attempt=self._ledger.attempt,
+            budget_left=self._ledger.budget_left,
+            backoffs=self._ledger.backoffs,
+            since_rollback=self._ledger.since_rollback,
+            lr_scale=self._ledger.lr_scale,
+            unanswered=unanswered,
+        )
+        try:
+            decision = self.policy.decide(situation)
+            if not isinstance(decision, Decision) or decision.action not in ACTIONS:
+                raise TypeError(f"{decision!r:.80} is not a Decision of {', '.join(ACTIONS)}")
+        except Exception as error:
+            text = f"the policy failed, the default one decides: {type(error).__name__}: {error}"
+            logging.getLogger("vlamon.guard").exception("step %d: %s", step, text)
+            self._reporter.event("note", step, text, "error")
+            decision = self._default.decide(situation)
+        agreed: Decision = collectives.everyone(decision)[0]
+        return agreed

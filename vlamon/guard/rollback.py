@@ -1,0 +1,258 @@
+"""Going back: where to, which samples afterwards, and why it came to that."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from vlamon.guard import collectives
+from vlamon.guard.autopsy import Case, Explosion, Finding, Probe, Replay, examine
+from vlamon.guard.detection import Detection
+from vlamon.guard.ledger import Ledger
+from vlamon.guard.lr_scale import LrScale
+from vlamon.guard.policy import Decision
+from vlamon.guard.reporting import Reporter
+from vlamon.guard.settings import GuardSettings
+from vlamon.guard.skips import Skips
+from vlamon.guard.snapshots import Candidate, Place, Snapshots
+from vlamon.guard.state.capture import StateMismatch
+from vlamon.guard.status import Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A rollback that is wanted."""
+
+    step: int
+    """The step boundary."""
+    explosion: Explosion | None = None
+    """What it answers; None for an order in calm times."""
+    decision: Decision | None = None
+    """The policy's; None for an operator's order."""
+    to: int | None = None
+    """The newest state at or before this step; None for the best one."""
+    exact: bool = False
+    """Whether only the state of step `to` will do."""
+    data: str | None = None
+    """`skip` or `replay`; None for the setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """What a rollback did."""
+
+    step: int
+    """Last finished step of the state in force."""
+    summary: Mapping[str, Any]
+    """For the event and the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoReturn:
+    """Nothing was changed."""
+
+    why: str
+    """One clause."""
+
+
+class Rollback:
+    """The way back to a snapshot."""
+
+    def __init__(
+        self,
+        settings: GuardSettings,
+        snapshots: Snapshots,
+        detection: Detection,
+        skips: Skips,
+        ledger: Ledger,
+        lr_scale: LrScale,
+        reporter: Reporter,
+        status: Status,
+        probe: Probe | None = None,
+        replay: Replay | None = None,
+    ) -> None:
+        self._settings = settings
+        self._snapshots = snapshots
+        self._detection = detection
+        self._skips = skips
+        self._ledger = ledger
+        self._lr_scale = lr_scale
+        self._reporter = reporter
+        self._status = status
+        self.probe = probe
+        """Measures a batch without an update, for the autopsy."""
+        self.replay = replay
+        """Trains one step, for the autopsy."""
+        self._returned_to: int | None = None
+        """Step of the state that the last rollback put in force, until it proved to be good."""
+        self._proved_at: int | None = None
+        """Tick at which it has proved to be good."""
+
+    def run(self, request: Request) -> Returned | NoReturn:
+        """Return to a snapshot, explain the explosion, and begin another branch."""
+        begun = time.monotonic()
+        explosion = request.explosion
+        self._skips.remember()
+        place = self._go_back(request)
+        if isinstance(place, NoReturn):
+            self._skips.forget()
+            self._reporter.event("rollback", request.step, place.why, "error", ok=False)
+            self._status.refresh()  # what could not be read or did not fit is offered no more
+            return place
+        self._status.during("rolling_back")
+        finding, examined = None, time.monotonic()
+        if explosion is not None and self._can_explain(place.step, request.step):
+            finding = self._explain(explosion, place)
+        autopsy = time.monotonic() - examined
+        data = request.data or self._settings.data
+        skipped = self._settle_data(data, explosion)
+        self._begin_branch(place, request)
+        summary = {
+            "from": request.step,
+            "step": place.step,
+            "where": place.where,
+            "seconds": round(time.monotonic() - begun - autopsy, 4),
+            "autopsy_seconds": round(autopsy, 4),
+            "data": data,
+            "skipped": skipped,
+            "attempt": self._ledger.attempt,
+            "lr_scale": self._ledger.lr_scale,
+            "budget": self._ledger.budget_left,
+            "cause": finding.cause if finding else None,
+        }
+        self._tell(summary, request.decision.why if request.decision else "ordered")
+        return Returned(place.step, summary)
+
+    def proved(self, step: int) -> None:
+        """Say so when no explosion came for a while after a rollback."""
+        if self._proved_at is not None and self._ledger.ticks >= self._proved_at:
+            self._proved_at = None
+            self._returned_to = None
+            text = f"no explosion for {self._settings.cooldown} steps"
+            self._reporter.event("recovered", step, text)
+
+    def apply_lr_scale(self, step: int) -> None:
+        """The factor is no part of any state: put it in force on the one that was put back."""
+        scale = self._ledger.lr_scale
+        try:
+            self._lr_scale.set(scale)
+        except Exception as error:
+            text = f"the lr could not be multiplied by {scale:g}: {error}"
+            self._reporter.event("note", step, text, "error")
+
+    def _settle_data(self, data: str, explosion: Explosion | None) -> dict[str, Any] | None:
+        if data == "skip":
+            return self._skips.jump(self._ledger.margin if explosion else 0)
+        self._skips.forget()
+        return None
+
+    def _begin_branch(self, place: Place, request: Request) -> None:
+        """Everything that was kept or counted after the place is of the branch that is left."""
+        self._returned_to = place.step
+        self._ledger.rolled_back(request.decision)
+        self._snapshots.forget_after(place.step)
+        self.apply_lr_scale(place.step)
+        self._reporter.set_attempt(self._ledger.attempt)
+        self._detection.forget_branch()
+        if request.explosion is not None:
+            self._proved_at = self._ledger.ticks + self._settings.cooldown + 1
+
+    def _tell(self, summary: Mapping[str, Any], why: str) -> None:
+        step, to, where = summary["from"], summary["step"], summary["where"]
+        text = f"back from step {step} to {to} ({where}) in {summary['seconds']:.2f} s: {why}"
+        # An event's own step and attempt are where the training was.
+        told = {name: value for name, value in summary.items() if name not in ("step", "attempt")}
+        self._reporter.event("rollback", step, text, "warn", ok=True, to=to, **told)
+        self._status.enter("training")
+
+    def _go_back(self, request: Request) -> Place | NoReturn:
+        """Restore the best state that can be restored."""
+        to, step = request.to, request.step
+        if to is not None and to > step:
+            return NoReturn(f"step {to} was not trained yet: the last one is step {step}")
+        known = self._ordered(request)
+        for candidate in known:
+            if to is not None and (candidate.step > to or (request.exact and candidate.step < to)):
+                continue
+            place = self._snapshots.open(candidate)
+            if place is None:
+                continue
+            try:
+                self._snapshots.restore(place)
+                failure = ""
+            except StateMismatch as error:
+                failure = str(error)
+            failures = [said for said in collectives.everyone(failure) if said]
+            if not failures:
+                return place
+            self._snapshots.discard(candidate)
+            text = f"the snapshot of step {place.step} ({place.where}) is passed over: "
+            self._reporter.event("note", step, text + failures[0], "warn")
+        return NoReturn(_nowhere(to, request.exact, [each.step for each in known]))
+
+    def _ordered(self, request: Request) -> list[Candidate]:
+        """States that can be returned to, the best first.
+
+        For an order that names a step all of them, from the newest to the oldest; else the trusted
+        ones, memory first. One that did not help comes last where it would come first. Of a trouble
+        that began some time before, what is older comes first, then the nearest to that.
+        """
+        if request.to is not None:
+            known = self._snapshots.candidates(trusted_only=False)
+            return sorted(known, key=lambda candidate: -candidate.step)
+        known = self._snapshots.candidates(trusted_only=True)
+        onset = request.explosion.before if request.explosion else None
+        if onset is not None:
+            known.sort(key=lambda candidate: max(0, candidate.step - onset))
+        older = bool(request.decision and request.decision.older)
+        if older and known and known[0].step == self._returned_to:
+            known.sort(key=lambda candidate: candidate.step == self._returned_to)
+        return known
+
+    def _can_explain(self, place: int, step: int) -> bool:
+        return step > place and (self.probe is not None or self.replay is not None)
+
+    def _explain(self, explosion: Explosion, place: Place) -> Finding:
+        """The autopsy; whatever a user's probe or replay does wrong, the rollback goes on."""
+        restore: Callable[[], None] = partial(self._snapshots.restore, place)
+        try:
+            finding = examine(
+                Case(
+                    explosion,
+                    place.step,
+                    self._detection.detectors,
+                    self._detection.weights(),
+                    restore,
+                    self.probe,
+                    self._replay_step if self.replay else None,
+                    self._settings.autopsy_steps,
+                )
+            )
+        except Exception as error:
+            text = f"the autopsy failed: {type(error).__name__}: {error}"
+            finding = Finding("unknown", text)
+        restore()
+        self._reporter.autopsy(explosion.step, place.step, finding)
+        return finding
+
+    def _replay_step(self, step: int) -> Mapping[str, float]:
+        """A step once more; where samples were skipped the first time, they are skipped again."""
+        assert self.replay is not None
+        values = self.replay(step)
+        self._skips.drawn()
+        self._skips.pass_over()
+        return values
+
+
+def _nowhere(to: int | None, exact: bool, known: Sequence[int]) -> str:
+    if not known:
+        return "there is no trusted snapshot to return to, neither in memory nor on disk"
+    if to is None:
+        return "none of the trusted snapshots fits this training any more"
+    if exact:
+        there = ", ".join(map(str, known))
+        return f"there is no snapshot of step {to} any more; there are those of {there}"
+    return f"there is no snapshot at or before step {to}: the oldest is of step {known[-1]}"

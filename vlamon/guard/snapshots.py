@@ -1,0 +1,186 @@
+"""The states that a guard keeps: when they are taken, which can be trusted, how one is put back.
+
+Some are in memory (`Ring`), some on disk (`Checkpoints`). Both are trusted by one rule: the
+detectors were quiet for long enough after them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vlamon.guard.checkpoint.checkpoints import Checkpoints
+from vlamon.guard.command_queue import AgreedCommand
+from vlamon.guard.ledger import Ledger
+from vlamon.guard.ring import Ring, Slot
+from vlamon.guard.settings import GuardSettings
+from vlamon.guard.skips import Skips
+from vlamon.guard.state.capture import TrainingState, Tree
+from vlamon.records import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A state that can be returned to, not opened yet."""
+
+    step: int
+    """Last finished step that it holds."""
+    slot: Slot | None = None
+    """Where it is in memory; None for a checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A state to return to, at hand."""
+
+    where: str
+    """`ring`, or the path of a checkpoint."""
+    state: Tree
+    step: int
+    """Last finished step that it holds."""
+    note: Mapping[str, Any]
+    """What the guard wrote down when it was taken."""
+
+
+class Snapshots:
+    """Takes, keeps and opens the states of one training."""
+
+    def __init__(
+        self,
+        state: TrainingState,
+        settings: GuardSettings,
+        ring: Ring,
+        checkpoints: Checkpoints,
+        ledger: Ledger,
+        skips: Skips,
+        latency: int,
+    ) -> None:
+        """`latency`: steps that a jump or a ramp may stay unseen."""
+        self.state = state
+        self.ring = ring
+        self.checkpoints = checkpoints
+        self._settings = settings
+        self._ledger = ledger
+        self._skips = skips
+        self.spacing = settings.spacing_for(latency)
+        self.late_spacing = settings.spacing_for(latency, older=2)
+        """Spacing from the reach on: until then the state at the start is the old one."""
+        self._branched = False
+        """Whether the newest checkpoint may be of the branch that a rollback left: a training that
+        died now would resume there, and know nothing of budget, lr and skipped samples."""
+
+    def take(self, step: int, closs: float | None = None, *, trusted: bool = False) -> None:
+        """Copy the state of a finished step into memory."""
+        note = {"place": self._skips.place}
+        self.ring.take(step, self.state.capture(), trusted=trusted, closs=closs, **note)
+
+    def keep(self, step: int, closs: float | None, *, quiet: bool, writing: bool) -> bool:
+        """Take what is due at this step boundary; whether memory holds a new snapshot.
+
+        `writing`: a rank is still writing a checkpoint, so none may begin another one alone.
+        """
+        done = step + 1
+        spacing = self.spacing if done <= self.ring.reach else self.late_spacing
+        taken = bool(self._settings.slots and done % spacing == 0 and quiet)
+        if taken:
+            self.take(step, closs)
+        every, ordered = self._settings.durable_every, self.checkpoints.begun == step
+        due = self._branched or bool(every and done % every == 0)
+        if due and not (writing or ordered):
+            self.write(step)
+        if (due and not writing) or ordered:
+            self._branched = False
+        return taken
+
+    def write(self, step: int, command: AgreedCommand | None = None) -> None:
+        """Begin to write a checkpoint; the answer to `command` comes when it is on disk."""
+        self.checkpoints.save(step, self.state, self._meta(), command)
+
+    def write_last(self, step: int) -> None:
+        """Write a checkpoint of this step unless there is one; asked of all ranks."""
+        self.checkpoints.close()
+        if not self.checkpoints.holds(step):
+            self.write(step)
+
+    def trust(self, step: int) -> None:
+        """The detectors were quiet up to this step."""
+        self.ring.quiet_until(step)
+        self.checkpoints.shelf.quiet_until(step)
+
+    def doubt(self, before: int | None) -> bool:
+        """The training goes on with an explosion: states since its onset are no longer kept.
+
+        Where all that is trusted was taken since then, its oldest stays: a lesser evil than none.
+        Returns whether anything was dropped.
+        """
+        kept = self.ring.trusted(before) or self.ring.oldest_trusted()
+        doubtful = [
+            slot
+            for slot in self.ring.held()
+            if not slot.trusted or (before is not None and slot.step > before and slot is not kept)
+        ]
+        for slot in doubtful:
+            self.ring.forget(slot)
+        return self.checkpoints.shelf.doubt(before) or bool(doubtful)
+
+    def candidates(self, *, trusted_only: bool) -> list[Candidate]:
+        """What can be returned to: memory first, then disk, each from the newest on.
+
+        Asked by all ranks.
+        """
+        slots = [s for s in reversed(self.ring.held()) if s.trusted or not trusted_only]
+        return [
+            *(Candidate(slot.step, slot) for slot in slots),
+            *(Candidate(step) for step in self.checkpoints.steps(trusted_only)),
+        ]
+
+    def open(self, candidate: Candidate) -> Place | None:
+        """Its state; None for a checkpoint that cannot be read, which is told and forgotten."""
+        slot = candidate.slot
+        if slot is not None:
+            return Place("ring", slot.state(), slot.step, slot.note)
+        loaded = self.checkpoints.reload(self.state, candidate.step)
+        if loaded is None:
+            return None
+        return Place(str(loaded.path), loaded.state, loaded.step, dict(loaded.meta["note"]))
+
+    def restore(self, place: Place) -> None:
+        """Put a state in force; `StateMismatch` where it does not fit."""
+        self.state.restore(place.state)
+        self._skips.place = int(place.note.get("place", place.step + 1))
+        self._skips.pass_over()
+
+    def discard(self, candidate: Candidate) -> None:
+        """The training has changed its shape since: this state will never fit again."""
+        if candidate.slot is not None:
+            self.ring.forget(candidate.slot)
+        else:
+            self.checkpoints.shelf.lost(candidate.step)
+
+    def forget_after(self, step: int) -> None:
+        """A rollback went back to this step: what is newer is of the branch that is left."""
+        self.ring.forget_after(step)
+        self.checkpoints.forget_after(step)
+        self._branched = bool(self._settings.durable_every) or self.checkpoints.exist()
+
+    def on_hand(self) -> tuple[Snapshot, ...]:
+        """For the monitors: what there is on this rank."""
+        on_disk = [
+            Snapshot(kept.step, str(kept.path), kept.trusted)
+            for kept in self.checkpoints.shelf.held
+            if kept.path is not None
+        ]
+        in_memory = [
+            Snapshot(slot.step, "ring", slot.trusted, slot.time, slot.closs)
+            for slot in self.ring.held()
+        ]
+        return (*on_disk, *in_memory)
+
+    def _meta(self) -> dict[str, Any]:
+        """What a checkpoint holds besides the state: everything that no rollback may restore."""
+        return {
+            "ledger": self._ledger.state_dict(),
+            "skips": self._skips.state_dict(),
+            "note": {"place": self._skips.place},
+        }
