@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from html import escape
 
+from vlamon.report.body import Bar, Block, Curve, Finding, Items, Note, Table, compose
 from vlamon.report.contents import Report
-from vlamon.report.sentences import (
-    anomaly_table,
-    broken,
-    convergence_sentence,
-    curve_title,
-    epoch_table,
-    event_lines,
-    files,
-    left_out,
-    reading_sentence,
-    say,
-    shares_table,
-    shown_epochs,
-    verdict,
-)
 from vlamon.report.svg import bars, chart
-
-_COLUMNS = 8
+from vlamon.safe_text import html_text
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2330; --soft: #5b6575; --line: #d9dee6; --paper: #fff;
@@ -66,110 +49,66 @@ svg text.legend { font-size: 12px; fill: var(--ink); }
 
 def as_html(report: Report) -> str:
     """The whole page."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def _lines(report: Report) -> Iterator[str]:
+    body = compose(report)
+    yield "<!doctype html>"
     lang = "zh-CN" if report.lang == "zh" else "en"
-    head = [
-        "<!doctype html>",
-        f'<html lang="{lang}">',
-        '<head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{escape(say(report, 'title'))} · {escape(verdict(report))}</title>",
-        f"<style>{_STYLE}</style></head><body>",
-    ]
-    return "\n".join([*head, *_body(report), "</body></html>"]) + "\n"
+    yield f'<html lang="{lang}">'
+    yield '<head><meta charset="utf-8">'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    yield f"<title>{html_text(body.title)} · {html_text(body.sentence)}</title>"
+    yield f"<style>{_STYLE}</style></head><body>"
+    yield f"<h1>{html_text(body.title)}</h1>"
+    yield f'<div class="verdict {body.verdict}"><b>{html_text(body.head)}</b>'
+    yield f"{html_text(body.sentence)}</div>"
+    yield from (f'<div class="files">{html_text(file)}</div>' for file in body.files)
+    for section in body.sections:
+        yield f"<h2>{html_text(section.title)}</h2>"
+        for block in section.blocks:
+            yield from _block(block)
+    yield from _block(Note(body.footer))
+    yield "</body></html>"
 
 
-def _body(report: Report) -> Iterator[str]:
-    yield f"<h1>{escape(say(report, 'title'))}</h1>"
-    yield f'<div class="verdict {report.verdict}"><b>{say(report, f"verdict-{report.verdict}")}</b>'
-    yield f"{escape(verdict(report))}</div>"
-    for line in files(report):
-        yield f'<div class="files">{escape(say(report, "files"))}: {escape(line)}</div>'
-    if report.epochs:
-        yield _heading(report, "epochs")
-        header, rows = epoch_table(report, _COLUMNS)
-        yield from _table(header, rows, [broken(line) for line in shown_epochs(report)])
-    if report.curves:
-        yield _heading(report, "curves")
-        guesses = {reading.metric: reading.guess for reading in report.readings}
-        for curve in report.curves:
-            title = curve_title(report, curve)
-            drawing = chart(curve, title, report.anomalies, guesses.get(curve.name))
-            yield f"<figure>{drawing}<figcaption>{escape(title)}</figcaption></figure>"
-    if report.shares is not None:
-        yield _heading(report, "shares")
-        yield bars(report.shares)
-        yield from _table(*shares_table(report))
-        notes = [say(report, "assumed")] if report.assumed_weights else []
-        yield from _notes([*notes, say(report, "not-pull")])
-    yield _heading(report, "anomalies")
-    if report.anomalies:
-        flags = [a.level == "explode" for a in report.anomalies]
-        yield from _table(*anomaly_table(report), flags)
-    else:
-        yield f"<p>{say(report, 'none')}</p>"
-    if left_out(report):
-        yield from _notes([left_out(report)])
-    if report.events:
-        yield _heading(report, "events")
-        yield from _list(event_lines(report))
-    if report.convergence:
-        yield _heading(report, "convergence")
-        yield from _list([convergence_sentence(report, state) for state in report.convergence])
-    if report.readings:
-        yield _heading(report, "readings")
-        yield from _list([reading_sentence(report, reading) for reading in report.readings])
-    yield from _diagnoses(report)
-    yield from _notes([say(report, "made-by")])
+def _block(block: Block) -> Iterator[str]:
+    match block:
+        case Table():
+            yield from _table(block)
+        case Curve(title, series, anomalies, guide):
+            drawing = chart(series, title, anomalies, guide)
+            yield f"<figure>{drawing}<figcaption>{html_text(title)}</figcaption></figure>"
+        case Bar(shares):
+            yield bars(shares)
+        case Items(items) if len(items) == 1:
+            yield f"<p>{html_text(items[0])}</p>"
+        case Items(items):
+            yield "<ul>" + "".join(f"<li>{html_text(item)}</li>" for item in items) + "</ul>"
+        case Note(text):
+            yield f'<p class="note">{html_text(text)}</p>'
+        case Finding():
+            yield f'<div class="diagnosis {block.severity}">'
+            yield f"<h3>{html_text(block.title)} <code>{block.id}</code></h3>"
+            yield f"<p>{html_text(block.evidence)}</p>"
+            advice = f"{block.advice_label}: {block.advice}"
+            yield f'<p class="advice">{html_text(advice)}</p></div>'
 
 
-def _diagnoses(report: Report) -> Iterator[str]:
-    yield _heading(report, "diagnoses")
-    if not report.diagnoses:
-        yield f"<p>{say(report, 'none')}</p>"
-    for diagnosis in report.diagnoses:
-        yield f'<div class="diagnosis {diagnosis.severity}">'
-        title = f"{escape(diagnosis.title)} <code>{diagnosis.id}</code>"
-        yield f"<h3>{title}</h3><p>{escape(diagnosis.evidence)}</p>"
-        yield f'<p class="advice">{escape(say(report, "advice"))}: {escape(diagnosis.advice)}</p>'
-        yield "</div>"
-    if report.not_inverted:
-        yield from _notes([say(report, "not-inverted", names=", ".join(report.not_inverted))])
-
-
-def _heading(report: Report, key: str) -> str:
-    return f"<h2>{escape(say(report, key))}</h2>"
-
-
-def _list(lines: Sequence[str]) -> Iterator[str]:
-    yield "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
-
-
-def _notes(lines: Sequence[str]) -> Iterator[str]:
-    yield from (f'<p class="note">{escape(line)}</p>' for line in lines)
-
-
-def _table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], flags: Sequence[bool] = ()
-) -> Iterator[str]:
-    words = [not all(_numeric(row[i]) for row in rows) for i in range(len(header))]
-    yield '<div class="wide"><table><tr>'
-    yield "".join(_cell("th", text, word) for text, word in zip(header, words, strict=True))
-    yield "</tr>"
-    for index, row in enumerate(rows):
-        mark = ' class="broken"' if index < len(flags) and flags[index] else ""
-        cells = "".join(_cell("td", text, word) for text, word in zip(row, words, strict=True))
-        yield f"<tr{mark}>{cells}</tr>"
+def _table(table: Table) -> Iterator[str]:
+    yield '<div class="wide"><table><tr>' + _cells("th", table.header, table.numeric) + "</tr>"
+    for row, flag in zip(table.rows, table.flagged, strict=True):
+        mark = ' class="broken"' if flag else ""
+        yield f"<tr{mark}>" + _cells("td", row, table.numeric) + "</tr>"
     yield "</table></div>"
 
 
-def _cell(tag: str, text: str, word: bool) -> str:
-    kind = ' class="word"' if word else ""
-    return f"<{tag}{kind}>{escape(text)}</{tag}>"
+_NUMBER, _WORD = "", ' class="word"'
 
 
-def _numeric(text: str) -> bool:
-    plain = text.replace("−", "-").rstrip("×% ")
-    try:
-        return math.isfinite(float(plain)) if plain not in ("", "–", "+") else True
-    except ValueError:
-        return text in ("NaN", "inf")
+def _cells(tag: str, texts: Sequence[str], numeric: Sequence[bool]) -> str:
+    return "".join(
+        f"<{tag}{_NUMBER if right else _WORD}>{html_text(text)}</{tag}>"
+        for text, right in zip(texts, numeric, strict=True)
+    )

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
 from vlamon.analysis.evidence import Series
 from vlamon.charts.numbers import number
+from vlamon.report.body import Bar, Block, Curve, Finding, Items, Note, Table, compose
 from vlamon.report.contents import Report
 from vlamon.report.drawing import columns_of
-from vlamon.report.sentences import (
-    anomaly_table,
-    convergence_sentence,
-    curve_title,
-    epoch_table,
-    event_lines,
-    files,
-    left_out,
-    reading_sentence,
-    say,
-    shares_table,
-    verdict,
-)
+from vlamon.safe_text import markdown
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SPARK = 48
-_COLUMNS = 8
 
 
 def as_markdown(report: Report) -> str:
@@ -35,61 +23,46 @@ def as_markdown(report: Report) -> str:
 
 
 def _lines(report: Report) -> Iterator[str]:
-    head = say(report, f"verdict-{report.verdict}")
-    yield f"# {say(report, 'title')}: {head}"
+    body = compose(report)
+    yield f"# {body.title}: {body.head}"
     yield ""
-    yield f"**{verdict(report)}**"
+    yield f"**{markdown(body.sentence)}**"
     yield ""
-    yield from (f"- {say(report, 'files')}: {line}" for line in files(report))
-    if report.epochs:
-        yield from _section(report, "epochs")
-        header, rows = epoch_table(report, _COLUMNS)
-        bold = {say(report, "explosion"), say(report, "non-finite")}
-        marked = [[f"**{c}**" if c and row[-1] in bold else c for c in row] for row in rows]
-        yield from _table(header, marked)
-    if report.curves:
-        yield from _section(report, "curves")
-        for curve in report.curves:
-            low, high = columns_of(curve, _SPARK).range
+    yield from (f"- {markdown(file)}" for file in body.files)
+    for section in body.sections:
+        yield ""
+        yield f"## {section.title}"
+        for before, block in zip([None, *section.blocks], section.blocks, strict=False):
+            if not isinstance(block, Bar):
+                if not (isinstance(block, Curve) and isinstance(before, Curve)):
+                    yield ""
+                yield from _block(block)
+
+
+def _block(block: Block) -> Iterator[str]:
+    match block:
+        case Table(header, rows, flagged):
+            yield _row(list(map(markdown, header)))
+            yield "|" + "---|" * len(header)
+            for row, flag in zip(rows, flagged, strict=True):
+                cells = list(map(markdown, row))
+                yield _row([f"**{cell}**" if cell and flag else cell for cell in cells])
+        case Curve(title, series):
+            low, high = columns_of(series, _SPARK).range
             span = f"{number(low, 3)} … {number(high, 3)}"
-            yield f"- {curve_title(report, curve)}: `{sparkline(curve)}` ({span})"
-    if report.shares is not None:
-        yield from _section(report, "shares")
-        yield from _table(*shares_table(report))
-        yield ""
-        if report.assumed_weights:
-            yield f"_{say(report, 'assumed')}._"
-        yield f"_{say(report, 'not-pull')}._"
-    yield from _section(report, "anomalies")
-    if report.anomalies:
-        yield from _table(*anomaly_table(report))
-    else:
-        yield say(report, "none")
-    if left_out(report):
-        yield ""
-        yield f"_{left_out(report)}_"
-    if report.events:
-        yield from _section(report, "events")
-        yield from (f"- {line}" for line in event_lines(report))
-    if report.convergence:
-        yield from _section(report, "convergence")
-        yield from (f"- {convergence_sentence(report, state)}" for state in report.convergence)
-    if report.readings:
-        yield from _section(report, "readings")
-        yield from (f"- {reading_sentence(report, reading)}" for reading in report.readings)
-    yield from _section(report, "diagnoses")
-    for diagnosis in report.diagnoses:
-        severity = say(report, diagnosis.severity)
-        yield f"### {diagnosis.title} (`{diagnosis.id}`, {severity})"
-        yield ""
-        yield diagnosis.evidence
-        yield ""
-        yield f"**{say(report, 'advice')}**: {diagnosis.advice}"
-        yield ""
-    if not report.diagnoses:
-        yield say(report, "none")
-    if report.not_inverted:
-        yield f"_{say(report, 'not-inverted', names=', '.join(report.not_inverted))}_"
+            yield f"- {markdown(title)}: `{sparkline(series)}` ({span})"
+        case Items(items) if len(items) == 1:
+            yield markdown(items[0])
+        case Items(items):
+            yield from (f"- {markdown(item)}" for item in items)
+        case Note(text):
+            yield f"_{markdown(text)}_"
+        case Finding():
+            yield f"### {markdown(block.title)} (`{block.id}`, {block.label})"
+            yield ""
+            yield markdown(block.evidence)
+            yield ""
+            yield f"**{block.advice_label}**: {markdown(block.advice)}"
 
 
 def sparkline(curve: Series) -> str:
@@ -109,14 +82,5 @@ def sparkline(curve: Series) -> str:
     return "".join(signs)
 
 
-def _section(report: Report, key: str) -> Iterator[str]:
-    yield ""
-    yield f"## {say(report, key)}"
-    yield ""
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield "| " + " | ".join(header) + " |"
-    yield "|" + "---|" * len(header)
-    for row in rows:
-        yield "| " + " | ".join(row) + " |"
+def _row(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

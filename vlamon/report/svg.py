@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from html import escape
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from vlamon.charts.numbers import number, percent
 from vlamon.charts.scale import Scale, fit
 from vlamon.charts.ticks import linear_ticks, log_ticks
 from vlamon.report.drawing import Columns, axis_label, columns_of
+from vlamon.safe_text import html_text
 
 WIDTH, HEIGHT = 720, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 10, 26
@@ -39,8 +39,8 @@ def chart(series: Series, title: str, anomalies: Sequence[Anomaly], guide: float
     )
     frame = _Frame(scale, len(drawn.low), few)
     parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">',
-        f"<title>{escape(title)}</title>",
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html_text(title)}">',
+        f"<title>{html_text(title)}</title>",
         *_y_axis(frame, drawn.log),
         *_x_axis(series, drawn),
     ]
@@ -64,14 +64,14 @@ def bars(shares: Contributions) -> str:
         width = 720 * share
         parts.append(
             f'<rect class="share s{index % 6}" x="{at:.2f}" y="4" width="{max(width, 0.5):.2f}" '
-            f'height="26"><title>{escape(term.name)} {percent(share)}</title></rect>'
+            f'height="26"><title>{html_text(term.name)} {percent(share)}</title></rect>'
         )
         at += width
     x = 0
     for index, term in enumerate(shares.terms):
         label = f"{term.name} {percent(term.share)}"
         parts.append(f'<rect class="share s{index % 6}" x="{x}" y="40" width="10" height="10"/>')
-        parts.append(f'<text class="legend" x="{x + 15}" y="49">{escape(label)}</text>')
+        parts.append(f'<text class="legend" x="{x + 15}" y="49">{html_text(label)}</text>')
         x += 30 + 7 * len(label)
     parts.append("</svg>")
     return "\n".join(parts)
@@ -154,6 +154,6 @@ def _marks(
         x, y = frame.x(int(rows[0]) * width // len(series)), frame.y(anomaly.value)
         end = x > WIDTH - 160
         yield f'<circle class="mark {anomaly.level}" cx="{x}" cy="{y}" r="5"/>'
-        label = escape(f"{number(anomaly.value)} · {anomaly.where}")
+        label = html_text(f"{number(anomaly.value)} · {anomaly.where}")
         place = x - 9 if end else x + 9
         yield f'<text class="mark{" end" if end else ""}" x="{place}" y="{y + 4}">{label}</text>'

@@ -221,7 +221,7 @@ def test_mistakes_are_one_sentence(capfdbinary: Any, tmp_path: Path) -> None:
 
 def test_lines_that_were_not_understood_are_counted_and_shown(capfdbinary: Any) -> None:
     _, out, err = analyze(capfdbinary, RAGGED / "output.log", "--unknown")
-    assert "8 line(s) not understood" in out
+    assert "lines not understood: 8" in out
     assert "output.log:8: W1124" in err
 
 
