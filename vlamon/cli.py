@@ -16,7 +16,7 @@ import click
 
 from vlamon import __version__
 from vlamon.errors import VlamonError
-from vlamon.safe_text import lines
+from vlamon.safe_text import line
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "watch": ("vlamon.commands.watch", "Watch a running training, or open a journal."),
@@ -89,21 +89,21 @@ def run(args: Sequence[str] | None = None) -> int:
     try:
         code = vlamon.main(args, prog_name="vlamon", standalone_mode=False)
     except VlamonError as error:
-        return _complain("vlamon", str(error), error.exit_code)
+        return _complain("vlamon", "\n".join(map(line, error.lines)), error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else "", err=True)
         return 2
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "vlamon"
         message = error.format_message().rstrip(".")
-        return _complain(path, f"{message} (see `{path} --help`).", 2)
+        return _complain(path, line(f"{message} (see `{path} --help`)."), 2)
     except click.ClickException as error:
-        return _complain("vlamon", error.format_message(), 2)
+        return _complain("vlamon", line(error.format_message()), 2)
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     return code if isinstance(code, int) else 0
 
 
-def _complain(who: str, sentence: str, code: int) -> int:
-    click.echo(lines(f"{who}: {sentence}"), err=True)
+def _complain(who: str, shown: str, code: int) -> int:
+    click.echo(f"{who}: {shown}", err=True)
     return code

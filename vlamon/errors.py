@@ -10,3 +10,8 @@ class VlamonError(Exception):
     """
 
     exit_code = 2
+
+    def __init__(self, sentence: str, *listed: str) -> None:
+        super().__init__("\n".join((sentence, *listed)))
+        self.lines = (sentence, *listed)
+        """The sentence, and what it lists, a line each."""

@@ -6,7 +6,6 @@ that reverse what stands beside them, newlines that forge a line, markup, formul
 vlamon passes its texts through a function of this module:
 
     line            a terminal, one line
-    lines           a terminal, where line breaks are our own
     markdown        Markdown, inline
     html_text       HTML, inside an element or a quoted attribute
     csv_text        a text cell of a CSV (numbers are written as they are)
@@ -38,11 +37,6 @@ def line(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(map(_shown, text.translate(_BLANKS)))
-
-
-def lines(text: str) -> str:
-    """As `line`, with the newlines kept: for texts whose line breaks are vlamon's own."""
-    return "\n".join(map(line, text.split("\n")))
 
 
 def markdown(text: str) -> str:

@@ -33,14 +33,6 @@ def test_a_line_is_one_line_without_a_character_that_is_obeyed(text: str) -> Non
     assert not OBEYED.search(safe_text.line(text))
 
 
-@given(hostile)
-def test_lines_keep_newlines_and_nothing_else(text: str) -> None:
-    kept = safe_text.lines(text)
-
-    assert kept.count("\n") == text.count("\n")
-    assert not OBEYED.search(kept.replace("\n", ""))
-
-
 @pytest.mark.parametrize(
     "text", ["closs", "l1_loss_action_7", "损失", "λ·∇", "x\u3000y", "12\u00a0%"]
 )

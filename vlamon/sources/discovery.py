@@ -65,7 +65,7 @@ def chosen_socket(named: str | None) -> str:
             "name its socket with --socket PATH."
         )
     if len(found) > 1:
-        raise SeveralTrainers(_choose(found))
+        raise SeveralTrainers(*_choose(found))
     return found[0].path
 
 
@@ -85,7 +85,7 @@ class AwaitedSocket(SocketSource):
                     "(another place is named with --socket PATH)"
                 )
             if len(found) > 1:
-                raise SourceError(_choose(found))
+                raise SourceError(*_choose(found))
             self.name = found[0].path  # and from now on this one, whatever else begins
             self._found = True
         return super()._open()
@@ -96,9 +96,9 @@ def serving() -> list[Found]:
     return [tried for path in candidates() if (tried := probe(path)) is not None]
 
 
-def _choose(found: Sequence[Found]) -> str:
-    listed = "\n".join(f"  {described(one)}" for one in found)
-    return f"several trainings run; choose one with --socket PATH:\n{listed}"
+def _choose(found: Sequence[Found]) -> list[str]:
+    listed = [f"  {described(one)}" for one in found]
+    return ["several trainings run; choose one with --socket PATH:", *listed]
 
 
 def candidates() -> list[str]:

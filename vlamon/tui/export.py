@@ -1,18 +1,18 @@
-"""Files that the dashboard writes: the screen as SVG, the batches as CSV; always new ones."""
+"""Files that the dashboard writes: the screen as SVG, the batches as CSV; never over another."""
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlamon.charts.numbers import count
 from vlamon.tui.orders import Notice
+from vlamon.views.csv_rows import AXES, csv_table, metric_columns
 
 if TYPE_CHECKING:
     from vlamon.store import RunStore
@@ -50,7 +50,7 @@ def save_rows(
     run: str,
     cancelled: Callable[[], bool],
 ) -> Notice:
-    """Write every batch as CSV: attempt, step, epoch, time, and a column a metric.
+    """Write every batch as CSV, in the columns of `vlamon export`.
 
     Values are written so that they read back as the run sent them. Where the store holds a metric
     less precisely than it was sent, its column is as short as single precision allows, and the
@@ -61,19 +61,27 @@ def save_rows(
         names = list(store.metrics)
         exact = {name for name in names if store.exact(name)}
     path = new_path(run, "csv", time.time())
+    header = [*AXES["batch"], *metric_columns("batch", names)]
+    done = 0
+
+    def chunks() -> Iterator[list[Any]]:
+        nonlocal done
+        for first in range(0, rows, CHUNK):
+            if cancelled():
+                return
+            end = min(rows, first + CHUNK)
+            with lock:
+                lines = _lines(store, names, exact, first, end)
+            yield from lines
+            done = end
+
     try:
-        with path.open("x", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["attempt", "step", "epoch", "time", *names])
-            for first in range(0, rows, CHUNK):
-                if cancelled():
-                    return Notice(f"CSV given up after {count(first)} batches: {path.name}", "warn")
-                end = min(rows, first + CHUNK)
-                with lock:
-                    lines = _lines(store, names, exact, first, end)
-                writer.writerows(lines)
+        with path.open("xb") as file:
+            file.writelines(csv_table(header, chunks()))
     except OSError as problem:
         return Notice(f"CSV not saved: {problem.strerror}: {path.name}", "explode")
+    if done < rows:
+        return Notice(f"CSV given up after {count(done)} batches: {path.name}", "warn")
     rounded = [name for name in names if name not in exact]
     said = f"{count(rows)} batches saved: {path.name}"
     if rounded:
@@ -84,25 +92,27 @@ def save_rows(
 
 def _lines(
     store: RunStore, names: list[str], exact: set[str], first: int, end: int
-) -> list[list[str]]:
+) -> list[list[Any]]:
     attempts = [0] * (end - first)
     for attempt in store.attempts:
         for row in range(max(first, attempt.first_row), min(end, attempt.end_row)):
             attempts[row - first] = attempt.number
-    columns = [
-        [str(attempt) for attempt in attempts],
-        [str(step) for step in store.steps(first, end).tolist()],
-        [_cell(epoch) for epoch in store.epochs_of_rows(first, end).tolist()],
-        [_cell(moment) for moment in store.times(first, end).tolist()],
+    columns: list[list[Any]] = [
+        attempts,
+        [_known(epoch) for epoch in store.epochs_of_rows(first, end).tolist()],
+        store.steps(first, end).tolist(),
+        [_known(moment) for moment in store.times(first, end).tolist()],
     ]
     for name in names:
         values = store.values(name, first, end)
+        # In single precision, the shortest digits that read back as that.
+        sent = values.tolist() if name in exact else [float(str(value)) for value in values]
         there = store.present(name, first, end).tolist()
-        sent = values.tolist() if name in exact else values
-        pairs = zip(sent, there, strict=True)
-        columns.append([str(value) if logged else "" for value, logged in pairs])
+        columns.append(
+            [value if logged else None for value, logged in zip(sent, there, strict=True)]
+        )
     return [list(line) for line in zip(*columns, strict=True)]
 
 
-def _cell(value: float) -> str:
-    return "" if math.isnan(value) else repr(value)
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from vlamon.errors import VlamonError
 from vlamon.records import BatchBlock, EpochBlock, IntervalBlock, Record
+from vlamon.safe_text import csv_text
 from vlamon.views.json_lines import json_objects
 
 PREFERRED = ("batch", "interval", "epoch")
@@ -24,6 +24,9 @@ AXES = {
     "event": ("id", "event", "step", "attempt", "time", "severity", "text"),
     "gpu": ("time",),
 }
+GPU_FIELDS = ("util", "memory_used", "memory_total", "temperature", "power", "clock_sm")
+_NON_FINITE = ("nan", "inf", "-inf")
+_PIECE = 1 << 16
 
 
 def csv_rows(
@@ -36,16 +39,32 @@ def csv_rows(
         there = ", ".join(f"{count} {one}" for one, count in counts.items()) or "nothing"
         raise VlamonError(f"{path} holds no {chosen} rows; there is {there}.")
     header = [*AXES[chosen], *names.get(chosen, ())]
-    line = io.StringIO()
-    writer = csv.writer(line, lineterminator="\n")
-    writer.writerow(header)
-    for row in _rows(records(), chosen):
-        writer.writerow([_text(row.get(name)) for name in header])
-        if line.tell() > 1 << 16:
-            yield line.getvalue().encode()
-            line.seek(0)
-            line.truncate()
-    yield line.getvalue().encode()
+    rows = ([row.get(name) for name in header] for row in _rows(records(), chosen))
+    return csv_table(header, rows)
+
+
+def csv_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[bytes]:
+    """The one writer of CSV: a header and rows, in pieces of about 64 KiB.
+
+    A number is written in the shortest form that reads back the same, a missing cell is empty; no
+    text is a formula to a spreadsheet.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(map(csv_text, header))
+    for row in rows:
+        writer.writerow(map(_cell, row))
+        if buffer.tell() > _PIECE:
+            yield buffer.getvalue().encode()
+            buffer.seek(0)
+            buffer.truncate()
+    yield buffer.getvalue().encode()
+
+
+def metric_columns(kind: str, names: Iterable[str]) -> list[str]:
+    """Column names of metrics: the meter `time` keeps out of the time stamp's column."""
+    axes = AXES[kind]
+    return [f"metric_{name}" if name in axes else name for name in names]
 
 
 def _columns(records: Iterable[Record]) -> tuple[dict[str, dict[str, None]], Counter[str]]:
@@ -99,17 +118,10 @@ def _flat(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def _apart(kind: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Metrics by column name: the meter `time` must not stand in the column of the time stamp."""
-    axes = AXES[kind]
-    return {f"metric_{name}" if name in axes else name: cell for name, cell in metrics.items()}
+    return dict(zip(metric_columns(kind, metrics), metrics.values(), strict=True))
 
 
-GPU_FIELDS = ("util", "memory_used", "memory_total", "temperature", "power", "clock_sm")
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return repr(value) if math.isfinite(value) else str(value)
-    return str(value)
+def _cell(value: Any) -> Any:
+    if value is None or isinstance(value, (int, float)):
+        return value
+    return value if value in _NON_FINITE else csv_text(str(value))

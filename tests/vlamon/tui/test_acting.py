@@ -156,7 +156,7 @@ async def test_e_saves_every_batch_as_csv(tmp_path: Path, monkeypatch: pytest.Mo
         await until(pilot, lambda: "5,000 batches saved" in status_text(screen))
         (saved,) = tmp_path.glob("vlamon-libero_goal-*.csv")
         rows = saved.read_text().splitlines()
-        assert rows[0].startswith("attempt,step,epoch,time,closs,loss_ct,z_loss")
+        assert rows[0].startswith("attempt,epoch,step,time,closs,loss_ct,z_loss")
         assert len(rows) == 5001
 
 

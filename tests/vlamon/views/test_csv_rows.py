@@ -59,6 +59,15 @@ def test_events_can_be_exported() -> None:
     assert row["text"] == 'a "note", with commas'
 
 
+def test_no_name_and_no_text_is_a_formula_and_values_stay_exact() -> None:
+    (row,) = table([batches({"=cmd|'/C calc'!A0": [-0.1], "@SUM(1)": [1e-300]})])
+    (event,) = table([Event("1", "note", 3, 0, 2.0, text="+1\x1b[2J\nx")], "event")
+
+    assert row["'=cmd|'/C calc'!A0"] == "-0.1"
+    assert row["'@SUM(1)"] == "1e-300"
+    assert event["text"] == "'+1·[2J x"
+
+
 def test_rows_that_are_not_there_are_named() -> None:
     with pytest.raises(VlamonError, match="holds no batch rows; there is 1 epoch"):
         table([EpochRow(0.0, "train", {"closs": 2.0})], "batch")
