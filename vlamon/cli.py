@@ -21,6 +21,7 @@ from vlamon.safe_text import line
 COMMANDS: dict[str, tuple[str, str]] = {
     "watch": ("vlamon.commands.watch", "Watch a running training, or open a journal."),
     "demo": ("vlamon.commands.demo", "Watch a small training here explode and recover."),
+    "run": ("vlamon.commands.run", "Run a training and watch it through its own trackers."),
     "tail": ("vlamon.commands.tail", "Watch a training through its log files."),
     "analyze": ("vlamon.commands.analyze", "Write a report on a run from its logs."),
     "diff": ("vlamon.commands.diff", "Say where two runs part, and which term first."),

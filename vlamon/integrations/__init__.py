@@ -1,0 +1,1 @@
+"""vlamon in other people's training loops: a file per framework, imported only beside it."""

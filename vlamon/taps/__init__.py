@@ -1,0 +1,39 @@
+"""Watch a training that was written for other trackers, without an edit or with one line.
+
+`vlamon.tap()` in a script, or `vlamon run -- python train.py` around it, reads what the script
+already hands to its trackers (wandb, TensorBoard, SwanLab, Trackio, MLflow, Accelerate) or to its
+framework (Hugging Face's Trainer, Lightning) and sends it on through a `vlamon.Emitter`. Nothing is
+tapped before the library is imported, and a fault in here never reaches the script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vlamon.taps.collector import Collector
+from vlamon.taps.exit_code import remember_exit_code
+from vlamon.taps.imports import install
+from vlamon.taps.options import TapOptions
+from vlamon.taps.patches import PATCHES, patch_meters
+
+
+def tap(
+    path: str | None = "auto",
+    *,
+    run: str = "",
+    run_dir: str | None = None,
+    weights: Mapping[str, float] | None = None,
+) -> None:
+    """Send what this process logs to its trackers to vlamon too; call it once, before training.
+
+    `weights` says which losses are trained and how much each weighs in the total.
+    """
+    start(TapOptions(path, run, run_dir, dict(weights or {})))
+
+
+def start(options: TapOptions) -> Collector:
+    """Install the import hooks for `options`; the emitter is made by the first value."""
+    collector = Collector(options)
+    remember_exit_code(collector)
+    install(PATCHES, patch_meters, collector)
+    return collector

@@ -1,0 +1,196 @@
+"""Where all taps of a process meet: values in, one row a step out to an emitter.
+
+The same loss often arrives twice, from a framework and from the tracker that the framework calls.
+The first source that logs a name keeps it, and the source that logged first sets the steps.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from vlamon.emitter import Emitter
+from vlamon.taps.options import TapOptions
+from vlamon.taps.rows import Row, Rows
+
+QUIET = 1.0
+"""Seconds without a value after which a row is sent although no next step ended it."""
+TRAIN_PREFIXES = ("train/", "train_", "training/", "Train/", "train-")
+STEP_NAMES = ("trainer/global_step", "train/global_step", "global_step", "iteration", "_step")
+"""Keys of a logged dict that are the step itself, best first."""
+
+
+class Collector:
+    """Takes values from any thread of the script; never raises into it."""
+
+    def __init__(self, options: TapOptions) -> None:
+        self._options = options
+        self._lock = threading.RLock()
+        self._rows = Rows()
+        self._owners: dict[str, str] = {}
+        self._leader: str | None = None
+        self._next: dict[str, int] = {}
+        self._touched = 0.0
+        self._pid = os.getpid()
+        self._emitter: Emitter | None = None
+        self._failed = False
+        self._strides_told = 0
+        self._told: set[str] = set()
+
+    @property
+    def emitter(self) -> Emitter | None:
+        """The emitter, made on first use; None where it cannot be made."""
+        with self._lock:
+            if os.getpid() != self._pid:  # a forked worker logs on behalf of nobody
+                return None
+            if self._emitter is None and not self._failed:
+                self._make()
+            return self._emitter
+
+    def add(
+        self,
+        source: str,
+        values: Mapping[str, Any],
+        step: int | None = None,
+        *,
+        more_to_come: bool = False,
+    ) -> None:
+        """Values that `source` was handed; without a step, the next one of that source.
+
+        `more_to_come` keeps that next step open for the following call.
+        """
+        try:
+            numbers = flatten(values)
+            step = _step_among(numbers) if step is None else int(step)
+            with self._lock:
+                if step is None:
+                    step = self._next.get(source, 0)
+                self._next[source] = step if more_to_come else step + 1
+                self._add(source, numbers, step)
+        except Exception as error:
+            self.complain(f"{source}: {type(error).__name__}: {error}")
+
+    def _add(self, source: str, numbers: dict[str, Any], step: int) -> None:
+        mine = {
+            name: value
+            for name, value in numbers.items()
+            if self._owners.setdefault(canonical(name), source) == source
+        }
+        if not mine or self.emitter is None:
+            return
+        if self._leader is None:
+            self._leader = source
+        self._touched = time.monotonic()
+        if source == self._leader:
+            self._send(self._rows.add(step, mine))
+        else:
+            self._rows.join(mine)
+
+    def flush(self) -> None:
+        """Send what is gathered; no more of it will come."""
+        with self._lock:
+            self._send(self._rows.flush())
+
+    def say(self, text: str) -> None:
+        """Tell the monitors something about what they see, once."""
+        with self._lock:
+            if text not in self._told and self.emitter is not None:
+                self._told.add(text)
+                self.emitter.event("note", text=text)
+
+    def complain(self, reason: str) -> None:
+        """Count a fault of a tap where monitors see it; the script goes on."""
+        emitter = self._emitter
+        if emitter is not None:
+            emitter.swallow(f"tap: {reason}"[:200])
+
+    def end(self, reason: str) -> None:
+        """The script is over; `reason` is what the monitors read."""
+        self.flush()
+        if self._emitter is not None and os.getpid() == self._pid:
+            self._emitter.close(reason)
+
+    def _make(self) -> None:
+        options = self._options
+        try:
+            self._emitter = Emitter(
+                options.path,
+                run=options.run,
+                run_dir=options.run_dir,
+                weights=options.weights or None,
+            )
+        except Exception as error:
+            self._failed = True
+            print(f"vlamon: this training is not visible: {error}", file=sys.stderr)
+            return
+        threading.Thread(target=self._watch, name="vlamon-tap", daemon=True).start()
+
+    def _watch(self) -> None:
+        """Send a row that no next step ends: an evaluation, the last one before the end."""
+        while self._emitter is not None:
+            time.sleep(QUIET / 2)
+            with self._lock:
+                if time.monotonic() - self._touched > QUIET:
+                    self._send(self._rows.flush())
+
+    def _send(self, row: Row | None) -> None:
+        if row is None or self._emitter is None:
+            return
+        epoch = row.values.pop("epoch", None)
+        values = {short(name): value for name, value in row.values.items()}
+        self._emitter.log(row.step, epoch if isinstance(epoch, int | float) else None, **values)
+        self._strides_told = self._strides_told + 1 if self._rows.stride > 1 else 0
+        if self._strides_told == 4:
+            self.say(
+                f"the script logs every {self._rows.stride} steps: batches between are not seen, "
+                "and whether a value is their mean only the script knows"
+            )
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Numbers by name, nested dicts joined by `/`; texts, images and histograms are not ours."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        full = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            found.update(flatten(value, f"{full}/"))
+        elif is_number(value):
+            found[full] = value
+    return found
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is one number: asks for type and size only, never for the value."""
+    if isinstance(value, bool | int | float):
+        return True
+    if isinstance(value, str | bytes) or value is None:
+        return False
+    if hasattr(value, "numel") and hasattr(value, "is_complex"):
+        return bool(value.numel() == 1) and not value.is_complex()
+    if getattr(value, "size", None) == 1 and hasattr(value, "dtype"):
+        return getattr(value.dtype, "kind", "f") in "fiub"
+    return False
+
+
+def canonical(name: str) -> str:
+    """What two sources may call the same thing: `train/loss` and `loss`."""
+    return short(name).lower()
+
+
+def short(name: str) -> str:
+    """A metric's name without the prefix that says it was trained on; others keep theirs."""
+    for prefix in TRAIN_PREFIXES:
+        if name.startswith(prefix) and len(name) > len(prefix):
+            return name[len(prefix) :]
+    return name
+
+
+def _step_among(numbers: dict[str, Any]) -> int | None:
+    for name in STEP_NAMES:
+        if name in numbers and isinstance(numbers[name], int | float):
+            return int(numbers.pop(name))
+    return None
