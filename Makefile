@@ -4,7 +4,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 
-.PHONY: venv demo test test-gpu bench pictures lint format clean
+.PHONY: venv demo test test-gpu test-integrations bench pictures lint format clean
 
 venv: $(STAMP)
 
@@ -21,6 +21,13 @@ test: venv
 
 test-gpu: venv
 	$(PY) -m pytest -m gpu
+
+# Other people's frameworks and trackers, in an environment of their own: some are large.
+INTEGRATIONS := .venv-integrations
+test-integrations:
+	@test -x $(INTEGRATIONS)/bin/python || $(PYTHON) -m venv $(INTEGRATIONS)
+	$(INTEGRATIONS)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,integrations]'
+	$(INTEGRATIONS)/bin/python -m pytest tests/vlamon/integrations tests/vlamon/taps -rs
 
 pictures: venv
 	$(PY) -m tests.pictures

@@ -36,7 +36,11 @@ def read(value: Any) -> Any:
     if _is_tensor(value) and value.numel() == 1 and not value.is_complex():
         value = value.detach().reshape(())
         return float(value.item()) if value.device.type == "cpu" else value.clone()
-    if getattr(value, "shape", None) == () and getattr(value.dtype, "kind", "") in "fiu":
+    if getattr(value, "shape", None) == () and getattr(value.dtype, "kind", None) in (
+        "f",
+        "i",
+        "u",
+    ):
         return float(value)
     return None
 

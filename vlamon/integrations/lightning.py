@@ -40,6 +40,8 @@ class Hooks:
         self._sink = sink
         self._own: Emitter | None = None
         self._micro = MicroBatches()
+        self._logged: set[str] = set()
+        """Names that the module logs itself while it trains."""
         self._step = 0
         self._module: Any = None
 
@@ -56,6 +58,7 @@ class Hooks:
             if trainer.training and not trainer.sanity_checking:
                 number = read(getattr(value, "_forward_cache", value))
                 if number is not None:
+                    self._logged.add(name)
                     self._micro.add({name: number})
             return original(name, value, *args, **given)
 
@@ -66,11 +69,12 @@ class Hooks:
     ) -> None:
         """A row, once the optimizer has stepped."""
         if outputs is not None:
-            logged = {"loss", "train_loss", "train/loss"}
             returned = components(outputs)
-            if not logged.isdisjoint(self._micro.names):
-                returned.pop("loss", None)
+            loss = returned.pop("loss", None)
             self._micro.add(returned)
+            if loss is not None and "loss" not in self._logged:
+                # Automatic optimisation has divided it by `accumulate_grad_batches`.
+                self._micro.add({"loss": loss}, shares=pl_module.automatic_optimization)
         if trainer.global_step == self._step:
             return  # gradients are still being accumulated
         self._step = trainer.global_step

@@ -24,11 +24,6 @@ class MicroBatches:
             if shares:
                 self._shares.add(name)
 
-    @property
-    def names(self) -> set[str]:
-        """What was added since the last `take`."""
-        return set(self._values)
-
     def take(self) -> dict[str, Any]:
         """The step's values; nothing is left here for the next one."""
         row = {

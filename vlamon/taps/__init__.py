@@ -33,7 +33,6 @@ def tap(
 
 def start(options: TapOptions) -> Collector:
     """Install the import hooks for `options`; the emitter is made by the first value."""
-    collector = Collector(options)
-    remember_exit_code(collector)
+    collector = Collector(options, remember_exit_code())
     install(PATCHES, patch_meters, collector)
     return collector

@@ -6,11 +6,12 @@ The first source that logs a name keeps it, and the source that logged first set
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from vlamon.emitter import Emitter
@@ -27,8 +28,10 @@ STEP_NAMES = ("trainer/global_step", "train/global_step", "global_step", "iterat
 class Collector:
     """Takes values from any thread of the script; never raises into it."""
 
-    def __init__(self, options: TapOptions) -> None:
+    def __init__(self, options: TapOptions, reason: Callable[[], str] = str) -> None:
+        """`reason` is asked at the interpreter's end why it came."""
         self._options = options
+        self._reason = reason
         self._lock = threading.RLock()
         self._rows = Rows()
         self._owners: dict[str, str] = {}
@@ -104,9 +107,8 @@ class Collector:
 
     def complain(self, reason: str) -> None:
         """Count a fault of a tap where monitors see it; the script goes on."""
-        emitter = self._emitter
-        if emitter is not None:
-            emitter.swallow(f"tap: {reason}"[:200])
+        if self._emitter is not None:
+            self._emitter.swallow(f"tap: {reason}"[:200])
 
     def end(self, reason: str) -> None:
         """The script is over; `reason` is what the monitors read."""
@@ -127,6 +129,8 @@ class Collector:
             self._failed = True
             print(f"vlamon: this training is not visible: {error}", file=sys.stderr)
             return
+        # After the emitter's own: what is registered last runs first, and must flush first.
+        atexit.register(lambda: self.end(self._reason()))
         threading.Thread(target=self._watch, name="vlamon-tap", daemon=True).start()
 
     def _watch(self) -> None:
@@ -172,7 +176,7 @@ def is_number(value: Any) -> bool:
     if hasattr(value, "numel") and hasattr(value, "is_complex"):
         return bool(value.numel() == 1) and not value.is_complex()
     if getattr(value, "size", None) == 1 and hasattr(value, "dtype"):
-        return getattr(value.dtype, "kind", "f") in "fiub"
+        return getattr(value.dtype, "kind", "f") in ("f", "i", "u", "b")
     return False
 
 

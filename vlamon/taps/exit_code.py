@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
 import sys
-from typing import TYPE_CHECKING, NoReturn
-
-if TYPE_CHECKING:
-    from vlamon.taps.collector import Collector
+from collections.abc import Callable
+from typing import NoReturn
 
 
-def remember_exit_code(collector: Collector) -> None:
-    """Close the collector's emitter at the script's end, with its exit code where it has one."""
+def remember_exit_code() -> Callable[[], str]:
+    """Listen to `sys.exit`; returns a function that says, at the end, why the script ended."""
     original = sys.exit
     code: list[object] = [None]
 
@@ -19,19 +16,15 @@ def remember_exit_code(collector: Collector) -> None:
         code[0] = status
         original(status)  # type: ignore[arg-type]
 
-    def close() -> None:
+    def reason() -> str:
         failed = getattr(sys, "last_type", None)
         if failed is not None:
-            collector.end(f"stopped by {failed.__name__}")
-        elif code[0] not in (None, 0):
-            collector.end(f"the script ended itself with exit code {_number(code[0])}")
-        else:
-            collector.end("")
+            return f"stopped by {failed.__name__}"
+        if code[0] in (None, 0):
+            return ""
+        # sys.exit prints anything that is no number and ends with 1.
+        number = code[0] if isinstance(code[0], int) else 1
+        return f"the script ended itself with exit code {number}"
 
     sys.exit = exit_with
-    atexit.register(close)
-
-
-def _number(status: object) -> int:
-    """What the shell sees: sys.exit prints anything but a number and ends with 1."""
-    return status if isinstance(status, int) else 1
+    return reason

@@ -7,6 +7,7 @@ the collector afterwards. It returns what the original returns.
 from __future__ import annotations
 
 import functools
+import inspect
 import weakref
 from collections.abc import Callable, Mapping
 from types import ModuleType
@@ -15,92 +16,96 @@ from typing import Any
 from vlamon.taps.collector import Collector
 from vlamon.taps.imports import Patch
 
-Report = Callable[..., None]
+Report = Callable[[Mapping[str, Any]], None]
+"""Gets the arguments of a call by name, as the original's signature names them."""
 
 
-def wrap(owner: Any, name: str, report: Report) -> None:
-    """Replace `owner.name` by itself followed by `report` with the same arguments."""
+def wrap(owner: Any, name: str, report: Report, collector: Collector) -> None:
+    """Replace `owner.name` by itself followed by `report`, which never raises into the script."""
     original = owner.__dict__[name] if isinstance(owner, type) else getattr(owner, name)
+    signature = inspect.signature(original)
 
     @functools.wraps(original)
     def called(*args: Any, **given: Any) -> Any:
         result = original(*args, **given)
-        report(*args, **given)
+        try:
+            report(signature.bind(*args, **given).arguments)
+        except Exception as error:
+            collector.complain(f"{name}: {type(error).__name__}: {error}")
         return result
 
     setattr(owner, name, called)
 
 
 def _wandb(module: ModuleType, collector: Collector) -> None:
-    def log(run: Any, data: Any, step: Any = None, commit: Any = None, *_: Any, **__: Any) -> None:
-        if not isinstance(data, Mapping):
-            return
+    def log(given: Mapping[str, Any]) -> None:
         # Without a step W&B counts its rows, and a row stays open until it is committed.
-        collector.add("wandb", data, step, more_to_come=commit is False)
+        more = given.get("commit") is False
+        collector.add("wandb", given["data"], given.get("step"), more_to_come=more)
 
     for kind in _classes_with(module, "log"):
-        wrap(kind, "log", log)
+        wrap(kind, "log", log, collector)
 
 
 def _summary_writer(module: ModuleType, collector: Collector) -> None:
-    def scalar(writer: Any, tag: str, value: Any, step: Any = None, *_: Any, **given: Any) -> None:
-        step = given.get("global_step", step)
-        collector.add("tensorboard", {tag: given.get("scalar_value", value)}, step)
+    def scalar(given: Mapping[str, Any]) -> None:
+        value = {given["tag"]: given["scalar_value"]}
+        collector.add("tensorboard", value, given.get("global_step"))
 
-    def scalars(
-        writer: Any, tag: str, values: Any, step: Any = None, *_: Any, **given: Any
-    ) -> None:
-        step = given.get("global_step", step)
-        collector.add("tensorboard", {f"{tag}/{name}": v for name, v in values.items()}, step)
+    def scalars(given: Mapping[str, Any]) -> None:
+        tag, values = given["main_tag"], given["tag_scalar_dict"]
+        named = {f"{tag}/{name}": value for name, value in values.items()}
+        collector.add("tensorboard", named, given.get("global_step"))
 
-    wrap(module.SummaryWriter, "add_scalar", scalar)
-    wrap(module.SummaryWriter, "add_scalars", scalars)
+    wrap(module.SummaryWriter, "add_scalar", scalar, collector)
+    wrap(module.SummaryWriter, "add_scalars", scalars, collector)
 
 
-def _tracker(source: str, class_name: str) -> Patch:
-    """A tracker whose class has `log(values, step=None)`."""
+def _tracker(source: str, class_name: str, argument: str) -> Patch:
+    """A tracker whose class has `log(argument, step=None)`."""
 
     def patch(module: ModuleType, collector: Collector) -> None:
-        def log(run: Any, values: Any, step: Any = None, *_: Any, **__: Any) -> None:
-            if isinstance(values, Mapping):
-                collector.add(source, values, step)
+        def log(given: Mapping[str, Any]) -> None:
+            collector.add(source, given[argument], given.get("step"))
 
-        wrap(getattr(module, class_name), "log", log)
+        wrap(getattr(module, class_name), "log", log, collector)
 
     return patch
 
 
 def _mlflow(module: ModuleType, collector: Collector) -> None:
-    def metric(key: str, value: Any, step: Any = None, *_: Any, **__: Any) -> None:
-        collector.add("mlflow", {key: value}, step)
+    def metric(given: Mapping[str, Any]) -> None:
+        collector.add("mlflow", {given["key"]: given["value"]}, given.get("step"))
 
-    def metrics(values: Any, step: Any = None, *_: Any, **__: Any) -> None:
-        collector.add("mlflow", values, step)
+    def metrics(given: Mapping[str, Any]) -> None:
+        collector.add("mlflow", given["metrics"], given.get("step"))
 
-    wrap(module, "log_metric", metric)
-    wrap(module, "log_metrics", metrics)
+    wrap(module, "log_metric", metric, collector)
+    wrap(module, "log_metrics", metrics, collector)
 
 
 def _transformers(module: ModuleType, collector: Collector) -> None:
-    def created(trainer: Any, *_: Any, **__: Any) -> None:
+    def created(given: Mapping[str, Any]) -> None:
         from vlamon.integrations.transformers import VlamonCallback
 
+        trainer = given["self"]
         present = trainer.callback_handler.callbacks
         if not any(isinstance(callback, VlamonCallback) for callback in present):
             trainer.add_callback(VlamonCallback(sink=collector))
 
-    wrap(module.Trainer, "__init__", created)
+    wrap(module.Trainer, "__init__", created, collector)
 
 
 def _lightning(module: ModuleType, collector: Collector) -> None:
-    def created(trainer: Any, *_: Any, **__: Any) -> None:
-        from vlamon.integrations.lightning import VlamonCallback, callback_class
+    def created(given: Mapping[str, Any]) -> None:
+        from vlamon.integrations.lightning import Hooks, callback_class
 
-        if not any(isinstance(callback, VlamonCallback) for callback in trainer.callbacks):
+        trainer = given["self"]
+        if not any(isinstance(callback, Hooks) for callback in trainer.callbacks):
             kind = callback_class(module.__name__.partition(".")[0])
             trainer.callbacks.append(kind(sink=collector))
 
-    wrap(module.Trainer, "__init__", created)
+    wrap(module.Trainer, "__init__", created, collector)
 
 
 def _lerobot(module: ModuleType, collector: Collector) -> None:
@@ -115,16 +120,9 @@ def patch_meters(module: ModuleType, collector: Collector) -> None:
     if not isinstance(logger, type) or not {"update", "log_every"} <= vars(logger).keys():
         return
     meters = _Meters(collector)
-    wrap(logger, "update", meters.update)
-    original = logger.__dict__["log_every"]
-
-    @functools.wraps(original)
-    def log_every(self: Any, *args: Any, **given: Any) -> Any:
-        header = given.get("header", args[2] if len(args) > 2 else "")
-        meters.begin(self, str(header))
-        return original(self, *args, **given)
-
-    logger.log_every = log_every  # type: ignore[attr-defined]
+    wrap(logger, "update", meters.update, collector)
+    # A generator's function returns at once, before its first batch.
+    wrap(logger, "log_every", meters.begin, collector)
 
 
 class _Meters:
@@ -136,13 +134,16 @@ class _Meters:
         self._evaluating: weakref.WeakSet[Any] = weakref.WeakSet()
         self._step = -1
 
-    def begin(self, logger: Any, header: str) -> None:
+    def begin(self, given: Mapping[str, Any]) -> None:
         """`header` is what the logger prints before its lines: `Epoch: [3]`, `Test:`."""
-        if header.lower().lstrip().startswith(("test", "val", "eval")):
-            self._evaluating.add(logger)
+        header = str(given.get("header") or "").strip().lower()
+        if header.startswith(("test", "val", "eval")):
+            self._evaluating.add(given["self"])
 
-    def update(self, logger: Any, *_: Any, **values: Any) -> None:
+    def update(self, given: Mapping[str, Any]) -> None:
         """A batch's values, or some more of the same batch."""
+        logger, *rest = given.values()
+        values = {name: value for part in rest for name, value in part.items()}
         if logger in self._evaluating:
             return  # one row per evaluated batch would pass for training
         names = self._seen.setdefault(logger, set())
@@ -166,11 +167,11 @@ PATCHES: Mapping[str, Patch] = {
     "wandb.sdk.lib.noop_run": _wandb,
     "torch.utils.tensorboard.writer": _summary_writer,
     "tensorboardX.writer": _summary_writer,
-    "swanlab.sdk.internal.run": _tracker("swanlab", "Run"),
+    "swanlab.sdk.internal.run": _tracker("swanlab", "Run", "data"),
     "lerobot.scripts.lerobot_train": _lerobot,
-    "trackio.run": _tracker("trackio", "Run"),
+    "trackio.run": _tracker("trackio", "Run", "metrics"),
     "mlflow.tracking.fluent": _mlflow,
-    "accelerate.accelerator": _tracker("accelerate", "Accelerator"),
+    "accelerate.accelerator": _tracker("accelerate", "Accelerator", "values"),
     "transformers.trainer": _transformers,
     "lightning.pytorch.trainer.trainer": _lightning,
     "pytorch_lightning.trainer.trainer": _lightning,

@@ -1,0 +1,141 @@
+"""Hugging Face's Trainer, really training: every micro-batch's components, and nothing changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("transformers", reason="needs the extra integrations")
+pytest.importorskip("accelerate", reason="needs the extra integrations")
+
+from transformers import Trainer, TrainingArguments
+
+import vlamon
+from tests.vlamon.emitter.emitted import journal_of, of_type, rows_of
+from tests.vlamon.integrations.toy import Policy, Rows, digest, means
+from vlamon.integrations.transformers import VlamonCallback
+from vlamon.records import EpochRow, RunInfo
+
+
+def trained(tmp_path: Path, callbacks: list[Any], **settings: Any) -> Policy:
+    model = Policy()
+    given: dict[str, Any] = {
+        "per_device_train_batch_size": 4,
+        "max_steps": 60,
+        "logging_steps": 10,
+        "report_to": "none",
+        "seed": 5,
+        "use_cpu": True,
+        "disable_tqdm": True,
+        "save_strategy": "no",
+        "remove_unused_columns": False,
+        **settings,
+    }
+    arguments = TrainingArguments(str(tmp_path / "out"), **given)
+    rows = Rows()
+    Trainer(model, arguments, train_dataset=rows, eval_dataset=rows, callbacks=callbacks).train()
+    return model
+
+
+def test_every_step_has_the_components_of_its_batch(tmp_path: Path) -> None:
+    weights = {"closs": 1.0, "loss_ct": 10.0}
+    callback = VlamonCallback(None, str(tmp_path / "run"), weights)
+    model = trained(tmp_path, [callback])
+    records = journal_of(tmp_path / "run")
+    rows = rows_of(records)
+    assert [step for step, _ in rows] == list(range(1, 61))
+    for name in ("closs", "loss_ct", "loss"):
+        assert [values[name] for _, values in rows] == means(model.seen, name, 1)
+    assert [step for step, values in rows if "grad_norm" in values] == [10, 20, 30, 40, 50, 60]
+    assert of_type(records, RunInfo)[0].total_steps == 60
+
+
+def test_micro_batches_of_a_step_are_one_row_with_their_mean(tmp_path: Path) -> None:
+    callback = VlamonCallback(None, str(tmp_path / "run"))
+    model = trained(tmp_path, [callback], gradient_accumulation_steps=3, max_steps=40)
+    rows = rows_of(journal_of(tmp_path / "run"))
+    assert [step for step, _ in rows] == list(range(1, 41))
+    for name in ("closs", "loss"):
+        expected = means(model.seen, name, 3)
+        assert [values[name] for _, values in rows] == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_model_that_divides_by_the_steps_tokens_is_summed(tmp_path: Path) -> None:
+    class Tokens(Policy):
+        def forward(  # type: ignore[override]
+            self, x: Any, labels: Any, num_items_in_batch: Any = None, **_: Any
+        ) -> dict[str, Any]:
+            output = super().forward(x, labels)
+            error = output["logits"]
+            output["loss"] = error.square().sum() / num_items_in_batch
+            self.seen[-1]["loss"] = float(output["loss"].detach())
+            return output
+
+    model = Tokens()
+    arguments = TrainingArguments(
+        str(tmp_path / "out"), per_device_train_batch_size=4, max_steps=20, use_cpu=True,
+        gradient_accumulation_steps=2, report_to="none", save_strategy="no", disable_tqdm=True,
+        remove_unused_columns=False,
+    )  # fmt: skip
+    callback = VlamonCallback(None, str(tmp_path / "run"))
+    Trainer(model, arguments, train_dataset=Rows(), callbacks=[callback]).train()
+    rows = rows_of(journal_of(tmp_path / "run"))
+    doubled = [2 * value for value in means(model.seen, "loss", 2)]
+    assert [values["loss"] for _, values in rows] == pytest.approx(doubled, rel=1e-12)
+
+
+def test_the_training_is_bit_identical_to_one_without(tmp_path: Path) -> None:
+    without = trained(tmp_path / "a", [], gradient_accumulation_steps=2)
+    callback = VlamonCallback(None, str(tmp_path / "run"))
+    watched = trained(tmp_path / "b", [callback], gradient_accumulation_steps=2)
+    assert digest(watched) == digest(without)
+
+
+def test_a_nan_that_the_trainer_hides_is_seen(tmp_path: Path) -> None:
+    class Breaks(Policy):
+        def forward(self, x: Any, labels: Any) -> dict[str, Any]:
+            output = super().forward(x, labels)
+            if len(self.seen) == 30:
+                output["closs"] = output["closs"] * float("nan")
+            return output
+
+    arguments = TrainingArguments(
+        str(tmp_path / "out"), max_steps=60, use_cpu=True, report_to="none", save_strategy="no",
+        disable_tqdm=True, remove_unused_columns=False,
+    )  # fmt: skip
+    callback = VlamonCallback(None, str(tmp_path / "run"))
+    Trainer(Breaks(), arguments, train_dataset=Rows(), callbacks=[callback]).train()
+    rows = rows_of(journal_of(tmp_path / "run"))
+    assert [step for step, values in rows if values["closs"] != values["closs"]] == [30]
+
+
+def test_evaluations_are_epochs_of_their_own_and_never_batches(tmp_path: Path) -> None:
+    callback = VlamonCallback(None, str(tmp_path / "run"))
+    trained(tmp_path, [callback], eval_strategy="steps", eval_steps=20)
+    records = journal_of(tmp_path / "run")
+    evaluations = of_type(records, EpochRow)
+    assert [(row.split, row.step) for row in evaluations] == [("val", 20), ("val", 40), ("val", 60)]
+    assert all("loss" in row.metrics for row in evaluations)
+    assert len(rows_of(records)) == 60
+
+
+def test_what_a_forward_notes_is_in_the_row_of_its_step(tmp_path: Path) -> None:
+    class Notes(Policy):
+        def forward(self, x: Any, labels: Any) -> dict[str, Any]:
+            output = super().forward(x, labels)
+            if self.training:
+                vlamon.note(z_loss=output["closs"] * 2)
+            return {"loss": output["loss"]}
+
+    arguments = TrainingArguments(
+        str(tmp_path / "out"), max_steps=10, gradient_accumulation_steps=2, use_cpu=True,
+        report_to="none", save_strategy="no", disable_tqdm=True, remove_unused_columns=False,
+    )  # fmt: skip
+    model = Notes()
+    callback = VlamonCallback(None, str(tmp_path / "run"))
+    Trainer(model, arguments, train_dataset=Rows(), callbacks=[callback]).train()
+    rows = rows_of(journal_of(tmp_path / "run"))
+    expected = [2 * value for value in means(model.seen, "closs", 2)]
+    assert [values["z_loss"] for _, values in rows] == pytest.approx(expected, rel=1e-6)
