@@ -14,7 +14,7 @@ from importlib import import_module
 
 import click
 
-from vlamon import __version__
+from vlamon import __version__, config
 from vlamon.errors import VlamonError
 from vlamon.safe_text import line
 
@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("vlamon.commands.replay", "Play a journal back, at any speed."),
     "export": ("vlamon.commands.export", "Write a journal or a log as CSV or JSON Lines."),
     "explain": ("vlamon.commands.explain", "Explain a metric: formula, range, what to do."),
+    "config": ("vlamon.commands.config", "Show the settings, and where each was set."),
 }
 """Name to (module with a click command called `command`, one line of help)."""
 
@@ -52,8 +53,21 @@ class LazyGroup(click.Group):
         command: click.Command = import_module(module).command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that was named; the settings in force are its defaults."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is not None and not ctx.resilient_parsing:
+            settings = config.load()
+            ctx.default_map = {name: settings.parameters}
+            if name != "config":  # which tells of them by itself
+                for complaint in settings.complaints:
+                    _complain("vlamon", line(complaint), 0)
+        return name, command, rest
+
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; a reader that has all it wanted, such as `head`, ends it well."""
+        """Run the command; a reader that has read enough, such as `head`, is no error."""
         try:
             code = super().invoke(ctx)
             sys.stdout.flush()

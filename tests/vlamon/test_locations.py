@@ -28,4 +28,4 @@ def test_what_is_remembered_lies_with_the_users_state(
 def test_a_relative_xdg_path_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", "relative")
 
-    assert locations.config_directory() == Path.home() / ".config" / "vlamon"
+    assert locations.config_directory() == str(Path.home() / ".config" / "vlamon")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from vlamon.errors import VlamonError
 from vlamon.safe_text import line
@@ -71,7 +72,9 @@ def limit(ctx: click.Context, param: click.Parameter, value: float | None) -> fl
 @click.option("--log-format", metavar="NAME", help="Force the format of the logs.")
 @click.option("--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True)
 @click.option("--unknown", is_flag=True, help="Show the lines that were not understood.")
+@click.pass_context
 def command(
+    ctx: click.Context,
     files: tuple[str, ...],
     layout: str | None,
     output: str | None,
@@ -94,14 +97,14 @@ def command(
 
     paths = each_once(path for given in files for path in run_files(given))
     logs = [drained_file(path, log_format) for path in paths]
-    settings = Settings(weights=weights, vocab=vocab, clip=clip_grad)
     evidence = gather(
         records_of(logs),
-        settings,
+        Settings(weights=weights, vocab=vocab, clip=clip_grad),
         [order for log in logs for order in log.orders],
     )
     unknown_names = [name for name in weights if name not in evidence.names]
-    if unknown_names:
+    # A settings file speaks of every run; what is typed, of this one.
+    if unknown_names and ctx.get_parameter_source("weights") is ParameterSource.COMMANDLINE:
         known = ", ".join(evidence.names)
         raise VlamonError(f"--weight {unknown_names[0]}: the logs hold no such metric ({known}).")
     notes = [

@@ -3,50 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import update_wrapper
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
+from vlamon.safe_text import line
 from vlamon.tui.options import Options
+
+LOOKS = (
+    "theme",
+    "ascii",
+    "low_bandwidth",
+    "read_only",
+    "mouse",
+    "title",
+    "notify",
+    "bell",
+    "axis",
+    "every",
+)
+"""Parameters that are fields of `Options` as they are."""
 
 
 def appearance(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --plain, --json and the dashboard's settings, which arrive as one `Options`."""
 
-    @wraps(function)
-    def called(*args: Any, **given: Any) -> Any:
+    def called(ctx: click.Context, /, *args: Any, **given: Any) -> Any:
+        shown = {name: given.pop(name) for name in LOOKS}
+        shown["theme"] = _known_theme(ctx, shown["theme"])
         options = Options(
-            theme=_known_theme(given.pop("theme")),
-            ascii=given.pop("ascii_only"),
-            low_bandwidth=given.pop("low_bandwidth"),
-            read_only=given.pop("read_only"),
-            auto_rollback=given.pop("auto_rollback", False),
+            **shown,
+            log=given.pop("log_y"),
             gpu=not given.pop("no_gpu"),
-            mouse=not given.pop("no_mouse"),
-            title=not given.pop("no_title"),
-            notify=not given.pop("no_notify"),
-            bell=given.pop("bell"),
-            every=given.pop("every"),
+            auto_rollback=given.pop("auto_rollback", False),
         )
         return function(*args, options=options, **given)
 
+    decorated: Callable[..., Any] = update_wrapper(click.pass_context(called), function)
     for option in reversed(OPTIONS):
-        called = option(called)
-    return called
+        decorated = option(decorated)
+    return decorated
 
 
-def _known_theme(name: str | None) -> str | None:
-    """Refuse a theme that does not exist before the screen is taken over."""
+def _known_theme(ctx: click.Context, name: str | None) -> str | None:
+    """Refuse a theme that does not exist before the screen is taken over.
+
+    One that a settings file names is only told of: a file never keeps a run from being watched.
+    """
     if name is None:
         return None
     from vlamon.tui.themes import load_themes
 
     found = load_themes()
-    if name not in found.themes:
-        said = "".join(f" ({complaint})" for complaint in found.complaints)
-        raise click.UsageError(f"no theme {name!r}; there are {', '.join(found.themes)}{said}")
-    return name
+    if name in found.themes:
+        return name
+    said = "".join(f" ({complaint})" for complaint in found.complaints)
+    sentence = f"no theme {name!r}; there are {', '.join(found.themes)}{said}"
+    if ctx.get_parameter_source("theme") is ParameterSource.DEFAULT_MAP:
+        click.echo(line(f"vlamon: {sentence} (see `vlamon config`)"), err=True)
+        return None
+    raise click.UsageError(sentence)
+
+
+def switch(name: str, default: bool, help: str) -> Callable[[Callable[..., Any]], Any]:
+    """A flag with its opposite, so that the command line overrules a settings file both ways."""
+    return click.option(f"--{name}/--no-{name}", default=default, help=help)
 
 
 OPTIONS = (
@@ -60,12 +83,19 @@ OPTIONS = (
         help="Plain lines: at most one batch in so many seconds.",
     ),
     click.option("--theme", metavar="NAME", help="Colours: a shipped theme or one of your own."),
-    click.option("--ascii", "ascii_only", is_flag=True, help="Draw with ASCII alone."),
-    click.option("--low-bandwidth", is_flag=True, help="For slow links: few colours and frames."),
-    click.option("--read-only", is_flag=True, help="Hide everything that gives orders."),
-    click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal."),
-    click.option("--no-title", is_flag=True, help="Leave the terminal's title alone."),
-    click.option("--no-notify", is_flag=True, help="Send no desktop notifications."),
-    click.option("--bell", is_flag=True, help="Ring the terminal's bell on alerts."),
+    click.option(
+        "--axis",
+        type=click.Choice(["step", "epoch", "time", "since"]),
+        default="step",
+        help="X axis to start with.",
+    ),
+    switch("log-y", False, "Start with logarithmic y axes."),
+    switch("ascii", False, "Draw with ASCII alone."),
+    switch("low-bandwidth", False, "For slow links: few colours and frames."),
+    switch("read-only", False, "Hide everything that gives orders."),
+    switch("mouse", True, "Ask the terminal for mouse events."),
+    switch("title", True, "Write the run's pulse into the terminal's title."),
+    switch("notify", True, "Send desktop notifications on alerts."),
+    switch("bell", False, "Ring the terminal's bell on alerts."),
     click.option("--no-gpu", is_flag=True, help="Leave the panel of accelerators out."),
 )

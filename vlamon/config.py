@@ -1,0 +1,291 @@
+"""Settings: what the defaults, the user's file, the project's file and the environment say.
+
+    ~/.config/vlamon/config.toml    the user
+    vlamon.toml                     the project: the nearest one from the working directory upwards
+    VLAMON_THEME=paper …            the environment
+    --theme paper                   the command line, which has the last word
+
+A file with a mistake never keeps a run from being watched: what is wrong is a list of sentences,
+the rest is used. Every start of `vlamon` passes here, so nothing is imported before it is needed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from vlamon.locations import config_directory
+
+PROJECT_FILE = "vlamon.toml"
+ENVIRONMENT = "VLAMON_"
+
+Kind = Literal["text", "flag", "number", "count", "choice", "names", "weights"]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One thing that can be set."""
+
+    name: str
+    """Key of the files; `VLAMON_` and this in capitals is the variable."""
+    kind: Kind
+    default: Any
+    help: str
+    """A sentence for the example file, the man page and the docs."""
+    choices: tuple[str, ...] = ()
+    low: float = 0.0
+    """Least number."""
+    high: float = float("inf")
+    """Greatest number."""
+    parameter: str = ""
+    """Parameter of the commands, where it is not the name."""
+    inverted: bool = False
+    """Whether that parameter says the opposite."""
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return ENVIRONMENT + self.name.upper()
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("theme", "text", None, "Colours: a shipped theme or one of your own."),
+    Setting("ascii", "flag", False, "Draw with ASCII alone."),
+    Setting("low_bandwidth", "flag", False, "For slow links: few colours and frames."),
+    Setting("read_only", "flag", False, "Hide everything that gives orders."),
+    Setting("mouse", "flag", True, "Ask the terminal for mouse events."),
+    Setting("title", "flag", True, "Write the run's pulse into the terminal's title."),
+    Setting("notify", "flag", True, "Send desktop notifications on alerts."),
+    Setting("bell", "flag", False, "Ring the terminal's bell on alerts."),
+    Setting(
+        "gpu",
+        "flag",
+        True,
+        "Show the panel of accelerators.",
+        parameter="no_gpu",
+        inverted=True,
+    ),
+    Setting(
+        "axis",
+        "choice",
+        "step",
+        "X axis to start with.",
+        choices=("step", "epoch", "time", "since"),
+    ),
+    Setting("log_y", "flag", False, "Start with logarithmic y axes."),
+    Setting("every", "number", 0.0, "Plain lines: at most one batch in so many seconds."),
+    Setting("lang", "choice", "en", "Language of reports.", choices=("en", "zh")),
+    Setting("weights", "weights", {}, "Weights of the loss terms, over those that the logs name."),
+    Setting("vocab", "count", None, "Vocabulary that closs is measured against.", low=2),
+    Setting("clip_grad", "number", None, "Gradient clipping of the run."),
+)
+BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What is in force for one setting."""
+
+    value: Any
+    source: str
+    """`default`, a file, or a variable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Everything that is in force, short of the command line."""
+
+    values: Mapping[str, Value]
+    """By name, in the order of SETTINGS."""
+    files: tuple[str, ...]
+    """Files that were read, the weakest first."""
+    complaints: tuple[str, ...]
+    """A sentence for each mistake."""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What was set, as defaults of the commands' parameters."""
+        found: dict[str, Any] = {}
+        for name, held in self.values.items():
+            if held.source == "default":
+                continue
+            setting, value = BY_NAME[name], held.value
+            if setting.kind == "weights":
+                value = [f"{metric}={weight!r}" for metric, weight in value.items()]
+            elif setting.kind == "names":
+                value = list(value)
+            found[setting.parameter or name] = not value if setting.inverted else value
+        return found
+
+
+def user_file() -> str:
+    """The user's file; may not exist."""
+    return os.path.join(config_directory(), "config.toml")
+
+
+def project_file(start: str | None = None) -> str | None:
+    """The nearest `vlamon.toml` from the working directory upwards, not beyond the home directory
+    or the top of a repository."""
+    try:
+        place = os.path.abspath(start or os.getcwd())
+    except FileNotFoundError:
+        return None  # the working directory was removed under us
+    home = os.path.expanduser("~")
+    while True:
+        path = os.path.join(place, PROJECT_FILE)
+        if os.path.isfile(path):
+            return path
+        above = os.path.dirname(place)
+        if above == place or place == home or os.path.exists(os.path.join(place, ".git")):
+            return None
+        place = above
+
+
+def load(environ: Mapping[str, str] | None = None, start: str | None = None) -> Configuration:
+    """Read the files and the environment, the strongest last."""
+    environ = os.environ if environ is None else environ
+    values = {setting.name: Value(setting.default, "default") for setting in SETTINGS}
+    complaints: list[str] = []
+    files = []
+    for path in (user_file(), project_file(start)):
+        if path is None or not os.path.isfile(path):
+            continue
+        files.append(path)
+        found, wrong = _read(path)
+        values |= found
+        complaints += wrong
+    for setting in SETTINGS:
+        text = environ.get(setting.variable)
+        if text is None or text == "":
+            continue
+        try:
+            values[setting.name] = Value(
+                _checked(setting, _parsed(setting, text)), setting.variable
+            )
+        except ValueError as problem:
+            complaints.append(f"{setting.variable} {problem}.")
+    return Configuration(values, tuple(files), tuple(complaints))
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """` (did you mean 'theme'?)` where a known word is like it, else nothing."""
+    import difflib
+
+    found = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {found[0]!r}?)" if found else ""
+
+
+def _read(path: str) -> tuple[dict[str, Value], list[str]]:
+    import tomllib
+
+    try:
+        with open(path, "rb") as file:
+            document = tomllib.load(file)
+    except OSError as problem:
+        return {}, [f"{path} cannot be read: {problem.strerror}."]
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        return {}, [f"{path} is not TOML: {problem}."]
+    values: dict[str, Value] = {}
+    complaints = []
+    for key, given in document.items():
+        name = key.replace("-", "_")
+        if name not in BY_NAME:
+            complaints.append(f"{path}: there is no setting {key!r}{nearest(name, BY_NAME)}.")
+            continue
+        try:
+            values[name] = Value(_checked(BY_NAME[name], given), path)
+        except ValueError as problem:
+            complaints.append(f"{path}: {key} {problem}.")
+    return values, complaints
+
+
+def _parsed(setting: Setting, text: str) -> Any:
+    """A variable's text as what a file would hold; a text that is neither is left for the check."""
+    if setting.kind == "flag":
+        words = {"1": True, "true": True, "yes": True, "on": True}
+        words |= {"0": False, "false": False, "no": False, "off": False}
+        return words.get(text.strip().lower(), text)
+    if setting.kind == "names":
+        return [name.strip() for name in text.split(",") if name.strip()]
+    if setting.kind == "weights":
+        pairs = [part.rpartition("=") for part in text.split(",") if part.strip()]
+        return {name.strip(): _number(number) for name, _, number in pairs}
+    return _number(text) if setting.kind in ("number", "count") else text
+
+
+def _number(text: str) -> float | int | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _checked(setting: Setting, value: Any) -> Any:
+    """The value in its own type; ValueError says what it has to be."""
+    return _CHECKS[setting.kind](setting, value)
+
+
+def _flag(setting: Setting, value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError(f"must be true or false, not {value!r}")
+
+
+def _text(setting: Setting, value: Any) -> str:
+    if isinstance(value, str) and value:
+        return value
+    raise ValueError(f"must be a text, not {value!r}")
+
+
+def _choice(setting: Setting, value: Any) -> str:
+    if value in setting.choices:
+        return str(value)
+    listed = ", ".join(setting.choices)
+    hint = nearest(str(value), setting.choices)
+    raise ValueError(f"must be one of {listed}, not {value!r}{hint}")
+
+
+def _in_range(setting: Setting, value: Any) -> float:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and setting.low <= value <= setting.high and value != float("inf"):
+        return float(value)
+    span = f"at least {setting.low:g}"
+    if setting.high != float("inf"):
+        span += f" and at most {setting.high:g}"
+    raise ValueError(f"must be a number, {span}, not {value!r}")
+
+
+def _count(setting: Setting, value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= setting.low:
+        return value
+    raise ValueError(f"must be a whole number, at least {setting.low:g}, not {value!r}")
+
+
+def _names(setting: Setting, value: Any) -> tuple[str, ...]:
+    if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
+        return tuple(value)
+    raise ValueError(f"must be a list of names, not {value!r}")
+
+
+def _weights(setting: Setting, value: Any) -> dict[str, float]:
+    if isinstance(value, dict):
+        try:
+            return {str(name): _in_range(setting, weight) for name, weight in value.items()}
+        except ValueError:
+            pass
+    raise ValueError(f"must be a table of numbers, such as {{ loss_ct = 10 }}, not {value!r}")
+
+
+_CHECKS: Mapping[Kind, Callable[[Setting, Any], Any]] = {
+    "text": _text,
+    "flag": _flag,
+    "number": _in_range,
+    "count": _count,
+    "choice": _choice,
+    "names": _names,
+    "weights": _weights,
+}
