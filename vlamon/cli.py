@@ -11,12 +11,16 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
 
 from vlamon import __version__, config
 from vlamon.errors import VlamonError
 from vlamon.safe_text import line
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "watch": ("vlamon.commands.watch", "Watch a running training, or open a journal."),
@@ -32,6 +36,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("vlamon.commands.export", "Write a journal or a log as CSV or JSON Lines."),
     "explain": ("vlamon.commands.explain", "Explain a metric: formula, range, what to do."),
     "config": ("vlamon.commands.config", "Show the settings, and where each was set."),
+    "completion": ("vlamon.commands.completion", "Print the completion script of a shell."),
+    "man": ("vlamon.commands.man", "Print or write the manual pages."),
 }
 """Name to (module with a click command called `command`, one line of help)."""
 
@@ -76,6 +82,17 @@ class LazyGroup(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         return code
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands of the table, without importing anything, and the options."""
+        from click.shell_completion import CompletionItem
+
+        commands = [
+            CompletionItem(name, help=help_line)
+            for name, (_, help_line) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The table, without importing anything."""

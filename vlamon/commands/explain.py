@@ -20,8 +20,13 @@ PIECES = re.compile(r"\s*(?:[!-~]+|\S)")
 NEVER_FIRST = "，。；：、）"
 
 
+def names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Metrics that begin like what was typed, for the shell's completion."""
+    return [name for name in known_families() if name.startswith(incomplete)]
+
+
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=names)
 @click.option("--lang", type=click.Choice(LANGUAGES), default="en", help="Language of the text.")
 @click.option("--vocab", type=click.IntRange(min=2), default=DEFAULT_VOCAB, show_default=True)
 def command(name: str | None, lang: str, vocab: int) -> int:
