@@ -139,7 +139,7 @@ def _ordered(desk: Desk, name: str, args: Mapping[str, Any]) -> int:
     with Talk(desk.socket) as talk:
         info = talk.greet(desk.timeout)
         if not info.control:
-            refusal = f"{info.name} takes no orders: its script never calls emitter.commands()"
+            refusal = f"{info.name} takes no commands: its script never calls emitter.commands()"
             return _answer(desk, name, Reply("", False, error=refusal))
         given = Command(id=uuid.uuid4().hex, name=name, args=args)
         talk.source.send(given)

@@ -17,7 +17,7 @@ WAITING = 64
 REMEMBERED = 1000
 """Answers kept for a monitor that asks again after a lost connection."""
 
-READ_ONLY = "this training is served read-only and takes no orders"
+READ_ONLY = "this training is served read-only and takes no commands"
 ENDED = "the training ended before the order was executed"
 
 

@@ -129,7 +129,7 @@ def test_a_script_that_takes_no_orders_is_not_waited_for(tmp_path: Path) -> None
         code, _, err = ctl(path, "--timeout", "30", "checkpoint")
 
     assert code == 1
-    assert "takes no orders" in err
+    assert "takes no commands" in err
 
 
 def test_a_stopped_trainer_exits_4(tmp_path: Path) -> None:

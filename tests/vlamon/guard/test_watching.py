@@ -78,7 +78,7 @@ def test_ctl_rollback_answers_with_what_was_done(training) -> None:  # type: ign
     socket, process = training("auto", 10**6)
     for _ in range(40):  # a step must have passed before orders are served
         done = vlamon("ctl", "--socket", socket, "rollback")
-        if "takes no orders" not in done.stderr:
+        if "takes no commands" not in done.stderr:
             break
     assert done.returncode == 0, done.stderr
     assert "step" in done.stdout
