@@ -139,7 +139,7 @@ class Run:
 
     def must_end(self) -> bool:
         """Whether any rank is told to end early; one answer on all ranks."""
-        return bool(self.ranks.agree(int(self.told_to_end())))
+        return self.ranks.any(self.told_to_end())
 
     def phase(self, phase: Phase) -> None:
         """Tell the monitors which part of the step begins."""

@@ -1,12 +1,12 @@
 """The exploded state, kept: the failing batch, the random numbers and the weights of that moment.
 
-`python -m vlamon.guard replay RUN_DIR` loads it and measures the batch again.
+`python -m vlamon.guard replay RUN_DIR --rebuild MODULE:FUNCTION` loads it and measures the batch
+again. The function is the caller's: a directory may come from anywhere, and is only read.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from torch import nn
 from vlamon.detect.spikes import Judgement
 from vlamon.guard import collectives
 from vlamon.guard.autopsy import Probe
-from vlamon.guard.checkpoint.writer import Durable, DurableError, Writer
+from vlamon.guard.checkpoint.writer import Durable, DurableError, Loaded, Writer
 from vlamon.guard.ring import Slot
 from vlamon.guard.state.capture import StateMismatch, TrainingState, Tree, restore_rng
 from vlamon.guard.values import StepValues
@@ -27,12 +27,17 @@ from vlamon.guard.values import StepValues
 FOLDER = "explosion"
 
 
+Builder = Callable[[Mapping[str, Any]], tuple[nn.Module, Probe]]
+"""Called with `Rebuild.config`; returns the model and the probe."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rebuild:
-    """How `replay` gets the model and the probe back in a process of its own."""
+    """What a person needs to get the model and the probe back in a process of its own."""
 
     function: str
-    """`package.module:function`, called with `config`; gives `(model, probe)`."""
+    """`package.module:function`, a `Builder`. Written down as a hint for `replay --rebuild`; it is
+    never run because a file names it."""
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Plain values that the function needs."""
 
@@ -125,42 +130,36 @@ def find(directory: Path) -> Path:
     return inner if inner.is_dir() else directory
 
 
-def reproduce(directory: Path) -> tuple[Mapping[str, Any], list[Reproduced]]:
-    """Load a kept explosion and measure its batch again on its weights."""
+def load_kept(directory: Path) -> Loaded:
+    """The explosion that a directory keeps. Nothing that its files name is run or imported."""
     loaded = Durable(find(directory)).load()
     if loaded is None:
         raise DurableError(f"{directory} holds no kept explosion")
+    return loaded
+
+
+def hint(loaded: Loaded) -> str:
+    """The function that its training named for `replay --rebuild`; empty if none."""
     rebuild = loaded.meta.get("rebuild")
-    if not rebuild:
-        raise DurableError(
-            f"{loaded.path} does not say how to build its model again: give the Guard "
-            "rebuild=Rebuild('package.module:function', config)"
-        )
-    model, probe = _built(str(rebuild["function"]), rebuild["config"])
+    return str(rebuild.get("function", "")) if isinstance(rebuild, Mapping) else ""
+
+
+def reproduce(loaded: Loaded, build: Builder) -> list[Reproduced]:
+    """Measure the batch of a kept explosion again on its weights, in a model that `build` makes."""
+    rebuild = loaded.meta.get("rebuild") or {}
+    model, probe = build(rebuild.get("config") or {})
     try:
         _load_weights(model, loaded.state["model"])
     except StateMismatch as error:
-        raise DurableError(f"{loaded.path} does not fit {rebuild['function']}: {error}") from error
+        raise DurableError(f"{loaded.path} does not fit the model: {error}") from error
     restore_rng(loaded.state["rng"])
     values = probe(loaded.state["batch"]).values
     then = loaded.meta["values"]
-    rows = [
+    return [
         Reproduced(name, float(then[name]), float(values[name]))
         for name in then
         if name in values and then[name] is not None
     ]
-    return loaded.meta, rows
-
-
-def _built(place: str, config: Mapping[str, Any]) -> tuple[nn.Module, Probe]:
-    module, _, name = place.partition(":")
-    try:
-        function: Callable[..., tuple[nn.Module, Probe]] = getattr(
-            importlib.import_module(module), name
-        )
-    except (ImportError, AttributeError) as error:
-        raise DurableError(f"{place} cannot be imported here: {error}") from error
-    return function(config)
 
 
 @torch.no_grad()

@@ -257,6 +257,7 @@ class Guard:
         self.snapshots.checkpoints.close()
         self.evidence.close()
         self._poll_writers()
+        self.reporter.audit.close()
 
     @property
     def stopped(self) -> bool:
@@ -339,6 +340,7 @@ class Guard:
             self.reporter.event("note", step, text, "warn")
             if collectives.rank():
                 logging.getLogger("vlamon.guard").warning("%s", text)
+        self.reporter.poll_audit(self.detection.last_step)
 
 
 class _Weights:

@@ -6,12 +6,22 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vlamon.detect.spikes import Judgement
+from vlamon.guard import collectives
 from vlamon.guard.audit import Audit, finite
 from vlamon.guard.autopsy import Finding
+from vlamon.safe_text import line
 
 if TYPE_CHECKING:
     from vlamon import Emitter
 
+LOUD = ("explode", "rollback", "paused", "resumed", "recovered")
+"""Kinds of events that are told on stderr too: a job that nobody watches has only its output."""
+_TITLES = {
+    "recovered": "recovered: ",
+    "explode": "explosion: ",
+    "paused": "paused: ",
+    "rollback": "rollback: ",
+}
 QUIET_STEPS = 12
 """Steps without an alarm that end an episode."""
 
@@ -22,7 +32,9 @@ class Reporter:
     def __init__(self, emitter: Emitter | None, audit: Audit) -> None:
         self.emitter = emitter
         self.audit = audit
+        self._leads = collectives.rank() == 0
         self.attempt = emitter.attempt if emitter else 0
+        self._told_of_loss = False
         self._last: dict[tuple[str, str], int] = {}
 
     def event(self, kind: str, step: int, text: str, severity: str = "info", **data: Any) -> str:
@@ -37,6 +49,8 @@ class Reporter:
                 **finite(data),
             )
         self.audit.write(kind, step, self.attempt, text=text, id=identity, **data)
+        if kind in LOUD and self._leads:
+            self.audit.say(f"vlamon: step {step}: {_TITLES.get(kind, '')}{line(text)}")
         return identity
 
     def warn(self, step: int, judgement: Judgement, values: Mapping[str, float | None]) -> None:
@@ -87,6 +101,13 @@ class Reporter:
             evidence=finding.evidence,
             samples=samples[:64],
         )
+
+    def poll_audit(self, step: int) -> None:
+        """Say once that the audit loses lines."""
+        if self.audit.failure and not self._told_of_loss:
+            self._told_of_loss = True
+            text = f"guard.jsonl loses lines: {self.audit.failure}"
+            self.event("note", step, text, "warn")
 
     def status(self, **fields: Any) -> None:
         """What the trainer does now."""

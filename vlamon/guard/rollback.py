@@ -131,7 +131,7 @@ class Rollback:
         if self._proved_at is not None and self._ledger.ticks >= self._proved_at:
             self._proved_at = None
             self._returned_to = None
-            text = f"no explosion for {self._settings.cooldown} steps"
+            text = f"{self._settings.cooldown} calm steps since the rollback"
             self._reporter.event("recovered", step, text)
 
     def apply_lr_scale(self, step: int) -> None:

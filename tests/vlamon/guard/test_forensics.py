@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,9 @@ from tests.vlamon.guard.toy import Toy
 from vlamon.guard import Probed, Rebuild
 from vlamon.guard.__main__ import main
 from vlamon.guard.checkpoint import disk
-from vlamon.guard.forensics import pack, reproduce
+from vlamon.guard.forensics import load_kept, pack, reproduce
+
+REBUILD = "tests.vlamon.guard.test_forensics:rebuild"
 
 
 def rebuild(config: Mapping[str, Any]) -> tuple[nn.Module, Any]:
@@ -44,8 +48,9 @@ def explode(run_dir: Path, how: str, name: str = "rebuild") -> Toy:
 
 def test_the_failing_batch_is_measured_again_on_the_weights_of_that_moment(tmp_path: Path) -> None:
     explode(tmp_path, "finite")
-    meta, rows = reproduce(tmp_path)
-    assert meta["step"] == 160
+    loaded = load_kept(tmp_path)
+    rows = reproduce(loaded, rebuild)
+    assert loaded.meta["step"] == 160
     assert [row.metric for row in rows] == ["closs"]
     assert rows[0].same
     assert rows[0].recorded > 10_000
@@ -54,7 +59,7 @@ def test_the_failing_batch_is_measured_again_on_the_weights_of_that_moment(tmp_p
 @pytest.mark.parametrize("how", ["finite", "nan"])
 def test_the_command_says_whether_it_explodes_again(tmp_path: Path, how: str) -> None:
     explode(tmp_path, how)
-    result = CliRunner().invoke(main, ["replay", str(tmp_path)])
+    result = CliRunner().invoke(main, ["replay", str(tmp_path), "--rebuild", REBUILD])
     assert result.exit_code == 0, result.output
     assert "explosion at step 160, attempt 0" in result.output
     assert "reproduced" in result.output
@@ -71,7 +76,7 @@ def test_an_explosion_that_was_in_neither_weights_nor_batch_is_not_reproduced(
         wrong = 1e9 if step == 160 else loss
         step = toy.guard.after_step(step, batch=batch, closs=wrong)
     toy.guard.close()
-    result = CliRunner().invoke(main, ["replay", str(tmp_path)])
+    result = CliRunner().invoke(main, ["replay", str(tmp_path), "--rebuild", REBUILD])
     assert result.exit_code == 1
     assert "not reproduced" in result.output
 
@@ -118,10 +123,43 @@ def test_what_cannot_be_replayed_is_said_in_a_sentence(tmp_path: Path) -> None:
     empty = CliRunner().invoke(main, ["replay", str(tmp_path)])
     assert empty.exit_code == 2
     assert "holds no kept explosion" in empty.output
-    explode(tmp_path, "finite", name="nowhere")
-    lost = CliRunner().invoke(main, ["replay", str(tmp_path)])
+    explode(tmp_path, "finite")
+    unnamed = CliRunner().invoke(main, ["replay", str(tmp_path)])
+    assert unnamed.exit_code == 2
+    assert "--rebuild MODULE:FUNCTION is needed" in unnamed.output
+    assert f"its training named {REBUILD}" in unnamed.output
+    lost = CliRunner().invoke(main, ["replay", str(tmp_path), "--rebuild", REBUILD + "s"])
     assert lost.exit_code == 2
-    assert "cannot be imported here" in lost.output
+    assert "cannot be imported" in lost.output
+
+
+def test_a_directory_runs_nothing_that_it_names_and_nothing_that_lies_beside_it(
+    tmp_path: Path,
+) -> None:
+    mark = tmp_path / "ran"
+    toy = Toy(tmp_path, faults={4 * 160: lambda toy, y: y * math.nan})
+    toy.guard.evidence._rebuild = Rebuild("hostile:run", {"path": str(mark)})
+    toy.run(175)
+    hostile = f"open({str(mark)!r}, 'w')\ndef run(config): open(config['path'], 'w')\n"
+    (tmp_path / "hostile.py").write_text(hostile)
+    for arguments in ([], ["--rebuild", "hostile:run"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "vlamon.guard", "replay", ".", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2, done.stdout
+        assert not mark.exists()
+    named = ["--rebuild", "hostile:run", "--import-from", "."]
+    subprocess.run(
+        [sys.executable, "-m", "vlamon.guard", "replay", ".", *named],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert mark.exists(), "the caller's own word"
 
 
 def test_a_batch_of_dataclasses_is_packed_as_plain_containers() -> None:

@@ -1,0 +1,96 @@
+"""The audit file and the lines on stderr: complete, and never what the training waits for."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.vlamon.guard.toy import SPIKE, Order, Toy, far_off
+from vlamon.guard import audit
+from vlamon.guard.audit import Audit, BesideThread
+
+
+def lines(run_dir: Path) -> list[dict[str, object]]:
+    return [json.loads(each) for each in (run_dir / "guard.jsonl").read_text().splitlines()]
+
+
+def test_a_frozen_disk_does_not_stop_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thawed = threading.Event()
+    real = audit._to_file
+
+    def frozen(path: Path, text: str) -> None:
+        thawed.wait()
+        real(path, text)
+
+    monkeypatch.setattr(audit, "_to_file", frozen)
+    monkeypatch.setattr(audit, "PATIENCE", 0.05)
+    toy = Toy(tmp_path, faults={4 * SPIKE: far_off})
+    toy.run(260)
+    assert toy.trained[-1] == 259
+    assert not (tmp_path / "guard.jsonl").exists()
+    thawed.set()
+    toy.guard.reporter.audit.close()
+    kinds = [line["kind"] for line in lines(tmp_path) if line["kind"] != "warn"]
+    assert kinds == ["explode", "autopsy", "rollback", "recovered"]
+
+
+def test_lines_keep_their_order_and_a_full_disk_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Audit(tmp_path)
+    for number in range(500):
+        kept.write("note", number, 0)
+    kept.close()
+    assert [line["step"] for line in lines(tmp_path)] == list(range(500))
+
+    def full(path: Path, text: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(audit, "_to_file", full)
+    toy = Toy(tmp_path, faults={4 * SPIKE: far_off})
+    toy.run(220)
+    told = [data["text"] for _, data in toy.emitter.kinds("note")]
+    assert told == ["guard.jsonl loses lines: [Errno 28] No space left on device"]
+
+
+def test_a_forked_child_writes_with_a_thread_of_its_own(tmp_path: Path) -> None:
+    kept = Audit(tmp_path)
+    kept.write("note", 1, 0)
+    kept.close()
+    pid = os.fork()
+    if pid == 0:
+        kept.write("note", 2, 0)
+        kept.close()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2]
+
+
+def test_more_than_can_wait_is_counted() -> None:
+    stuck, thread = threading.Event(), BesideThread()
+    thread.do(lambda: stuck.wait() and None)
+    for _ in range(audit.WAITING + 5):
+        thread.do(lambda: None)
+    assert thread.lost == 6
+    assert "wait for the disk" in thread.failure
+    stuck.set()
+    thread.drain()
+
+
+def test_a_job_that_nobody_watches_reads_what_happened_in_its_own_output(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    toy = Toy(mode="ask", deadline=0.1, faults={4 * SPIKE: far_off})
+    toy.run(300, {290: [Order("pause"), Order("resume")]})
+    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("vlamon: ")]
+    kinds = [re.sub(r"vlamon: step \d+: ", "", line).split(":")[0] for line in said]
+    assert kinds[:2] == ["explosion", "paused"]
+    assert "rollback" in kinds
+    assert sum(line.startswith(f"vlamon: step {SPIKE}: explosion: closs") for line in said) == 1
