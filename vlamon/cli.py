@@ -100,10 +100,24 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, help_line) for name, (_, help_line) in COMMANDS.items()])
 
 
-@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, "-V", "--version", prog_name="vlamon")
-def vlamon() -> None:
-    """See what a vision-language-action training does, and act on it, from a terminal."""
+@click.pass_context
+def vlamon(ctx: click.Context) -> int:
+    """See what a vision-language-action training does, and act on it, from a terminal.
+
+    Without a command it lists the trainings that run here, the logs in this directory, and the run
+    that was opened last.
+    """
+    if ctx.invoked_subcommand is not None or not isinstance(ctx.command, click.Group):
+        return 0
+    from vlamon.commands.look_around import look_around
+
+    return look_around(ctx.command)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vlamon.commands.appearance import appearance
+from vlamon.commands.last_run import remember
 from vlamon.commands.present import mode_for, present
 from vlamon.safe_text import line
 from vlamon.sources import Source
@@ -62,6 +63,7 @@ def command(
         from vlamon.sources.local_gpu import Beside
 
         source = Beside(source, files)
+    remember("tail", files)
     # A log has nobody who takes orders: their keys would only be in the way.
     code = present(source, mode, replace(options, read_only=True))
     for path, log in zip(files, sources, strict=True):

@@ -9,6 +9,7 @@ from dataclasses import replace
 import click
 
 from vlamon.commands.appearance import appearance
+from vlamon.commands.last_run import remember
 from vlamon.commands.present import Mode, mode_for, present
 from vlamon.sources import Source, SourceError
 from vlamon.sources.bytestream import JOURNAL, starts_with
@@ -44,7 +45,10 @@ def command(
     mode: Mode = mode_for(plain=plain, json=json)
     from vlamon.sources.judged import Judged
 
-    return present(Judged(_source(journal, socket, ssh)), mode, options)
+    source = Judged(_source(journal, socket, ssh))
+    if journal is not None:
+        remember("watch", [journal])
+    return present(source, mode, options)
 
 
 def _source(journal: str | None, socket: str | None, ssh: str | None) -> Source:

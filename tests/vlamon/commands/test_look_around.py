@@ -1,0 +1,136 @@
+"""`vlamon` alone says what can be watched from here, and how."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.vlamon.commands.training import environment, training
+from vlamon.cli import run
+from vlamon.commands.last_run import recall, remember
+from vlamon.commands.look_around import offers
+from vlamon.sources import discovery
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, and nothing of this machine's user."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    monkeypatch.delenv("VLAMON_SOCKET", raising=False)
+    monkeypatch.setattr(discovery, "TEMPORARY", str(tmp_path / "none" / "*.sock"))
+    place = tmp_path / "here"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    return place
+
+
+def commands() -> list[str]:
+    return [" ".join(offer.arguments) for offer in offers()]
+
+
+def log(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f'{{"train_closs": 8.5, "epoch": {e}}}\n' for e in range(9)))
+    return path
+
+
+def test_with_nothing_around_there_is_the_demo() -> None:
+    assert commands() == ["demo"]
+
+
+def test_a_training_that_runs_here_is_offered_first(tmp_path: Path) -> None:
+    (tmp_path / "run" / "vlamon").mkdir(parents=True)
+    with training(tmp_path / "run" / "vlamon" / "a.sock", run_dir=tmp_path / "r"):
+        first = next(offers())
+
+    assert first.group == "Running on this machine"
+    assert first.text.startswith("demo, training at step")
+    assert first.arguments == ("watch", "--socket", str(tmp_path / "run" / "vlamon" / "a.sock"))
+
+
+def test_runs_and_logs_of_the_directory_are_offered_newest_first(here: Path) -> None:
+    (here / "runs" / "one").mkdir(parents=True)
+    (here / "runs" / "one" / "run.vlaj").write_bytes(b"VLAJ")
+    log(here / "two" / "log_train.txt")
+    log(here / "mine.jsonl")
+    (here / "notes.txt").write_text("Dear diary,\n")
+    for age, path in enumerate(("mine.jsonl", "two/log_train.txt", "runs/one/run.vlaj")):
+        os.utime(here / path, (1e9 - age, 1e9 - age))
+
+    assert commands() == ["tail mine.jsonl", "tail two", "watch runs/one", "demo"]
+
+
+def test_a_runs_own_directory_is_one_offer(here: Path) -> None:
+    log(here / "log_train.txt")
+    log(here / "log_eval_ind.txt")
+
+    assert commands() == ["tail .", "demo"]
+
+
+def test_the_run_that_was_opened_last_is_offered_again(tmp_path: Path, capsys: Any) -> None:
+    path = log(tmp_path / "elsewhere" / "log_train.txt")
+    assert run(["tail", str(path), "--once"]) == 0
+
+    assert commands() == [f"tail {path}", "demo"]
+    path.unlink()
+    assert commands() == ["demo"]
+
+
+def test_a_state_directory_that_cannot_be_written_keeps_nobody_from_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+
+    remember("tail", [str(log(tmp_path / "log_train.txt"))])
+    assert recall() == []
+
+
+def test_what_is_remembered_and_damaged_is_nothing(tmp_path: Path) -> None:
+    path = log(tmp_path / "log_train.txt")
+    remember("tail", [str(path)])
+    kept = tmp_path / "state" / "vlamon" / "last-run.json"
+    for text in ("", "{", "5", '["tail"]', '["tail", 5]'):
+        kept.write_text(text)
+        assert recall() == []
+
+
+def test_without_a_terminal_the_list_is_printed(here: Path, capsys: Any) -> None:
+    log(here / "log_train.txt")
+
+    assert run([]) == 0
+    out = capsys.readouterr().out
+    assert "vlamon tail ." in out
+    assert "vlamon --help" in out
+
+
+def test_on_a_terminal_a_number_does_it(here: Path) -> None:
+    log(here / "log_train.txt")
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vlamon"],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        cwd=here,
+        env=environment(TERM="dumb", XDG_STATE_HOME=str(here)),
+        start_new_session=True,
+    )
+    os.close(slave)
+    said = b""
+    while b"q to quit" not in said:
+        said += os.read(master, 4096)
+    os.write(master, b"q\n")
+
+    assert process.wait(60) == 0
+    os.close(master)
+    assert b"vlamon tail ." in said

@@ -1,0 +1,165 @@
+"""`vlamon` alone: what is here to be watched, and the command that does it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import click
+
+from vlamon.charts.numbers import age
+from vlamon.commands.last_run import recall
+from vlamon.safe_text import line
+
+MOST = 5
+"""Offers of one kind."""
+LOOKED_AT = 300
+"""Entries of a directory that are looked at: some hold a million samples."""
+SNIFFED = 12
+"""Files that are opened to see whether they are logs."""
+ENDINGS = (".jsonl", ".log", ".txt", ".out", ".csv")
+RUN_LOGS = ("run.vlaj", "log_train.txt", "output.log", "metrics.csv")
+"""Files that make a directory a run's."""
+RUN_FOLDERS = ("runs", "outputs", "logs", "output", "experiments")
+"""Directories whose own directories are runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One thing to do."""
+
+    group: str
+    """Where it was found."""
+    text: str
+    """What it is."""
+    arguments: tuple[str, ...]
+    """What `vlamon` would be called with."""
+
+
+def look_around(root: click.Group) -> int:
+    """List what there is; on a terminal, do what is chosen. Returns the exit code."""
+    found = list(offers())
+    for shown in listed(found):
+        click.echo(line(shown))
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return 0
+    numbers = [str(number) for number in range(1, len(found) + 1)]
+    answer = click.prompt(
+        "Number, or q to quit", default="1", type=click.Choice([*numbers, "q"]), show_choices=False
+    )
+    if answer == "q":
+        return 0
+    chosen = list(found[int(answer) - 1].arguments)
+    code = root.main(chosen, prog_name="vlamon", standalone_mode=False)
+    return code if isinstance(code, int) else 0
+
+
+def listed(found: Sequence[Offer]) -> Iterator[str]:
+    """The offers by group, numbered, each with its command."""
+    yield "vlamon shows what a training does, and acts on it, from a terminal."
+    group = ""
+    width = max(len(offer.text) for offer in found)
+    for number, offer in enumerate(found, 1):
+        if offer.group != group:
+            group = offer.group
+            yield ""
+            yield group
+        command = shlex.join(["vlamon", *offer.arguments])
+        yield f"  {number}  {line(offer.text):<{width}}  {command}"
+    yield ""
+    yield "Every command: vlamon --help. What hampers it on this machine: vlamon doctor."
+
+
+def offers() -> Iterator[Offer]:
+    """Trainings that run here, logs in this directory, the run opened last, and the demo."""
+    yield from _running()
+    yield from _here(os.curdir, time.time())
+    last = recall()
+    if last:
+        yield Offer("Opened last", os.path.basename(last[1].rstrip("/")), tuple(last))
+    yield Offer("To try it", "a small training that explodes and recovers", ("demo",))
+
+
+def _running() -> Iterator[Offer]:
+    from vlamon.sources.discovery import serving
+
+    for found in serving()[:MOST]:
+        if found.info is None:
+            continue
+        text = found.info.name
+        if found.status is not None:
+            text += f", {found.status.state} at step {found.status.step:,}"
+        yield Offer("Running on this machine", text, ("watch", "--socket", found.path))
+
+
+def _here(directory: str, now: float) -> Iterator[Offer]:
+    """Runs and logs in a directory, and runs in the directories directly below, newest first."""
+    found: list[tuple[float, Offer]] = []
+    for place in _places(directory):
+        logs = [name for name in RUN_LOGS if os.path.isfile(os.path.join(place, name))]
+        if logs:
+            journal = logs[0] == "run.vlaj"
+            command = ("watch" if journal else "tail", os.path.normpath(place))
+            changed = max(_changed(os.path.join(place, name)) for name in logs)
+            text = ", ".join(logs[:1] if journal else logs)
+            found.append((changed, _offer(text, command, changed, now)))
+    # A run's own directory is one offer; its other logs belong to it.
+    is_run = any(os.path.isfile(os.path.join(directory, name)) for name in RUN_LOGS)
+    named = [] if is_run else _entries(directory)
+    for path in sorted(named, key=_changed, reverse=True)[:SNIFFED]:
+        if _is_log(path):
+            name = os.path.normpath(path)
+            found.append((_changed(path), _offer(name, ("tail", name), _changed(path), now)))
+    found.sort(key=lambda each: each[0], reverse=True)
+    yield from (offer for _, offer in found[:MOST])
+
+
+def _offer(text: str, arguments: tuple[str, ...], changed: float, now: float) -> Offer:
+    when = age(now - changed)
+    return Offer(
+        "In this directory", f"{text} ({when if when == 'now' else f'{when} ago'})", arguments
+    )
+
+
+def _places(directory: str) -> Iterator[str]:
+    """The directory, those in it, and those in the usual directories of runs."""
+    yield directory
+    for place in _entries(directory, folders=True):
+        yield place
+        if os.path.basename(place) in RUN_FOLDERS:
+            yield from _entries(place, folders=True)
+
+
+def _entries(directory: str, *, folders: bool = False) -> list[str]:
+    """Directories, or files that may be logs by their names."""
+    found = []
+    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+        for entry, _ in zip(entries, range(LOOKED_AT), strict=False):
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir() if folders else entry.name.endswith(ENDINGS) and entry.is_file():
+                found.append(entry.path)
+    return found
+
+
+def _is_log(path: str) -> bool:
+    from vlamon.sources.formats import HEAD_BYTES, SURE, scored
+
+    try:
+        with open(path, "rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError:
+        return False
+    return bool(head) and scored(head, path)[0] >= SURE
+
+
+def _changed(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
