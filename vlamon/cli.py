@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("vlamon.commands.replay", "Play a journal back, at any speed."),
     "export": ("vlamon.commands.export", "Write a journal or a log as CSV or JSON Lines."),
     "explain": ("vlamon.commands.explain", "Explain a metric: formula, range, what to do."),
+    "doctor": ("vlamon.commands.doctor", "Check this machine, and say what mends each finding."),
     "config": ("vlamon.commands.config", "Show the settings, and where each was set."),
     "completion": ("vlamon.commands.completion", "Print the completion script of a shell."),
     "man": ("vlamon.commands.man", "Print or write the manual pages."),
