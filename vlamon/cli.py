@@ -31,6 +31,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "diff": ("vlamon.commands.diff", "Say where two runs part, and which term first."),
     "status": ("vlamon.commands.status", "Say in a line what a training does right now."),
     "ctl": ("vlamon.commands.ctl", "Order a checkpoint, a rollback, a pause and more."),
+    "alert": ("vlamon.commands.alert", "Name and test the channels that alerts are sent over."),
+    "watchdog": ("vlamon.commands.watchdog", "Send a message when a training is gone or silent."),
     "relay": ("vlamon.commands.relay", "Carry a training's socket over stdin and stdout."),
     "replay": ("vlamon.commands.replay", "Play a journal back, at any speed."),
     "export": ("vlamon.commands.export", "Write a journal or a log as CSV or JSON Lines."),

@@ -45,13 +45,14 @@ def command(
     mode: Mode = mode_for(plain=plain, json=json)
     from vlamon.sources.judged import Judged
 
-    source = Judged(_source(journal, socket, ssh))
+    source = Judged(source_of(journal, socket, ssh))
     if journal is not None:
         remember("watch", [journal])
     return present(source, mode, options)
 
 
-def _source(journal: str | None, socket: str | None, ssh: str | None) -> Source:
+def source_of(journal: str | None, socket: str | None, ssh: str | None) -> Source:
+    """The source that these arguments of `watch` name."""
     if ssh is not None:
         from vlamon.sources.ssh import SshSource
 

@@ -1,0 +1,84 @@
+"""Messages that wait to be sent, on disk: no network tonight is no reason to lose one.
+
+One file per message and channel, written beside and renamed, oldest first by name. A process that
+starts later sends what an earlier one could not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from vlamon.alerts.alert import Alert
+from vlamon.alerts.message import Message
+
+KEPT = 200
+"""Messages that may wait; with more, the oldest of low urgency go first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A message and the channel that it waits for."""
+
+    path: Path
+    channel: str
+    message: Message
+
+
+class Outbox:
+    """The waiting messages of one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._number = 0
+
+    def put(self, channel: str, message: Message) -> None:
+        """Keep the message for the channel; OSError where the disk takes nothing."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._number += 1
+        name = f"{time.time_ns():020}-{os.getpid()}-{self._number:06}.json"
+        beside = self._directory / f".{name}"
+        document = json.dumps({"channel": channel, "message": asdict(message)})
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(document)
+        os.replace(beside, self._directory / name)
+        self._bound()
+
+    def waiting(self) -> Iterator[Waiting]:
+        """What waits, oldest first. A file that is none of ours is left where it is."""
+        for path in self._files():
+            try:
+                document = json.loads(path.read_text(encoding="utf-8"))
+                fields = dict(document["message"])
+                fields["alert"] = Alert(**fields["alert"])
+                yield Waiting(path, str(document["channel"]), Message(**fields))
+            except FileNotFoundError:
+                continue  # another process of the same run sent it
+            except (OSError, ValueError, KeyError, TypeError):
+                with contextlib.suppress(OSError):
+                    path.rename(path.with_suffix(".unreadable"))
+
+    def done(self, waiting: Waiting) -> None:
+        """It was accepted."""
+        with contextlib.suppress(FileNotFoundError):
+            waiting.path.unlink()
+
+    def _files(self) -> list[Path]:
+        try:
+            return sorted(path for path in self._directory.glob("[0-9]*.json"))
+        except OSError:
+            return []
+
+    def _bound(self) -> None:
+        surplus = len(self._files()) - KEPT
+        if surplus <= 0:
+            return
+        ordered = sorted(self.waiting(), key=lambda found: found.message.urgency == "high")
+        for found in ordered[:surplus]:
+            self.done(found)

@@ -1,0 +1,91 @@
+"""`vlamon watchdog`: a message when a training was killed or hangs, from outside of it."""
+
+from __future__ import annotations
+
+import os
+import socket as sockets
+import time
+
+import click
+
+from vlamon.safe_text import line
+
+TICK = 1.0
+"""Seconds between two looks at the clock."""
+
+
+@click.command("watchdog")
+@click.argument("run", required=False, type=click.Path())
+@click.option("--socket", metavar="PATH", help="The training's socket.")
+@click.option("--ssh", metavar="HOST:SOCKET", help="A socket on another machine, through ssh.")
+@click.option("--on-alert", metavar="CMD", help="Run this for each alert, JSON on its stdin.")
+@click.option("--all", "every_event", is_flag=True, help="Tell of explosions and the like too.")
+@click.option(
+    "--silent-after",
+    metavar="SECONDS",
+    type=click.FloatRange(min=1.0),
+    default=120.0,
+    help="Shortest silence that calls (at least 20 typical steps).",
+)
+@click.option("--forever", is_flag=True, help="Go on after the end: the run may be requeued.")
+def command(
+    run: str | None,
+    socket: str | None,
+    ssh: str | None,
+    on_alert: str | None,
+    every_event: bool,
+    silent_after: float,
+    forever: bool,
+) -> int:
+    """Tell somebody when a training is gone or silent, over the channels of `vlamon alert`.
+
+    RUN is a run directory or its run.vlaj. It ends with the training: 0 after a good end, 1 where
+    the process is gone or failed.
+    """
+    from vlamon.alerts.sender import Sender
+    from vlamon.alerts.settings import load_settings
+    from vlamon.alerts.watchdog import Watchdog
+    from vlamon.commands.alert import outbox_directory, refuse_none
+    from vlamon.commands.watch import source_of
+
+    settings = load_settings(on_alert)
+    refuse_none(settings)
+    source = source_of(run, socket, ssh)
+    dog = Watchdog(process_lives, sockets.gethostname(), every_event, silent_after)
+    sender = Sender(settings.channels, outbox_directory(), settings.language, _complain)
+    began = time.time()
+    try:
+        while forever or not dog.over:
+            records = source.read(TICK)
+            now, wall = time.monotonic(), time.time()
+            for alert in [*dog.observe(records, now, wall), *dog.check(now, wall)]:
+                if alert.time >= began - silent_after:  # a history that is read calls nobody
+                    click.echo(f"vlamon: {line(alert.kind)}: {line(alert.text)}", err=True)
+                    sender.put(alert)
+            if source.finished:
+                break
+    finally:
+        source.close()
+        sender.close()
+    return 1 if dog.failed else 0
+
+
+def process_lives(pid: int) -> bool | None:
+    """Whether a process of this host lives; a zombie has ended."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+
+
+def _complain(text: str) -> None:
+    click.echo(f"vlamon: {line(text)}", err=True)
