@@ -1,4 +1,7 @@
-"""The head that regresses a chunk of continuous actions from the prompt's hidden states."""
+"""The head that regresses a chunk of continuous actions from the prompt's hidden states.
+
+Parameters are named and shaped as in the reference's checkpoints, so that they load as they are.
+"""
 
 from __future__ import annotations
 
@@ -7,42 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.model.config import ActionHeadConfig
+from trainer.model.mlp_resnet import MLPResNet
 from trainer.model.tokens import ACTION_DIMS
 
 SEARCHING = 2.5
 """How much larger queries and keys begin as a search: the logits grow six times."""
-
-
-class ResidualBlock(nn.Module):
-    """LayerNorm, linear, ReLU, added to its input."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.linear = nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + F.relu(self.linear(self.norm(x)))
-
-
-class MLPResNet(nn.Module):
-    """The states of one action's 7 tokens, side by side, to its 7 numbers."""
-
-    def __init__(self, config: ActionHeadConfig) -> None:
-        super().__init__()
-        wide = ACTION_DIMS * config.width
-        self.norm_in = nn.LayerNorm(wide)
-        self.linear_in = nn.Linear(wide, config.width)
-        self.blocks = nn.ModuleList(ResidualBlock(config.width) for _ in range(config.blocks))
-        self.norm_out = nn.LayerNorm(config.width)
-        self.linear_out = nn.Linear(config.width, ACTION_DIMS)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.linear_in(self.norm_in(x)))
-        for block in self.blocks:
-            x = block(x)
-        out: Tensor = self.linear_out(self.norm_out(x))
-        return out
 
 
 class SelfAttention(nn.Module):
@@ -100,20 +72,56 @@ class EncoderLayer(nn.Module):
         return out
 
 
+class Encoder(nn.Module):
+    """`nn.TransformerEncoder` with its final norm, read at the first positions only."""
+
+    def __init__(self, config: ActionHeadConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            EncoderLayer(config.width, config.heads, config.ffn, config.dropout)
+            for _ in range(config.layers)
+        )
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(self, x: Tensor, mask: Tensor, queries: int) -> Tensor:
+        """The first `queries` positions after all layers."""
+        *earlier, last = self.layers
+        for layer in earlier:
+            x = layer(x, mask)
+        out: Tensor = self.norm(last(x, mask, queries))
+        return out
+
+
+class L1Regression(nn.Module):
+    """The states of one action's 7 tokens, side by side, to its 7 numbers."""
+
+    def __init__(self, config: ActionHeadConfig) -> None:
+        super().__init__()
+        wide = ACTION_DIMS * config.width
+        self.model = MLPResNet(wide, config.width, ACTION_DIMS, config.blocks, nn.ReLU)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.model(x)
+        return out
+
+
 class ActionHead(nn.Module):
     """Learned action tokens read the prefix through a small bidirectional encoder."""
 
     def __init__(self, hidden: int, config: ActionHeadConfig) -> None:
         super().__init__()
         self.config = config
-        self.action_tokens = nn.Parameter(torch.empty(config.horizon * ACTION_DIMS, hidden))
-        self.project = nn.Linear(hidden, config.width)
-        self.encoder = nn.ModuleList(
-            EncoderLayer(config.width, config.heads, config.ffn, config.dropout)
-            for _ in range(config.layers)
-        )
-        self.resnet = MLPResNet(config)
-        nn.init.normal_(self.action_tokens, std=0.02)
+        self.hidden = hidden
+        self.action_token_embeddings = nn.Embedding(1, config.horizon * ACTION_DIMS * hidden)
+        self.hidden_projection = nn.Linear(hidden, config.width)
+        self.transformer_encoder = Encoder(config)
+        self.output_projection = L1Regression(config)
+        nn.init.normal_(self.action_token_embeddings.weight, std=0.02)
+
+    @property
+    def action_tokens(self) -> Tensor:
+        """[horizon · 7, hidden] the learned tokens."""
+        return self.action_token_embeddings.weight.view(-1, self.hidden)
 
     @torch.no_grad()
     def begin_as_search(self) -> None:
@@ -123,8 +131,8 @@ class ActionHead(nn.Module):
         as one. With torch's weights, attention begins as a mean over nearly two hundred tokens, of
         which a few show the block: where it lies is found very late or not at all.
         """
-        nn.init.normal_(self.action_tokens, std=1.0)
-        for layer in self.encoder:
+        nn.init.normal_(self.action_token_embeddings.weight, std=1.0)
+        for layer in self.transformer_encoder.layers:
             assert isinstance(layer, EncoderLayer)
             layer.self_attn.in_proj_weight[: 2 * self.config.width].mul_(SEARCHING)
 
@@ -136,13 +144,10 @@ class ActionHead(nn.Module):
         """
         rows = prefix.shape[0]
         queries = self.action_tokens.expand(rows, -1, -1).to(prefix.dtype)
-        x = self.project(torch.cat((queries, prefix), dim=1))
+        x = self.hidden_projection(torch.cat((queries, prefix), dim=1))
         count = queries.shape[1]
         position = torch.arange(x.shape[1], device=x.device) - count
         mask = (position.unsqueeze(0) < lengths.unsqueeze(1))[:, None, None, :]
-        *earlier, last = self.encoder
-        for layer in earlier:
-            x = layer(x, mask)
-        states = last(x, mask, count)
-        actions: Tensor = self.resnet(states.reshape(rows, self.config.horizon, -1))
+        states = self.transformer_encoder(x, mask, count)
+        actions: Tensor = self.output_projection(states.reshape(rows, self.config.horizon, -1))
         return actions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -14,7 +15,7 @@ def test_the_reference_head_has_39_million_parameters_at_horizon_5() -> None:
     with torch.device("meta"):
         head = ActionHead(config.hidden, config.head)
     total = sum(parameter.numel() for parameter in head.parameters())
-    assert round(total / 1e6, 1) == 39.0
+    assert total == 39_001_095
 
 
 def test_ragged_prefixes_are_not_attended_to() -> None:
@@ -51,10 +52,32 @@ def test_the_encoder_layer_is_torch_s_transformer_encoder_layer() -> None:
     torch.testing.assert_close(ours(x, mask, 3)[1], expected[1, :3], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("horizon", [1, 5, 10, 20])
+def test_the_head_computes_what_torch_s_encoder_with_its_final_norm_does(horizon: int) -> None:
+    """The reference's order of events: prefix first, action tokens behind it, rows one by one."""
+    torch.manual_seed(horizon)
+    config = ActionHeadConfig(width=16, ffn=64, heads=4, horizon=horizon)
+    head = ActionHead(24, config).eval()
+    layer = nn.TransformerEncoderLayer(16, 4, 64, 0.1, batch_first=True)
+    encoder = nn.TransformerEncoder(layer, 2, norm=nn.LayerNorm(16)).eval()
+    with torch.no_grad():
+        for parameter in head.parameters():  # as trained: no norm is at its start
+            parameter.add_(0.3 * torch.randn_like(parameter))
+        encoder.load_state_dict(head.transformer_encoder.state_dict())
+        prefix, lengths = torch.randn(2, 9, 24), torch.tensor([9, 4])
+        found = head(prefix, lengths)
+        for row, length in enumerate(lengths.tolist()):
+            tokens = head.action_token_embeddings.weight.view(horizon * 7, 24)
+            states = head.hidden_projection(torch.cat((prefix[row, :length], tokens)))
+            states = encoder(states.unsqueeze(0))[0, length:]
+            expected = head.output_projection(states.reshape(horizon, -1))
+            torch.testing.assert_close(found[row], expected, rtol=1e-4, atol=1e-5)
+
+
 def _looked_at(head: ActionHead) -> float:
     """Tokens of 200 that a query's first look rests on: 1 / Σp² of its attention, on average."""
-    x = head.project(torch.cat((head.action_tokens, torch.randn(200, 64)))).detach()
-    layer = head.encoder[0]
+    x = head.hidden_projection(torch.cat((head.action_tokens, torch.randn(200, 64)))).detach()
+    layer = head.transformer_encoder.layers[0]
     assert isinstance(layer, EncoderLayer)
     q, k, _ = nn.functional.linear(x, layer.self_attn.in_proj_weight.detach()).chunk(3, dim=-1)
     heads = layer.self_attn.heads
@@ -78,7 +101,7 @@ def test_queries_that_begin_as_a_search_differ_from_each_other() -> None:
     head = ActionHead(64, ActionHeadConfig(width=64, ffn=128, horizon=3))
 
     def alike() -> float:
-        queries = head.project(head.action_tokens).detach()
+        queries = head.hidden_projection(head.action_tokens).detach()
         return float(nn.functional.cosine_similarity(queries[:1], queries[1:]).mean())
 
     before = alike()

@@ -67,7 +67,10 @@ def without(name: str) -> Callable[[dict[str, Tensor]], object]:
     ("spoil", "sentence"),
     [
         (without("model.norm.weight"), r"1 is missing: model\.norm\.weight"),
-        (without("action_head.project.bias"), r"1 is missing: action_head\.project\.bias"),
+        (
+            without("action_head.hidden_projection.bias"),
+            r"1 is missing: action_head\.hidden_projection\.bias",
+        ),
         (
             lambda weights: weights.update({"model.extra": torch.zeros(1)}),
             r"1 is not known to this model: model\.extra",
@@ -91,7 +94,7 @@ def test_a_mismatch_is_named_and_nothing_is_loaded(
 
 
 def test_many_missing_names_are_counted_and_a_few_shown(model: VLA, tmp_path: Path) -> None:
-    weights = {k: v for k, v in checkpoint().items() if "layers.1." not in k}
+    weights = {k: v for k, v in checkpoint().items() if "model.layers.1." not in k}
     with pytest.raises(WeightsError, match=r"1\d are missing: .* and \d+ more"):
         load_weights(model, write(tmp_path, weights))
 

@@ -42,7 +42,7 @@ def test_the_gradient_of_a_term_passes_a_numeric_check(model: VLA, name: str) ->
     _, batch = everything()
     term = shipped()[name]
     parameter = dict(model.named_parameters())["model.layers.0.mlp.up_proj.weight"]
-    torch.manual_seed(3)
+    torch.manual_seed(5)
     direction = torch.randn_like(parameter)
 
     def value() -> Tensor:
@@ -52,7 +52,7 @@ def test_the_gradient_of_a_term_passes_a_numeric_check(model: VLA, name: str) ->
 
     (slope,) = torch.autograd.grad(value(), parameter)
     analytic = float((slope * direction).sum())
-    step = 2e-3
+    step = 1e-3
     with torch.no_grad():
         parameter.add_(step * direction)
         above = float(value())
