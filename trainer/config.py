@@ -12,7 +12,7 @@ import json
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, get_type_hints
@@ -181,6 +181,11 @@ def check_together(config: TrainConfig) -> None:
             "objectives.weighting=gradnorm learns from the pull: objectives.pull_every must be"
             " at least 1"
         )
+    if max(design.energy_layers) > model.layers:
+        raise ConfigError(
+            f"objectives.energy_layers names {max(design.energy_layers)}, but a model of"
+            f" {model.layers} layers has hidden states 0 to {model.layers}"
+        )
     if design.energy == "off":
         try:
             alone(design.coupling)
@@ -207,19 +212,16 @@ def as_tables(config: TrainConfig) -> dict[str, Any]:
 
 
 def difference(config: Any, before: Mapping[str, Any], name: str) -> str:
-    """The first setting that a run directory has otherwise; empty where all are the same.
-
-    What an older version did not write had its default then.
-    """
+    """The first setting that differs in a run directory; empty where all are the same."""
     for item in fields(config):
         now, key = getattr(config, item.name), f"{name}.{item.name}"
         if is_dataclass(now):
             if told := difference(now, before.get(item.name, {}), key):
                 return told
             continue
-        if item.name not in before and item.default is MISSING:
+        if item.name not in before:
             return f"it lacks {key}"
-        then = before.get(item.name, item.default)
+        then = before[item.name]
         if json.loads(json.dumps(now)) != json.loads(json.dumps(then)):
             return f"{key} was {then!r} and is {now!r}"
     unknown = sorted(before.keys() - {item.name for item in fields(config)})
@@ -301,6 +303,8 @@ def _typed(kind: Any, value: Any) -> Any:
     if typing.get_origin(kind) is tuple:
         parts = value.strip("()[] ").split(",") if isinstance(value, str) else value
         wanted = typing.get_args(kind)
+        if wanted[-1] is Ellipsis:
+            wanted = wanted[:1] * len(parts)
         if len(parts) != len(wanted):
             raise ValueError(f"needs {len(wanted)} numbers separated by commas, not {value!r}")
         return tuple(_typed(k, v) for k, v in zip(wanted, parts, strict=True))

@@ -17,22 +17,28 @@ def test_every_preset_loads_and_its_horizon_reaches_the_model(name: str) -> None
     assert config.model.head.horizon == config.data.horizon
 
 
-def test_a_setting_that_an_older_version_did_not_write_had_its_default() -> None:
+def test_the_first_setting_that_differs_in_a_run_directory_is_named() -> None:
     now = load("micro")
     before = json.loads(json.dumps(as_tables(now)))
-    assert difference(now.data, before["data"], "data") == ""
-    del before["data"]["records"], before["model"]["head"]["dropout"]
     assert difference(now.data, before["data"], "data") == ""
     assert difference(now.model, before["model"], "model") == ""
     before["model"]["head"]["dropout"] = 0.5
     assert (
         difference(now.model, before["model"], "model") == "model.head.dropout was 0.5 and is 0.1"
     )
+    del before["model"]["head"]["dropout"]
+    assert difference(now.model, before["model"], "model") == "it lacks model.head.dropout"
     noisier = load("micro", ["data.noise=0.75"])
     assert difference(noisier.data, before["data"], "data") == "data.noise was 0.2 and is 0.75"
     assert difference(now.data, {**before["data"], "fog": 1}, "data") == (
         "data.fog is unknown to this version"
     )
+
+
+def test_layers_of_the_energy_model_s_negatives_must_be_there() -> None:
+    assert load("micro", ["objectives.energy_layers=0,2"]).objectives.energy_layers == (0, 2)
+    with pytest.raises(ConfigError, match="names 3, but a model of 2 layers has hidden states 0"):
+        load("micro", ["objectives.energy_layers=3"])
 
 
 def test_the_large_presets_have_the_reference_runs_vocabulary() -> None:

@@ -17,6 +17,13 @@ def main() -> None:
     one.add_argument("--seeds", type=int, default=20, help="seeds for each coupling")
     one.add_argument("--only", nargs="*", default=None, help="couplings to run, all by default")
     one.add_argument(
+        "--energy",
+        nargs="*",
+        choices=coupling.ENERGIES,
+        default=coupling.ENERGIES,
+        help="energy models, both by default",
+    )
+    one.add_argument(
         "--runs",
         type=Path,
         default=Path("runs/coupling.jsonl"),
@@ -32,7 +39,7 @@ def main() -> None:
     if lacking:
         parser.error(f"the report needs {' and '.join(lacking)}: pip install {' '.join(lacking)}")
     if options.name == "coupling":
-        coupling.main(options.runs, options.docs, options.seeds, options.only)
+        coupling.main(options.runs, options.docs, options.seeds, options.only, options.energy)
     else:
         shares.main(options.docs, options.preset, options.steps)
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from trainer.experiments.coupling_runs import RunResult
 
-BEGIN, END = "<!-- coupling: begin -->", "<!-- coupling: end -->"
 MEASURES: dict[str, tuple[str, Callable[[RunResult], float]]] = {
     "energy_variance": ("energy variance", lambda run: run.energy_variance),
     "energy_noise": ("step-to-step noise", lambda run: run.energy_noise),
@@ -146,13 +145,22 @@ def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def write(table: Table, document: Path, plot: Path) -> None:
+def marks(energy: str) -> tuple[str, str]:
+    """What the tables of an energy model stand between in the document."""
+    return f"<!-- coupling {energy}: begin -->", f"<!-- coupling {energy}: end -->"
+
+
+def write(table: Table, energy: str, docs: Path) -> None:
     """Puts the tables between the document's marks and draws the plot."""
-    text = document.read_text("utf-8") if document.exists() else f"# Coupling\n\n{BEGIN}\n{END}\n"
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    document.write_text(f"{before}{BEGIN}\n{markdown(table)}\n{END}{after}", encoding="utf-8")
-    draw(table, plot)
+    document = docs / "coupling.md"
+    begin, end = marks(energy)
+    text = document.read_text("utf-8") if document.exists() else ""
+    if begin not in text:
+        text += f"\n## {energy}\n\n{begin}\n{end}\n"
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    document.write_text(f"{before}{begin}\n{markdown(table)}\n{end}{after}", encoding="utf-8")
+    draw(table, docs / "images" / f"coupling-{energy}.svg")
 
 
 def draw(table: Table, plot: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,11 @@ from torch import nn
 
 from trainer.batch import Batch
 from trainer.experiments.toy import MODEL, ToyTask
-from trainer.model.energy import EnergyConfig, EnergyModel
+from trainer.model.energy import EnergyConfig
 from trainer.model.vla import VLA
 from trainer.objectives import Objectives
 from trainer.objectives.coupling import Coupling
-from trainer.objectives.energy_task import EnergyTask
+from trainer.objectives.energy_task import KINDS, EnergyTask
 from vlamon.detect.spikes import SpikeDetector
 
 UPDATES = 280
@@ -35,6 +35,8 @@ AFTER_JOLT = 10
 class RunResult:
     """What one run came to."""
 
+    energy: str
+    """Which energy model and loss, as in `objectives.energy`."""
     coupling: str
     seed: int
     energy_variance: float
@@ -60,12 +62,14 @@ class RunResult:
     energy_updates: int
 
 
-def run(coupling: str, seed: int) -> RunResult:
-    """Trains with everything but the coupling fixed by the seed."""
+def run(coupling: str, seed: int, energy: str = "reference") -> RunResult:
+    """Trains with everything but the coupling and the energy model fixed by the seed."""
     torch.manual_seed(seed)
     policy = VLA(MODEL)
-    energy_model = EnergyModel(MODEL.hidden, EnergyConfig(width=32, heads=4))
-    task = EnergyTask(policy, energy_model, Coupling.named(coupling), learning_rate=1e-3)
+    energy_model = KINDS[energy].model(MODEL.hidden, EnergyConfig(width=32, heads=4))
+    task = EnergyTask(
+        policy, energy_model, Coupling.named(coupling), kind=energy, learning_rate=1e-3
+    )
     data = ToyTask(seed)
     objectives = Objectives({"closs": 0.0, "z_loss": 0.0, "loss_ct": 1.0, "energy": 1.0})
     optimizer = head_and_trunk(policy)
@@ -96,15 +100,16 @@ def run(coupling: str, seed: int) -> RunResult:
             losses.append(shown)
         if len(energies) < UPDATES:
             metrics = task.update(batch, step)
-            energy = float(metrics["energy"]) if "energy" in metrics else None
-            task.observe(shown, energy)
-            if energy is not None:
-                energies.append(energy)
+            value = float(metrics["energy"]) if "energy" in metrics else None
+            task.observe(shown, value)
+            if value is not None:
+                energies.append(value)
         step += 1
     seconds = time.perf_counter() - began
     l1, ranking = evaluate(policy, task, data.held_out)
     steady = np.asarray(energies[WARM_UP:])
     return RunResult(
+        energy=energy,
         coupling=coupling,
         seed=seed,
         energy_variance=float(steady.var(ddof=1)),
@@ -136,11 +141,11 @@ def evaluate(policy: VLA, task: EnergyTask, batch: Batch) -> tuple[float, float]
     The negatives are always the live head's, whatever the run trained on: one yardstick for all.
     """
     policy.eval()
+    task.model.eval()
     outputs = policy(batch, keep_layers=True, project=False)
     losses = Objectives({"closs": 0.0, "z_loss": 0.0})(outputs)
     layout = batch.layout
-    prefixes = [policy.model.norm(x)[:, : layout.longest_prefix] for x in outputs.decoded.layers]
-    negatives = torch.stack([policy.action_head(x, layout.prefix_length) for x in prefixes], dim=1)
+    negatives = task.layer_actions(outputs, policy.action_head)
     candidates = torch.cat((layout.actions.unsqueeze(1), negatives), dim=1)
     states = outputs.hidden[:, : layout.longest_prefix]
     valid = torch.ones(candidates.shape[:3], dtype=torch.bool)
@@ -158,8 +163,3 @@ def _echo(energies: list[float], at: int) -> float:
 def _explosions(values: list[float]) -> int:
     detector = SpikeDetector()
     return sum(detector.observe(value).level == "explode" for value in values)
-
-
-def as_row(result: RunResult) -> dict[str, Any]:
-    """For JSON."""
-    return asdict(result)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
+import statistics
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
@@ -136,7 +137,10 @@ class Alternate(Remedy):
 
 
 class Adaptive(Remedy):
-    """Scales down the loss whose last ten values vary too much (the proposal's limits)."""
+    """Scales down the loss whose last ten values vary too much (the proposal's limits).
+
+    As there, it decides once it has seen more than ten; until then the policy comes first.
+    """
 
     name = "adaptive"
     watches_losses = True
@@ -144,15 +148,15 @@ class Adaptive(Remedy):
 
     def __init__(self, policy_limit: float = 0.01, energy_limit: float = 0.1) -> None:
         self.limits = policy_limit, energy_limit
-        self.policy: deque[float] = deque(maxlen=self.window)
-        self.energy: deque[float] = deque(maxlen=self.window)
+        self.policy: deque[float] = deque(maxlen=self.window + 1)
+        self.energy: deque[float] = deque(maxlen=self.window + 1)
 
     def weights(self) -> tuple[float, float]:
-        if len(self.policy) < self.window or len(self.energy) < self.window:
+        if min(len(self.policy), len(self.energy)) <= self.window:
             return 1.0, 0.1
-        if _variance(self.policy) > self.limits[0]:
+        if self._variance(self.policy) > self.limits[0]:
             return 0.5, 1.0
-        if _variance(self.energy) > self.limits[1]:
+        if self._variance(self.energy) > self.limits[1]:
             return 1.0, 0.3
         return 1.0, 1.0
 
@@ -166,8 +170,11 @@ class Adaptive(Remedy):
         return {"policy": list(self.policy), "energy": list(self.energy)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.policy = deque(state["policy"], maxlen=self.window)
-        self.energy = deque(state["energy"], maxlen=self.window)
+        self.policy = deque(state["policy"], maxlen=self.window + 1)
+        self.energy = deque(state["energy"], maxlen=self.window + 1)
+
+    def _variance(self, values: Sequence[float]) -> float:
+        return statistics.variance(list(values)[-self.window :])
 
 
 class Cache(Remedy):
@@ -203,9 +210,7 @@ class Cache(Remedy):
         return {"taken": self.taken, "head": self.copy.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """A state of the time when layer actions were kept by sample has no head: begin anew."""
-        self.taken = None
-        if self.copy is not None and "head" in state:
+        if self.copy is not None:
             self.copy.load_state_dict(state["head"])
             self.taken = state["taken"]
 
@@ -338,8 +343,3 @@ class Coupling(Remedy):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         for part in self.parts:
             part.load_state_dict(state[part.name])
-
-
-def _variance(values: Sequence[float]) -> float:
-    mean = sum(values) / len(values)
-    return sum((value - mean) ** 2 for value in values) / (len(values) - 1)

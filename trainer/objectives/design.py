@@ -20,10 +20,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 from trainer.batch import Batch
-from trainer.model.energy import EnergyConfig, EnergyModel
+from trainer.model.energy import EnergyConfig
 from trainer.model.vla import VLA, Outputs
 from trainer.objectives.coupling import ALONE, DEFAULT_REFRESH, Coupling
-from trainer.objectives.energy_task import LOSSES, EnergyTask
+from trainer.objectives.energy_task import DEFAULT_LAYERS, KINDS, EnergyTask
 from trainer.objectives.pull import DEFAULT_EVERY, measure_pull
 from trainer.objectives.total import Losses, ObjectiveError, Objectives
 from trainer.ranges import Range, check_ranges
@@ -48,7 +48,11 @@ class DesignConfig:
     pull_every: Annotated[int, Range(0)] = DEFAULT_EVERY
     """Steps between two measurements of the pull; 0 for none."""
     energy: str = "off"
-    """Loss of the energy model: `swap`, `hinge`, or `off` for no energy model."""
+    """`off`, the found code's energy model with its hinge (`reference`) or in-batch swaps
+    (`reference_swap`), or a simpler model with `hinge` or `swap`."""
+    energy_layers: Annotated[tuple[int, ...], Range(0)] = DEFAULT_LAYERS
+    """Hidden states whose actions are the negatives of `reference`: 0 is the embedding, 1 the
+    first layer's."""
     energy_width: Annotated[int, Range(8, multiple=8)] = 512
     """Width of the energy model."""
     energy_lr: Annotated[float, Range(above=0)] = 1e-4
@@ -63,8 +67,11 @@ class DesignConfig:
     def __post_init__(self) -> None:
         Objectives(weighting=self.weighting)
         Coupling.named(self.coupling)
-        if self.energy not in ("off", *LOSSES):
-            raise ObjectiveError(f"energy must be off, swap or hinge, not {self.energy!r}")
+        if self.energy not in ("off", *KINDS):
+            known = ", ".join(("off", *KINDS))
+            raise ObjectiveError(f"energy must be one of {known}, not {self.energy!r}")
+        if not self.energy_layers:
+            raise ObjectiveError("energy_layers must name at least one layer, such as 1")
         check_ranges(self, "objectives")
 
 
@@ -93,12 +100,14 @@ class LossDesign:
         # Built from a generator state of its own, so that a run without it draws the same policy.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(torch.initial_seed())
-            energy = EnergyModel(self.model.config.hidden, EnergyConfig(width=config.energy_width))
+            build = KINDS[config.energy].model
+            energy = build(self.model.config.hidden, EnergyConfig(width=config.energy_width))
         return EnergyTask(
             self.model,
             energy.to(self.model.lm_head.weight.device),
             Coupling.named(config.coupling, config.cache_refresh),
-            loss="swap" if config.energy == "swap" else "hinge",
+            kind=config.energy,
+            layers=config.energy_layers,
             learning_rate=config.energy_lr,
             clip_grad=config.energy_clip,
             weight=lambda: self.weights.get("energy", 0.0),
@@ -212,15 +221,14 @@ class LossDesign:
         return {"objectives": self.objectives.state_dict(), "energy": energy}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes up `state_dict`, but for weights that are insisted on.
+        """Takes up `state_dict`, except for weights that the command line of the resume names.
 
         An energy model that the state lacks keeps its start, its weight too; without an energy
-        model its loss weighs nothing. Before there was an energy model the state was that of the
-        objectives alone.
+        model its loss weighs nothing.
         """
         begun = self.objectives.differing().get("energy", 0.0)
-        self.objectives.load_state_dict(state.get("objectives", state))
-        if self.energy is not None and state.get("energy"):
+        self.objectives.load_state_dict(state["objectives"])
+        if self.energy is not None and state["energy"]:
             self.energy.load_state_dict(state["energy"])
         else:
             self.objectives.set("energy", begun)
@@ -238,7 +246,7 @@ def alone(names: str) -> Coupling:
     if idle:
         raise ObjectiveError(
             f"objectives.coupling={names} needs an energy model, for {idle[0]} is about what the"
-            " two do to each other: set objectives.energy to swap or hinge"
+            f" two do to each other: set objectives.energy to one of {', '.join(KINDS)}"
         )
     return coupling
 

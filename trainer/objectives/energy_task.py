@@ -15,26 +15,52 @@ But for `entangled`, no gradient ever leaves the energy model: all its inputs ar
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from trainer.batch import Batch
-from trainer.model.energy import EnergyModel
+from trainer.evaluation_mode import evaluating
+from trainer.model.energy import EnergyConfig, ReferenceEnergyModel, SimpleEnergyModel
 from trainer.model.vla import VLA, Outputs
 from trainer.objectives.coupling import Coupling
-from trainer.objectives.energy_losses import EnergyInputs, EnergyLoss, layer_hinge, swap_infonce
+from trainer.objectives.energy_losses import (
+    EnergyInputs,
+    EnergyLoss,
+    layer_hinge,
+    reference_hinge,
+    swap_infonce,
+)
 
-EnergyLossName = Literal["swap", "hinge"]
-LOSSES: dict[EnergyLossName, Callable[[EnergyModel, EnergyInputs], EnergyLoss | None]] = {
-    "swap": swap_infonce,
-    "hinge": layer_hinge,
+
+@dataclass(frozen=True, slots=True)
+class EnergyKind:
+    """An energy model and the loss that trains it."""
+
+    model: Callable[[int, EnergyConfig], nn.Module]
+    """Builds the model for a width of hidden states."""
+    loss: Callable[[nn.Module, EnergyInputs], EnergyLoss | None]
+    """What trains it."""
+    layer_actions: bool
+    """Whether the loss compares with layer actions."""
+    chosen_layers: bool = False
+    """Whether those are of chosen layers, whose states are taken as they are; else of all layers,
+    each normed like the last."""
+
+
+KINDS: dict[str, EnergyKind] = {
+    "reference": EnergyKind(ReferenceEnergyModel, reference_hinge, True, chosen_layers=True),
+    "reference_swap": EnergyKind(ReferenceEnergyModel, swap_infonce, False),
+    "hinge": EnergyKind(SimpleEnergyModel, layer_hinge, True),
+    "swap": EnergyKind(SimpleEnergyModel, swap_infonce, False),
 }
+"""By the name in `objectives.energy`."""
+DEFAULT_LAYERS = (1,)
+"""The found code's `layer_actions[1]`."""
 
 
 class EnergyTask:
@@ -43,18 +69,20 @@ class EnergyTask:
     def __init__(
         self,
         policy: VLA,
-        model: EnergyModel,
+        model: nn.Module,
         coupling: Coupling,
         *,
-        loss: EnergyLossName = "hinge",
+        kind: str = "hinge",
+        layers: Sequence[int] = DEFAULT_LAYERS,
         learning_rate: float = 1e-4,
         weight: Callable[[], float] | None = None,
         clip_grad: float = 1.0,
     ) -> None:
         """`weight` is asked at each step, so that a weight set live is followed; the coupling's
-        factor is in it, and is all of it by default."""
+        factor is in it, and is all of it by default. `layers` are those of a kind that chooses."""
         self.policy, self.model, self.coupling = policy, model, coupling
-        self.loss_name: EnergyLossName = loss
+        self.kind = KINDS[kind]
+        self.layers = tuple(layers)
         self.weight = weight or (lambda: coupling.weights()[1])
         self.clip_grad = clip_grad
         self.learning_rate = learning_rate
@@ -66,7 +94,7 @@ class EnergyTask:
     @property
     def keep_layers(self) -> bool:
         """Whether the policy's forward has to keep its layers."""
-        return self.loss_name == "hinge" and self.coupling.inputs() == "before"
+        return self.kind.layer_actions and self.coupling.inputs() == "before"
 
     def policy_turn(self, step: int) -> bool:
         """Whether the policy is to be updated at this step."""
@@ -129,7 +157,7 @@ class EnergyTask:
         self.coupling.load_state_dict(state["coupling"])
 
     def _loss(self, inputs: EnergyInputs) -> EnergyLoss | None:
-        return LOSSES[self.loss_name](self.model, inputs)
+        return self.kind.loss(self.model, inputs)
 
     def _scaled(self, result: EnergyLoss) -> Tensor:
         return self.weight() * result.loss
@@ -161,8 +189,8 @@ class EnergyTask:
         head = self._head(step)
         if not batch.layout.longest_prefix:
             return None
-        with _evaluating(self.policy if self.coupling.quiet() else None):
-            outputs = self.policy(batch, keep_layers=self.loss_name == "hinge", project=False)
+        with evaluating(*([self.policy] if self.coupling.quiet() else [])):
+            outputs = self.policy(batch, keep_layers=self.kind.layer_actions, project=False)
         return self._inputs(outputs, head)
 
     @torch.no_grad()
@@ -174,8 +202,8 @@ class EnergyTask:
         actions = _to_horizon(layout.actions, horizon)
         valid = _to_horizon(layout.action_valid.all(-1), horizon)
         negatives = None
-        if self.loss_name == "hinge":
-            negatives = self._layer_actions(outputs, head)
+        if self.kind.layer_actions:
+            negatives = self.layer_actions(outputs, head)
         return EnergyInputs(
             states=outputs.hidden.detach()[layout.policy_rows, : layout.longest_prefix],
             lengths=layout.prefix_length,
@@ -188,15 +216,23 @@ class EnergyTask:
         """Head that makes the layer actions; asked for on every rank, whatever rows it has."""
         return self.coupling.kept(step, self.coupling.head(self.policy.action_head))
 
-    def _layer_actions(self, outputs: Outputs, head: nn.Module) -> Tensor:
-        """[P, layers, horizon, 7]: the head on every layer, normed like the last."""
+    def layer_actions(self, outputs: Outputs, head: nn.Module) -> Tensor:
+        """[P, layers, horizon, 7]: the head on the hidden states of each layer that is compared."""
         layout = outputs.batch.layout
         found: list[Tensor] = []
-        with _evaluating(head):
-            for layer in outputs.decoded.layers:
-                states = layer.detach()[layout.policy_rows, : layout.longest_prefix]
-                found.append(head(self.policy.model.norm(states), layout.prefix_length))
+        with evaluating(head):
+            for states in self._compared_states(outputs):
+                prefix = states.detach()[layout.policy_rows, : layout.longest_prefix]
+                found.append(head(prefix, layout.prefix_length))
         return torch.stack(found, dim=1)
+
+    def _compared_states(self, outputs: Outputs) -> list[Tensor]:
+        layers = outputs.decoded.layers
+        if not self.kind.chosen_layers:
+            return [self.policy.model.norm(layer) for layer in layers]
+        # As transformers counts: 0 is the embedding, and the last has been normed.
+        states = (outputs.decoded.embedded, *layers[:-1], outputs.hidden)
+        return [states[layer] for layer in self.layers]
 
 
 def average_gradients(model: nn.Module, *, has_loss: bool) -> bool:
@@ -233,16 +269,3 @@ def _to_horizon(steps: Tensor, horizon: int) -> Tensor:
     padded = steps.new_zeros((steps.shape[0], horizon, *steps.shape[2:]))
     padded[:, : steps.shape[1]] = steps
     return padded
-
-
-@contextmanager
-def _evaluating(module: nn.Module | None) -> Iterator[None]:
-    """Evaluation mode for a while; then every part gets back the mode that it had."""
-    modes = [] if module is None else [(part, part.training) for part in module.modules()]
-    if module is not None:
-        module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from trainer.experiments import coupling, coupling_runs
-from trainer.experiments.coupling_report import BEGIN, END, holm, markdown, paired, wilcoxon, write
+from trainer.experiments.coupling_report import holm, markdown, marks, paired, wilcoxon, write
 from trainer.experiments.coupling_runs import RunResult, run
 from trainer.experiments.toy import ToyTask
 
@@ -23,6 +23,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def result(name: str, seed: int, variance: float) -> RunResult:
     return RunResult(
+        energy="hinge",
         coupling=name,
         seed=seed,
         energy_variance=variance,
@@ -49,9 +50,9 @@ def test_every_coupling_gets_the_same_updates_and_a_run_repeats_exactly() -> Non
 
 @pytest.mark.usefixtures("short")
 def test_couplings_that_detach_leave_the_policy_of_joint_untouched() -> None:
-    joint = run("joint", 2).final_l1
-    assert run("separate", 2).final_l1 == run("cache", 2).final_l1 == joint
-    assert run("entangled", 2).final_l1 != joint
+    joint = run("joint", 2, "hinge").final_l1
+    assert run("separate", 2, "hinge").final_l1 == run("cache", 2, "hinge").final_l1 == joint
+    assert run("entangled", 2, "hinge").final_l1 != joint
 
 
 def test_the_toy_s_data_depends_on_the_seed_alone() -> None:
@@ -65,20 +66,22 @@ def test_an_interrupted_experiment_goes_on_where_it_was(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = tmp_path / "coupling.jsonl"
-    coupling.main(runs, tmp_path, 1, ["cache"])  # and `joint`, which it is held against
-    assert "seed  0  cache" in capsys.readouterr().out
-    coupling.main(runs, tmp_path, 2, ["joint", "cache"])
+    both = ("reference", "hinge")
+    coupling.main(runs, tmp_path, 1, ["cache"], both)  # and `joint`, which it is held against
+    assert "seed  0  hinge      cache" in capsys.readouterr().out
+    coupling.main(runs, tmp_path, 2, ["joint", "cache"], both)
     said = capsys.readouterr().out
     assert "seed  0" not in said
-    assert "seed  1  joint" in said
-    assert "<svg" in (tmp_path / "images" / "coupling.svg").read_text("utf-8")
+    assert "seed  1  reference  joint" in said
+    for energy in both:
+        assert "<svg" in (tmp_path / "images" / f"coupling-{energy}.svg").read_text("utf-8")
 
 
 def test_a_coupling_that_is_not_there_is_a_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
-        coupling.main(tmp_path / "c.jsonl", tmp_path, 1, ["cash"])
+        coupling.main(tmp_path / "c.jsonl", tmp_path, 1, ["cash"], ["hinge"])
     assert "no coupling is called cash; there are joint," in capsys.readouterr().err
 
 
@@ -120,11 +123,12 @@ def test_equal_runs_have_p_one() -> None:
 
 def test_the_report_keeps_what_people_wrote_around_it(tmp_path: Path) -> None:
     document = tmp_path / "coupling.md"
-    document.write_text(f"# Coupling\nbefore\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
+    begin, end = marks("hinge")
+    document.write_text(f"# Coupling\nbefore\n{begin}\nold\n{end}\nafter\n", encoding="utf-8")
     runs = [result(name, seed, 1.0 + seed) for name in ("joint", "cache") for seed in range(3)]
-    write(paired(runs, ["joint", "cache"]), document, tmp_path / "plot.svg")
+    write(paired(runs, ["joint", "cache"]), "hinge", tmp_path)
     text = document.read_text("utf-8")
     assert text.startswith("# Coupling\nbefore\n")
-    assert text.endswith(f"{END}\nafter\n")
+    assert text.endswith(f"{end}\nafter\n")
     assert "old" not in text
     assert "3 seeds a coupling" in text

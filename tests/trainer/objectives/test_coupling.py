@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from trainer.batch import Batch
 from trainer.experiments.toy import MODEL, ToyTask
-from trainer.model.energy import EnergyConfig, EnergyModel
+from trainer.model.energy import EnergyConfig
 from trainer.model.vla import VLA
 from trainer.objectives import ObjectiveError, Objectives
 from trainer.objectives.coupling import REMEDIES, Cache, Coupling, EmaTarget
-from trainer.objectives.energy_task import EnergyTask
+from trainer.objectives.energy_task import KINDS, EnergyTask
 
 BATCHES = [batch for batch, _ in zip(ToyTask(0, train=64).batches(), range(24), strict=False)]
 
@@ -23,20 +23,14 @@ BATCHES = [batch for batch, _ in zip(ToyTask(0, train=64).batches(), range(24), 
 class Pair:
     """A toy policy with an energy model, stepped as a loop would."""
 
-    def __init__(self, coupling: str | Coupling, loss: str = "hinge", frozen: bool = False) -> None:
+    def __init__(self, coupling: str | Coupling, kind: str = "hinge", frozen: bool = False) -> None:
         torch.manual_seed(0)
         self.policy = VLA(MODEL)
         if frozen:
             self.policy.model.embed_tokens.requires_grad_(False)
         named = Coupling.named(coupling) if isinstance(coupling, str) else coupling
-        self.energy = EnergyModel(MODEL.hidden, EnergyConfig(width=16, heads=2))
-        self.task = EnergyTask(
-            self.policy,
-            self.energy,
-            named,
-            loss=loss,  # type: ignore[arg-type]
-            learning_rate=1e-3,
-        )
+        self.energy = KINDS[kind].model(MODEL.hidden, EnergyConfig(width=16, heads=2))
+        self.task = EnergyTask(self.policy, self.energy, named, kind=kind, learning_rate=1e-3)
         off = {"closs": 0.0, "z_loss": 0.0}
         self.objectives = Objectives({**off, "loss_ct": 1.0, "energy": 1.0})
         trained = [p for p in self.policy.parameters() if p.requires_grad]
@@ -179,16 +173,6 @@ def test_the_cache_is_taken_anew_again_and_again() -> None:
     assert taken == [0, 0, 0, 3, 3, 3, 6, 6]  # the seed's cache never aged again
 
 
-def test_a_cache_of_the_time_when_it_was_kept_by_sample_begins_anew() -> None:
-    pair = Pair("cache")
-    negatives(pair, 0, BATCHES[0])
-    pair.task.coupling.load_state_dict({"cache": {"entries": {7: (3, torch.zeros(3, 3, 7))}}})
-    shake(pair.policy.action_head)
-    live = Pair("joint")
-    shake(live.policy.action_head)
-    assert torch.equal(negatives(pair, 4, BATCHES[1]), negatives(live, 4, BATCHES[1]))
-
-
 def test_a_live_weight_of_zero_switches_the_energy_model_off() -> None:
     pair = Pair("joint")
     pair.run(0, 2)
@@ -242,9 +226,10 @@ def test_isolation_sees_the_policy_after_its_update_and_joint_before() -> None:
 
 def test_adaptive_scales_down_the_loss_that_varies_too_much() -> None:
     coupling = Coupling.named("adaptive")
-    assert coupling.weights() == (1.0, 0.1)
     for step in range(10):
         coupling.observe(0.1, 1.0 + 0.5 * (-1) ** step)
+    assert coupling.weights() == (1.0, 0.1)  # it decides once it has seen more than ten
+    coupling.observe(0.1, 1.5)
     assert coupling.weights() == (1.0, 0.3)
     for step in range(10):
         coupling.observe(0.1 + 0.3 * (-1) ** step, 1.0)
@@ -261,6 +246,10 @@ def test_adaptive_scales_down_the_loss_that_varies_too_much() -> None:
         ("separate+ema_target", "hinge"),
         ("cache+alternate", "hinge"),
         ("isolate", "swap"),
+        ("joint", "reference"),
+        ("entangled", "reference"),
+        ("cache", "reference"),
+        ("separate", "reference_swap"),
     ],
 )
 def test_every_coupling_resumes_bit_for_bit(name: str, loss: str) -> None:
@@ -304,3 +293,28 @@ def test_the_cache_ages_also_where_a_rank_has_no_policy_rows(name: str) -> None:
     for step in range(8):
         pair.task.update(mixed_batch(policy=0, world=2), step)
     assert pair.task.state_dict()["coupling"]["cache"]["taken"] == 6
+
+
+def test_the_reference_s_negatives_are_the_first_layer_s_actions_on_its_raw_states() -> None:
+    pair = Pair("joint", "reference")
+    batch, head = BATCHES[0], pair.policy.action_head.eval()
+    outputs = pair.policy.eval()(batch, keep_layers=True, project=False)
+    found = pair.task.layer_actions(outputs, head)
+    layout = batch.layout
+    raw = outputs.decoded.layers[0][layout.policy_rows, : layout.longest_prefix]
+    assert found.shape[1] == 1
+    torch.testing.assert_close(found[:, 0], head(raw, layout.prefix_length))
+
+
+def test_chosen_layers_are_counted_from_the_embedding_to_the_normed_last() -> None:
+    pair = Pair("joint", "reference")
+    outputs = pair.policy.eval()(BATCHES[0], keep_layers=True, project=False)
+    task = EnergyTask(
+        pair.policy, pair.energy, Coupling.named("joint"), kind="reference", layers=(0, 3)
+    )
+    found = task.layer_actions(outputs, pair.policy.action_head)
+    layout = outputs.batch.layout
+    embedded = outputs.decoded.embedded[layout.policy_rows, : layout.longest_prefix]
+    head = pair.policy.action_head
+    torch.testing.assert_close(found[:, 0], head(embedded, layout.prefix_length))
+    torch.testing.assert_close(found[:, 1], outputs.actions)

@@ -1,4 +1,4 @@
-"""The energy model and its two losses."""
+"""The energy models and their losses."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from trainer.model.energy import EnergyConfig, EnergyModel
-from trainer.objectives.energy_losses import EnergyInputs, layer_hinge, swap_infonce
+from trainer.model.energy import EnergyConfig, ReferenceEnergyModel, SimpleEnergyModel
+from trainer.objectives.energy_losses import (
+    EnergyInputs,
+    layer_hinge,
+    reference_hinge,
+    swap_infonce,
+)
 
 
-def model() -> EnergyModel:
+def model() -> SimpleEnergyModel:
     torch.manual_seed(0)
-    return EnergyModel(24, EnergyConfig(width=16, heads=2))
+    return SimpleEnergyModel(24, EnergyConfig(width=16, heads=2))
 
 
 def inputs(rows: int = 4, layers: int = 3) -> EnergyInputs:
@@ -29,7 +34,7 @@ def inputs(rows: int = 4, layers: int = 3) -> EnergyInputs:
     )
 
 
-def energies(energy: EnergyModel, given: EnergyInputs) -> Tensor:
+def energies(energy: nn.Module, given: EnergyInputs) -> Tensor:
     chunks = given.actions.unsqueeze(0).expand(len(given.actions), -1, -1, -1)
     valid = given.valid.unsqueeze(0).expand(len(given.actions), -1, -1)
     result: Tensor = energy(given.states, given.lengths, chunks, valid)
@@ -97,9 +102,94 @@ def test_hinge_follows_its_formula() -> None:
     assert float(found.loss.detach()) == pytest.approx(total / 12, rel=1e-5)
 
 
+def reference(dropout: float = 0.2) -> ReferenceEnergyModel:
+    torch.manual_seed(0)
+    return ReferenceEnergyModel(24, EnergyConfig(width=16, heads=2, dropout=dropout))
+
+
+def test_the_reference_s_energy_model_has_2_94_million_parameters() -> None:
+    found = ReferenceEnergyModel(64, EnergyConfig())
+    assert round(sum(p.numel() for p in found.parameters()) / 1e6, 2) == 2.94
+
+
+def test_the_reference_s_energy_knows_the_order_of_the_steps_and_the_simple_one_does_not() -> None:
+    given = inputs()
+    turned = replace(given, actions=given.actions.flip(1))
+    for energy, knows in ((reference().eval(), True), (model(), False)):
+        one, other = (energies(energy, each).diagonal() for each in (given, turned))
+        assert torch.allclose(one, other, atol=1e-6) is not knows
+
+
+def test_the_reference_s_energy_is_its_parts_written_out() -> None:
+    energy, given = reference().eval(), inputs(rows=1)
+    position = torch.arange(5.0)[:, None] / 10000 ** (torch.arange(0, 16, 2) / 16)
+    encoding = torch.zeros(5, 16)
+    encoding[:, 0::2], encoding[:, 1::2] = position.sin(), position.cos()
+    context = energy.state_linear(given.states)
+    query = energy.action_linear(given.actions) + encoding
+    mixed, _ = energy.cross(query, context, context)
+    per_step = 2 * torch.sigmoid(0.5 * energy.prediction_head(mixed)) + 0.1
+    torch.testing.assert_close(energies(energy, given)[0, 0], per_step.mean())
+
+
+def test_padding_of_the_reference_s_states_does_not_count() -> None:
+    energy, given = reference().eval(), inputs()
+    spoiled = given.states.clone()
+    spoiled[1, 7:] = 50.0
+    torch.testing.assert_close(
+        energies(energy, replace(given, states=spoiled)), energies(energy, given)
+    )
+
+
+def test_the_reference_s_hinge_follows_its_formula() -> None:
+    energy, given = reference(dropout=0.0), inputs()
+    assert given.negatives is not None
+    found = reference_hinge(energy, given)
+    assert found is not None
+    hinge, held = 0.0, 0.0
+    for row in range(4):
+        one = slice(row, row + 1)
+        state, length = given.states[one], given.lengths[one]
+        whole = torch.ones(1, 1, 5, dtype=torch.bool)
+        positive = float(energy(state, length, given.actions[one, None], whole).detach())
+        held += 0.02 * (positive - 1) ** 2 / 4
+        for layer in range(3):
+            chunk = given.negatives[row, layer]
+            negative = float(energy(state, length, chunk[None, None], whole).detach())
+            apart = float((chunk - given.actions[row]).square().sum().sqrt())  # the whole chunk
+            hinge += max(0.0, 1 + 0.6 * apart + positive - negative) / 12
+    assert float(found.loss.detach()) == pytest.approx(hinge + held, rel=1e-5)
+
+
+def test_the_reference_s_hinge_trains_the_positive_energy_by_its_own_term_alone() -> None:
+    energy, given = reference(dropout=0.0), inputs()
+    positives: list[Tensor] = []
+    hook = energy.register_forward_hook(lambda _, args, out: positives.append(out))
+    found = reference_hinge(energy, given)
+    hook.remove()
+    assert found is not None
+    (slope,) = torch.autograd.grad(found.loss, positives[0])
+    torch.testing.assert_close(slope, 0.02 * 2 * (positives[0].detach() - 1) / 4)
+
+
+def test_the_reference_s_negatives_see_no_dropout_and_modes_come_back() -> None:
+    energy, given = reference(dropout=0.9), inputs()
+    assert given.negatives is not None
+    seen: list[Tensor] = []
+    hook = energy.register_forward_hook(lambda _, args, out: seen.append(out.detach()))
+    for _ in range(2):
+        reference_hinge(energy, given)
+    hook.remove()
+    first, again = seen[:2], seen[2:]
+    assert not torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    assert all(part.training for part in energy.modules())
+
+
 def test_what_cannot_be_compared_gives_no_loss() -> None:
     assert swap_infonce(model(), inputs(rows=1)) is None
     assert layer_hinge(model(), replace(inputs(), negatives=None)) is None
+    assert reference_hinge(reference(), replace(inputs(), negatives=None)) is None
 
 
 @pytest.mark.parametrize("loss", [swap_infonce, layer_hinge])
