@@ -189,7 +189,7 @@ class ComponentDetectors:
                 size = abs(weight * value)
                 levels[name] = size if name not in levels else 0.95 * levels[name] + 0.05 * size
 
-    def _minor(self, name: str, value: float | None, weights: Mapping[str, float] | None) -> bool:
+    def minor(self, name: str, value: float | None, weights: Mapping[str, float] | None) -> bool:
         """Whether a component is too small a part of the total to send the training back."""
         if not weights or name not in weights or value is None or not math.isfinite(value):
             return False
@@ -208,14 +208,14 @@ class ComponentDetectors:
             if name == GRAD_NORM:
                 if verdict.level == "explode" and math.isfinite(verdict.ratio):
                     verdicts[name] = verdict._replace(level="warn")
-            elif verdict.level == "explode" and self._minor(name, values.get(name), weights):
+            elif verdict.level == "explode" and self.minor(name, values.get(name), weights):
                 verdicts[name] = verdict._replace(
                     level="warn", reason=f"{verdict.reason} (below 1 % of the total)"
                 )
             elif verdict.level == "warn" and norm.level != "ok":
                 rules = self.detectors[name].rules
                 high = verdict.ratio > rules.pair_ratio and verdict.z > rules.pair_z
-                if high and not self._minor(name, values.get(name), weights):
+                if high and not self.minor(name, values.get(name), weights):
                     verdicts[name] = verdict._replace(
                         level="explode", reason=f"{verdict.reason}, and grad_norm agrees"
                     )

@@ -13,10 +13,11 @@ from vlamon.detect.components import GRAD_NORM
 from vlamon.detect.spikes import ComponentDetectors, Judgement, Verdict
 from vlamon.guard.episode import Episode, alarming, worst_ratio
 from vlamon.guard.gate import BLOCKED_IN_A_ROW, Blockage
+from vlamon.guard.known_levels import ELEVATED, KnownLevels
 from vlamon.guard.ledger import Ledger
 from vlamon.guard.reporting import QUIET_STEPS, Reporter, said_value
 from vlamon.guard.values import StepValues, Value, read
-from vlamon.guard.verdicts import Judged, add, worst
+from vlamon.guard.verdicts import Judged, add, severity, worst
 
 Weights = Mapping[str, float]
 HISTORY = 64
@@ -45,6 +46,7 @@ class Detection:
         self._readings: deque[StepValues] = deque()
         self._judged: list[Judged] = []
         self._blockage = Blockage()
+        self._known = KnownLevels(detectors.rules)
         self._unreadable: set[str] = set()
 
     @property
@@ -124,25 +126,66 @@ class Detection:
 
     def begin_episode(self, step: int, ratio: float) -> None:
         """An explosion was told; while it goes on it is not told again."""
-        known = self.episode.worst if self.episode is not None else 1.0
-        self.episode = Episode(step, step, max(known, ratio))
+        before = self.episode
+        self.episode = Episode(
+            step,
+            step,
+            max(before.worst if before is not None else 1.0, ratio),
+            usual=before.usual if before is not None else self._usual_levels(),
+        )
 
     def end_episode(self, step: int) -> None:
-        """Say so when the steps have been calm for a while since the explosion."""
-        if self.episode is not None and step - self.episode.last > QUIET_STEPS:
-            self.episode = None
-            self._reporter.event("recovered", step, f"calm again for {QUIET_STEPS} steps")
+        """Say so when the steps have been calm for a while since the explosion.
 
-    def forget_branch(self) -> None:
-        """A rollback left this branch: nothing of it is judged or remembered any more."""
+        Calm at a level far above the usual one is no recovery: the detectors have got used to it.
+        """
+        episode = self.episode
+        if episode is None or step - episode.last <= QUIET_STEPS:
+            return
+        self.episode = None
+        levels = self._recent_levels()
+        for name, usual in episode.usual.items():
+            if levels.get(name, 0.0) > ELEVATED * usual:
+                level = levels[name]
+                text = f"{name} stays at {level:.4g}: ×{level / usual:.3g} the level before"
+                self._reporter.event("warn", step, text, "error")
+                return
+        self._reporter.event("recovered", step, f"calm again for {QUIET_STEPS} steps")
+
+    def turn_back(self, to: int, onset: int) -> None:
+        """A rollback left this branch: only the levels that it had are remembered."""
+        self._known.turn_back(to, onset)
         self._readings.clear()
+        self._judged.clear()
         self.history.clear()
         self.episode = None
+
+    def elevated(self) -> tuple[str, float] | None:
+        """A loss that is still far above the level known before the last return, and how far."""
+        return self._known.elevated(self._recent_levels())
+
+    def proved(self) -> None:
+        """The return was good: from now on the detectors judge alone."""
+        self._known.forget()
+
+    def _usual_levels(self) -> dict[str, float]:
+        levels = {n: each.reference()[0] for n, each in self.detectors.detectors.items()}
+        return {name: level for name, level in levels.items() if level > 0 and name != GRAD_NORM}
+
+    def _recent_levels(self) -> dict[str, float]:
+        """Median of the last steps of every loss."""
+        found: dict[str, list[float]] = {}
+        for _, values in list(self.history)[-QUIET_STEPS:]:
+            for name, value in values.items():
+                if value is not None and math.isfinite(value):
+                    found.setdefault(name, []).append(value)
+        return {name: sorted(each)[len(each) // 2] for name, each in found.items()}
 
     def _judge(self, reading: StepValues) -> Judgement:
         judgement, known = Judgement(), self._ledger.mode != "off"
         if known and reading.values:
             judgement = self.detectors.observe(reading.values, self.weights())
+            judgement = self._against_known(reading, judgement)
         sound = all(value is None or math.isfinite(value) for value in reading.values.values())
         blocked = reading.blocked and (sound or not known)
         if self._blockage.note(reading.step, blocked):
@@ -156,6 +199,23 @@ class Detection:
             verdict = Verdict("explode", math.inf, math.inf, reason)
             return Judgement({**judgement.verdicts, GRAD_NORM: verdict}, GRAD_NORM)
         return judgement
+
+    def _against_known(self, reading: StepValues, judgement: Judgement) -> Judgement:
+        """After a return, what is far above the level known before it is an explosion."""
+        losses = {n: reading.values.get(n) for n in judgement.verdicts if n != GRAD_NORM}
+        if judgement.level == "ok":
+            self._known.record(reading.step, losses)
+        verdicts = dict(judgement.verdicts)
+        for name, value in losses.items():
+            ratio = self._known.excess(name, value)
+            if not ratio or self.detectors.minor(name, value, self.weights()):
+                continue
+            if verdicts[name].level != "explode":
+                reason = f"×{ratio:.3g} the highest level known before the rollback"
+                verdicts[name] = Verdict("explode", math.inf, ratio, reason)
+        if verdicts == judgement.verdicts:
+            return judgement
+        return Judgement(verdicts, max(verdicts, key=lambda name: severity(verdicts[name])))
 
     def _is_news(self, step: int, judgement: Judgement) -> bool:
         if judgement.level != "explode":

@@ -9,7 +9,8 @@ stays becomes the usual one, so that the detectors see again and snapshots are t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from vlamon.detect.spikes import Judgement
 
@@ -33,6 +34,8 @@ class Episode:
     """Highest ratio that was told, over all ranks; inf after a non-finite value."""
     accepted: bool = False
     """Whether an operator has said to go on with it."""
+    usual: Mapping[str, float] = field(default_factory=dict)
+    """Level of every loss before it began."""
 
     def is_news(self, judgement: Judgement) -> bool:
         """Whether this explosion is more than what was told."""

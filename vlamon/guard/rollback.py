@@ -127,10 +127,18 @@ class Rollback:
         return Returned(place.step, summary)
 
     def proved(self, step: int) -> None:
-        """Say so when no explosion came for a while after a rollback."""
-        if self._proved_at is not None and self._ledger.ticks >= self._proved_at:
+        """Say so when no explosion came for a while after a rollback, and the losses are back."""
+        if self._proved_at is None or self._ledger.ticks < self._proved_at:
+            return
+        if elevated := self._detection.elevated():
+            name, ratio = elevated
+            text = f"not recovered: {name} is still ×{ratio:.3g} the level before the rollback"
+            self._reporter.event("warn", step, text, "error")
+            self._proved_at = self._ledger.ticks + self._settings.cooldown + 1
+        else:
             self._proved_at = None
             self._returned_to = None
+            self._detection.proved()
             text = f"{self._settings.cooldown} calm steps since the rollback"
             self._reporter.event("recovered", step, text)
 
@@ -156,7 +164,9 @@ class Rollback:
         self._snapshots.forget_after(place.step)
         self.apply_lr_scale(place.step)
         self._reporter.set_attempt(self._ledger.attempt)
-        self._detection.forget_branch()
+        explosion = request.explosion
+        onset = explosion.step - explosion.age if explosion else request.step + 1
+        self._detection.turn_back(place.step, onset)
         if request.explosion is not None:
             self._proved_at = self._ledger.ticks + self._settings.cooldown + 1
 

@@ -37,14 +37,14 @@ class Judged:
         verdicts = dict(self.judgement.verdicts)
         for name, value in reading.values.items():
             verdict, before = other.judgement.verdicts.get(name), verdicts.get(name)
-            if verdict is not None and before is not None and _rank(before) > _rank(verdict):
+            if verdict is not None and before is not None and severity(before) > severity(verdict):
                 continue  # of two values of a name (micro-batches) the worse one is told
             self.reading.values[name] = value
             if verdict is not None:
                 verdicts[name] = verdict
         for name, verdict in other.judgement.verdicts.items():
             verdicts.setdefault(name, verdict)
-        metric = max(verdicts, key=lambda name: _rank(verdicts[name]), default="")
+        metric = max(verdicts, key=lambda name: severity(verdicts[name]), default="")
         calm = metric == "" or verdicts[metric].level == "ok"
         self.judgement = Judgement(verdicts, "" if calm else metric)
         self.news |= other.news
@@ -63,11 +63,12 @@ def worst(judged: Iterable[Judged], step: int) -> Judged:
     """The judgement that decides; a calm one of this step where there is none."""
     return max(
         judged,
-        key=lambda each: (each.news, *_rank(each.judgement.verdict)),
+        key=lambda each: (each.news, *severity(each.judgement.verdict)),
         default=Judged(StepValues(step), Judgement()),
     )
 
 
-def _rank(verdict: Verdict) -> tuple[int, float]:
+def severity(verdict: Verdict) -> tuple[int, float]:
+    """For comparing verdicts: level first, then how far from the usual."""
     z = verdict.z if verdict.z == verdict.z else 0.0
     return _LEVELS.index(verdict.level), z

@@ -1,0 +1,71 @@
+"""After a return the losses are judged by what was known before it; no all-clear while exploded."""
+
+from __future__ import annotations
+
+import torch
+
+from tests.vlamon.guard.toy import Toy
+from vlamon.detect.spikes import SpikeRules
+from vlamon.guard.known_levels import KnownLevels
+
+
+def known(levels: list[float], to: int = -1) -> KnownLevels:
+    """A branch whose losses were these, left with a return to step `to`."""
+    found = KnownLevels(SpikeRules())
+    for step, level in enumerate(levels):
+        found.record(step, {"closs": level})
+    found.turn_back(to, onset=len(levels))
+    return found
+
+
+def test_a_fall_that_is_trained_once_more_is_no_explosion() -> None:
+    fall = [1000.0 / (1 + step) for step in range(60)]
+    found = known(fall)
+    assert [found.excess("closs", value) for value in fall] == [0.0] * 60
+    assert found.elevated({"closs": 20.0}) is None
+
+
+def test_far_above_what_was_known_explodes_at_once_and_less_far_the_second_time() -> None:
+    found = known([1.0] * 40)
+    assert found.excess("closs", 25.0) == 25.0
+    found = known([1.0] * 40)
+    assert [found.excess("closs", value) for value in (6.0, 1.0, 6.0)] == [0.0, 0.0, 6.0]
+    assert found.elevated({"closs": 6.0}) == ("closs", 6.0)
+
+
+def test_the_rise_before_an_explosion_is_not_taken_for_known() -> None:
+    found = known([1.0] * 40 + [3.0] * 10)
+    assert found.excess("closs", 25.0) == 25.0
+
+
+def test_two_calm_values_are_no_level() -> None:
+    assert known([1.0, 1.0]).excess("closs", 1000.0) == 0.0
+
+
+def test_a_proved_return_ends_it() -> None:
+    found = known([1.0] * 40)
+    found.forget()
+    assert found.excess("closs", 1000.0) == 0.0
+
+
+def test_a_hot_update_right_behind_the_return_is_seen_and_gone_back_from() -> None:
+    """lr × 1e4 for three updates from step 20: two of them lie before the return to the start."""
+    left = [3]
+
+    def hot(toy: Toy, y: torch.Tensor) -> torch.Tensor:
+        if left[0] and (left[0] < 3 or toy.sampler.cursor == 4 * 21):
+            left[0] -= 1
+            for group in toy.optimizer.param_groups:
+                group["lr"] = 30.0
+        return y
+
+    toy = Toy(faults={4 * step: hot for step in range(600)}, slots=2, every=400)
+    toy.guard.rollback.probe = toy.guard.rollback.replay = None
+    toy.run(200)
+    rollbacks = toy.emitter.kinds("rollback")
+    assert len(rollbacks) == 2
+    assert [data["to"] for _, data in rollbacks] == [-1, -1]
+    second = toy.emitter.kinds("explode")[1][1]
+    assert "the highest level known before the rollback" in second["text"]
+    assert max(list(toy.losses.values())[-20:]) < 20
+    assert len(toy.emitter.kinds("recovered")) == 1
