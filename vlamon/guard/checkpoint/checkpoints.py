@@ -10,26 +10,26 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from vlamon.guard import collectives
 from vlamon.guard.checkpoint.index import Shelf
-from vlamon.guard.checkpoint.parts import describe
-from vlamon.guard.checkpoint.sharded import Share, write_share
-from vlamon.guard.checkpoint.shards import named
-from vlamon.guard.checkpoint.writer import Durable, DurableError, Loaded, Writer
+from vlamon.guard.checkpoint.writer import Durable, DurableError, Loaded, Writer, Written
 from vlamon.guard.command_queue import AgreedCommand
 from vlamon.guard.reporting import Reporter
 from vlamon.guard.ring import Slot
 from vlamon.guard.settings import GuardSettings
 from vlamon.guard.state.capture import TrainingState, Tree, cuda_runs
+from vlamon.guard.state.sharding import live_tensors, named
 from vlamon.guard.state.tree import UnknownValue, join, split, to_json
 
 OWN = ("sampler", "detectors")
@@ -44,7 +44,7 @@ class Checkpoints:
     ) -> None:
         self.durable = Durable(root, settings.keep) if root else None
         self._writer = Writer(self.durable) if self.durable else None
-        self._stall = settings.stall
+        self._group = _Writers(settings.stall)
         self._staging = Slot()
         self._reporter = reporter
         self._session = ""
@@ -88,7 +88,7 @@ class Checkpoints:
         self._writer.durable.spared.clear()
         self._writer.durable.spared.update(self.shelf.spared())
         if training.sharded():
-            self._save_share(step, training, meta, order)
+            self._save_shards(step, training, meta, order)
         else:
             self._save_whole(step, training, meta, order)
 
@@ -101,32 +101,59 @@ class Checkpoints:
     ) -> None:
         assert self._writer is not None
         state = _for_all_ranks(training.capture(), meta)
-        if collectives.rank() == 0:
-            self._writer.start(step, self._stage(state), meta, (step, order))
+        if collectives.rank():
+            return
+        staged, why = self._stage(state)
+        if staged is None:
+            self._give_up(step, why, order)
+        else:
+            self._writer.start(step, staged, meta, (step, order))
 
-    def _save_share(
+    def _save_shards(
         self,
         step: int,
         training: TrainingState,
         meta: Mapping[str, Any],
         order: AgreedCommand | None,
     ) -> None:
+        from vlamon.guard.checkpoint.sharded import Shards
+
         assert self._writer is not None
         rank, state = collectives.rank(), training.capture()
-        rows = describe(named(state, training.order(), rank))
+        staged, why = self._stage(state)
+        # A rank that cannot write must say so here: the others would wait for it in DCP's plan.
+        said = collectives.everyone((why and f"rank {rank}: {why}", self._group.broken))
+        failures = [failure for failure, _ in said if failure]
+        if staged is None or failures:
+            self._give_up(step, failures[0], order)
+            return
+        self._group.open(anew=any(broken for _, broken in said))
+        mine = list(named(state, training.order(), rank))
+        shards = Shards(rank, collectives.world(), mine, self._group.ranks)
         self._number += 1
         session = f"{self._session}.{self._number}"
-        share = Share(rank, collectives.world(), session, self._stall)
-        write = partial(
-            write_share, self._writer.durable, share, step, self._stage(state), rows, dict(meta)
-        )
-        self._writer.begin(step, write, (step, order))
+        durable = self._writer.durable
+        write = partial(durable.write_shards, step, staged, shards, session, dict(meta))
+        self._writer.begin(step, partial(self._group.watch, write), (step, order))
 
-    def _stage(self, state: Tree) -> Tree:
-        self._staging.fill(state)
-        if cuda_runs():
-            torch.cuda.synchronize()
-        return self._staging.state()
+    def _stage(self, state: Tree) -> tuple[Tree | None, str]:
+        """A copy that stays as it is; None, and why, where there is no memory for it."""
+        try:
+            self._staging.fill(state)
+            if cuda_runs():
+                torch.cuda.synchronize()
+        except (RuntimeError, MemoryError) as error:
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            return None, f"no memory for a copy of the state ({reason})"
+        return self._staging.state(), ""
+
+    def _give_up(self, step: int, why: str, order: AgreedCommand | None) -> None:
+        """A checkpoint that could not even be begun."""
+        self.shelf.failed(step)
+        text = f"checkpoint of step {step} was not written: {why}"
+        self._reporter.event("checkpoint", step, text, "error", ok=False)
+        if order:
+            order.refuse(text)
 
     def _agree(self) -> None:
         """Once: every rank writes into rank 0's directory, under names of the same session."""
@@ -176,6 +203,8 @@ class Checkpoints:
         self._agree()
         if self.durable is None:
             return None
+        if collectives.rank() == 0:
+            self.durable.clear()
         paths = [self.durable.root / name for name in self._names()]
         damaged: list[str] = []
         for path in paths:
@@ -212,10 +241,7 @@ class Checkpoints:
     def _read(self, training: TrainingState, path: Path) -> tuple[Loaded | None, str]:
         """One that any rank cannot read is used by none; with what the first of them says."""
         assert self.durable is not None
-        live = {
-            each.name: each.tensor
-            for each in named(training.capture(), training.order(), collectives.rank())
-        }
+        live = live_tensors(training.capture(), training.order(), collectives.rank())
         loaded, failure = None, ""
         try:
             loaded = self.durable.load(path, collectives.rank(), live)
@@ -270,6 +296,36 @@ class Checkpoints:
         if self._writer is not None:
             self._writer.wait()
             self.poll()
+
+
+@dataclass(slots=True)
+class _Writers:
+    """The ranks as one group that writes beside the training, over gloo whatever that uses."""
+
+    timeout: float
+    """Seconds that they wait for each other."""
+    ranks: dist.ProcessGroup | None = None
+    broken: bool = False
+    """Whether the last write failed on this rank, which may have left an answer under way."""
+
+    def open(self, anew: bool) -> None:
+        """Called by all ranks at a step boundary."""
+        if not (dist.is_available() and dist.is_initialized()):
+            return
+        if self.ranks is not None and anew:
+            dist.destroy_process_group(self.ranks)
+            self.ranks = None
+        if self.ranks is None:
+            self.ranks = dist.new_group(backend="gloo", timeout=timedelta(seconds=self.timeout))
+        self.broken = False
+
+    def watch(self, write: Callable[[], Written | None]) -> Written | None:
+        """Write, and remember whether it failed."""
+        try:
+            return write()
+        except BaseException:
+            self.broken = True
+            raise
 
 
 def _flat_shards(training: TrainingState) -> bool:

@@ -6,12 +6,18 @@ the write.
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import hashlib
 import io
 import os
 import queue
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +26,8 @@ import torch
 
 CHUNK = 8 << 20
 """Bytes written and hashed at a time."""
+RESERVE = 16 << 20
+"""Bytes that a checkpoint leaves free."""
 
 
 class DurableError(Exception):
@@ -101,6 +109,70 @@ def write_tensors(path: Path, tensors: Sequence[torch.Tensor]) -> dict[str, Any]
     return {"bytes": size, "sha256": checked}
 
 
+class OutFile(io.RawIOBase):
+    """A new file, written in order, whose digest a thread computes while the bytes go out."""
+
+    SMALL = 1 << 20
+    """Bytes up to which pieces are gathered: torch.save writes some dozens a tensor."""
+
+    def __init__(self, path: Path, digest: ThreadPoolExecutor) -> None:
+        super().__init__()
+        self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        self._digest = digest
+        self._sha = hashlib.sha256()
+        self._gathered = bytearray()
+        self._size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        """All of it, or an OSError."""
+        piece = memoryview(data).cast("B")
+        self._size += len(piece)
+        if len(piece) < self.SMALL:
+            self._gathered += piece
+            if len(self._gathered) < self.SMALL:
+                return len(piece)
+            self._drain()
+        else:
+            self._drain()
+            self._put(piece)
+        return len(piece)
+
+    def _drain(self) -> None:
+        gathered, self._gathered = self._gathered, bytearray()
+        if gathered:
+            self._put(memoryview(gathered))
+
+    def _put(self, piece: memoryview) -> None:
+        hashed = self._digest.submit(self._sha.update, piece)
+        try:
+            _write_all(self._handle, piece)
+        finally:
+            hashed.result()  # the caller may reuse its memory as soon as this returns
+
+    def tell(self) -> int:
+        return self._size
+
+    def fileno(self) -> int:
+        """To sync the file; what was gathered goes out first."""
+        self._drain()
+        return self._handle
+
+    def close(self) -> None:
+        if not self.closed:
+            try:
+                self._drain()
+            finally:
+                super().close()
+                os.close(self._handle)
+
+    def entry(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {"bytes": self._size, "sha256": self._sha.hexdigest()}
+
+
 def write_bytes(path: Path, data: bytes) -> dict[str, Any]:
     """A small file, and its entry for the manifest."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
@@ -122,8 +194,87 @@ def sync_directory(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system whose directories need no sync
+            raise
     finally:
         os.close(handle)
+
+
+@contextmanager
+def hidden_directory(path: Path) -> Iterator[Path]:
+    """A new directory under a hidden name, for its files to be renamed into force with it.
+
+    It is locked, so that nobody takes it for the left-over of a killed process. What is not renamed
+    is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    clear_left_over(path.parent, path.name)
+    path.mkdir(exist_ok=True)
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks: the name has to do
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield path
+    finally:
+        os.close(handle)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def clear_left_over(root: Path, but: str = "") -> None:
+    """Delete what killed processes left in a directory of checkpoints, but for this name."""
+    for path in (*root.glob(".writing-*"), *root.glob(".latest-*")):
+        if path.name == but or _owner_lives(path):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Delete a checkpoint so that nobody finds it half deleted."""
+    doomed = path.with_name(f".writing-retired-{path.name}")
+    try:
+        os.rename(path, doomed)
+    except OSError:
+        doomed = path
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _owner_lives(path: Path) -> bool:
+    """Whether a process writes there; the kernel takes the lock of one that was killed."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no locks on this file system
+        number = path.name.split("-")[-2] if path.name.count("-") > 2 else ""
+        return number.isdigit() and int(number) != os.getpid() and Path(f"/proc/{number}").exists()
+    finally:
+        os.close(handle)
+    return False
+
+
+def make_room(root: Path, size: int) -> None:
+    """OSError where so many bytes do not fit: a write that fails half-way would leave journal and
+    logs on the same disk without space until it is cleared."""
+    found = os.statvfs(root)
+    free = found.f_bavail * found.f_frsize
+    if found.f_blocks and free < size + RESERVE:
+        raise OSError(
+            errno.ENOSPC,
+            f"No space left on device: it takes {_told_size(size)}, {_told_size(free)} are free, "
+            f"and {_told_size(RESERVE)} stay free for logs",
+        )
+
+
+def _told_size(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +321,14 @@ def check(path: Path, expected: Expected, size: int, digest: Any) -> None:
             f"{path} is corrupt: its sha256 is {found[:16]}…, "
             f"the manifest says {expected.sha256[:16]}…"
         )
+
+
+def check_file(path: Path, expected: Expected) -> None:
+    """Read a file and check every byte of it."""
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        size = _pass_over(file, digest, None)
+    check(path, expected, size, digest)
 
 
 def read_checked(path: Path, expected: Expected) -> bytes:

@@ -4,12 +4,12 @@ A checkpoint is a directory `step-000000300`:
 
     tensors.bin     the bytes of every tensor, one after the other
     state.json      the skeleton that refers to them, with dtype, shape and offset of each
-    manifest.json   size and sha256 of the two
+    manifest.json   size and sha256 of the two, and the number of the checkpoint
 
-or, of a training whose parameters are sharded, what `parts.py` says.
+or, of a training whose parameters are sharded, what `sharded.py` says.
 
 It is written under a hidden name, every file is synced, then renamed, and only then does the file
-`latest` name it: whoever is killed in between leaves the checkpoint before it in force. The digest
+`latest` name it: a process killed in between leaves the checkpoint before it in force. The digest
 is computed by a second thread while the bytes go out; in series it would cost as much as the write.
 """
 
@@ -19,32 +19,39 @@ import json
 import math
 import os
 import queue
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vlamon.guard.checkpoint import parts
 from vlamon.guard.checkpoint.disk import DurableError as DurableError
 from vlamon.guard.checkpoint.disk import (
     Expected,
     Want,
+    clear_left_over,
+    hidden_directory,
+    make_room,
     read_checked,
+    remove,
     sync_directory,
     take,
     write_bytes,
     write_tensors,
 )
-from vlamon.guard.checkpoint.parts import Parts
 from vlamon.guard.state.tree import from_json, join, split, to_json
 
+if TYPE_CHECKING:
+    from vlamon.guard.checkpoint.sharded import Shards
+
 FORMAT = 1
+SHARDED = 3
+"""The format of `sharded.py`, which is imported only where there are shards."""
 LATEST = "latest"
 
 
@@ -75,14 +82,14 @@ class Loaded:
     passed_over: tuple[str, ...] = ()
     """One sentence for every newer checkpoint that was not fit to load."""
     ranks: int = 1
-    """Ranks that wrote it, each its own part."""
+    """Ranks that wrote it, each its own pieces."""
     samplers_alike: bool = True
     """Whether the samplers of all those ranks stood at the same place."""
 
 
 @dataclass(frozen=True, slots=True)
 class Durable:
-    """A directory of checkpoints. One process writes; anyone may read."""
+    """A directory of checkpoints: one training writes, any process may read."""
 
     root: Path
     """Directory that holds the checkpoints."""
@@ -90,19 +97,14 @@ class Durable:
     """Newest checkpoints that retention leaves."""
     spared: set[str] = field(default_factory=set)
     """Names of older ones that it leaves besides; changed only while nothing is being written."""
-    owned: set[str] = field(default_factory=set)
-    """Half-written directories of this process, so that a cleanup spares them."""
 
     def write(self, step: int, state: Any, meta: Mapping[str, Any] | None = None) -> Written:
         """Write one checkpoint. `state` must not change until this returns."""
         begun = time.monotonic()
         skeleton, tensors = split(state)
-        hidden = self.root / f".writing-{step:09d}-{os.getpid()}-{threading.get_native_id()}"
-        self.owned.add(hidden.name)
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(hidden, ignore_errors=True)
-            os.mkdir(hidden)
+        name = f".writing-{step:09d}-{os.getpid()}-{threading.get_native_id()}"
+        with self._told(step), hidden_directory(self.root / name) as hidden:
+            make_room(self.root, sum(tensor.nbytes for tensor in tensors))
             files = {"tensors.bin": write_tensors(hidden / "tensors.bin", tensors)}
             text = json.dumps(
                 {
@@ -115,26 +117,51 @@ class Durable:
                 }
             )
             files["state.json"] = write_bytes(hidden / "state.json", text.encode())
-            return self.seal(hidden, step, {"format": FORMAT, "files": files}, begun)
-        except OSError as error:
-            shutil.rmtree(hidden, ignore_errors=True)
-            raise self.failed(step, error.strerror or str(error)) from error
-        except BaseException:
-            shutil.rmtree(hidden, ignore_errors=True)
-            raise
-        finally:
-            self.owned.discard(hidden.name)
+            return self._seal(hidden, step, {"format": FORMAT, "files": files}, begun)
 
-    def seal(self, hidden: Path, step: int, manifest: Mapping[str, Any], begun: float) -> Written:
+    def write_shards(
+        self, step: int, state: Any, shards: Shards, session: str, meta: Mapping[str, Any]
+    ) -> Written | None:
+        """Write this rank's part of a checkpoint, together with all ranks; rank 0 puts it in force.
+
+        `session` names the writing ranks, and is another one for every checkpoint. `state` must not
+        change until this returns; it returns something on rank 0 alone.
+        """
+        from vlamon.guard.checkpoint import sharded
+
+        begun, path = time.monotonic(), self.root / f".writing-{step:09d}-{session}"
+        with self._told(step):
+            if shards.rank:
+                sharded.write(path, shards, step, state, meta)
+                return None
+            with sharded.write_first(path, shards, step, state, meta) as files:
+                manifest = {"format": sharded.FORMAT, "ranks": shards.ranks, "files": files}
+                return self._seal(path, step, manifest, begun)
+
+    @contextmanager
+    def _told(self, step: int) -> Iterator[None]:
+        """What went wrong, with what is in force now."""
+        try:
+            yield
+        except (OSError, DurableError, MemoryError) as error:
+            why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            raise self._failed(step, why or "no memory is left") from error
+
+    def _seal(self, hidden: Path, step: int, manifest: Mapping[str, Any], begun: float) -> Written:
         """The files of a checkpoint are on disk: put it in force, and retire what is too old."""
-        write_bytes(hidden / "manifest.json", json.dumps(manifest, indent=1).encode())
-        sync_directory(hidden)
+        found = self.candidates()
+        number = 1 + max((_number(path) for path in found), default=0)
+        told = json.dumps({**manifest, "number": number}, indent=1)
+        write_bytes(hidden / "manifest.json", told.encode())
         final = self._publish(hidden, step)
+        if not found:  # the first: the directories above it may be as new as it is
+            sync_directory(self.root.parent)
+            sync_directory(self.root.parent.parent)
         self._retire(final)
         size = sum(int(entry["bytes"]) for entry in manifest["files"].values())
         return Written(step, final, time.monotonic() - begun, size)
 
-    def failed(self, step: int, why: str) -> DurableError:
+    def _failed(self, step: int, why: str) -> DurableError:
         """The sentence about a checkpoint that was not written."""
         newest = next(iter(self.candidates()), None)
         rest = f"{newest.name} is still in force" if newest else "there is no earlier one"
@@ -147,37 +174,37 @@ class Durable:
         while final.exists():  # a step reached once more, after a rollback
             again += 1
             final = self.root / f"step-{step:09d}.{again}"
+        # The pointer goes along in the directory, so that a kill leaves no file beside it.
+        write_bytes(hidden / LATEST, final.name.encode() + b"\n")
+        sync_directory(hidden)
         os.rename(hidden, final)
         sync_directory(self.root)
-        pointer = self.root / f".latest-{os.getpid()}"
-        write_bytes(pointer, final.name.encode() + b"\n")
-        os.rename(pointer, self.root / LATEST)
+        os.rename(final / LATEST, self.root / LATEST)
         sync_directory(self.root)
         return final
 
     def _retire(self, newest: Path) -> None:
-        """Delete what retention no longer wants, and what killed writers left behind."""
+        """Delete what retention does not keep."""
         kept = [newest, *(path for path in self.candidates() if path != newest)]
         for path in kept[max(1, self.keep) :]:
-            if path.name in self.spared:
-                continue
-            doomed = path.with_name(f".writing-retired-{path.name}")
-            try:
-                os.rename(path, doomed)  # so that nobody finds it half deleted
-            except OSError:
-                doomed = path
-            shutil.rmtree(doomed, ignore_errors=True)
-        for path in self.root.glob(".writing-*"):
-            if path.name not in self.owned and not _owner_lives(path.name):
-                shutil.rmtree(path, ignore_errors=True)
+            if path.name not in self.spared:
+                remove(path)
+
+    def clear(self) -> None:
+        """Delete what killed processes left behind, on a disk that may be full of it."""
+        clear_left_over(self.root)
 
     def candidates(self) -> list[Path]:
-        """Complete checkpoints, the one to load first at the front."""
+        """Complete checkpoints, the one to load first at the front.
+
+        In the order in which they were written, which neither their steps (a rollback repeats some)
+        nor their times (a clock may be set back) tell.
+        """
         try:
             found = [path for path in self.root.iterdir() if path.name.startswith("step-")]
         except OSError:
             return []
-        found.sort(key=_age, reverse=True)
+        found.sort(key=lambda path: (_number(path), path.name), reverse=True)
         try:
             name = (self.root / LATEST).read_text().strip()
         except (OSError, UnicodeDecodeError):
@@ -270,31 +297,12 @@ def _layout(tensors: Sequence[torch.Tensor]) -> list[list[Any]]:
     return [[str(t.dtype).removeprefix("torch."), list(t.shape)] for t in tensors]
 
 
-def _owner_lives(name: str) -> bool:
-    parts = name.split("-")
-    if len(parts) < 3 or not parts[2].isdigit():
-        return False
-    return Path(f"/proc/{parts[2]}").exists() and int(parts[2]) != os.getpid()
-
-
-def _age(path: Path) -> tuple[float, str]:
+def _number(path: Path) -> int:
+    """Which checkpoint of its directory this was; 0 where the manifest does not say."""
     try:
-        return (path / "manifest.json").stat().st_mtime, path.name
-    except OSError:
-        return 0.0, path.name
-
-
-def open_parts(path: Path) -> Parts:
-    """A checkpoint that several ranks wrote, for whoever reads single tensors of it."""
-    try:
-        manifest, files = _manifest(path)
-        if manifest["format"] != parts.FORMAT:
-            raise DurableError(f"{path} holds one whole state, not shards: use Durable.load")
-        return Parts(path, int(manifest["ranks"]), files)
-    except OSError as error:
-        raise DurableError(f"{error.filename or path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DurableError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+        return int(json.loads((path / "manifest.json").read_bytes())["number"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
 
 
 def _manifest(path: Path) -> tuple[Mapping[str, Any], dict[str, Expected]]:
@@ -309,8 +317,10 @@ def _manifest(path: Path) -> tuple[Mapping[str, Any], dict[str, Expected]]:
 def _read(path: Path, rank: int, live: Mapping[str, torch.Tensor]) -> Loaded:
     try:
         manifest, files = _manifest(path)
-        if manifest["format"] == parts.FORMAT:
-            of_ranks = Parts(path, int(manifest["ranks"]), files)
+        if manifest["format"] == SHARDED:
+            from vlamon.guard.checkpoint.sharded import Sharded
+
+            of_ranks = Sharded(path, int(manifest["ranks"]), files)
             state, meta = of_ranks.read(rank, live)
             step, ranks, alike = of_ranks.step, of_ranks.ranks, of_ranks.alike("sampler")
             return Loaded(step, path, state, meta, ranks=ranks, samplers_alike=alike)
@@ -318,7 +328,7 @@ def _read(path: Path, rank: int, live: Mapping[str, torch.Tensor]) -> Loaded:
         if head["format"] != FORMAT:
             raise DurableError(
                 f"{path} is a checkpoint of format {head['format']}, this version reads "
-                f"{FORMAT} and {parts.FORMAT}"
+                f"{FORMAT} and {SHARDED}"
             )
         tensors = _read_tensors(path / "tensors.bin", head["tensors"], files["tensors.bin"])
         state = join(from_json(head["state"]), tensors)

@@ -17,12 +17,12 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from vlamon.guard.checkpoint.shards import sharded
 from vlamon.guard.state.owned import Owned, inner_optimizers
 from vlamon.guard.state.restore import Stateful as Stateful
 from vlamon.guard.state.restore import StateMismatch as StateMismatch
 from vlamon.guard.state.restore import Tree as Tree
 from vlamon.guard.state.restore import WayBack, extra_states
+from vlamon.guard.state.sharding import sharded
 
 
 class TrainingState:

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from vlamon.guard.checkpoint.shards import Piece, piece_of, sharded
 from vlamon.guard.state.owned import Owned
+from vlamon.guard.state.sharding import Piece, piece_of, sharded
 from vlamon.guard.state.tree import copied, duplicate, local
 
 Tree = dict[str, Any]

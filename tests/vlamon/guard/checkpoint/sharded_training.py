@@ -26,7 +26,6 @@ from torch.distributed.tensor import DTensor
 
 from tests.vlamon.guard.toy import Emitter, Order, Sampler
 from vlamon.guard import Guard, GuardSettings
-from vlamon.guard.checkpoint.dcp import CheckpointReader
 
 WRITE = os.write
 
@@ -135,7 +134,7 @@ def break_writing(how: str) -> None:
     """From now on this rank's disk is slow or full, or it dies in the middle of its tensors."""
 
     def broken(handle: int, data: Any) -> int:
-        if not os.readlink(f"/proc/self/fd/{handle}").endswith(".bin"):
+        if not os.readlink(f"/proc/self/fd/{handle}").endswith(".distcp"):
             return WRITE(handle, data)
         if how == "slow":
             time.sleep(0.3)
@@ -161,11 +160,12 @@ def read_by_dcp(training: Training, path: Path) -> list[str]:
         name: torch.zeros_like(parameter) for name, parameter in training.model.named_parameters()
     }
     moments = {
-        f"optimizer.0.state.{name}.exp_avg": torch.zeros_like(parameter)
+        name: {"exp_avg": torch.zeros_like(parameter)}
         for name, parameter in training.model.named_parameters()
     }
-    dcp_load({"model": model, **moments}, storage_reader=CheckpointReader(path))
-    return [digest(tensor) for tensor in (*model.values(), *moments.values())]
+    dcp_load({"model": model, "optimizer.0": {"state": moments}}, checkpoint_id=path)
+    first = [moment["exp_avg"] for moment in moments.values()]
+    return [digest(tensor) for tensor in (*model.values(), *first)]
 
 
 def run(root: Path, plan: dict[str, Any]) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
+import hashlib
 import json
+import math
 import os
+import pickle
 import subprocess
 import sys
 import uuid
@@ -13,13 +15,13 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from torch import nn
+from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
-from vlamon.guard.checkpoint.parts import describe
-from vlamon.guard.checkpoint.sharded import Share, write_share
-from vlamon.guard.checkpoint.shards import Box, named
+from vlamon.guard.checkpoint.sharded import Shards
 from vlamon.guard.checkpoint.writer import Durable, DurableError
+from vlamon.guard.state.sharding import named
 
 CHECKPOINT = ["checkpoint", {}]
 BACK = ["rollback", {"data": "replay"}]
@@ -90,7 +92,7 @@ def again(root: Path, killed: Results) -> Results:
         {"name": "resumed", "dir": "a", "total": 40, "seed": 7},
         {"name": "ring", "dir": "r", "total": 40, "orders": {20: BACK}},
         {"name": "durable", "dir": "d", "total": 40, "orders": orders, **kept},
-        {"name": "corrupt", "dir": "d", "total": 15, "corrupt": "step-000000030/rank-00001.bin"},
+        {"name": "corrupt", "dir": "d", "total": 15, "corrupt": "step-000000030/__1_0.distcp"},
         {"name": "full", "dir": "f", "total": 40, "breaks_at": 15, "how": "full", **full},
         {"name": "copies", "dir": "c", "total": 13, "orders": {12: CHECKPOINT}, "mesh": [2, 1]},
         {"name": "of copies", "dir": "c", "total": 13, "seed": 7},
@@ -128,7 +130,7 @@ def test_a_rank_killed_in_the_middle_of_its_part_leaves_the_previous_checkpoint_
     (doomed,) = killed["doomed"]
     assert "lost" in doomed
     told = texts(doomed, "checkpoint")
-    assert "nothing came from rank 1 for 1 s" in told[-1]
+    assert "a rank is gone, or did not answer in time" in told[-1]
     assert "step-000000012 is still in force" in told[-1]
     names = sorted(path.name for path in (root / "a" / "checkpoints").iterdir())
     assert names[0] == "latest"
@@ -160,7 +162,7 @@ def test_a_corrupt_shard_is_named_and_all_ranks_use_the_checkpoint_before(again:
     # Of step 13, the first of the branch that the rollback began.
     assert [result["trail"] for result in again["corrupt"]] == [[14], [14]]
     told = texts(again["corrupt"][0], "checkpoint")[0]
-    assert "step-000000030/rank-00001.bin is corrupt: its sha256 is" in told
+    assert "step-000000030/__1_0.distcp is corrupt: its sha256 is" in told
 
 
 def test_a_full_disk_of_one_rank_is_told_and_the_training_goes_on(
@@ -176,9 +178,13 @@ def test_a_full_disk_of_one_rank_is_told_and_the_training_goes_on(
 
 def test_a_shard_that_has_copies_is_written_once(root: Path, again: Results) -> None:
     folder = root / "c" / "checkpoints" / "step-000000012"
-    sizes = [(folder / f"rank-0000{rank}.bin").stat().st_size for rank in (0, 1)]
-    parameters = 4 * (33 * 8 + 33 + 33 + 33 + 33 + 1)
-    assert sizes[0] - sizes[1] == 3 * parameters
+    metadata = FileSystemReader(folder).read_metadata()
+    for name, described in metadata.state_dict_metadata.items():
+        held = sum(math.prod(chunk.sizes) for chunk in described.chunks)
+        assert held == math.prod(described.size), name
+    assert len(metadata.storage_data) == sum(
+        len(described.chunks) for described in metadata.state_dict_metadata.values()
+    )
     for copied, resumed in zip(again["copies"], again["of copies"], strict=True):
         assert resumed["shared"] == copied["shared"]
 
@@ -227,68 +233,78 @@ def test_torch_distributed_checkpoint_reads_the_same(three: Results) -> None:
         assert result["dcp"] == result["shared"][:count] + moments
 
 
-def part_of(rank: int, store: Durable, step: int, stall: float = 60.0) -> Any:
-    """Rank `rank` of two writes a state of its own."""
-    state = {"parts": {"sampler": {"cursor": 5}}, "rng": torch.full((3,), float(rank))}
-    share = Share(rank, 2, f"{os.getpid()}-session.{step}", stall)
-    return write_share(store, share, step, state, describe(named(state, {}, rank)), {"of": rank})
+def write_alone(store: Durable, step: int, value: float = 1.0) -> Path:
+    """A checkpoint of shards of a single rank."""
+    layer = nn.Linear(4, 3)
+    nn.init.constant_(layer.weight, value)
+    state = {
+        "parts": {"model": dict(layer.named_parameters()), "sampler": {"cursor": 5}},
+        "rng": torch.full((3,), value),
+    }
+    shards = Shards(0, 1, list(named(state, {}, 0)))
+    written = store.write_shards(step, state, shards, f"{os.getpid()}-test.{step}", {"of": step})
+    assert written is not None
+    return written.path
 
 
-def test_a_checkpoint_is_in_force_when_the_last_part_is_there(tmp_path: Path) -> None:
+def test_any_tool_for_dcp_reads_the_checkpoint(tmp_path: Path) -> None:
+    path = write_alone(Durable(tmp_path), 3)
+    dcp_to_torch_save(path, tmp_path / "whole.pt")
+    whole = torch.load(tmp_path / "whole.pt")
+    assert torch.equal(whole["model"]["weight"], torch.ones(3, 4))
+    assert whole["model"].keys() == {"weight", "bias"}
+
+
+def test_a_checkpoint_of_shards_comes_back_whole_without_any_ranks(tmp_path: Path) -> None:
+    write_alone(Durable(tmp_path), 3)
+    loaded = Durable(tmp_path).load()
+    assert loaded is not None
+    assert (loaded.step, loaded.meta, loaded.ranks) == (3, {"of": 3}, 1)
+    assert loaded.state["parts"]["sampler"] == {"cursor": 5}
+    assert torch.equal(loaded.state["parts"]["model"]["weight"], torch.ones(3, 4))
+    assert torch.equal(loaded.state["rng"], torch.ones(3))
+
+
+@pytest.mark.parametrize("name", ["__0_0.distcp", ".metadata", "rank-00000.json", "manifest.json"])
+@pytest.mark.parametrize("harm", ["flip", "cut", "gone"])
+def test_a_damaged_file_is_named_and_the_checkpoint_before_is_used(
+    tmp_path: Path, name: str, harm: str
+) -> None:
     store = Durable(tmp_path)
-    assert part_of(1, store, 3) is None
-    assert store.load() is None
-    written = part_of(0, store, 3)
-    assert written.path.name == "step-000000003"
-    for rank in (0, 1):
-        loaded = store.load(rank=rank)
-        assert loaded is not None
-        assert (loaded.meta, loaded.ranks, loaded.samplers_alike) == ({"of": rank}, 2, True)
-        assert torch.equal(loaded.state["rng"], torch.full((3,), float(rank)))
+    write_alone(store, 3)
+    newest = write_alone(store, 4)
+    data = bytearray((newest / name).read_bytes())
+    data[len(data) // 2] ^= 0x10
+    match harm:
+        case "flip":
+            (newest / name).write_bytes(data)
+        case "cut":
+            os.truncate(newest / name, 50)
+        case "gone":
+            (newest / name).unlink()
+    loaded = store.load()
+    assert loaded is not None
+    assert loaded.step == 3
+    assert str(newest) in loaded.passed_over[0]
 
 
-def test_a_rank_that_says_why_it_failed_is_quoted(tmp_path: Path) -> None:
+class Code:
+    """Runs when it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return (exec, ("raise SystemExit('it ran')",))
+
+
+def test_metadata_that_somebody_else_wrote_runs_no_code(tmp_path: Path) -> None:
     store = Durable(tmp_path)
-    part_of(1, store, 3)
-    (hidden,) = tmp_path.iterdir()
-    (hidden / "rank-00001.failed").write_text("Input/output error")
-    with pytest.raises(DurableError, match=r"rank 1: Input/output error; there is no earlier one"):
-        part_of(0, store, 3)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_part_that_never_comes_is_given_up_after_a_while_without_a_byte(tmp_path: Path) -> None:
-    store = Durable(tmp_path)
-    part_of(1, store, 3)
-    part_of(0, store, 3)
-    with pytest.raises(DurableError, match=r"rank 1 for 0\.2 s.*step-000000003 is still in force"):
-        part_of(0, store, 4, stall=0.2)
-    assert {path.name for path in tmp_path.iterdir()} == {"latest", "step-000000003"}
-
-
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=3), st.data())
-def test_boxes_of_one_cut_fill_the_boxes_of_any_other(sizes: list[int], data: Any) -> None:
-    whole = torch.arange(torch.Size(sizes).numel()).reshape(sizes)
-    saved, wanted = (cut(sizes, data) for _ in range(2))
-    for box in wanted:
-        piece, filled = torch.full(box.sizes, -1), 0
-        for chunk in saved:
-            common = chunk.meets(box)
-            if common is not None:
-                held = whole[chunk.within(Box((0,) * len(sizes), tuple(sizes)))]
-                piece[common.within(box)] = held[common.within(chunk)]
-                filled += common.volume
-        assert filled == box.volume
-        assert torch.equal(piece, whole[box.within(Box((0,) * len(sizes), tuple(sizes)))])
-
-
-def cut(sizes: list[int], data: Any) -> list[Box]:
-    """The whole, cut into boxes by a few planes."""
-    ranges = []
-    for size in sizes:
-        edges = sorted({0, size, *data.draw(st.lists(st.integers(0, size), max_size=2))})
-        ranges.append([(a, b - a) for a, b in itertools.pairwise(edges)] or [(0, 0)])
-    return [
-        Box(tuple(a for a, _ in box), tuple(n for _, n in box))
-        for box in itertools.product(*ranges)
-    ]
+    path = write_alone(store, 3)
+    hostile = pickle.dumps(Code())
+    (path / ".metadata").write_bytes(hostile)
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["files"][".metadata"] = {
+        "bytes": len(hostile),
+        "sha256": hashlib.sha256(hostile).hexdigest(),
+    }
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DurableError, match=r"builtins\.exec has no place in a checkpoint"):
+        store.load()

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 
-from vlamon.guard.checkpoint import writer
+from vlamon.guard.checkpoint import disk, writer
 from vlamon.guard.checkpoint.writer import Durable, DurableError, Writer
 
 
@@ -72,12 +72,85 @@ def test_retention_keeps_the_newest_and_latest_names_the_last(tmp_path: Path) ->
     for step in (10, 20, 30, 20):
         store.write(step, state(step))
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["latest", "step-000000020.1", "step-000000030"] or names == [
-        "latest",
-        "step-000000020",
-        "step-000000020.1",
-    ]
+    assert names == ["latest", "step-000000020.1", "step-000000030"]
     assert (tmp_path / "latest").read_text().strip() == "step-000000020.1"
+
+
+def test_a_clock_that_was_set_back_retires_no_newer_checkpoint(tmp_path: Path) -> None:
+    store = Durable(tmp_path, keep=2)
+    for step in (10, 20, 30):
+        path = store.write(step, state(step)).path
+        os.utime(path / "manifest.json", (1e9 - step, 1e9 - step))
+    (tmp_path / "latest").unlink()
+    assert [path.name for path in store.candidates()] == ["step-000000030", "step-000000020"]
+
+
+def test_the_left_overs_of_a_killed_process_are_cleared_before_space_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Durable(tmp_path)
+    store.write(1, state(1))
+    stale = tmp_path / ".writing-000000002-999999-7"
+    stale.mkdir()
+    (stale / "tensors.bin").write_bytes(bytes(1000))
+    (tmp_path / ".latest-999999").write_text("step-000000002")
+    real = disk.make_room
+
+    def told(root: Path, size: int) -> None:
+        assert not stale.exists()
+        real(root, size)
+
+    monkeypatch.setattr(writer, "make_room", told)
+    store.write(3, state(3))
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"latest", "step-000000001", "step-000000003"}
+
+
+def test_what_a_living_process_writes_is_left_alone(tmp_path: Path) -> None:
+    with disk.hidden_directory(tmp_path / ".writing-000000002-999999-7") as living:
+        (living / "tensors.bin").write_bytes(bytes(1000))
+        Durable(tmp_path).write(1, state(1))
+        assert (living / "tensors.bin").exists()
+    assert not living.exists()
+
+
+def test_a_checkpoint_that_does_not_fit_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that failed half-way would leave the journal beside it without space."""
+    store = Durable(tmp_path)
+    store.write(1, state(1))
+    found, opened = os.statvfs(tmp_path), []
+    nearly = SimpleNamespace(f_bavail=4100, f_frsize=4096, f_blocks=found.f_blocks)
+    real = os.open
+
+    def watched(path: Any, *arguments: Any, **options: Any) -> int:
+        opened.append(str(path))
+        return real(path, *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "statvfs", lambda path: nearly)
+        patched.setattr(os, "open", watched)
+        with pytest.raises(DurableError, match=r"it takes 0 MB, 17 MB are free, and 17 MB stay"):
+            store.write(2, state(2))
+    assert not [path for path in opened if path.endswith("tensors.bin")]
+    assert store.write(2, state(2)).step == 2, "space came back"
+
+
+def test_the_directories_above_the_first_checkpoint_are_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = set()
+    real = os.fsync
+
+    def fsync(handle: int) -> None:
+        synced.add(os.readlink(f"/proc/self/fd/{handle}"))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    root = tmp_path / "run" / "checkpoints"
+    Durable(root).write(1, state(1))
+    assert {str(tmp_path), str(tmp_path / "run"), str(root)} <= synced
 
 
 @pytest.mark.parametrize("name", ["tensors.bin", "state.json", "manifest.json"])
@@ -177,13 +250,12 @@ def test_a_writer_thread_reports_success_and_failure_with_its_token(tmp_path: Pa
 
 VICTIMS = """
 import os, signal, sys
-from collections.abc import Iterator
 from pathlib import Path
 import torch
+import torch.distributed as dist
+from vlamon.guard.checkpoint.sharded import Shards
 from vlamon.guard.checkpoint.writer import Durable
-from vlamon.guard.checkpoint.parts import describe
-from vlamon.guard.checkpoint.sharded import Share, write_share
-from vlamon.guard.checkpoint.shards import named
+from vlamon.guard.state.sharding import named
 
 def mortal(function, deadline, calls=[0]):
     def wrapped(*args, **options):
@@ -193,43 +265,53 @@ def mortal(function, deadline, calls=[0]):
         return function(*args, **options)
     return wrapped
 
-def write_until(root, deadline, ranks):
-    for name in ("open", "write", "fsync", "rename", "mkdir", "close", "unlink", "rmdir"):
-        setattr(os, name, mortal(getattr(os, name), deadline))
+def write(root, rank, ranks, deadline):
+    if ranks > 1:
+        place = {"rank": rank, "world_size": ranks}
+        dist.init_process_group("gloo", init_method="file://" + root + ".met", **place)
+    if deadline:
+        for name in ("open", "write", "fsync", "rename", "mkdir", "close", "unlink", "rmdir"):
+            setattr(os, name, mortal(getattr(os, name), deadline))
     store, state = Durable(Path(root), keep=1), {"w": torch.full((3_000_000,), 2.0), "step": 2}
     if ranks == 1:
         store.write(2, state)
     else:
-        part(store, 0, state)
+        shards = Shards(rank, ranks, list(named(state, {}, rank)), dist.group.WORLD)
+        store.write_shards(2, state, shards, f"{os.getppid()}-shared", {})
 
-def part(store, rank, state):
-    share = Share(rank, 2, f"{os.getpid()}-shared", 60.0)
-    write_share(store, share, 2, state, describe(named(state, {}, rank)), {})
+def victim(root, rank, ranks, deadline):
+    code = 3
+    try:
+        write(root, rank, ranks, deadline)
+        code = 0
+    except Exception as error:
+        code = 4 if "a rank is gone" in str(error) else 5
+    finally:
+        os._exit(code)
 
 for line in sys.stdin:
-    deadline, ranks, root = line.rstrip().split(" ", 2)
-    child = os.fork()
-    if child == 0:
-        code = 3
-        try:
-            if ranks == "2":
-                part(Durable(Path(root)), 1, {"w": torch.full((1000,), 2.0), "step": 2})
-            write_until(root, int(deadline), int(ranks))
-            code = 0
-        finally:
-            os._exit(code)
-    print(os.waitpid(child, 0)[1], flush=True)
+    deadline, ranks, dying, root = line.rstrip().split(" ", 3)
+    children = []
+    for rank in range(int(ranks)):
+        child = os.fork()
+        if child == 0:
+            mine = int(deadline) if rank == int(dying) else 0
+            victim(root, rank, int(ranks), mine)
+        children.append(child)
+    statuses = [os.waitpid(child, 0)[1] for child in children]
+    print(*statuses, flush=True)
 """
 
 
 @pytest.fixture
 def victims() -> Iterator[subprocess.Popen[str]]:
-    """A process that forks one victim a line: torch is imported once, and no thread pool that a
-    fork would tear is ever running in it."""
+    """A process that forks the victims of a line: torch is imported once, and no thread pool that
+    a fork would tear is ever running in it."""
     with subprocess.Popen(
         [sys.executable, "-c", VICTIMS],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     ) as process:
@@ -237,14 +319,17 @@ def victims() -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def _dies_at(victims: subprocess.Popen[str], root: Path, call: int, ranks: int) -> bool:
+def _dies_at(victims: subprocess.Popen[str], root: Path, call: int, ranks: int, dying: int) -> bool:
     assert victims.stdin is not None
     assert victims.stdout is not None
-    victims.stdin.write(f"{call} {ranks} {root}\n")
+    victims.stdin.write(f"{call} {ranks} {dying} {root}\n")
     victims.stdin.flush()
-    status = int(victims.stdout.readline())
-    assert status in (0, signal.SIGKILL), status
-    return status == signal.SIGKILL
+    statuses = [int(word) for word in victims.stdout.readline().split()]
+    died = statuses.pop(dying)
+    assert died in (0, signal.SIGKILL), died
+    # The other rank was done before, or is told that one is gone.
+    assert all(os.waitstatus_to_exitcode(status) in (0, 4) for status in statuses), statuses
+    return died == signal.SIGKILL
 
 
 def _intact(root: Path) -> int:
@@ -255,23 +340,23 @@ def _intact(root: Path) -> int:
     return loaded.step
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize(("ranks", "dying"), [(1, 0), (2, 0), (2, 1)])
 def test_death_at_every_system_call_of_a_write_leaves_a_loadable_latest(
-    tmp_path: Path, victims: subprocess.Popen[str], ranks: int
+    tmp_path: Path, victims: subprocess.Popen[str], ranks: int, dying: int
 ) -> None:
-    """Of two ranks it is rank 0 that dies, which writes its part and puts both in force."""
+    """Rank 0 puts the checkpoint of both ranks in force; rank 1 only writes its pieces."""
     seen, call = [], 0
     while True:
         call += 1
         root = tmp_path / str(call)
         Durable(root).write(1, {"w": torch.full((1000,), 1.0), "step": 1})
-        died = _dies_at(victims, root, call, ranks)
+        died = _dies_at(victims, root, call, ranks, dying)
         seen.append(_intact(root))
         Durable(root, keep=1).write(3, {"w": torch.full((10,), 3.0), "step": 3})
-        assert [p.name for p in root.iterdir() if p.name.startswith(".writing")] == []
+        assert {path.name for path in root.iterdir()} == {"latest", "step-000000003"}
         if not died:
             break
-    assert call > 20
+    assert call > (8 if dying else 20)
     assert seen == sorted(seen)
     assert set(seen) == {1, 2}
 
