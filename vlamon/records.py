@@ -1,4 +1,4 @@
-"""The few record types that everything in vlamon passes around.
+"""The record types that everything in vlamon passes around.
 
 A source (socket, log file, journal) parses bytes into these once, at the edge; store, analysis and
 views only ever see these. The module imports nothing heavy: `vlamon status` reads records too, so
@@ -7,7 +7,7 @@ NumPy appears in annotations alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -86,7 +86,7 @@ class RunInfo:
     vocab: int | None = None
     """Size of the vocabulary, where known: a random guess scores a closs of ln(vocab)."""
     control: bool = False
-    """Whether orders are served at a step boundary."""
+    """Whether commands are served at a step boundary."""
     source: str = ""
     """Path or socket that this came from, filled in by the reading side."""
 
@@ -287,10 +287,10 @@ class GpuSample:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to the run and that nobody may miss."""
+    """Something that happened to the run; never dropped."""
 
     id: str
-    """Unique within the run; an order given because of an event carries it."""
+    """Unique within the run; a command given because of an event carries it."""
     kind: str
     """One of EVENT_KINDS; unknown kinds are shown as they are."""
     step: int
@@ -370,15 +370,41 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end of a socket, as the kernel says."""
+
+    pid: int
+    """Process; of sshd where the monitor is behind ssh."""
+    uid: int
+    """User."""
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
-    """An order to the training process."""
+    """Something that a monitor asks of the training: the same object from key press to answer."""
 
     id: str
     """Unique; the same id is executed once."""
     name: str
-    """checkpoint, rollback, pause, resume, stop, set or note."""
+    """A key of `vlamon.protocol.commands.COMMANDS`."""
     args: Mapping[str, Any] = field(default_factory=dict)
-    """`to`, `name`, `value`, `text`, `event` …"""
+    """What the table there lists for the command."""
+    origin: Peer | None = None
+    """Who asks; filled in where the command arrives."""
+    answer: Callable[[Command, bool, object], None] | None = field(
+        default=None, repr=False, compare=False
+    )
+    """Takes the outcome on the training side: whether it was executed, and the result or reason."""
+
+    def done(self, result: object = None) -> None:
+        """Report that it was executed; `result` is names and values, or one value."""
+        if self.answer is not None:
+            self.answer(self, True, result)
+
+    def refuse(self, reason: str) -> None:
+        """Report that it was not executed; `reason` is a sentence for the sender."""
+        if self.answer is not None:
+            self.answer(self, False, reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,8 +435,7 @@ class Link:
 class Backfill:
     """Rows of a long log from its start, whose newest part is on screen already; never sent.
 
-    Whoever fills a store gathers them apart, and puts them in the place of the rows shown so far
-    when the last of them has come.
+    A store gathers them separately and replaces the rows shown so far once the last has arrived.
     """
 
     records: tuple[Record, ...]

@@ -28,7 +28,7 @@ def stream(rows: int, per_block: int) -> bytes:
     choose = random.Random(1)
     names = [f"metric_{index}" for index in range(METRICS)]
     sample = [{name: choose.random() for name in names} for _ in range(1024)]
-    frames = [pack(messages.hello(RunInfo("run", "bench", boot="b")))]
+    frames = [pack(messages.encode(RunInfo("run", "bench", boot="b")))]
     for seq in range(0, rows, per_block):
         part = [
             (step, step / 1000, 1e9 + step, sample[step % 1024])

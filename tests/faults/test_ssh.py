@@ -71,9 +71,9 @@ def test_a_forwarded_socket_carries_everything_and_orders_too(
             assert watching.ended() == 0
             assert watching.steps() == [(0, step) for step in range(300)]
             (told,) = [line for line in watching.lines if line.get("type") == "control"] or [
-                line for line in watching.lines if "note ordered by" in str(line.get("text"))
+                line for line in watching.lines if ": note done" in str(line.get("text"))
             ]
-            assert f"uid {os.geteuid()}" in told["text"]
+            assert told["data"]["uid"] == os.geteuid()
     finally:
         forward.terminate()
         forward.wait(PATIENCE)

@@ -7,11 +7,11 @@ import math
 import os
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterable
 from typing import IO, Literal
 
-from vlamon.records import Command, Event, Link, Record, Reply, RunInfo
+from vlamon.protocol.commands import make
+from vlamon.records import Event, Link, Record, Reply, RunInfo
 from vlamon.safe_text import line
 from vlamon.sources import Source, SourceError
 from vlamon.tui.options import Options
@@ -81,7 +81,7 @@ class _Ordering:
         """Answer a live explosion; repeat the reply to an own order."""
         wanted = self._monitor.hear(record)
         if wanted is not None:
-            command = Command(uuid.uuid4().hex, "rollback", {"event": wanted.event})
+            command = make("rollback", event=wanted.event)
             try:
                 self._source.send(command)
             except SourceError as error:

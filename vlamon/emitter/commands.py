@@ -1,98 +1,207 @@
-"""Orders from monitors: taken once by id, handed to the training thread, answered when executed."""
+"""Commands from monitors: accepted once, handed to the training thread, answered when executed."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections import OrderedDict, deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
 
-from vlamon.protocol.address import Peer
-from vlamon.protocol.commands import NO_CONTROL
-from vlamon.records import Command, Reply
-
-Tell = Callable[[Reply], None]
+from vlamon.protocol.commands import NO_CONTROL, CommandError, checked
+from vlamon.protocol.sanitize import plain, text
+from vlamon.records import Command, Peer, Reply
 
 WAITING = 64
-"""Orders that may wait for a step boundary at once."""
+"""Commands that may wait for a step boundary at once."""
+ASKERS = 256
+"""Who may wait for the answer to one command: every repetition by another monitor is one more."""
 REMEMBERED = 1000
 """Answers kept for a monitor that asks again after a lost connection."""
+STRANGERS = 64
+"""Other users whose refused commands are recorded, one event each."""
 
 READ_ONLY = "this training is served read-only and takes no commands"
-ENDED = "the training ended before the order was executed"
+ENDED = "the training ended before the command was executed"
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A command and who gave it."""
+class Asker(Protocol):
+    """Who waits for the answer to a command."""
 
-    command: Command
-    origin: Peer
+    def hear(self, reply: Reply) -> None:
+        """Take the answer. Called on the sidecar's thread."""
 
 
-class OrderDesk:
-    """Which orders wait, which were answered, and who wants to hear it. Used by the sidecar only.
+class CommandInbox:
+    """Which commands wait, which were answered, and who is told.
 
-    The training thread takes orders out of `inbox` and sends its answers through the sidecar.
+    `take`, `settle`, `forget` and `close` are the sidecar's; `hand_out` and the answers to what it
+    returns belong to the training thread, which reports them through `report`.
     """
 
-    def __init__(self, owner: int, read_only: bool = False) -> None:
-        self.inbox: deque[Order] = deque()
+    def __init__(
+        self,
+        owner: int,
+        read_only: bool = False,
+        report: Callable[[Command, Reply], None] | None = None,
+        swallow: Callable[[str], None] | None = None,
+    ) -> None:
+        self.read_only = read_only
         self.serving = False
         """True once the script has asked for commands."""
-        self.read_only = read_only
         self._owner = owner
-        self._waiting: dict[str, list[Tell]] = {}
+        self._report = report or _ignore
+        self._swallow = swallow or _ignore
+        self._queue: deque[Command] = deque()
+        self._open: set[str] = set()
+        """Ids handed to the training thread and not answered by it yet."""
+        self._waiting: dict[str, dict[tuple[Asker, str], None]] = {}
+        """Id to who waits for its answer, each under the id that it asked with."""
         self._answers: OrderedDict[str, Reply] = OrderedDict()
         self._by_event: OrderedDict[tuple[str, str], str] = OrderedDict()
+        """Command and explosion to the id of the first command for it."""
+        self._strangers: set[int] = set()
 
-    def take(self, command: Command, peer: Peer, tell: Tell) -> None:
-        """Accept, refuse, or answer again; `tell` is called now or when it was executed."""
+    # ---- the sidecar ----
+
+    def take(self, command: Command, asker: Asker) -> None:
+        """Accept, refuse, or answer again; the asker hears now or when it has been executed."""
+        origin = command.origin or Peer(0, -1)
+        if reason := self._refusal(origin):
+            reply = Reply(command.id, False, error=reason)
+            asker.hear(reply)
+            self._record_stranger(command, origin, reply)
+            return
+        try:
+            command = replace(command, args=checked(command.name, command.args))
+        except CommandError as error:
+            asker.hear(Reply(command.id, False, error=text(error)))
+            return
         first = self._first_id(command)
         if first in self._answers:
-            tell(_named(self._answers[first], command.id))
+            asker.hear(replace(self._answers[first], id=command.id))
         elif first in self._waiting:
-            self._waiting[first].append(lambda reply: tell(_named(reply, command.id)))
-        elif reason := self._refusal(peer):
-            tell(Reply(command.id, False, error=reason))
+            askers = self._waiting[first]
+            askers[asker, command.id] = None
+            if len(askers) > ASKERS:
+                del askers[asker, command.id]
+                asker.hear(Reply(command.id, False, error="too many wait for this command already"))
+        elif len(self._waiting) >= WAITING:
+            full = f"{WAITING} commands wait for a step boundary already"
+            asker.hear(Reply(command.id, False, error=full))
         else:
-            self._waiting[first] = [tell]
-            self.inbox.append(Order(command, peer))
+            self._accept(command, asker)
+
+    def _accept(self, command: Command, asker: Asker) -> None:
+        event = _event_of(command)
+        if event is not None:
+            self._by_event[event] = command.id
+            while len(self._by_event) > REMEMBERED:
+                self._by_event.popitem(last=False)
+        self._waiting[command.id] = {(asker, command.id): None}
+        self._queue.append(replace(command, answer=self._answer))
 
     def _first_id(self, command: Command) -> str:
-        """The id under which this is known: two watchers answer one explosion with one order."""
-        event = command.args.get("event")
-        if not isinstance(event, str) or not event:
-            return command.id
-        first = self._by_event.setdefault((command.name, event), command.id)
-        while len(self._by_event) > REMEMBERED:
-            self._by_event.popitem(last=False)
-        return first
+        """The id under which this is known: two watchers answer one explosion with one command."""
+        event = _event_of(command)
+        return command.id if event is None else self._by_event.get(event, command.id)
 
-    def _refusal(self, peer: Peer) -> str:
+    def _refusal(self, origin: Peer) -> str:
+        if origin.uid not in (self._owner, 0):
+            return f"only the owner of the training may give commands, not uid {origin.uid}"
         if self.read_only:
             return READ_ONLY
-        if peer.uid not in (self._owner, 0):
-            return f"only the owner of the training may give orders, not uid {peer.uid}"
-        if not self.serving:
-            return NO_CONTROL
-        if len(self._waiting) >= WAITING:
-            return f"{WAITING} orders wait for a step boundary already"
-        return ""
+        return "" if self.serving else NO_CONTROL
 
-    def answer(self, reply: Reply) -> None:
-        """The training thread executed or refused it."""
+    def _record_stranger(self, command: Command, origin: Peer, reply: Reply) -> None:
+        """One event for each other user who tries: they must not fill the history either."""
+        foreign = origin.uid not in (self._owner, 0, -1) and origin.uid not in self._strangers
+        if foreign and len(self._strangers) < STRANGERS:
+            self._strangers.add(origin.uid)
+            self._report(command, reply)
+
+    def settle(self, reply: Reply) -> None:
+        """Tell everybody who waits what the training thread answered."""
         self._answers[reply.id] = reply
         while len(self._answers) > REMEMBERED:
             self._answers.popitem(last=False)
-        for tell in self._waiting.pop(reply.id, []):
-            tell(reply)
+        if not reply.ok:  # an explosion is answered by what was done, never by a refusal
+            for event in [event for event, first in self._by_event.items() if first == reply.id]:
+                del self._by_event[event]
+        for asker, identity in self._waiting.pop(reply.id, {}):
+            asker.hear(replace(reply, id=identity))
+
+    def forget(self, asker: Asker) -> None:
+        """The asker's connection is gone."""
+        for askers in self._waiting.values():
+            for key in [key for key in askers if key[0] is asker]:
+                del askers[key]
 
     def close(self) -> None:
         """Refuse everything that still waits."""
-        self.inbox.clear()
+        self._queue.clear()
         for identity in list(self._waiting):
-            self.answer(Reply(identity, False, error=ENDED))
+            self.settle(Reply(identity, False, error=ENDED))
+
+    # ---- the training thread ----
+
+    def hand_out(self) -> Sequence[Command]:
+        """The commands that came since the last call, each to be answered once."""
+        self.serving = True
+        if not self._queue:
+            return ()
+        found = []
+        with contextlib.suppress(IndexError):  # the sidecar clears it when the run ends
+            while True:
+                found.append(self._queue.popleft())
+                self._open.add(found[-1].id)
+        return found
+
+    def _answer(self, command: Command, ok: bool, content: object) -> None:
+        """Report the outcome once. Nothing that a script answers may end its training."""
+        if command.id not in self._open:
+            return
+        self._open.discard(command.id)
+        call = "done" if ok else "refuse"
+        try:
+            reply = _reply(command.id, ok, content)
+        except Exception as error:
+            self._swallow(f"{call} failed: {_words(error)}")
+            # The sender waits for what became of the command, not for how it is put.
+            reply = Reply(command.id, ok, error="" if ok else "no reason given")
+        try:
+            self._report(command, reply)
+        except Exception as error:
+            self._swallow(f"{call} failed: {_words(error)}")
 
 
-def _named(reply: Reply, identity: str) -> Reply:
-    return Reply(identity, reply.ok, reply.result, reply.error)
+def outcome(command: Command, reply: Reply, owner: str) -> str:
+    """What became of a command, as its event says it: `root: rollback done`."""
+    origin = command.origin or Peer(0, -1)
+    names = {0: "root", os.geteuid(): owner}
+    who = names.get(origin.uid, f"uid {origin.uid}")
+    became = "done" if reply.ok else f"refused: {reply.error}"
+    return text(f"{who}: {command.name} {became}")
+
+
+def _reply(identity: str, ok: bool, content: object) -> Reply:
+    if not ok:
+        return Reply(identity, False, error=text(content))
+    if content is None:
+        return Reply(identity, True)
+    named = plain(content)
+    return Reply(identity, True, named if isinstance(named, dict) else {"result": named})
+
+
+def _event_of(command: Command) -> tuple[str, str] | None:
+    event = command.args.get("event")
+    return (command.name, event) if isinstance(event, str) and event else None
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:180]
+
+
+def _ignore(*_: Any) -> None:
+    """Nobody is to be told."""

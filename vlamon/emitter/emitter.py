@@ -30,10 +30,9 @@ from vlamon.emitter.arguments import (
     floats,
     of_environment,
 )
-from vlamon.emitter.commands import OrderDesk
+from vlamon.emitter.commands import CommandInbox, outcome
 from vlamon.emitter.drop_counter import Tally
 from vlamon.emitter.journal_index import Past
-from vlamon.emitter.pending_command import PendingCommand
 from vlamon.emitter.progress_timeout import Patience
 from vlamon.emitter.queue import Item, NewAttempt, NewWeights, StatusChange
 from vlamon.emitter.run_info import claim, continued, describe
@@ -47,8 +46,10 @@ from vlamon.protocol.journal import JournalError
 from vlamon.protocol.sanitize import plain
 from vlamon.protocol.sanitize import text as plain_text
 from vlamon.records import (
+    Command,
     EpochRow,
     Event,
+    Peer,
     Phase,
     Reply,
     RunInfo,
@@ -103,7 +104,7 @@ class Emitter:
             place = place.replace("{rank}", str(rank))
         elif rank > 0:
             self._append = _discard
-            self._orders = OrderDesk(os.geteuid())
+            self._commands = CommandInbox(os.geteuid())
             return
         folder = checked_path("run_dir", run_dir)
         info = replace(
@@ -130,15 +131,16 @@ class Emitter:
         past = Past() if journal is None else journal.past
         self._attempt = past.last_attempt + 1
         history = continued(past, info, self._attempt)
-        self._orders = OrderDesk(os.geteuid(), read_only)
-        server = None if bound is None else Server(bound, history, self._orders, share)
+        self._user = info.user
+        self._commands = CommandInbox(os.geteuid(), read_only, self._answered, self.swallow)
+        server = None if bound is None else Server(bound, history, self._commands, share)
         if server is not None and journal is not None:
             journal.wake = server.wake
             history.fetch = journal.fetch
         self._sidecar = Sidecar(
             self._inbox,
             history,
-            self._orders,
+            self._commands,
             server,
             journal,
             self,
@@ -284,28 +286,19 @@ class Emitter:
         except Exception as error:
             self.swallow(f"status failed: {type(error).__name__}: {error}"[:200])
 
-    def commands(self) -> Sequence[PendingCommand]:
-        """Orders that came since the last call; ask at each step boundary, answer each.
+    def commands(self) -> Sequence[Command]:
+        """Commands that came since the last call; ask at each step boundary, answer each.
 
-        The first call tells the monitors that this training takes orders.
+        The first call tells the monitors that this training takes commands.
         """
-        orders = self._orders
-        orders.serving = True
-        if not orders.inbox:
-            return ()
-        found = []
-        with contextlib.suppress(IndexError):
-            while True:
-                found.append(PendingCommand(orders.inbox.popleft(), self._answer, self.swallow))
-        return found
+        return self._commands.hand_out()
 
-    def _answer(self, command: PendingCommand, reply: Reply) -> None:
-        """Send the answer and write down who asked for what."""
-        outcome = "done" if reply.ok else f"refused: {reply.error}"
-        who = f"uid {command.origin.uid}, pid {command.origin.pid}"
+    def _answered(self, command: Command, reply: Reply) -> None:
+        """Send the answer, and record who asked for what."""
+        origin = command.origin or Peer(0, -1)
         self.event(
             "control",
-            text=f"{command.name} ordered by {who}: {outcome}",
+            text=outcome(command, reply, self._user),
             severity="info" if reply.ok else "warn",
             command=command.name,
             args=command.args,
@@ -313,8 +306,8 @@ class Emitter:
             ok=reply.ok,
             result=reply.result,
             error=reply.error,
-            uid=command.origin.uid,
-            pid=command.origin.pid,
+            uid=origin.uid,
+            pid=origin.pid,
         )
         self._append(reply)
 

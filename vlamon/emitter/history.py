@@ -1,4 +1,4 @@
-"""All that a run has to tell a monitor, written by the sidecar and read by the server's cursors."""
+"""All that a run tells its monitors: written by the sidecar, read by the server's cursors."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import Any
 from vlamon.emitter.blocklog import BlockLog, NoteLog, Piece
 from vlamon.protocol import messages
 from vlamon.protocol.frames import pack
+from vlamon.protocol.messages import Start
 from vlamon.records import GpuSample, MetricSpec, RunInfo, Status
 
 GPU_SAMPLES = 900
-"""Samples kept for who comes late: a quarter of an hour."""
+"""Samples kept for late joiners: a quarter of an hour."""
 
 
 @dataclass(slots=True)
@@ -43,7 +44,7 @@ class History:
         self.status: Status | None = None
         self._status_frame: bytes | None = None
         self._gpu: deque[bytes] = deque(maxlen=GPU_SAMPLES)
-        self._boot = {"start_seq": log.end, "start_note": len(notes), "attempt": attempt}
+        self._start = Start(log.end, len(notes), attempt)
         self._greeting: bytes | None = None
 
     def change_info(self, **changes: Any) -> None:
@@ -53,7 +54,7 @@ class History:
         self._greeting = None
 
     def tell_control(self, serving: bool) -> None:
-        """Whether orders are taken, once the script has asked for some."""
+        """Whether commands are taken, once the script has asked for some."""
         if self.info.control != serving:
             self.change_info(control=serving)
 
@@ -66,12 +67,12 @@ class History:
     def greeting(self) -> bytes:
         """The frame of `hello` as of now."""
         if self._greeting is None:
-            self._greeting = pack(messages.hello(self.info, **self._boot))
+            self._greeting = pack(messages.greeting(self.info, self._start))
         return self._greeting
 
     def add_gpu(self, sample: GpuSample) -> bytes:
         """Keep a sample and return its frame."""
-        frame = pack(messages.gpu(sample))
+        frame = pack(messages.encode(sample))
         self._gpu.append(frame)
         self.gpu_end += 1
         return frame
@@ -92,8 +93,8 @@ class History:
 
     @property
     def status_frame(self) -> bytes:
-        """The newest status, packed only when somebody wants it."""
+        """The newest status, packed only when it is sent."""
         if self._status_frame is None:
             assert self.status is not None
-            self._status_frame = pack(messages.status(self.status))
+            self._status_frame = pack(messages.encode(self.status))
         return self._status_frame

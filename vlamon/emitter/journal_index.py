@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from vlamon.protocol.frames import Message, ProtocolError, unpack
 from vlamon.protocol.journal import Sealed, Torn
-from vlamon.protocol.parsing import read_specs
+from vlamon.protocol.messages import SPECS
 from vlamon.records import MetricSpec
 
 _INDEX_ROWS = 4096
@@ -58,7 +58,7 @@ class Past:
         elif name in ("event", "epoch"):
             self.last_attempt = max(self.last_attempt, int(message.get("attempt", 0)))
         if name in ("hello", "metrics"):
-            self.metrics |= {spec.name: spec for spec in read_specs(message["metrics"])}
+            self.metrics |= {spec.name: spec for spec in SPECS.decode(message["metrics"])}
         if name in ("event", "epoch", "metrics"):
             self.notes.append((self.next_seq, message))
 

@@ -1,7 +1,8 @@
 """Serves a run to its monitors: one thread, one selector, a cursor a subscriber.
 
 Nothing here may ever wait for a monitor. A subscriber costs its cursor and the frame that is being
-sent; whoever reads nothing for 30 s is dropped and comes back where it was.
+sent; one that reads nothing for 30 s is dropped and comes back where it was. What monitors send,
+and how often they connect, is bounded by allowances: whatever they do, the training keeps its pace.
 """
 
 from __future__ import annotations
@@ -12,20 +13,32 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from vlamon.emitter.allowance import Allowance
 from vlamon.emitter.blocklog import Forgotten
-from vlamon.emitter.commands import OrderDesk
+from vlamon.emitter.commands import CommandInbox
 from vlamon.emitter.history import Fetch, History
 from vlamon.protocol import block as blocks
-from vlamon.protocol import messages, parsing
-from vlamon.protocol.address import BoundSocket, Peer, peer_of
-from vlamon.protocol.frames import FROM_MONITOR, FrameReader, Message, ProtocolError, pack
+from vlamon.protocol import messages
+from vlamon.protocol.address import BoundSocket, peer_of
+from vlamon.protocol.frames import FROM_MONITOR, FrameReader, ProtocolError, pack
+from vlamon.protocol.messages import Bye, Subscription
 from vlamon.protocol.sanitize import text
-from vlamon.records import Gap, Reply
+from vlamon.records import Command, Gap, Peer, Reply
 
 SUBSCRIBERS = 64
 """Monitors at once."""
+STRANGERS = 16
+"""Of these, monitors of other users: they must not lock the owner out."""
+OUTBOX = 64
+"""Frames that may wait for one monitor before nothing more is read from it."""
+MESSAGES = (20.0, 100.0)
+"""Messages a second, and at once, that are read from one monitor."""
+STRANGE_MESSAGES = (20.0, 100.0)
+"""The same for all monitors of other users together."""
+CONNECTIONS = (50.0, 100.0)
+"""Connections a second, and at once, that are accepted."""
 STALL = 30.0
 """Seconds after which a monitor that reads nothing is dropped."""
 _TURN = 4 << 20
@@ -46,6 +59,9 @@ class Subscriber:
     reader: FrameReader = field(default_factory=lambda: FrameReader(FROM_MONITOR))
     outbox: deque[bytes] = field(default_factory=deque)
     """Frames for this one alone: greeting, replies, gaps, last words."""
+    allowance: Allowance = field(default_factory=lambda: Allowance(*MESSAGES))
+    events: int = selectors.EVENT_READ
+    """What the selector watches for."""
     sending: memoryview | None = None
     subscribed: bool = False
     rows: bool = True
@@ -60,16 +76,20 @@ class Subscriber:
     closing: bool = False
     """Close when the outbox is empty."""
 
+    def hear(self, reply: Reply) -> None:
+        """Send the answer to a command."""
+        self.outbox.append(pack(messages.encode(reply)))
+
 
 class Server:
     """Run from the sidecar's thread only."""
 
     def __init__(
-        self, bound: BoundSocket, history: History, orders: OrderDesk, share: bool = False
+        self, bound: BoundSocket, history: History, commands: CommandInbox, share: bool = False
     ) -> None:
         self.bound = bound
         self.history = history
-        self.orders = orders
+        self.commands = commands
         self.share = share
         self.stall = STALL
         self.flush: Callable[[], None] = _nothing
@@ -77,6 +97,9 @@ class Server:
         self.subscribers: list[Subscriber] = []
         self.sent = 0
         """Bytes that the kernel took, of all subscribers."""
+        self._connections = Allowance(*CONNECTIONS)
+        self._strange_messages = Allowance(*STRANGE_MESSAGES)
+        self._accepting = True
         self._selector = selectors.DefaultSelector()
         self._selector.register(bound.listener, selectors.EVENT_READ, None)
         self._wake_out, self._wake_in = socket.socketpair()
@@ -96,6 +119,7 @@ class Server:
 
         What is new goes out before the wait: behind it every value would be a whole turn late.
         """
+        self._resume()
         self._push_all()
         for key, mask in self._selector.select(timeout):
             if key.data is None:
@@ -109,6 +133,14 @@ class Server:
                 if mask & selectors.EVENT_READ:
                     self._receive(subscriber)
         self._push_all()
+
+    def _resume(self) -> None:
+        """Go on with what had to wait for an allowance."""
+        if not self._accepting:
+            self._accept()
+        for subscriber in list(self.subscribers):
+            if subscriber.reader.pending:
+                self._obey_some(subscriber)
 
     def _push_all(self) -> None:
         now = time.monotonic()
@@ -127,7 +159,7 @@ class Server:
     def say_goodbye(self, reason: str) -> None:
         """Queue last words behind all that a subscriber has still to get."""
         for subscriber in self.subscribers:
-            subscriber.outbox.append(pack(messages.bye(reason, "ended")))
+            subscriber.outbox.append(pack(messages.encode(Bye(reason, "ended"))))
             subscriber.closing = True
 
     def close(self) -> None:
@@ -151,38 +183,68 @@ class Server:
     # ---- connections ----
 
     def _accept(self) -> None:
-        while True:
+        while self._connections.left(time.monotonic()):
             try:
                 connection, _ = self.bound.listener.accept()
             except OSError:  # none left, or no descriptors: the next tick tries again
+                self._accept_again(True)
                 return
+            self._connections.spend()
             connection.setblocking(False)
-            # Its first order may come with its first breath: the greeting must be of this moment.
-            self.history.tell_control(self.orders.serving)
+            # Its first command may come with its first bytes: the greeting must be up to date.
+            self.history.tell_control(self.commands.serving)
             subscriber = Subscriber(connection, peer_of(connection), time.monotonic())
             reason, code = self._refusal(subscriber.peer)
             if reason:
-                subscriber.outbox.append(pack(messages.bye(reason, code)))
+                subscriber.outbox.append(pack(messages.encode(Bye(reason, code))))
                 subscriber.closing = True
             else:
                 subscriber.outbox.append(self.history.greeting)
                 subscriber.greeting = self.history.greetings
             self.subscribers.append(subscriber)
             self._selector.register(connection, selectors.EVENT_READ, subscriber)
+        self._accept_again(False)
+
+    def _accept_again(self, accepting: bool) -> None:
+        """Watch the listener, or leave those who knock in its queue until there is an allowance."""
+        if accepting and not self._accepting:
+            self._selector.register(self.bound.listener, selectors.EVENT_READ, None)
+        elif self._accepting and not accepting:
+            self._selector.unregister(self.bound.listener)
+        self._accepting = accepting
 
     def _refusal(self, peer: Peer) -> tuple[str, str]:
-        if not self.share and peer.uid not in (os.geteuid(), 0):
+        strange = self._strange(peer)
+        if strange and not self.share:
             reason = f"this training belongs to uid {os.geteuid()} and is not shared"
             return reason + f" with uid {peer.uid} (its owner can start it with share)", "refused"
         if len(self.subscribers) >= SUBSCRIBERS:
             return f"{SUBSCRIBERS} monitors watch this training already", "full"
+        if strange and sum(self._strange(each.peer) for each in self.subscribers) >= STRANGERS:
+            return f"{STRANGERS} monitors of other users watch this training already", "full"
         return "", ""
+
+    def _strange(self, peer: Peer) -> bool:
+        return peer.uid not in (os.geteuid(), 0)
 
     def _drop(self, subscriber: Subscriber) -> None:
         if subscriber in self.subscribers:
             self.subscribers.remove(subscriber)
-            self._selector.unregister(subscriber.sock)
+            self.commands.forget(subscriber)
+            self._watch(subscriber, 0)
             subscriber.sock.close()
+
+    def _watch(self, subscriber: Subscriber, events: int) -> None:
+        """Have the selector watch a connection for `events`; a selector knows no watch for none."""
+        before, subscriber.events = subscriber.events, events
+        if events == before:
+            return
+        if not before:
+            self._selector.register(subscriber.sock, events, subscriber)
+        elif not events:
+            self._selector.unregister(subscriber.sock)
+        else:
+            self._selector.modify(subscriber.sock, events, subscriber)
 
     def _drain_wake(self) -> None:
         try:
@@ -205,31 +267,42 @@ class Server:
             return
         if subscriber.closing:
             return
+        subscriber.reader.feed(data)
+        self._obey_some(subscriber)
+
+    def _obey_some(self, subscriber: Subscriber) -> None:
+        """Take the messages that have come whole, as many as the allowances permit."""
+        messages_ = subscriber.reader.messages()
         try:
-            subscriber.reader.feed(data)
-            for message in subscriber.reader.messages():
-                self._obey(subscriber, message)
+            while not subscriber.closing and self._may_speak(subscriber):
+                message = next(messages_, None)
+                if message is None:
+                    return
+                subscriber.allowance.spend()
+                if self._strange(subscriber.peer):
+                    self._strange_messages.spend()
+                self._obey(subscriber, messages.decode_request(message))
         except ProtocolError as error:
-            subscriber.outbox.append(pack(messages.bye(text(error), "protocol")))
+            subscriber.outbox.append(pack(messages.encode(Bye(text(error), "protocol"))))
             subscriber.closing = True
 
-    def _obey(self, subscriber: Subscriber, message: Message) -> None:
-        name = message["t"]
-        if name == "subscribe":
-            self._subscribe(subscriber, message)
-        elif name == "command":
-            command = parsing.read_command(message)
+    def _may_speak(self, subscriber: Subscriber) -> bool:
+        now = time.monotonic()
+        return (
+            len(subscriber.outbox) < OUTBOX
+            and subscriber.allowance.left(now)
+            and (not self._strange(subscriber.peer) or self._strange_messages.left(now))
+        )
 
-            def tell(reply: Reply) -> None:
-                subscriber.outbox.append(pack(messages.reply(reply)))
-
-            self.orders.take(command, subscriber.peer, tell)
+    def _obey(self, subscriber: Subscriber, request: Subscription | Command) -> None:
+        if isinstance(request, Command):
+            self.commands.take(replace(request, origin=subscriber.peer), subscriber)
         else:
-            raise ProtocolError(f"a monitor may send subscribe and command, not {name!r:.40}")
+            self._subscribe(subscriber, request)
 
-    def _subscribe(self, subscriber: Subscriber, message: Message) -> None:
-        parsing.check_monitor(message)
-        request = parsing.read_subscribe(message)
+    def _subscribe(self, subscriber: Subscriber, request: Subscription) -> None:
+        if subscriber.subscribed:
+            raise ProtocolError("a connection subscribes once")
         self.flush()
         subscriber.subscribed = True
         subscriber.rows = request.rows
@@ -274,10 +347,9 @@ class Server:
         elif now - subscriber.progress > self.stall:
             self._drop(subscriber)
             return
-        wants_write = subscriber.sending is not None or budget <= 0
-        mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if wants_write else 0)
-        if self._selector.get_key(subscriber.sock).events != mask:
-            self._selector.modify(subscriber.sock, mask, subscriber)
+        writes = subscriber.sending is not None or budget <= 0
+        reads = subscriber.closing or self._may_speak(subscriber)
+        self._watch(subscriber, selectors.EVENT_READ * reads | selectors.EVENT_WRITE * writes)
 
     def _done(self, subscriber: Subscriber) -> bool:
         if subscriber.sending is not None or subscriber.outbox:
@@ -365,7 +437,7 @@ class Server:
         rows = resume - subscriber.seq
         subscriber.seq = resume
         last = None if resume_step is None else resume_step - 1
-        return pack(messages.gap(Gap(rows, None, last, reason)))
+        return pack(messages.encode(Gap(rows, None, last, reason)))
 
 
 def _nothing() -> None:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from vlamon.emitter.commands import OrderDesk
+from vlamon.emitter.commands import CommandInbox
 from vlamon.emitter.history import History
 from vlamon.emitter.journal_writer import QUEUE, Journal
 from vlamon.emitter.progress_timeout import Patience
@@ -25,7 +25,7 @@ from vlamon.emitter.server import Server
 from vlamon.emitter.status import StatusBoard
 from vlamon.emitter.values import Reading
 from vlamon.protocol import block as blocks
-from vlamon.protocol import messages, parsing
+from vlamon.protocol import messages
 from vlamon.protocol.block import Block, Row
 from vlamon.protocol.frames import HEADER, Message, ProtocolError, pack, unpack
 from vlamon.protocol.sanitize import text
@@ -65,7 +65,7 @@ class Sidecar:
         self,
         inbox: deque[Item],
         history: History,
-        orders: OrderDesk,
+        commands: CommandInbox,
         server: Server | None,
         journal: Journal | None,
         owner: Owner,
@@ -73,7 +73,7 @@ class Sidecar:
     ) -> None:
         self.inbox = inbox
         self.history = history
-        self.orders = orders
+        self.commands = commands
         self.server = server
         if server is not None:
             server.flush = self._flush_rows
@@ -139,7 +139,7 @@ class Sidecar:
         watched = self.server is not None and self.server.subscribers
         if watched or time.monotonic() - self._flushed_at >= _FLUSH_EVERY:
             self._flush_rows()
-        self.history.tell_control(self.orders.serving)
+        self.history.tell_control(self.commands.serving)
         if self._board.due(time.monotonic()):
             self.history.set_status(self._board.status(time.time(), self.attempt))
         self._keep_journal()
@@ -171,7 +171,7 @@ class Sidecar:
                 journal.give_up(f"the disk took nothing for {STUCK:g} s")
 
     def _finish(self) -> None:
-        self.orders.close()
+        self.commands.close()
         self._flush_rows()
         self.inbox.extend(self.owner.last_words())
         self._board.hurry()
@@ -237,11 +237,11 @@ class Sidecar:
         elif isinstance(item, Event):
             self._take_event(self._placed(item))
         elif isinstance(item, EpochRow):
-            self._note(messages.epoch(replace(item, attempt=self.attempt)))
+            self._note(messages.encode(replace(item, attempt=self.attempt)))
         elif isinstance(item, GpuSample):
             self._take_gpu(item)
         elif isinstance(item, Reply):
-            self.orders.answer(item)
+            self.commands.settle(item)
         elif isinstance(item, NewWeights):
             self._flush_rows()
             self._weights = item.weights
@@ -254,10 +254,10 @@ class Sidecar:
     def _take_event(self, event: Event) -> None:
         """No event is ever dropped; data that no frame can carry is."""
         try:
-            self._note(messages.event(event))
+            self._note(messages.encode(event))
         except ProtocolError as error:
             self.owner.swallow(f"the data of an event: {error}"[:200])
-            self._note(messages.event(replace(event, data={})))
+            self._note(messages.encode(replace(event, data={})))
 
     def _take_gpu(self, sample: GpuSample) -> None:
         names = tuple(device.name for device in sample.devices)
@@ -318,7 +318,7 @@ class Sidecar:
             specs.append(MetricSpec(name, kind, weight))
             self._known.add(name)
         if specs:
-            self._note(messages.metrics(MetricsAnnounced(tuple(specs))))
+            self._note(messages.encode(MetricsAnnounced(tuple(specs))))
             self.history.announce(tuple(specs))
             self._announced = True
         return {name: value for name, value in metrics.items() if name in self._known}
@@ -328,7 +328,7 @@ class Sidecar:
     def _note(self, message: Message) -> None:
         self._flush_rows()
         # Read as a monitor will: a note that it would refuse must never be sent.
-        parsing.read(unpack(pack(message)[HEADER.size :]))
+        messages.decode(unpack(pack(message)[HEADER.size :]))
         frame = self.history.notes.append(message, self.history.log.end)
         if self.journal is not None:
             self.journal.add_frame(frame)

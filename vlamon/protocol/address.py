@@ -16,8 +16,9 @@ import stat
 import struct
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from vlamon.records import Peer
 
 _SUN_PATH = 107
 """Longest path that a Unix socket address holds."""
@@ -26,14 +27,6 @@ _UCRED = struct.Struct("3i")
 
 class AddressError(Exception):
     """The socket cannot be served at that path; the message is for the user."""
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Who is at the other end, as the kernel says."""
-
-    pid: int
-    uid: int
 
 
 def peer_of(connection: socket.socket) -> Peer:

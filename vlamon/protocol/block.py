@@ -15,6 +15,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vlamon.protocol.frames import FROM_TRAINER, Message, ProtocolError
+from vlamon.safe_text import line
 
 if TYPE_CHECKING:
     from vlamon.records import BatchBlock
@@ -266,15 +267,26 @@ def from_message(message: Message) -> Block:
     raw = message.get("c")
     if not isinstance(raw, dict) or len(raw) > MAX_METRICS:
         raise ProtocolError("a batch block has no columns")
-    columns = {name: _checked_column(name, cell, rows) for name, cell in raw.items()}
+    columns = {checked_name(name): _checked_column(name, cell, rows) for name, cell in raw.items()}
     weights = message.get("w") or {}
     if not isinstance(weights, dict) or len(weights) > MAX_METRICS:
         raise ProtocolError("the weights of a batch block are no map")
     for name, weight in weights.items():
         if not isinstance(name, str) or not isinstance(weight, float | int):
             raise ProtocolError(f"the weight of {name!r:.60} is no number")
-    known = {name: float(weight) for name, weight in weights.items()}
+    known = {
+        checked_name(name): float(weight)
+        for name, weight in weights.items()
+        if math.isfinite(weight)
+    }
     return Block(seq, rows, attempt, plain[0], plain[1], plain[2], columns, known)
+
+
+def checked_name(name: object) -> str:
+    """A metric's name: one line of printable text. Raises ProtocolError where it is no text."""
+    if not isinstance(name, str):
+        raise ProtocolError(f"a metric is called {name!r:.60}")
+    return name if name.isprintable() else line(name)
 
 
 def _count(message: Message, key: str) -> int:
@@ -333,12 +345,14 @@ def record(block: Block) -> BatchBlock:
         full = np.full(block.rows, math.nan)
         full[present] = values
         columns[name] = Column(full, present)
+    epoch, time = (np.frombuffer(data, dtype="<f8") for data in (block.epoch, block.time))
     return BatchBlock(
         seq=block.seq,
         attempt=block.attempt,
         step=np.frombuffer(block.step, dtype="<i8"),
-        epoch=np.frombuffer(block.epoch, dtype="<f8"),
-        time=np.frombuffer(block.time, dtype="<f8"),
+        # An infinite epoch or time places no row on an axis: unknown, as NaN is.
+        epoch=epoch if not np.isinf(epoch).any() else np.where(np.isinf(epoch), math.nan, epoch),
+        time=time if not np.isinf(time).any() else np.where(np.isinf(time), math.nan, time),
         columns=columns,
         weights=block.weights,
     )

@@ -111,17 +111,3 @@ class FrameReader:
     def pending(self) -> int:
         """Bytes of a frame that has not fully come."""
         return len(self._buffer) - self._start
-
-
-def field(message: Mapping[str, Any], key: str, kind: type | tuple[type, ...], default: Any) -> Any:
-    """A value of the message if it is there and of that kind, `default` where it is absent.
-
-    bool is no int here: True as a step is a broken sender.
-    """
-    value = message.get(key, default)
-    if value is default or value is None:
-        return default
-    wrong_bool = isinstance(value, bool) and kind is not bool
-    if wrong_bool or not isinstance(value, kind):
-        raise ProtocolError(f"`{message.get('t')}` has a wrong `{key}`: {value!r:.60}")
-    return value

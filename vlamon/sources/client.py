@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from vlamon.protocol import block as blocks
-from vlamon.protocol import messages, parsing
+from vlamon.protocol import messages
 from vlamon.protocol.block import Block
 from vlamon.protocol.frames import FrameReader, Message, ProtocolError, pack
-from vlamon.protocol.frames import field as value_of
+from vlamon.protocol.messages import Bye, Subscription
 from vlamon.records import (
     Command,
     EpochRow,
@@ -29,28 +29,20 @@ from vlamon.records import (
 
 @dataclass(slots=True)
 class Cursor:
-    """How far a monitor has come in a run; kept over connections and restarts of the trainer."""
+    """How far a monitor has read a run; kept over connections and restarts of the trainer."""
 
     run_id: str = ""
     boot: str = ""
     seq: int = 0
-    """Next row wanted."""
+    """Next row to ask for."""
     note: int = 0
-    """Next note wanted."""
+    """Next note to ask for."""
     shift: int = 0
     """Added to the trainer's attempt numbers, where a restart without journal began at 0 again."""
     last_attempt: int = -1
     """Highest attempt seen, after the shift."""
     weights: dict[str, float] = field(default_factory=dict)
     """Weights last told, so that a repetition is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bye:
-    """The trainer's last words."""
-
-    reason: str
-    code: str
 
 
 class Conversation:
@@ -88,44 +80,42 @@ class Conversation:
         self._outgoing.clear()
         return data
 
-    def order(self, command: Command) -> None:
+    def ask(self, command: Command) -> None:
         """Queue a command."""
-        self._outgoing.append(pack(messages.command(command)))
+        self._outgoing.append(pack(messages.encode(command)))
 
     def _take(self, message: Message) -> Iterator[Record]:
         name = message["t"]
-        if name == "bye":
-            reason = value_of(message, "reason", str, "")
-            self.bye = Bye(reason, value_of(message, "code", str, ""))
-        elif name == "hello":
+        if name == "hello":
             yield from self._flush()
             yield self._greet(message)
-        elif self.info is None:
+        elif self.info is None and name != "bye":
             raise ProtocolError(f"`{name}` came before the greeting")
         elif name == "batch":
             yield from self._take_rows(message)
         else:
-            number = message.get("k")
-            if type(number) is int:
+            number = messages.note_number(message)
+            if number is not None:
                 if number < self.cursor.note:
                     return
                 self.cursor.note = number + 1
-            record = parsing.read(message)
-            if record is not None:
+            record = messages.decode(message)
+            if isinstance(record, Bye):
+                self.bye = record
+            elif record is not None:
                 yield from self._flush()
                 yield from self._take_record(record)
 
     def _greet(self, message: Message) -> RunInfo:
-        record = parsing.read(message)
+        record = messages.decode(message)
         assert isinstance(record, RunInfo)
         first = self.info is None
         self.info = replace(record, source=self.source)
         if first:
             self._resume(message)
             cursor = self.cursor
-            self._outgoing.append(
-                pack(messages.subscribe(cursor.seq, cursor.note, cursor.boot, self.rows))
-            )
+            request = Subscription(cursor.seq, cursor.note, cursor.boot, self.rows)
+            self._outgoing.append(pack(messages.encode(request)))
         return self.info
 
     def _resume(self, message: Message) -> None:
@@ -135,16 +125,14 @@ class Conversation:
         if cursor.boot == info.boot:
             return
         self.restarted = bool(cursor.boot)
-        start_seq = value_of(message, "start_seq", int, 0)
-        start_note = value_of(message, "start_note", int, 0)
+        start = messages.start_of(message)
         same_run = cursor.run_id == info.run_id
-        cursor.seq = min(cursor.seq, start_seq) if same_run else 0
-        cursor.note = min(cursor.note, start_note) if same_run else 0
+        cursor.seq = min(cursor.seq, start.start_seq) if same_run else 0
+        cursor.note = min(cursor.note, start.start_note) if same_run else 0
         # A trainer without journal counts its attempts from 0 again, while steps may only fall
         # between attempts: so they go on from the last one seen.
-        attempt = value_of(message, "attempt", int, 0)
-        history = same_run and start_seq > 0
-        cursor.shift = 0 if history else max(0, cursor.last_attempt + 1 - attempt)
+        history = same_run and start.start_seq > 0
+        cursor.shift = 0 if history else max(0, cursor.last_attempt + 1 - start.attempt)
         cursor.run_id, cursor.boot = info.run_id, info.boot
         cursor.weights = {}
 
@@ -198,6 +186,6 @@ class Conversation:
 
 
 def unanswered(commands: list[Command]) -> list[Reply]:
-    """What to say about orders whose trainer is gone."""
+    """The replies to commands whose trainer is gone."""
     reason = "the trainer went away before it answered; look whether it was executed"
     return [Reply(command.id, False, error=reason) for command in commands]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from vlamon.records import Backfill, Command, Link, Record
+from vlamon.protocol.commands import make
+from vlamon.records import Backfill, Link, Record
 from vlamon.sources import Source, SourceError
 from vlamon.sources.malloc_trim import LONG, give_back
 from vlamon.store import RunStore
@@ -49,11 +49,11 @@ class Feed:
         return self._done.wait(timeout)
 
     def send(self, name: str, /, **args: Any) -> str:
-        """Order something; returns the id that the `Reply` in `store.replies` will carry.
+        """Give a command; returns the id that the `Reply` in `store.replies` will carry.
 
-        Raises SourceError with a sentence where nobody serves orders.
+        Raises an error with a sentence where it is not valid or nobody serves commands.
         """
-        command = Command(id=uuid.uuid4().hex, name=name, args=args)
+        command = make(name, **args)
         self.source.send(command)
         return command.id
 

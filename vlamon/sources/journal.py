@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from vlamon.protocol import block as blocks
-from vlamon.protocol import parsing
+from vlamon.protocol import messages
 from vlamon.protocol.block import Block
 from vlamon.protocol.frames import Message, ProtocolError, unpack
 from vlamon.protocol.journal import JournalError, Scanner, Sealed, Torn
+from vlamon.protocol.messages import Bye
 from vlamon.records import (
     Command,
     Event,
@@ -201,7 +202,9 @@ class JournalSource:
             yield from self._flush()
 
     def _take_other(self, message: Message) -> Iterator[Record]:
-        record = parsing.read(message)
+        record = messages.decode(message)
+        if isinstance(record, Bye):
+            return
         if isinstance(record, Status) and self.whole:
             self._status = record  # only the newest of a stretch counts
             return

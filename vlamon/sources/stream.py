@@ -261,7 +261,7 @@ class StreamSource:
             while self._orders and talk.info is not None:
                 command = self._orders.popleft()
                 self._waiting[command.id] = command
-                talk.order(command)
+                talk.ask(command)
         self._unsent += talk.outgoing()
         if self._unsent:
             with contextlib.suppress(OSError):  # a broken pipe shows itself when reading
@@ -277,7 +277,7 @@ class StreamSource:
             self._waiting.clear()
             return [*told, *unanswered(waiting)]
         for command in waiting:
-            talk.order(command)
+            talk.ask(command)
         return told
 
     def _seen(self, record: Record) -> list[Record]:

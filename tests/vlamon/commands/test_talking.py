@@ -76,7 +76,7 @@ def test_an_order_without_answer_exits_4(socket: Path) -> None:
 @pytest.mark.parametrize(
     ("order", "args"),
     [
-        (["set", "lr_scale", "-0.5"], {"name": "lr_scale", "value": -0.5}),
+        (["set", "lr_scale", "0.5"], {"name": "lr_scale", "value": 0.5}),
         (["set", "guard", "ask"], {"name": "guard", "value": "ask"}),
         (["note", "looks", "odd"], {"text": "looks odd"}),
         (["note", "--", "-5"], {"text": "-5"}),
@@ -101,6 +101,13 @@ def test_wrong_usage_exits_2_in_one_sentence(socket: Path, order: list[str]) -> 
     assert (code, out) == (2, "")
     assert "Traceback" not in err
     assert err
+
+
+def test_a_negative_value_is_no_option_and_out_of_range(socket: Path) -> None:
+    code, _, err = ctl(socket, "set", "lr_scale", "-0.5")
+
+    assert code == 2
+    assert "lr_scale must be a number from 1e-06 to 100, not '-0.5'" in err
 
 
 def test_without_a_trainer_both_exit_3(tmp_path: Path) -> None:

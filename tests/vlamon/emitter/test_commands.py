@@ -1,73 +1,232 @@
-"""Orders: taken once, answered when executed, refused with a reason."""
+"""Commands: accepted once, answered when executed, refused with a reason."""
 
 from __future__ import annotations
 
-from vlamon.emitter.commands import ENDED, NO_CONTROL, READ_ONLY, WAITING, OrderDesk
-from vlamon.protocol.address import Peer
-from vlamon.records import Command, Reply
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vlamon.emitter.commands import (
+    ASKERS,
+    ENDED,
+    READ_ONLY,
+    STRANGERS,
+    WAITING,
+    CommandInbox,
+    outcome,
+)
+from vlamon.protocol.commands import NO_CONTROL
+from vlamon.records import Command, Peer, Reply
 
 ME = Peer(pid=10, uid=1000)
 
 
-def desk(serving: bool = True, read_only: bool = False) -> OrderDesk:
-    made = OrderDesk(owner=1000, read_only=read_only)
-    made.serving = serving
-    return made
+class Asker:
+    """A monitor that remembers what it heard."""
+
+    def __init__(self) -> None:
+        self.heard: list[Reply] = []
+
+    def hear(self, reply: Reply) -> None:
+        self.heard.append(reply)
+
+
+class Desk:
+    """An inbox with the emitter's end of it."""
+
+    def __init__(self, serving: bool = True, read_only: bool = False) -> None:
+        self.reported: list[tuple[Command, Reply]] = []
+        self.swallowed: list[str] = []
+        self.inbox = CommandInbox(1000, read_only, self._report, self.swallowed.append)
+        self.inbox.serving = serving
+        self.asker = Asker()
+
+    def _report(self, command: Command, reply: Reply) -> None:
+        self.reported.append((command, reply))
+
+    def give(self, identity: str, name: str = "pause", peer: Peer = ME, /, **args: Any) -> None:
+        self.inbox.take(Command(identity, name, args, peer), self.asker)
+
+    def settle(self) -> None:
+        """What the sidecar does with the answers of the training thread."""
+        for _, reply in self.reported:
+            self.inbox.settle(reply)
+        self.reported.clear()
+
+    @property
+    def heard(self) -> list[Reply]:
+        return self.asker.heard
 
 
 def test_the_same_id_is_executed_once_and_answered_as_often_as_asked() -> None:
-    orders, told = desk(), []
-    for _ in range(3):
-        orders.take(Command("a", "checkpoint"), ME, told.append)
-    assert len(orders.inbox) == 1
-    assert told == []
+    desk = Desk()
+    other = Asker()
+    for asker in (desk.asker, other, other):
+        desk.inbox.take(Command("a", "checkpoint", origin=ME), asker)
+    (command,) = desk.inbox.hand_out()
+    command.done({"step": 4})
+    desk.settle()
     done = Reply("a", True, {"step": 4})
-    orders.answer(done)
-    assert told == [done] * 3
-    orders.take(Command("a", "checkpoint"), ME, told.append)
-    assert told == [done] * 4
-    assert len(orders.inbox) == 1
+    assert desk.heard == [done]
+    assert other.heard == [done]
+    desk.give("a", "checkpoint")
+    assert desk.heard == [done] * 2
+    assert not desk.inbox.hand_out()
 
 
-def test_two_watchers_answer_one_explosion_with_one_order() -> None:
-    orders, told = desk(), []
+def test_two_watchers_answer_one_explosion_with_one_command() -> None:
+    desk = Desk()
     for identity in ("from-1", "from-2"):
-        orders.take(Command(identity, "rollback", {"event": "e-7"}), ME, told.append)
-    assert len(orders.inbox) == 1
-    orders.answer(Reply("from-1", True, {"step": 4}))
-    assert [(reply.id, reply.ok) for reply in told] == [("from-1", True), ("from-2", True)]
-    orders.take(Command("from-3", "rollback", {"event": "e-7"}), ME, told.append)
-    assert told[-1] == Reply("from-3", True, {"step": 4})
-    orders.take(Command("other", "rollback", {"event": "e-8"}), ME, told.append)
-    assert len(orders.inbox) == 2
+        desk.give(identity, "rollback", event="e-7")
+    (command,) = desk.inbox.hand_out()
+    command.done({"step": 4})
+    desk.settle()
+    assert [(reply.id, reply.ok) for reply in desk.heard] == [("from-1", True), ("from-2", True)]
+    desk.give("from-3", "rollback", event="e-7")
+    assert desk.heard[-1] == Reply("from-3", True, {"step": 4})
+    desk.give("other", "rollback", event="e-8")
+    assert len(desk.inbox.hand_out()) == 1
+
+
+def test_a_refused_command_leaves_its_explosion_to_the_next_one() -> None:
+    desk = Desk(serving=False)
+    desk.give("early", "rollback", event="e-7")
+    desk.inbox.serving = True
+    desk.give("wrong", "rollback", event="e-7", to="soon")
+    desk.give("foreign", "rollback", Peer(1, 1001), event="e-7")
+    desk.reported.clear()
+    desk.give("refused", "rollback", event="e-7")
+    (command,) = desk.inbox.hand_out()
+    command.refuse("no trusted snapshot yet")
+    desk.settle()
+    desk.give("later", "rollback", event="e-7")
+    (command,) = desk.inbox.hand_out()
+    command.done({"step": 4})
+    desk.settle()
+    assert [(reply.id, reply.ok) for reply in desk.heard] == [
+        ("early", False),
+        ("wrong", False),
+        ("foreign", False),
+        ("refused", False),
+        ("later", True),
+    ]
 
 
 def test_refusals_say_why() -> None:
-    told: list[Reply] = []
-    desk(serving=False).take(Command("a", "pause"), ME, told.append)
-    desk(read_only=True).take(Command("b", "pause"), ME, told.append)
-    desk().take(Command("c", "pause"), Peer(pid=1, uid=1001), told.append)
-    assert [reply.error for reply in told[:2]] == [NO_CONTROL, READ_ONLY]
-    assert "not uid 1001" in told[2].error
-    assert not any(reply.ok for reply in told)
+    unserved, read_only, foreign = Desk(serving=False), Desk(read_only=True), Desk()
+    unserved.give("a")
+    read_only.give("b")
+    foreign.give("c", "pause", Peer(pid=1, uid=1001))
+    assert [desk.heard[0].error for desk in (unserved, read_only)] == [NO_CONTROL, READ_ONLY]
+    assert "not uid 1001" in foreign.heard[0].error
+    assert not any(desk.heard[0].ok for desk in (unserved, read_only, foreign))
 
 
-def test_root_may_order() -> None:
-    orders = desk()
-    orders.take(Command("a", "pause"), Peer(pid=1, uid=0), lambda reply: None)
-    assert len(orders.inbox) == 1
+def test_what_is_not_in_the_table_is_refused_before_it_reaches_the_training() -> None:
+    desk = Desk()
+    desk.give("a", "explode")
+    desk.give("b", "set", name="lr_scale", value=1e308)
+    assert "there is no command 'explode'" in desk.heard[0].error
+    assert "lr_scale must be a number from" in desk.heard[1].error
+    assert not desk.inbox.hand_out()
 
 
-def test_a_flood_of_orders_is_bounded() -> None:
-    orders, told = desk(), []
+def test_root_may_give_commands() -> None:
+    desk = Desk()
+    desk.give("a", "pause", Peer(pid=1, uid=0))
+    assert len(desk.inbox.hand_out()) == 1
+
+
+def test_a_strangers_attempts_are_recorded_once_a_user() -> None:
+    desk = Desk()
+    for number in range(1000):
+        desk.give(str(number), "pause", Peer(1, 1001 + number % (2 * STRANGERS)))
+    assert len(desk.reported) == STRANGERS
+    assert outcome(*desk.reported[0], "me").startswith("uid 1001: pause refused: only the owner")
+
+
+def test_a_flood_of_commands_is_bounded() -> None:
+    desk = Desk()
     for number in range(WAITING + 5):
-        orders.take(Command(str(number), "note"), ME, told.append)
-    assert len(orders.inbox) == WAITING
-    assert len(told) == 5
+        desk.give(str(number), "note", text="x")
+    assert len(desk.inbox.hand_out()) == WAITING
+    assert len(desk.heard) == 5
+
+
+def test_a_command_repeated_in_one_long_step_holds_bounded_memory() -> None:
+    desk = Desk()
+    for _ in range(100_000):
+        desk.give("a")
+    for number in range(10 * ASKERS):
+        desk.give(f"twin-{number}", "rollback", event="e-7")
+    for command in desk.inbox.hand_out():
+        command.done()
+    desk.settle()
+    told = [reply for reply in desk.heard if reply.ok]
+    assert len([reply for reply in told if reply.id == "a"]) == 1
+    assert len(told) == 1 + ASKERS
+    assert len(desk.heard) == 1 + 10 * ASKERS
+
+
+def test_a_monitor_that_is_gone_is_forgotten() -> None:
+    desk = Desk()
+    desk.give("a")
+    desk.inbox.forget(desk.asker)
+    desk.inbox.hand_out()[0].done()
+    desk.settle()
+    assert desk.heard == []
 
 
 def test_what_still_waits_at_the_end_is_refused() -> None:
-    orders, told = desk(), []
-    orders.take(Command("a", "pause"), ME, told.append)
-    orders.close()
-    assert told == [Reply("a", False, error=ENDED)]
+    desk = Desk()
+    desk.give("a")
+    desk.inbox.close()
+    assert desk.heard == [Reply("a", False, error=ENDED)]
+
+
+class Speechless:
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def handed_out() -> tuple[Desk, Command]:
+    desk = Desk()
+    desk.give("c1", "note", text="x")
+    return desk, desk.inbox.hand_out()[0]
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (None, {}),
+        ({"step": 3}, {"step": 3}),
+        (3.5, {"result": 3.5}),
+        (0, {"result": 0}),
+        ("runs/a/step-3", {"result": "runs/a/step-3"}),
+        (True, {"result": True}),
+        ([1, 2], {"result": [1, 2]}),
+        (np.float32(0.5), {"result": 0.5}),
+        (Path("runs/a"), {"result": "runs/a"}),
+    ],
+)
+def test_any_result_is_an_answer(result: object, told: dict[str, object]) -> None:
+    desk, command = handed_out()
+    command.done(result)
+    assert [reply for _, reply in desk.reported] == [Reply("c1", True, result=told)]
+    assert desk.swallowed == []
+
+
+def test_a_result_that_cannot_be_told_leaves_no_command_without_an_answer() -> None:
+    desk, command = handed_out()
+    command.done(Speechless())
+    command.done("too late")
+    assert [reply for _, reply in desk.reported] == [Reply("c1", True)]
+    assert desk.swallowed == ["done failed: RuntimeError: no words"]
+
+
+def test_a_reason_that_cannot_be_told_is_a_refusal_all_the_same() -> None:
+    desk, command = handed_out()
+    command.refuse(Speechless())  # type: ignore[arg-type]
+    assert [reply for _, reply in desk.reported] == [Reply("c1", False, error="no reason given")]

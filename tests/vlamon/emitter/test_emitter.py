@@ -59,12 +59,12 @@ def test_an_order_is_answered_when_the_script_executed_it(tmp_path: Path) -> Non
         source = SocketSource(path)
         while source.info is None or not source.info.control:
             source.read(0.1)
-        source.send(Command("order-1", "checkpoint", {"why": "test"}))
+        source.send(Command("order-1", "checkpoint", {"reason": "test"}))
         commands = []
         while not commands:
             source.read(0.02)
             commands = list(emitter.commands())
-        assert (commands[0].name, commands[0].args) == ("checkpoint", {"why": "test"})
+        assert (commands[0].name, commands[0].args) == ("checkpoint", {"reason": "test"})
         commands[0].done({"step": 12})
         records = read_until(source, Reply)
     (reply,) = of_type(records, Reply)
@@ -286,7 +286,7 @@ def test_a_read_only_run_takes_no_orders(tmp_path: Path, read_only: bool) -> Non
         if not read_only:
             return
         assert source._talk is not None
-        source._talk.order(Command("c", "pause"))
+        source._talk.ask(Command("c", "pause"))
         (reply,) = of_type(read_until(source, Reply), Reply)
         assert "read-only" in reply.error
 

@@ -22,7 +22,7 @@ from vlamon.records import BatchBlock, Gap, Link, Record, RunInfo
 from vlamon.sources import SourceError
 from vlamon.sources.journal import JournalSource
 
-HELLO = pack(messages.hello(RunInfo("run-1", "goal")))
+HELLO = pack(messages.encode(RunInfo("run-1", "goal")))
 
 
 def write(path: Path, chain: list[Block]) -> None:

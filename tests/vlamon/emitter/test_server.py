@@ -17,7 +17,7 @@ from tests.vlamon.emitter.test_blocklog import plain_blocks
 from tests.vlamon.protocol.strategies import messages_, rows_of
 from vlamon.emitter import server
 from vlamon.emitter.blocklog import BlockLog, NoteLog
-from vlamon.emitter.commands import OrderDesk
+from vlamon.emitter.commands import CommandInbox
 from vlamon.emitter.history import History
 from vlamon.emitter.journal_writer import Journal
 from vlamon.emitter.server import Server
@@ -25,6 +25,7 @@ from vlamon.protocol import block as blocks
 from vlamon.protocol import messages
 from vlamon.protocol.address import BoundSocket, connect
 from vlamon.protocol.frames import FrameReader, pack
+from vlamon.protocol.messages import Subscription
 from vlamon.records import Command, Event, GpuSample, Reply, RunInfo, Status
 
 EVENT = Event("e", "explode", 3, 0, 1.0)
@@ -62,8 +63,8 @@ class Stage:
     def __init__(self, path: str, memory: int = 64 << 20, share: bool = False) -> None:
         self.path = path
         self.history = History(RunInfo("run", "goal"), BlockLog(memory=memory), NoteLog())
-        self.orders = OrderDesk(os.geteuid())
-        self.server = Server(BoundSocket(path, share), self.history, self.orders, share)
+        self.commands = CommandInbox(os.geteuid())
+        self.server = Server(BoundSocket(path, share), self.history, self.commands, share)
 
     def turn(self, times: int = 5) -> None:
         for _ in range(times):
@@ -71,7 +72,7 @@ class Stage:
 
     def join(self, **subscription: Any) -> Client:
         client = Client(self.path)
-        client.send(messages.subscribe(**subscription))
+        client.send(messages.encode(Subscription(**subscription)))
         return client
 
     def talk(self, client: Client) -> list[dict[str, Any]]:
@@ -111,7 +112,7 @@ def steps(found: list[dict[str, Any]]) -> list[int]:
 
 def test_a_late_joiner_gets_the_whole_history_in_order(stage: Stage) -> None:
     stage.log(0, 2)
-    stage.history.notes.append(messages.event(EVENT), stage.history.log.end)
+    stage.history.notes.append(messages.encode(EVENT), stage.history.log.end)
     stage.log(20, 1)
     stage.history.set_status(Status("training", 29))
     stage.history.add_gpu(GpuSample(1.0, ()))
@@ -122,7 +123,7 @@ def test_a_late_joiner_gets_the_whole_history_in_order(stage: Stage) -> None:
 
 def test_a_reconnecting_monitor_gets_no_row_and_no_event_twice(stage: Stage) -> None:
     stage.log(0, 3)
-    stage.history.notes.append(messages.event(EVENT), 30)
+    stage.history.notes.append(messages.encode(EVENT), 30)
     stage.log(30, 2)
     found = stage.talk(stage.join(since_seq=27, since_note=1))
     assert steps(found) == list(range(27, 50))
@@ -144,7 +145,7 @@ def test_live_rows_reach_every_monitor(stage: Stage) -> None:
 
 def test_a_monitor_without_rows_gets_the_newest_one_and_all_events(stage: Stage) -> None:
     stage.log(0, 3)
-    stage.history.notes.append(messages.event(EVENT), 30)
+    stage.history.notes.append(messages.encode(EVENT), 30)
     found = stage.talk(stage.join(rows=False))
     assert steps(found) == [29]
     assert "event" in names(found)
@@ -166,7 +167,7 @@ def test_a_slow_reader_is_moved_forward_with_a_gap_and_keeps_its_events(tmp_path
     slow = stage.join()
     stage.turn()
     for first in range(0, 200_000, 10_000):
-        stage.history.notes.append(messages.event(EVENT), stage.history.log.end)
+        stage.history.notes.append(messages.encode(EVENT), stage.history.log.end)
         stage.log(first, 1000)
         stage.turn()  # the kernel's buffer is full soon, nobody reads
     found = stage.talk(slow)
@@ -241,8 +242,8 @@ def test_one_monitor_too_many_is_told(stage: Stage, monkeypatch: pytest.MonkeyPa
     [
         (b"\xff\xff\xff\xff", "over the 16384"),
         (pack({"t": "batch"}), "subscribe and command, not 'batch'"),
-        (pack({"t": "command", "id": "", "name": "x"}), "no id"),
-        (pack({"t": "subscribe", "since_seq": -1}), "negative"),
+        (pack({"t": "command", "id": "", "name": "x"}), "wrong `id`"),
+        (pack({"t": "subscribe", "since_seq": -1}), "wrong `since_seq`: -1"),
         (pack({"t": "subscribe", "v": [99]}), "the monitor 99"),
         (b"\0\0\0\1\xc1", "msgpack"),
     ],
@@ -281,14 +282,15 @@ def test_any_bytes_of_a_monitor_leave_the_others_alone(stage: Stage, chunks: lis
 
 
 def test_an_order_is_answered_to_who_gave_it(stage: Stage) -> None:
-    stage.orders.serving = True
+    stage.commands.serving = True
     one, other = stage.join(), stage.join()
     stage.talk(one)
-    one.send(messages.command(Command("c-1", "pause")))
+    one.send(messages.encode(Command("c-1", "pause")))
     stage.turn()
-    order = stage.orders.inbox.popleft()
-    assert (order.command.name, order.origin.uid) == ("pause", os.geteuid())
-    stage.orders.answer(Reply("c-1", True))
+    (command,) = stage.commands.hand_out()
+    assert command.origin is not None
+    assert (command.name, command.origin.uid) == ("pause", os.geteuid())
+    stage.commands.settle(Reply("c-1", True))
     assert names(stage.talk(one)) == ["reply"]
     assert names(stage.talk(other)) == ["hello"]
 
@@ -297,7 +299,7 @@ def test_at_the_end_everybody_gets_everything_and_a_goodbye(stage: Stage) -> Non
     client = stage.join()
     stage.turn()
     stage.log(0, 3000)
-    stage.history.notes.append(messages.event(EVENT), stage.history.log.end)
+    stage.history.notes.append(messages.encode(EVENT), stage.history.log.end)
     stage.server.say_goodbye("the training ended")
     found = stage.talk(client)
     assert steps(found) == list(range(30_000))
@@ -320,15 +322,15 @@ def test_another_user_reads_only_what_is_shared_and_never_orders(share: bool) ->
             client = stage.join()
         finally:
             os.seteuid(0)
-        stage.orders.serving = True
+        stage.commands.serving = True
         stage.log(0, 1)
-        client.send(messages.command(Command("c-1", "pause")))
+        client.send(messages.encode(Command("c-1", "pause")))
         found = stage.talk(client)
         if share:
             assert steps(found) == list(range(10))
             (reply,) = [message for message in found if message["t"] == "reply"]
             assert "not uid 65534" in reply["error"]
-            assert not stage.orders.inbox
+            assert not stage.commands.hand_out()
         else:
             assert names(found) == ["bye"]
             assert "not shared with uid 65534" in found[0]["reason"]

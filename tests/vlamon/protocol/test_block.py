@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import struct
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,3 +119,19 @@ def test_a_thousand_metrics_still_fit_a_frame() -> None:
     count = blocks.rows_per_block(len(cells))
     block = blocks.from_rows(0, 0, [(step, 0.0, 0.0, cells) for step in range(count)])
     assert through_the_wire(block).rows == count
+
+
+def test_an_infinite_epoch_or_time_is_unknown_to_the_reader() -> None:
+    made = [(1, math.inf, 5.0, {"closs": math.inf}), (2, 0.5, -math.inf, {"closs": 1.0})]
+    record = blocks.record(blocks.from_rows(0, 0, made))
+    assert np.isnan(record.epoch).tolist() == [True, False]
+    assert np.isnan(record.time).tolist() == [False, True]
+    assert record.columns["closs"].values[0] == math.inf
+
+
+def test_names_are_one_line_of_printable_text_to_the_reader() -> None:
+    message = blocks.to_message(blocks.from_rows(0, 0, [(1, 0.5, 5.0, {"a\x1b]0;b\nc": 1.0})]))
+    message["w"] = {"a\nb": 1.0, "b": math.inf}
+    block = blocks.from_message(message)
+    assert all(name.isprintable() for name in block.columns)
+    assert block.weights == {"a b": 1.0}

@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
     """100 batches, ten a second, an event after the 50th, and a night before the last ten."""
     made = tmp_path / "run.vlaj"
     journal = Journal(made)
-    journal.add_frame(pack(messages.hello(RunInfo("run", "goal"))))
+    journal.add_frame(pack(messages.encode(RunInfo("run", "goal"))))
     for first in range(0, 100, 10):
         late = 40_000.0 if first == 90 else 0.0
         rows = [
@@ -45,7 +45,7 @@ def path(tmp_path: Path) -> Path:
         journal.add_block(blocks.from_rows(first, 0, rows), {})
         if first == 40:
             event = Event("e", "explode", 49, 0, START + 4.95)
-            journal.add_frame(pack(messages.event(event)))
+            journal.add_frame(pack(messages.encode(event)))
     journal.close(5.0)
     return made
 

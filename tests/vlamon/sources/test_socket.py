@@ -123,18 +123,18 @@ def test_something_else_on_the_socket_is_a_sentence(path: str) -> None:
 
 
 def test_another_major_version_is_a_sentence(path: str) -> None:
-    hello = pack(messages.hello(RunInfo("r", "goal")) | {"v": [9, 0]})
+    hello = pack(messages.encode(RunInfo("r", "goal")) | {"v": [9, 0]})
     with fake_trainer(path, hello), pytest.raises(SourceError, match="upgrade vlamon here"):
         collect(SocketSource(path), lambda found: False)
 
 
 def test_a_refusal_is_a_sentence(path: str) -> None:
-    bye = pack(messages.bye("this training belongs to uid 7", "refused"))
+    bye = pack(messages.encode(messages.Bye("this training belongs to uid 7", "refused")))
     with fake_trainer(path, bye), pytest.raises(SourceError, match="belongs to uid 7"):
         collect(SocketSource(path), lambda found: False)
 
 
-GREETING = pack(messages.hello(RunInfo("r", "goal", boot="b")))
+GREETING = pack(messages.encode(RunInfo("r", "goal", boot="b")))
 
 
 @settings(
