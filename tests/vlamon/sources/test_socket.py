@@ -236,7 +236,7 @@ def test_an_order_whose_trainer_was_killed_is_not_left_open(path: str) -> None:
         emitter.commands()
         collect(source, lambda _: source.info is not None and source.info.control)
         source.send(Command("c-1", "checkpoint"))
-        while not emitter._orders.inbox:
+        while not emitter.commands():
             source.read(0.02)
     found = collect(source, lambda found: any(isinstance(r, Reply) for r in found))
     (reply,) = [record for record in found if isinstance(record, Reply)]
