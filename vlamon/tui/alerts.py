@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from vlamon.records import Event
+from vlamon.tui.frame_context import LOUD, alarming, run_name
+from vlamon.tui.notices import Notice
+from vlamon.tui.widgets.events import sentence
+from vlamon.tui.widgets.status_line import pulse_words
+
+if TYPE_CHECKING:
+    from vlamon.analysis.liveness import Alive
+    from vlamon.tui.frame_context import FrameContext
+    from vlamon.tui.host import Host
 
 RECENT = 30.0
 """Seconds of the trainer's clock within which an event that arrives counts as happening now."""
 
 SKEW = 1800.0
 """Seconds that the watcher's clock may differ from the trainer's."""
-
-LOUD = ("explode", "trainer_error")
-
-
-def alarming(event: Event) -> bool:
-    """Say whether a person should look: explosions, errors, and warnings."""
-    return event.kind in LOUD or event.severity in ("warn", "error") or event.kind == "warn"
 
 
 @dataclass(slots=True)
@@ -30,7 +33,7 @@ class Alerts:
     _read: int = 0
     _ids: set[str] = field(default_factory=set)
 
-    def hear(
+    def new_events(
         self, events: Sequence[Event], trainer_now: float, now: float, caught_up: bool
     ) -> list[Event]:
         """Give the events that are new and happen now.
@@ -54,3 +57,55 @@ class Alerts:
         """Take all alerts as seen; gives how many there were."""
         seen, self.unseen = self.unseen, 0
         return seen
+
+
+NOT_LIVE = ("waiting", "replay", "reconnecting", "failed", "ended")
+"""Pulses during which what arrives is history."""
+
+
+class Alerting:
+    """Calls a person when something breaks while one watches."""
+
+    def __init__(self, host: Host, reading: Callable[[], bool]) -> None:
+        self.alerts = Alerts()
+        self.live: set[str] = set()
+        """Ids of the explosions that happened while one watched."""
+        self._host = host
+        self._reading = reading
+        self._opened = host.shell.monotonic()
+        self._was_live = False
+        self._alarmed = False
+
+    def hear(self, frame: FrameContext, newest: float) -> None:
+        """Take in what is new; `newest` is the newest moment on the trainer's clock."""
+        store = self._host.store
+        for event in self.alerts.new_events(
+            store.events, newest, frame.now, self._caught_up(frame.alive)
+        ):
+            if event.kind in LOUD:
+                self.live.add(event.id)
+                self._host.shell.alert(run_name(store), f"{event.kind}: {sentence(event)}")
+        self._watch_pulse(frame.alive)
+
+    def _caught_up(self, alive: Alive) -> bool:
+        """Say whether what arrives now is news: the link lives and history has been read."""
+        if alive.pulse in NOT_LIVE:
+            return False
+        if self._host.store.status is None:
+            return self._host.shell.monotonic() - self._opened > 1.0
+        return not self._reading()
+
+    def _watch_pulse(self, alive: Alive) -> None:
+        """Alert once when a run that was seen alive falls silent or its source fails."""
+        if alive.pulse == "live":
+            self._was_live, self._alarmed = True, False
+        elif alive.alarming and self._was_live and not self._alarmed:
+            self._alarmed = True
+            self.alerts.unseen += 1
+            self._host.shell.alert(run_name(self._host.store), pulse_words(alive)[1])
+
+    def acknowledge(self) -> None:
+        """Take the alerts as seen."""
+        seen = self.alerts.acknowledge()
+        words = f"{seen} alert{'s' * (seen != 1)} acknowledged" if seen else "no alerts"
+        self._host.say(Notice(words, "muted"))

@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from textual.app import App
-from textual.filter import Monochrome, NoColor
 
 from vlamon.tui import terminal
-from vlamon.tui.delta import DeltaDisplay
 from vlamon.tui.options import Options
+from vlamon.tui.rendering import Rendering
+from vlamon.tui.screen import MainScreen
+from vlamon.tui.textual_internals import DiffDisplay, keep_own_colours, write_to_terminal
 from vlamon.tui.theme_memory import remember_theme, remembered_theme
 from vlamon.tui.themes import (
     DARK,
@@ -34,19 +35,19 @@ if TYPE_CHECKING:
     from textual.command import Provider
     from textual.screen import Screen
 
-    from vlamon.sources.feed import Feed
+    from vlamon.tui.host import RunFeed
 
 LEAVE_BY = 2.0
 """Seconds that a signalled dashboard may take to leave before the process ends anyway."""
 
 
 def _commands() -> type[Provider]:
-    from vlamon.tui.commands import DashboardCommands
+    from vlamon.tui.command_palette import DashboardCommands
 
     return DashboardCommands
 
 
-class Dashboard(TypedAhead, DeltaDisplay, App[int]):
+class Dashboard(TypedAhead, DiffDisplay, App[int]):
     """Draws a feed's store until its user leaves; returns the exit code."""
 
     TITLE = "vlamon"
@@ -56,7 +57,7 @@ class Dashboard(TypedAhead, DeltaDisplay, App[int]):
 
     def __init__(
         self,
-        feed: Feed,
+        feed: RunFeed,
         options: Options | None = None,
         *,
         themes: ThemeSet | None = None,
@@ -66,27 +67,16 @@ class Dashboard(TypedAhead, DeltaDisplay, App[int]):
         self.options = options or Options()
         self.environ = os.environ if environ is None else environ
         self.theme_set = themes or load_themes()
-        self.palette = Palette(self.theme_set.themes[self._first_theme()], self._colourless)
-        self.ascii_only = self.options.ascii or not _utf8(self.environ)
+        self.rendering = Rendering(
+            Palette(self.theme_set.themes[self._first_theme()], self._colourless),
+            self.options.ascii or not _utf8(self.environ),
+        )
         self._last_title = ""
         super().__init__()
-        self._without_colours(self._colourless)
+        keep_own_colours(self, self._colourless)
         for theme in self.theme_set.themes.values():
             self.register_theme(textual_theme(theme, self._colourless))
-        self.theme = f"vlamon-{self.palette.theme.name}"
-
-    def _without_colours(self, wanted: bool) -> None:
-        """Leave every cell the terminal's own colours, or none.
-
-        Textual decides that before it knows the theme, and would turn our sixteen colours into
-        greys, which for names of colours without a value are black on black.
-        """
-        self.no_color = wanted
-        self._filters = [
-            kept for kept in self._filters if not isinstance(kept, (Monochrome, NoColor))
-        ]
-        if wanted:
-            self._filters.append(NoColor())
+        self.theme = f"vlamon-{self.rendering.palette.theme.name}"
 
     @property
     def _colourless(self) -> bool:
@@ -122,9 +112,7 @@ class Dashboard(TypedAhead, DeltaDisplay, App[int]):
 
     def get_default_screen(self) -> Screen[Any]:
         """Give the main screen."""
-        from vlamon.tui.screens.main import MainScreen
-
-        return MainScreen()
+        return MainScreen(self)
 
     def on_mount(self) -> None:
         """Start the feed once the screen can show it."""
@@ -151,7 +139,7 @@ class Dashboard(TypedAhead, DeltaDisplay, App[int]):
         theme = self.theme_set.themes.get(name)
         if theme is None:
             return
-        self.palette = Palette(theme, self._colourless)
+        self.rendering.palette = Palette(theme, self._colourless)
         self.theme = f"vlamon-{name}"
         for screen in self.screen_stack:
             repaint = getattr(screen, "repaint_all", None)
@@ -167,9 +155,7 @@ class Dashboard(TypedAhead, DeltaDisplay, App[int]):
 
     def to_terminal(self, sequence: str) -> None:
         """Write a control sequence past the screen; nothing where there is no terminal."""
-        driver = self._driver
-        if driver is not None and not self.is_headless:
-            driver.write(sequence)
+        write_to_terminal(self, sequence)
 
     def set_terminal_title(self, text: str) -> None:
         """Write the window's title where it changed."""

@@ -17,7 +17,7 @@ class Key:
     label: str
     """As printed on a keyboard."""
     action: str
-    """Action of the main screen."""
+    """What it does: `controller.method(arguments)`, or an action of the main screen."""
     words: str
     """One or two words for the footer."""
     help: str
@@ -26,70 +26,237 @@ class Key:
     """Where help lists it."""
     footer: int = 0
     """Rank in the footer, 1 first; 0 is not there."""
-    order: bool = False
-    """Whether it is an order to the training process, hidden by `--read-only`."""
+    command: bool = False
+    """Whether it is a command to the training process, hidden by `--read-only`."""
 
 
 KEYS: tuple[Key, ...] = (
-    Key("question_mark,f1", "?", "help", "help", "This page.", "Rest", 1),
-    Key("slash", "/", "metrics", "metrics", "Find metrics; pin or hide their charts.", "Look", 2),
-    Key("space", "space", "hold", "hold", "Hold the charts still, or let them follow.", "Move", 3),
-    Key("left", "←", "cursor(-1)", "cursor", "Move the cursor a column to the left.", "Move"),
-    Key("right", "→", "cursor(1)", "cursor", "Move the cursor a column to the right.", "Move", 4),
-    Key("shift+left", "⇧←", "cursor(-10)", "cursor", "Move it ten columns to the left.", "Move"),
-    Key("shift+right", "⇧→", "cursor(10)", "cursor", "Move it ten columns to the right.", "Move"),
-    Key("comma", ",", "batch(-1)", "batch", "Move the cursor back by one batch.", "Move"),
-    Key("full_stop", ".", "batch(1)", "batch", "Move the cursor on by one batch.", "Move"),
-    Key("home", "Home", "edge(-1)", "start", "Put the cursor on the first batch.", "Move"),
-    Key("end", "End", "edge(1)", "end", "Put the cursor on the newest batch.", "Move"),
+    Key("question_mark,f1", "?", "pages.show_help", "help", "Keyboard shortcuts.", "Rest", 1),
     Key(
-        "escape", "Esc", "back", "back", "Give up cursor, maximised chart or chosen event.", "Move"
+        "slash",
+        "/",
+        "pages.find_metrics",
+        "metrics",
+        "Find metrics; pin or hide their charts.",
+        "Look",
+        2,
     ),
-    Key("z,plus", "z", "zoom(-1)", "zoom", "Zoom in by two, about the cursor.", "Move", 5),
-    Key("Z,minus", "Z", "zoom(1)", "out", "Zoom out by two.", "Move"),
-    Key("0", "0", "whole", "whole run", "Show the whole run.", "Move"),
-    Key("less_than_sign", "<", "pan(-1)", "pan", "Pan to earlier steps.", "Move"),
-    Key("greater_than_sign", ">", "pan(1)", "pan", "Pan to later steps.", "Move"),
-    Key("f", "f", "follow", "follow", "Follow the newest data at this zoom.", "Move"),
-    Key("n", "n", "event(1)", "next event", "Go to the next event.", "Move", 12),
-    Key("N", "N", "event(-1)", "last event", "Go to the event before.", "Move"),
-    Key("l", "l", "log", "log", "Logarithmic y (the focused chart, else all).", "Look", 6),
+    Key("space", "space", "navigation.toggle_hold", "freeze", "Freeze / follow.", "Move", 3),
     Key(
-        "s", "s", "smooth", "smooth", "Draw a smoothed line over the envelope: off, 4, 16.", "Look"
+        "left",
+        "←",
+        "navigation.move_cursor(-1)",
+        "cursor left",
+        "Move the cursor a column to the left.",
+        "Move",
     ),
-    Key("x", "x", "axis", "axis", "X axis: step, epoch, time since the start, clock.", "Look"),
-    Key("o", "o", "outliers", "outliers", "Y range: clip short excursions, or show all.", "Look"),
     Key(
-        "enter", "Enter", "maximise", "maximise", "Give the focused chart the whole screen.", "Look"
+        "right",
+        "→",
+        "navigation.move_cursor(1)",
+        "cursor",
+        "Move the cursor a column to the right.",
+        "Move",
+        4,
+    ),
+    Key(
+        "shift+left",
+        "⇧←",
+        "navigation.move_cursor(-10)",
+        "10 columns left",
+        "Move it ten columns to the left.",
+        "Move",
+    ),
+    Key(
+        "shift+right",
+        "⇧→",
+        "navigation.move_cursor(10)",
+        "10 columns right",
+        "Move it ten columns to the right.",
+        "Move",
+    ),
+    Key(
+        "comma",
+        ",",
+        "navigation.move_batch(-1)",
+        "previous batch",
+        "Move the cursor back by one batch.",
+        "Move",
+    ),
+    Key(
+        "full_stop",
+        ".",
+        "navigation.move_batch(1)",
+        "next batch",
+        "Move the cursor on by one batch.",
+        "Move",
+    ),
+    Key(
+        "home",
+        "Home",
+        "navigation.go_to_edge(-1)",
+        "start",
+        "Put the cursor on the first batch.",
+        "Move",
+    ),
+    Key(
+        "end",
+        "End",
+        "navigation.go_to_edge(1)",
+        "end",
+        "Put the cursor on the newest batch.",
+        "Move",
+    ),
+    Key(
+        "escape",
+        "Esc",
+        "navigation.back",
+        "back",
+        "Clear cursor, selection or zoomed chart.",
+        "Move",
+    ),
+    Key(
+        "z,plus", "z", "navigation.zoom(-1)", "zoom", "Zoom in by two, about the cursor.", "Move", 5
+    ),
+    Key("Z,minus", "Z", "navigation.zoom(1)", "out", "Zoom out by two.", "Move"),
+    Key("0", "0", "navigation.show_whole_run", "whole run", "Show the whole run.", "Move"),
+    Key("less_than_sign", "<", "navigation.pan(-1)", "pan left", "Pan to earlier steps.", "Move"),
+    Key("greater_than_sign", ">", "navigation.pan(1)", "pan right", "Pan to later steps.", "Move"),
+    Key("f", "f", "navigation.follow", "follow", "Follow the newest data at this zoom.", "Move"),
+    Key("n", "n", "navigation.go_to_event(1)", "next event", "Go to the next event.", "Move", 12),
+    Key(
+        "N",
+        "N",
+        "navigation.go_to_event(-1)",
+        "previous event",
+        "Go to the previous event.",
+        "Move",
+    ),
+    Key(
+        "l",
+        "l",
+        "styling.toggle_log",
+        "log",
+        "Logarithmic y (the focused chart, else all).",
+        "Look",
+        6,
+    ),
+    Key(
+        "s",
+        "s",
+        "styling.next_smoothing",
+        "smooth",
+        "Draw a smoothed line over the envelope: off, 4, 16.",
+        "Look",
+    ),
+    Key(
+        "x",
+        "x",
+        "navigation.next_axis",
+        "axis",
+        "X axis: step, epoch, time since the start, clock.",
+        "Look",
+    ),
+    Key(
+        "o",
+        "o",
+        "styling.toggle_outliers",
+        "outliers",
+        "Y range: clip short excursions, or show all.",
+        "Look",
+    ),
+    Key(
+        "enter",
+        "Enter",
+        "placement.maximise",
+        "maximise",
+        "Show the focused chart alone, or all again.",
+        "Look",
     ),
     Key(
         "tab", "Tab", "focus_chart(1)", "focus", "Focus the next chart, for l, Enter and i.", "Look"
     ),
-    Key("shift+tab", "⇧Tab", "focus_chart(-1)", "focus", "Focus the chart before.", "Look"),
-    Key("left_square_bracket", "[", "page(-1)", "charts", "The charts before.", "Look"),
-    Key("right_square_bracket", "]", "page(1)", "charts", "The charts that come next.", "Look"),
-    Key("b", "b", "lower", "panel", "Next panel below: GPU, slots, inspector, …", "Look", 13),
-    Key("i", "i", "explain", "explain", "What the focused chart's metric means.", "Look", 11),
-    Key("v", "v", "values", "values", "Every value of the cursor's batch, events in full.", "Look"),
-    Key("d", "d", "diagnoses", "diagnoses", "Every diagnosis in full.", "Look"),
-    Key("t", "t", "themes", "theme", "Choose a theme, previewed live.", "Look"),
-    Key("c", "c", "checkpoint", "checkpoint", "Write a checkpoint now.", "Act", 7, True),
-    Key("r", "r", "rollback", "rollback", "Choose a snapshot to go back to.", "Act", 8, True),
-    Key("p", "p", "pause", "pause", "Pause the training, or let it go on.", "Act", 9, True),
-    Key("m", "m", "note", "note", "Leave a note at this step.", "Act", 0, True),
     Key(
-        "colon", ":", "set", "set", "Set a loss weight, lr scale, clip_grad, guard.", "Act", 0, True
+        "shift+tab",
+        "⇧Tab",
+        "focus_chart(-1)",
+        "focus previous",
+        "Focus the previous chart.",
+        "Look",
     ),
-    Key("a", "a", "acknowledge", "ack", "Acknowledge the alerts.", "Act", 10),
-    Key("S", "S", "snapshot", "picture", "Save the screen as SVG.", "Keep"),
-    Key("e", "e", "export", "CSV", "Save the run's batches as CSV.", "Keep"),
+    Key(
+        "left_square_bracket",
+        "[",
+        "placement.turn_page(-1)",
+        "previous charts",
+        "Previous charts.",
+        "Look",
+    ),
+    Key(
+        "right_square_bracket", "]", "placement.turn_page(1)", "next charts", "Next charts.", "Look"
+    ),
+    Key(
+        "b",
+        "b",
+        "placement.next_lower_panel",
+        "panel",
+        "Next panel below: GPU, slots, inspector, …",
+        "Look",
+        13,
+    ),
+    Key("i", "i", "pages.explain", "explain", "What the focused chart's metric means.", "Look", 11),
+    Key(
+        "v",
+        "v",
+        "pages.show_batch",
+        "values",
+        "Every value of the cursor's batch, events in full.",
+        "Look",
+    ),
+    Key("d", "d", "findings.show_page", "diagnoses", "Every diagnosis in full.", "Look"),
+    Key("t", "t", "pages.choose_theme", "theme", "Choose a theme, previewed live.", "Look"),
+    Key(
+        "c",
+        "c",
+        "acting.send('checkpoint')",
+        "checkpoint",
+        "Write a checkpoint now.",
+        "Act",
+        7,
+        True,
+    ),
+    Key(
+        "r",
+        "r",
+        "acting.choose_rollback",
+        "rollback",
+        "Choose a snapshot to go back to.",
+        "Act",
+        8,
+        True,
+    ),
+    Key("p", "p", "acting.pause", "pause", "Pause or resume the training.", "Act", 9, True),
+    Key("m", "m", "acting.ask_note", "note", "Leave a note at this step.", "Act", 0, True),
+    Key(
+        "colon",
+        ":",
+        "acting.ask_setting",
+        "set",
+        "Set a loss weight, lr scale, clip_grad, guard.",
+        "Act",
+        0,
+        True,
+    ),
+    Key("a", "a", "alerting.acknowledge", "ack", "Acknowledge the alerts.", "Act", 10),
+    Key("S", "S", "picture", "picture", "Save the screen as SVG.", "Keep"),
+    Key("e", "e", "pages.export", "CSV", "Save the run's batches as CSV.", "Keep"),
     Key("ctrl+p", "^p", "palette", "palette", "Every command by name.", "Rest", 14),
-    Key("q,ctrl+c", "q", "leave", "quit", "Leave; the training goes on.", "Rest", 15),
+    Key("q,ctrl+c", "q", "leave", "quit", "Quit (training continues).", "Rest", 15),
 )
 
 CHAPTERS: tuple[Chapter, ...] = ("Look", "Move", "Act", "Keep", "Rest")
 
 
 def keys_for(read_only: bool) -> tuple[Key, ...]:
-    """Give the keys that a dashboard has."""
-    return tuple(key for key in KEYS if not (read_only and key.order))
+    """Give the keys that a dashboard has; a read-only one has none that give commands."""
+    return tuple(key for key in KEYS if not (read_only and key.command))

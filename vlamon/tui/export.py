@@ -11,19 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlamon.charts.numbers import count
-from vlamon.tui.orders import Notice
+from vlamon.tui.notices import Notice
 from vlamon.views.csv_rows import AXES, csv_table, metric_columns
 
 if TYPE_CHECKING:
     from vlamon.store import RunStore
-    from vlamon.tui.app import Dashboard
 
 CHUNK = 4096
 """Rows read under the lock at a time, so that the screen never waits for a whole run."""
 
 
 def new_path(run: str, suffix: str, clock: float) -> Path:
-    """Name a new file in the working directory after the run and the moment."""
+    """Name a new file in the working directory after the run and the time."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", run).strip("-.") or "run"
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(clock))
     path = Path.cwd() / f"vlamon-{stem}-{stamp}.{suffix}"
@@ -34,11 +33,11 @@ def new_path(run: str, suffix: str, clock: float) -> Path:
     return path
 
 
-def save_screen(dashboard: Dashboard, run: str) -> Notice:
+def save_screen(svg: str, run: str, clock: float) -> Notice:
     """Write what is on screen as SVG."""
-    path = new_path(run, "svg", dashboard.clock())
+    path = new_path(run, "svg", clock)
     try:
-        path.write_text(dashboard.export_screenshot(title=f"vlamon: {run}"), encoding="utf-8")
+        path.write_text(svg, encoding="utf-8")
     except OSError as problem:
         return Notice(f"picture not saved: {problem.strerror}: {path.name}", "explode")
     return Notice(f"picture saved: {path.name}", "ok")
@@ -81,12 +80,12 @@ def save_rows(
     except OSError as problem:
         return Notice(f"CSV not saved: {problem.strerror}: {path.name}", "explode")
     if done < rows:
-        return Notice(f"CSV given up after {count(done)} batches: {path.name}", "warn")
+        return Notice(f"CSV cancelled after {count(done)} batches: {path.name}", "warn")
     rounded = [name for name in names if name not in exact]
     said = f"{count(rows)} batches saved: {path.name}"
     if rounded:
         some = ", ".join(rounded[:3]) + (f" and {len(rounded) - 3} more" if rounded[3:] else "")
-        said = f"{said}; in single precision: {some}"
+        said = f"{said} (float32: {some})"
     return Notice(said, "ok")
 
 

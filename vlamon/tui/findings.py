@@ -1,20 +1,25 @@
-"""What the diagnosis rules find in the run that is on screen: computed seldom, on a thread."""
+"""What is wrong with the run: the guard's verdicts, and what the rules find now and then."""
 
 from __future__ import annotations
 
+import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vlamon.charts.numbers import count
 from vlamon.records import BatchBlock, Column, Record
 
 if TYPE_CHECKING:
     from vlamon.analysis.diagnosis import Diagnosis
+    from vlamon.charts.rows import Row
     from vlamon.store import RunStore
+    from vlamon.tui.dialogs.page import Page
+    from vlamon.tui.host import Host
 
 ROWS = 20_000
 """Newest batches that the rules look at; `vlamon analyze` reads a run whole."""
@@ -23,7 +28,14 @@ PERIOD = 30.0
 SHARE = 1 / 100
 """Largest share of one core that the looks may take."""
 
-Found = tuple[tuple[str, str, str], ...]
+FEW = 10
+"""Rows below which the diagnosis has nothing to go by."""
+VERDICTS = 3
+"""Verdicts of autopsies that the panel has; the page has all."""
+
+Finding = tuple[str, str, str]
+"""Role, headline and detail."""
+Found = tuple[Finding, ...]
 
 
 @dataclass(slots=True)
@@ -45,6 +57,81 @@ class Schedule:
     def took(self, seconds: float, now: float) -> None:
         """Note what a look cost."""
         self.due = max(self.due, now + seconds / SHARE)
+
+
+class Findings:
+    """Looks at the run now and then, while somebody sees what is found."""
+
+    def __init__(self, host: Host, seen: Callable[[], bool], reading: Callable[[], bool]) -> None:
+        self.looked = False
+        self._host = host
+        self._seen = seen
+        self._reading = reading
+        self._schedule = Schedule()
+        self._found: Found = ()
+        self._page: Page | None = None
+
+    def all(self, verdicts: int | None = VERDICTS) -> Found:
+        """Give the guard's verdicts, newest first, what the rules found, and what was lost."""
+        store = self._host.store
+        self._look_when_due()
+        autopsies = [event for event in reversed(store.events) if event.kind == "autopsy"]
+        found: list[Finding] = []
+        for event in autopsies[:verdicts]:
+            verdict = str(event.data.get("verdict", "")) or "autopsy"
+            found.append(("warn", f"{verdict} at {count(event.step)}", event.text))
+        pending = "diagnosis pending" if store.rows >= FEW else "too few batches for a diagnosis"
+        found += self._found if self.looked else (("muted", pending, ""),)
+        lost = sum(gap.rows for gap in store.gaps)
+        if lost:
+            found.append(
+                ("muted", f"{count(lost)} batches were not received", store.gaps[-1].reason)
+            )
+        return tuple(found)
+
+    def _look_when_due(self) -> None:
+        host = self._host
+        seen = self._page is not None or self._seen()
+        if not seen or self._reading() or host.store.rows < FEW:
+            return
+        if self._schedule.wanted(host.store.rows, host.shell.monotonic()):
+            host.work(self._find, "findings")
+
+    def _find(self, cancelled: Callable[[], bool]) -> Callable[[], None]:
+        found = look(self._host.store, self._host.data_lock, self._schedule)
+
+        def show() -> None:
+            self._found, self.looked = found, True
+            self._host.repaint()
+            if self._page is not None:
+                self._page.update()
+
+        return show
+
+    def show_page(self) -> None:
+        """Show every finding in full."""
+        from vlamon.tui.dialogs.page import Page
+
+        def write(width: int) -> Sequence[Row]:
+            with self._host.data_lock:
+                return in_full(self.all(None), width)
+
+        def closed(_: None) -> None:
+            self._page = None
+
+        self._page = Page(self._host, "diagnoses", write)
+        self._host.show(self._page, closed)
+
+
+def in_full(findings: Sequence[Finding], width: int) -> list[Row]:
+    """Write findings as paragraphs."""
+    rows: list[Row] = []
+    for role, headline, detail in findings:
+        lines = textwrap.wrap(headline, width - 2) or [""]
+        rows += [((f" {line}", f"{role} bold"),) for line in lines]
+        rows += [((f"   {line}", "foreground"),) for line in textwrap.wrap(detail, width - 5)]
+        rows.append(())
+    return rows[:-1]
 
 
 def look(store: RunStore, lock: AbstractContextManager[Any], schedule: Schedule) -> Found:

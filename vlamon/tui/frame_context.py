@@ -1,4 +1,4 @@
-"""What a panel may see when it draws: the store and a few words about the moment."""
+"""What a panel may see when it draws: the store and a few words about the run."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """One moment of the screen; panels read the store under the feed's lock and keep nothing."""
+class FrameContext:
+    """One frame of the screen; panels read the store under the feed's lock and keep nothing."""
 
     store: RunStore
     """Everything known about the run."""
@@ -80,3 +80,22 @@ def severity_role(event: Event) -> str:
     return {"checkpoint": "checkpoint", "rollback": "rollback", "recovered": "ok"}.get(
         event.kind, "note"
     )
+
+
+LOUD = ("explode", "trainer_error")
+"""Kinds of events that interrupt whatever a person does."""
+
+
+def alarming(event: Event) -> bool:
+    """Say whether a person should look: explosions, errors, and warnings."""
+    return event.kind in LOUD or event.severity in ("warn", "error") or event.kind == "warn"
+
+
+def run_name(store: RunStore) -> str:
+    """Give what a person calls the run."""
+    return store.info.name if store.info is not None and store.info.name else "vlamon"
+
+
+def takes_commands(store: RunStore) -> bool:
+    """Say whether a trainer at the other end executes commands."""
+    return store.info is not None and store.info.control

@@ -1,9 +1,9 @@
 """Keys reach what they were meant for, in order, however fast they come.
 
-Textual hands a key on from queue to queue, and looks at the next one meanwhile: of `:guard auto`,
+Textual passes a key on from queue to queue, and reads the next one meanwhile: of `:guard auto`,
 sent in one write, all letters would reach the dashboard before `:` has opened the dialog. Here a
-key of the dashboard has acted before the next one is looked at, and a dialog that is being opened
-gets what was typed meanwhile when it can take it.
+key of the dashboard has acted before the next one is read, and a dialog that is being opened gets
+what was typed meanwhile as soon as it can take it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from textual import events
 
 from vlamon.tui.dialogs.dialog import Dialog
+from vlamon.tui.textual_internals import act_on_key
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -33,12 +34,9 @@ class TypedAhead(_Base):
                 if not screen.ready:
                     screen.typed_ahead.append(event)
                     return
-            elif screen is self.screen_stack[0] and await self._acts(event.key):
+            elif screen is self.screen_stack[0] and await act_on_key(self, event.key):
                 return
         await super().on_event(event)
-
-    async def _acts(self, key: str) -> bool:
-        return await self._check_bindings(key, priority=True) or await self._check_bindings(key)
 
     async def on_dialog_opened(self, message: Dialog.Opened) -> None:
         """Hand over what was typed while a dialog was being opened."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 from textual.pilot import Pilot
@@ -17,7 +18,9 @@ from tests.vlamon.tui.fake_feed import (
 )
 from vlamon.charts.rows import text_of
 from vlamon.tui.options import Options
-from vlamon.tui.screens.main import MainScreen
+from vlamon.tui.rendering import Rendering
+from vlamon.tui.screen import MainScreen
+from vlamon.tui.themes import Palette, load_themes
 
 TERMINAL = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
 
@@ -33,6 +36,16 @@ async def running(
         screen = app.screen
         assert isinstance(screen, MainScreen)
         yield pilot, screen, feed
+
+
+def rendering() -> Rendering:
+    """A palette for widgets that no application surrounds."""
+    return Rendering(Palette(load_themes().themes["dusk"]))
+
+
+def host() -> Any:
+    """The least that a dialog without an application around it needs."""
+    return SimpleNamespace(shell=SimpleNamespace(rendering=rendering()))
 
 
 async def until(pilot: Pilot[Any], holds: Callable[[], bool]) -> None:
@@ -54,4 +67,4 @@ def page(pilot: Pilot[Any]) -> str:
 
 
 def status_text(screen: MainScreen) -> str:
-    return text_of(screen.panels["status"].role_rows()[0])
+    return text_of(screen.placement.panels["status"].role_rows()[0])

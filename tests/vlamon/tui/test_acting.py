@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.vlamon.tui.driving import page, running, status_text, until
+from tests.vlamon.tui.driving import host, page, running, status_text, until
 from tests.vlamon.tui.fake_feed import (
     FrozenDashboard,
     block,
@@ -21,7 +21,7 @@ from vlamon.charts.glyphs import UNICODE
 from vlamon.charts.rows import text_of
 from vlamon.records import BatchBlock, Column, Link, Reply
 from vlamon.tui.dialogs.choice import Choice, Choosing, Item
-from vlamon.tui.screens.main import MainScreen
+from vlamon.tui.screen import MainScreen
 
 
 async def test_c_orders_a_checkpoint_and_shows_the_reply() -> None:
@@ -65,16 +65,30 @@ async def test_a_run_that_takes_no_orders_says_so_at_once() -> None:
     async with running(feed) as (pilot, screen, _):
         await pilot.press("c")
         assert feed.sent == []
-        assert "takes no orders" in status_text(screen)
+        assert "takes no commands" in status_text(screen)
 
 
-async def test_a_run_that_takes_no_orders_opens_no_dialog_for_one() -> None:
+async def test_a_run_that_takes_no_commands_offers_no_rollback() -> None:
     feed = fed(Link("live"), info(control=False), block(0, 100))
-    for key in ("m", "colon", "r"):
-        async with running(feed) as (pilot, screen, _):
-            await pilot.press(key)
-            assert pilot.app.screen is screen
-            assert "takes no orders" in status_text(screen)
+    async with running(feed) as (pilot, screen, _):
+        await pilot.press("r")
+        assert pilot.app.screen is screen
+        assert "takes no commands" in status_text(screen)
+
+
+@pytest.mark.parametrize("key", ["m", "colon"])
+@pytest.mark.parametrize("read_only", [True, False])
+async def test_what_is_typed_after_a_refused_key_is_no_key(key: str, read_only: bool) -> None:
+    feed = fed(Link("live"), info(control=read_only), block(0, 100))
+    async with running(feed, read_only=read_only) as (pilot, screen, _):
+        await pilot.press(key, *"lbex", "enter")
+        await until(pilot, lambda: "lbex" in page(pilot))
+        assert ("read-only" if read_only else "takes no commands") in page(pilot)
+        await pilot.press("escape")
+        assert pilot.app.screen is screen
+        assert feed.sent == []
+        assert not screen.styling.look.log
+        assert screen.placement.lower == ""
 
 
 async def test_p_pauses_and_then_resumes() -> None:
@@ -90,7 +104,7 @@ async def test_r_offers_the_snapshots_and_rolls_back_to_the_chosen_one() -> None
     async with running() as (pilot, _, feed):
         await pilot.press("r")
         text = page(pilot)
-        for words in ("39,150", "48,100", "48,200", "trusted", "candidate", "8.52"):
+        for words in ("39,150", "48,100", "48,200", "trusted", "unverified", "8.52"):
             assert words in text
         await pilot.press("enter")
         assert feed.sent == [("rollback", {"to": 48_100, "exact": True})]
@@ -104,7 +118,7 @@ class Unmounted(Choice):
 
 def test_a_snapshot_that_comes_in_does_not_move_the_choice_to_another_one() -> None:
     items = [Item("48200", (("48,200", ""),)), Item("48100", (("48,100", ""),))]
-    choice = Unmounted(Choosing("roll back to", lambda _: items), at="48100")
+    choice = Unmounted(host(), Choosing("roll back to", lambda _: items), at="48100")
     items.insert(0, Item("48300", (("48,300", ""),)))
     choice.body(40)
     assert choice.highlighted == "48100"
@@ -112,7 +126,7 @@ def test_a_snapshot_that_comes_in_does_not_move_the_choice_to_another_one() -> N
 
 def test_a_state_in_memory_and_on_disk_has_two_lines_to_pass() -> None:
     items = [Item(key, ((key, ""),)) for key in ("48200", "48100", "48100", "48000")]
-    choice = Unmounted(Choosing("roll back to", lambda _: items), at="48200")
+    choice = Unmounted(host(), Choosing("roll back to", lambda _: items), at="48200")
     for _ in range(3):
         choice.action_move(1)
         choice.body(40)
@@ -170,7 +184,7 @@ async def test_the_csv_gives_back_what_the_run_sent_or_names_what_it_cannot(
     rows = BatchBlock(0, 0, steps, steps / 3, steps * 1.0, columns)
     async with running(fed(Link("live"), info(), rows)) as (pilot, screen, _):
         await pilot.press("e")
-        await until(pilot, lambda: "in single precision: lr" in status_text(screen))
+        await until(pilot, lambda: "(float32: lr)" in status_text(screen))
     (saved,) = tmp_path.glob("*.csv")
     cells = [line.split(",") for line in saved.read_text().splitlines()]
     assert [float(line[4]) for line in cells[1:]] == single.tolist()
@@ -199,12 +213,12 @@ async def test_q_leaves_with_code_0() -> None:
 
 async def test_read_only_hides_every_order() -> None:
     async with running(read_only=True, size=(160, 60)) as (pilot, screen, feed):
-        for key in ("c", "r", "p", "m", "colon"):
+        for key in ("c", "r", "p"):
             await pilot.press(key)
             assert isinstance(pilot.app.screen, MainScreen)
             assert "read-only" in status_text(screen)
         assert feed.sent == []
-        footer = text_of(screen.panels["footer"].role_rows()[0])
+        footer = text_of(screen.placement.panels["footer"].role_rows()[0])
         assert "checkpoint" not in footer
         await pilot.press("question_mark")
         assert "snapshot to go back" not in page(pilot)

@@ -20,7 +20,7 @@ from tests.vlamon.tui.fake_feed import (
 )
 from vlamon.records import Link, Reply
 from vlamon.tui import terminal
-from vlamon.tui.screens.main import MainScreen
+from vlamon.tui.screen import MainScreen
 
 
 def told(app: Any, monkeypatch: Any) -> list[str]:
@@ -33,7 +33,7 @@ def told(app: Any, monkeypatch: Any) -> list[str]:
 def advance(app: Any, screen: MainScreen, seconds: float) -> None:
     assert isinstance(app, FrozenDashboard)
     app.now += seconds
-    screen._tick()
+    screen.painter.tick()
 
 
 async def test_a_run_without_batches_for_ten_intervals_is_silent_and_calls(
@@ -117,7 +117,7 @@ async def test_an_ended_run_stays_on_screen() -> None:
         await pilot.pause(0.15)
         assert "ended" in status_text(screen)
         assert pilot.app.is_running
-        assert len(screen.charts) == 4
+        assert len(screen.placement.charts) == 4
 
 
 async def test_a_failed_source_is_named_and_alarming(monkeypatch: Any) -> None:
@@ -131,7 +131,7 @@ async def test_a_failed_source_is_named_and_alarming(monkeypatch: Any) -> None:
 
 async def test_a_live_explosion_calls_and_one_out_of_history_does_not(monkeypatch: Any) -> None:
     async with running(bell=True) as (pilot, screen, feed):
-        assert screen.alerts.unseen == 0  # the run's old explosion is history
+        assert screen.alerting.alerts.unseen == 0  # the run's old explosion is history
         written = told(pilot.app, monkeypatch)
         rung: list[int] = []
         monkeypatch.setattr(pilot.app, "bell", lambda: rung.append(1))
@@ -200,9 +200,9 @@ async def test_in_ask_mode_the_dialog_opens_with_a_countdown() -> None:
     async with running() as (pilot, screen, feed):
         feed.push(replace(EXPLOSION, id="live", time=NOW))
         feed.push(status(state="paused", deadline=NOW + 60))
-        await until(pilot, lambda: "the guard acts by itself in 60 s" in page(pilot))
+        await until(pilot, lambda: "rolls back automatically in 1:00" in page(pilot))
         advance(pilot.app, screen, 10)
-        await until(pilot, lambda: "the guard acts by itself in 50 s" in page(pilot))
+        await until(pilot, lambda: "rolls back automatically in 50 s" in page(pilot))
         await pilot.press("enter")
         assert feed.sent == [("rollback", {"to": 48_100, "exact": True, "event": "live"})]
 
@@ -210,7 +210,7 @@ async def test_in_ask_mode_the_dialog_opens_with_a_countdown() -> None:
 async def test_the_dialog_of_one_explosion_opens_once() -> None:
     async with running() as (pilot, screen, feed):
         feed.push(status(state="paused", deadline=NOW + 60))
-        await until(pilot, lambda: "the guard acts by itself" in page(pilot))
+        await until(pilot, lambda: "rolls back automatically" in page(pilot))
         await pilot.press("escape")
         await until(pilot, lambda: pilot.app.screen is screen)
         feed.push(status(state="paused", deadline=NOW + 60))
@@ -244,7 +244,7 @@ async def test_a_run_without_events_or_gpu_is_drawn() -> None:
     feed = fed(Link("live"), info(), block(0, 9))
     async with running(feed) as (pilot, _, _feed):
         assert "nothing has happened yet" in page(pilot)
-        assert "the rules need more to look at" in page(pilot)
+        assert "too few batches for a diagnosis" in page(pilot)
 
 
 async def test_a_restart_with_other_metrics_rearranges_the_charts() -> None:
@@ -253,7 +253,7 @@ async def test_a_restart_with_other_metrics_rearranges_the_charts() -> None:
         columns = {**more.columns, "energy": more.columns["closs"]}
         feed.push(info(boot="b2"), replace(more, columns=columns))
         await pilot.pause(0.15)
-        assert "energy" in [name for group in screen.groups() for name in group.metrics]
+        assert "energy" in [name for group in screen.placement.groups() for name in group.metrics]
 
 
 async def test_garbage_that_start_up_leaves_alone_is_collected_once_the_screen_is_up() -> None:

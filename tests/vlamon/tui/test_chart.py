@@ -11,7 +11,7 @@ from textual.screen import Screen
 from vlamon.charts.viewport import Viewport
 from vlamon.records import BatchBlock, Column
 from vlamon.store import RunStore
-from vlamon.tui.direct import DirectRows
+from vlamon.tui.textual_internals import DirectRows
 from vlamon.tui.widgets.chart import Chart
 
 SIZE = (100, 20)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.vlamon.tui.driving import page, running, until
+from tests.vlamon.tui.driving import page, rendering, running, until
 from tests.vlamon.tui.fake_feed import (
     AUTOPSY,
     EXPLOSION,
@@ -20,8 +20,8 @@ from tests.vlamon.tui.fake_feed import (
 from vlamon.analysis.liveness import Alive
 from vlamon.charts.rows import text_of
 from vlamon.records import Link
-from vlamon.tui.frame_context import Moment
-from vlamon.tui.screens.main import MainScreen
+from vlamon.tui.frame_context import FrameContext
+from vlamon.tui.screen import MainScreen
 from vlamon.tui.widgets.diagnoses import DiagnosesPanel
 
 
@@ -36,20 +36,20 @@ async def test_brackets_and_tab_show_the_next_chart_alone_while_one_is_maximised
             ("left_square_bracket", "grad_norm"),
         ):
             await pilot.press(key)
-            assert [chart.picture.metrics[0] for chart in screen.charts] == [shown]
-            assert screen.charts[0].size == (120, 38)
+            assert [chart.picture.metrics[0] for chart in screen.placement.charts] == [shown]
+            assert screen.placement.charts[0].size == (120, 38)
 
 
 async def test_n_goes_on_from_the_cursor() -> None:
     async with running() as (pilot, screen, _):
         await pilot.press("home", "n")
-        assert screen.event_id == "e1"
+        assert screen.navigation.event_id == "e1"
         await pilot.press("n")
-        assert screen.event_id == "e2"
+        assert screen.navigation.event_id == "e2"
         await pilot.press("escape", "end", "N")
-        assert screen.event_id == "e3"
+        assert screen.navigation.event_id == "e3"
         await pilot.press("escape", "home", "N")
-        assert screen.event_id == "e1"
+        assert screen.navigation.event_id == "e1"
 
 
 async def test_the_welcome_stays_whatever_panel_is_asked_for() -> None:
@@ -93,8 +93,10 @@ def test_a_diagnosis_has_as_many_lines_as_there_is_room_for(height: int, whole: 
     words = " ".join(f"word{n}" for n in range(60))
     told = (("warn", "one at 5", f"{words} last0"), ("warn", "two at 9", f"{words} last1"))
     held = fed(*whole_run()).store
-    moment = Moment(held, NOW, Alive("live"), diagnoses=told)
-    rows = [text_of(row) for row in DiagnosesPanel("diagnoses").rows(moment, 48, height)]
+    frame = FrameContext(held, NOW, Alive("live"), diagnoses=told)
+    rows = [
+        text_of(row) for row in DiagnosesPanel("diagnoses", rendering()).rows(frame, 48, height)
+    ]
     text = "\n".join(rows)
     assert len(rows) == height
     assert ("last0" in text and "last1" in text) == whole
@@ -104,17 +106,17 @@ def test_a_diagnosis_has_as_many_lines_as_there_is_room_for(height: int, whole: 
 
 async def test_the_page_of_diagnoses_lets_the_rules_look_where_no_panel_does() -> None:
     async with running(size=(80, 24)) as (pilot, screen, _):
-        assert not screen.arrangement.has("diagnoses")
+        assert not screen.placement.arrangement.has("diagnoses")
         await pilot.press("d")
-        await until(pilot, lambda: screen._looked)
-        await until(pilot, lambda: "have not looked yet" not in page(pilot))
+        await until(pilot, lambda: screen.findings.looked)
+        await until(pilot, lambda: "diagnosis pending" not in page(pilot))
 
 
 async def test_a_settled_explosion_is_not_asked_about_again() -> None:
     async with running() as (pilot, screen, feed):
         again = replace(EXPLOSION, id="e9", step=48_209, attempt=1, time=NOW)
         feed.push(again)
-        await until(pilot, lambda: screen.alerts.unseen == 1)
+        await until(pilot, lambda: screen.alerting.alerts.unseen == 1)
         await pilot.press("r")
         await until(pilot, lambda: "✗" in page(pilot) and "roll back to" in page(pilot))
         await pilot.press("escape")

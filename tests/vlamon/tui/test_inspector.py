@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.vlamon.tui.driving import rendering
 from tests.vlamon.tui.fake_feed import EXPLOSION, NOW, WEIGHTS, block, info
 from vlamon.analysis.liveness import Alive
 from vlamon.charts.glyphs import UNICODE, event_glyph
@@ -16,7 +17,7 @@ from vlamon.charts.metric_order import leading_first
 from vlamon.charts.rows import text_of
 from vlamon.records import BatchBlock, Column, EpochRow, Event, Link
 from vlamon.store import RunStore
-from vlamon.tui.frame_context import Moment
+from vlamon.tui.frame_context import FrameContext
 from vlamon.tui.widgets.inspector import InspectorPanel
 from vlamon.tui.widgets.numbers import NumbersPanel
 
@@ -42,13 +43,13 @@ def _shuffled(made: BatchBlock) -> BatchBlock:
     return replace(made, columns={"lr": columns.pop("lr"), **columns})
 
 
-def moment(held: RunStore, row: int | None = None) -> Moment:
+def frame(held: RunStore, row: int | None = None) -> FrameContext:
     row = held.rows - 1 if row is None else row
-    return Moment(held, NOW, Alive("live"), row=row, at_cursor=True)
+    return FrameContext(held, NOW, Alive("live"), row=row, at_cursor=True)
 
 
 def shown(held: RunStore, width: int, height: int, row: int | None = None) -> list[str]:
-    rows = InspectorPanel("inspector").rows(moment(held, row), width, height)
+    rows = InspectorPanel("inspector", rendering()).rows(frame(held, row), width, height)
     return [text_of(line) for line in rows]
 
 
@@ -101,14 +102,16 @@ def test_losses_come_first_and_epochs_last_whatever_the_run_sends_first() -> Non
 @pytest.mark.parametrize("height", [2, 5, 12])
 def test_the_smallest_form_has_losses_first_and_the_newest_alert_last(height: int) -> None:
     held = store(EXPLOSION, REFUSED)
-    rows = [text_of(row) for row in NumbersPanel("numbers").rows(moment(held), 50, height)]
+    rows = [
+        text_of(row) for row in NumbersPanel("numbers", rendering()).rows(frame(held), 50, height)
+    ]
     assert len(rows) == height
     assert rows[0].startswith(" closs")
     assert "⚠ rollback there is no snapshot" in rows[-1]
 
 
 def test_without_an_alert_every_row_is_a_metric() -> None:
-    rows = NumbersPanel("numbers").rows(moment(store()), 50, 6)
+    rows = NumbersPanel("numbers", rendering()).rows(frame(store()), 50, 6)
     assert [text_of(row).split()[0] for row in rows][:3] == list(WEIGHTS)
     assert len(rows) == 6
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from textual.actions import parse
 
 from tests.vlamon.tui.driving import lines, page, running, status_text, until
 from tests.vlamon.tui.fake_feed import (
@@ -20,13 +21,17 @@ from tests.vlamon.tui.fake_feed import (
 )
 from vlamon.records import BatchBlock, Column, Event, Link
 from vlamon.tui.bindings import KEYS
-from vlamon.tui.screens.main import MainScreen
+from vlamon.tui.screen import MainScreen
 
 
-def test_every_key_names_an_action_that_exists() -> None:
-    for key in KEYS:
-        name = key.action.partition("(")[0]
-        assert hasattr(MainScreen, f"action_{name}"), key
+async def test_every_key_names_an_action_that_exists() -> None:
+    async with running() as (_, screen, _feed):
+        for key in KEYS:
+            controller, name, _ = parse(key.action)
+            if controller:
+                assert callable(getattr(getattr(screen, controller), name)), key
+            else:
+                assert hasattr(MainScreen, f"action_{name}"), key
 
 
 def test_no_key_is_bound_twice() -> None:
@@ -37,21 +42,21 @@ def test_no_key_is_bound_twice() -> None:
 async def test_left_puts_a_cursor_on_the_newest_column_and_the_inspector_reads_there() -> None:
     async with running() as (pilot, screen, _):
         await pilot.press("left", "left", "left")
-        assert screen.moment is not None
-        assert screen.moment.at_cursor
-        assert screen.moment.row is not None
-        assert screen.moment.row < screen.store.rows - 1
+        assert screen.painter.frame is not None
+        assert screen.painter.frame.at_cursor
+        assert screen.painter.frame.row is not None
+        assert screen.painter.frame.row < screen.store.rows - 1
         await pilot.press("escape")
-        assert not screen.moment.at_cursor
+        assert not screen.painter.frame.at_cursor
 
 
 async def test_the_cursor_of_a_column_stands_on_the_batch_that_broke() -> None:
     async with running() as (pilot, screen, _):
         for _ in range(12):
             await pilot.press("left")
-            assert screen.moment is not None
-            assert screen.moment.row is not None
-            if screen.store.value("closs", screen.moment.row) == pytest.approx(95.2):
+            assert screen.painter.frame is not None
+            assert screen.painter.frame.row is not None
+            if screen.store.value("closs", screen.painter.frame.row) == pytest.approx(95.2):
                 return
         pytest.fail("the cursor passed over the spike")
 
@@ -61,86 +66,92 @@ async def test_the_cursor_reads_the_attempt_that_it_was_put_into() -> None:
     feed = fed(Link("live"), info(), block(0, 39_211, spike=39_210), EXPLOSION, again)
     async with running(feed) as (pilot, screen, _):
         await pilot.press("n")
-        assert screen.store.value("closs", screen.cursor_row() or 0) == pytest.approx(95.2)
+        assert screen.store.value("closs", screen.navigation.cursor_row() or 0) == pytest.approx(
+            95.2
+        )
         assert "closs at 39,210 ─" in page(pilot)
         assert " 95.20 " in lines(pilot)[1]
         await pilot.press("comma")
-        assert screen.cursor_row() == 39_209
+        assert screen.navigation.cursor_row() == 39_209
         await pilot.press("full_stop", "full_stop")
-        assert screen.cursor_row() == 39_211  # the next batch is the first of the next attempt
+        assert (
+            screen.navigation.cursor_row() == 39_211
+        )  # the next batch is the first of the next attempt
         assert "attempt 1" in page(pilot)
 
 
 async def test_comma_and_full_stop_move_by_one_batch() -> None:
     async with running() as (pilot, screen, _):
         await pilot.press("home")
-        assert screen.cursor_row() == 0
+        assert screen.navigation.cursor_row() == 0
         await pilot.press("full_stop", "full_stop")
-        assert screen.cursor_row() == 2
+        assert screen.navigation.cursor_row() == 2
         await pilot.press("comma")
-        assert screen.cursor_row() == 1
+        assert screen.navigation.cursor_row() == 1
         await pilot.press("end")
-        assert screen.cursor_row() == screen.store.rows - 1
+        assert screen.navigation.cursor_row() == screen.store.rows - 1
 
 
 async def test_n_goes_to_events_from_the_newest_back() -> None:
     async with running() as (pilot, screen, _):
         await pilot.press("n")
-        assert screen.event_id == "e3"
+        assert screen.navigation.event_id == "e3"
         await pilot.press("N", "N")
-        assert screen.event_id == "e1"
-        assert screen.store.value("closs", screen.cursor_row() or 0) == pytest.approx(95.2)
+        assert screen.navigation.event_id == "e1"
+        assert screen.store.value("closs", screen.navigation.cursor_row() or 0) == pytest.approx(
+            95.2
+        )
         await pilot.press("n")
-        assert screen.event_id == "e2"
+        assert screen.navigation.event_id == "e2"
 
 
 async def test_space_holds_the_window_while_data_comes_in() -> None:
     async with running() as (pilot, screen, feed):
         await pilot.press("space")
-        assert screen.viewport.held
-        assert "held" in status_text(screen)
-        before = screen.charts[0].shown
+        assert screen.navigation.viewport.held
+        assert "frozen" in status_text(screen)
+        before = screen.placement.charts[0].shown
         feed.push(block(48_213, 4000, attempt=1))
         await pilot.pause(0.15)
-        assert screen.charts[0].shown == before
+        assert screen.placement.charts[0].shown == before
         await pilot.press("space")
-        assert not screen.viewport.held
+        assert not screen.navigation.viewport.held
 
 
 async def test_z_zooms_in_and_out_and_0_shows_the_whole_run() -> None:
     async with running() as (pilot, screen, _):
-        whole = screen.charts[0].shown
+        whole = screen.placement.charts[0].shown
         assert whole is not None
         await pilot.press("z")
-        nearer = screen.charts[0].shown
+        nearer = screen.placement.charts[0].shown
         assert nearer is not None
         assert whole.bin / 2 <= nearer.bin < whole.bin
         await pilot.press("Z")
-        assert screen.charts[0].shown == whole
+        assert screen.placement.charts[0].shown == whole
         await pilot.press("z", "z", "0")
-        assert screen.charts[0].shown == whole
+        assert screen.placement.charts[0].shown == whole
 
 
 async def test_pan_moves_the_window_and_f_follows_again() -> None:
     async with running() as (pilot, screen, _):
         await pilot.press("z", "z")
-        newest = screen.charts[0].shown
+        newest = screen.placement.charts[0].shown
         assert newest is not None
         await pilot.press("less_than_sign")
-        earlier = screen.charts[0].shown
+        earlier = screen.placement.charts[0].shown
         assert earlier is not None
         assert earlier.start < newest.start
         await pilot.press("greater_than_sign")
         await pilot.press("less_than_sign", "f")
-        assert screen.charts[0].shown == newest
+        assert screen.placement.charts[0].shown == newest
 
 
 async def test_l_makes_all_charts_logarithmic_or_the_focused_one() -> None:
     async with running() as (pilot, screen, _):
         await pilot.press("l")
-        assert all(chart.look.log for chart in screen.charts)
+        assert all(chart.look.log for chart in screen.placement.charts)
         await pilot.press("l", "tab", "l")
-        assert [chart.look.log for chart in screen.charts].count(True) == 1
+        assert [chart.look.log for chart in screen.placement.charts].count(True) == 1
 
 
 async def test_s_cycles_through_smoothing() -> None:
@@ -148,44 +159,44 @@ async def test_s_cycles_through_smoothing() -> None:
         seen = []
         for _ in range(3):
             await pilot.press("s")
-            seen.append(screen.charts[0].look.smooth)
+            seen.append(screen.placement.charts[0].look.smooth)
         assert seen == [4.0, 16.0, None]
 
 
 async def test_o_shows_clipped_excursions() -> None:
     async with running() as (pilot, screen, _):
-        assert screen.charts[0].look.robust
+        assert screen.placement.charts[0].look.robust
         await pilot.press("o")
-        assert not screen.charts[0].look.robust
+        assert not screen.placement.charts[0].look.robust
 
 
 async def test_x_changes_the_axis_and_keeps_the_cursor_on_its_batch() -> None:
     async with running() as (pilot, screen, _):
         await pilot.press("n", "N", "N")
-        row = screen.cursor_row()
+        row = screen.navigation.cursor_row()
         for axis in ("epoch", "since", "time", "step"):
             await pilot.press("x")
-            assert screen.viewport.view.axis == axis
-            assert screen.cursor_row() is not None
-            assert abs((screen.cursor_row() or 0) - (row or 0)) <= 1, axis
+            assert screen.navigation.viewport.view.axis == axis
+            assert screen.navigation.cursor_row() is not None
+            assert abs((screen.navigation.cursor_row() or 0) - (row or 0)) <= 1, axis
 
 
 async def test_enter_gives_the_focused_chart_the_whole_screen() -> None:
     async with running() as (pilot, screen, _):
         await pilot.press("tab", "tab", "enter")
-        assert [chart.picture.metrics for chart in screen.charts] == [("loss_ct",)]
-        assert screen.charts[0].size == (120, 38)
+        assert [chart.picture.metrics for chart in screen.placement.charts] == [("loss_ct",)]
+        assert screen.placement.charts[0].size == (120, 38)
         await pilot.press("escape")
-        assert len(screen.charts) == 4
+        assert len(screen.placement.charts) == 4
 
 
 async def test_brackets_page_through_charts_that_do_not_fit() -> None:
     async with running(size=(80, 24)) as (pilot, screen, _):
-        assert screen.charts[0].picture.metrics == ("closs",)
+        assert screen.placement.charts[0].picture.metrics == ("closs",)
         await pilot.press("right_square_bracket")
-        assert screen.charts[0].picture.metrics == ("loss_ct",)
+        assert screen.placement.charts[0].picture.metrics == ("loss_ct",)
         await pilot.press("left_square_bracket", "left_square_bracket")
-        assert screen.charts[0].picture.metrics == ("grad_norm",)
+        assert screen.placement.charts[0].picture.metrics == ("grad_norm",)
 
 
 async def test_b_shows_every_panel_below_in_turn() -> None:
@@ -193,8 +204,8 @@ async def test_b_shows_every_panel_below_in_turn() -> None:
         seen = []
         for _ in range(5):
             await pilot.press("b")
-            seen.append(screen.lower)
-            assert screen.arrangement.has(screen.lower or "gpu")
+            seen.append(screen.placement.lower)
+            assert screen.placement.arrangement.has(screen.placement.lower or "gpu")
         assert seen == ["slots", "inspector", "diagnoses", "snapshots", ""]
 
 
@@ -203,7 +214,7 @@ async def test_b_reaches_everything_in_eighty_columns_too() -> None:
         seen = set()
         for _ in range(6):
             await pilot.press("b")
-            seen |= {place.name for place in screen.arrangement.places}
+            seen |= {place.name for place in screen.placement.arrangement.places}
         assert {"gpu", "slots", "inspector", "diagnoses", "snapshots", "events"} <= seen
 
 
@@ -273,11 +284,11 @@ async def test_slash_finds_pins_and_hides_metrics() -> None:
         assert "grad_norm" in page(pilot)
         assert "30.8" not in "".join(lines(pilot)[17:22])
         await pilot.press("enter")
-        assert screen.pinned == ["grad_norm"]
+        assert screen.placement.pinned == ["grad_norm"]
         await pilot.press("escape")
-        assert screen.charts[0].picture.metrics == ("grad_norm",)
+        assert screen.placement.charts[0].picture.metrics == ("grad_norm",)
         await pilot.press("slash", *"closs", "tab", "escape")
-        assert ("closs",) not in [chart.picture.metrics for chart in screen.charts]
+        assert ("closs",) not in [chart.picture.metrics for chart in screen.placement.charts]
 
 
 async def test_letters_typed_into_the_filter_are_no_orders() -> None:
@@ -291,13 +302,13 @@ async def test_t_previews_themes_live_and_escape_goes_back() -> None:
     async with running() as (pilot, _, _feed):
         app = pilot.app
         assert isinstance(app, FrozenDashboard)
-        before = app.palette.theme.name
+        before = app.rendering.palette.theme.name
         await pilot.press("t", "down")
-        assert app.palette.theme.name != before
+        assert app.rendering.palette.theme.name != before
         await pilot.press("escape")
-        assert app.palette.theme.name == before
+        assert app.rendering.palette.theme.name == before
         await pilot.press("t", "down", "enter")
-        assert app.palette.theme.name != before
+        assert app.rendering.palette.theme.name != before
 
 
 async def test_a_chart_is_titled_with_the_weight_of_the_moment() -> None:
@@ -317,7 +328,7 @@ async def test_a_acknowledges_alerts() -> None:
         assert "1 ⚠" in status_text(screen)
         await pilot.press("a")
         assert "1 alert acknowledged" in status_text(screen)
-        assert screen.alerts.unseen == 0
+        assert screen.alerting.alerts.unseen == 0
 
 
 async def test_brackets_say_which_charts_are_on_screen() -> None:
@@ -325,7 +336,7 @@ async def test_brackets_say_which_charts_are_on_screen() -> None:
     columns = {f"task_{n:02d}": Column(steps * 1.0) for n in range(10)}
     run = BatchBlock(0, 0, steps, steps / 10, steps * 1.0, columns)
     async with running(fed(Link("live"), info(), run)) as (pilot, screen, _):
-        assert len(screen.charts) == 6
+        assert len(screen.placement.charts) == 6
         await pilot.press("right_square_bracket")
         assert "charts 5 to 10 of 10" in status_text(screen)
         await pilot.press("right_square_bracket")
@@ -344,11 +355,11 @@ async def test_the_palette_finds_commands_by_name() -> None:
 async def test_shift_moves_the_cursor_ten_columns() -> None:
     async with running() as (pilot, screen, _):
         await pilot.press("left", "shift+left")
-        chart = screen.charts[0]
+        chart = screen.placement.charts[0]
         assert chart.shown is not None
-        column = chart.shown.column(screen.viewport.view.cursor or 0)
+        column = chart.shown.column(screen.navigation.viewport.view.cursor or 0)
         await pilot.press("shift+right")
-        after = chart.shown.column(screen.viewport.view.cursor or 0)
+        after = chart.shown.column(screen.navigation.viewport.view.cursor or 0)
         assert (after or 0) // 2 == (column or 0) // 2 + 10
 
 
@@ -362,6 +373,6 @@ async def test_a_cursor_brings_the_inspector_where_it_has_no_place_of_its_own() 
     for size in ((80, 24), (120, 40), (200, 60)):
         async with running(size=size) as (pilot, screen, _):
             await pilot.press("left")
-            assert screen.arrangement.has("inspector")
+            assert screen.placement.arrangement.has("inspector")
             await pilot.press("escape")
-            assert screen.arrangement.has("inspector") == (size[0] == 200)
+            assert screen.placement.arrangement.has("inspector") == (size[0] == 200)

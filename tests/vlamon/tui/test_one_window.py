@@ -16,11 +16,13 @@ from vlamon.records import Link
 async def test_charts_side_by_side_have_the_same_bins(rows: int, growing: bool) -> None:
     feed = fed(Link("live"), info(), block(0, rows))
     async with running(feed, size=(160, 45)) as (pilot, screen, _):
-        screen.viewport.growing = growing
-        screen.viewport.version += 1
-        screen.paint(force=True)
-        await until(pilot, lambda: all(chart.shown is not None for chart in screen.charts))
-        line = [chart for chart in screen.charts if chart.region.y == 1]
+        screen.navigation.viewport.growing = growing
+        screen.navigation.viewport.version += 1
+        screen.repaint()
+        await until(
+            pilot, lambda: all(chart.shown is not None for chart in screen.placement.charts)
+        )
+        line = [chart for chart in screen.placement.charts if chart.region.y == 1]
         widths = {chart.size.width for chart in line}
         assert widths == {53, 54}
         shown = [chart.shown for chart in line if chart.shown is not None]

@@ -42,22 +42,24 @@ def test_paints_out_of_turn_put_the_next_one_off_once() -> None:
 
 async def test_the_first_rows_wait_for_nothing(monkeypatch: Any) -> None:
     async with running(fed(info())) as (pilot, screen, feed):
-        monkeypatch.setattr(screen._pace, "due", time.monotonic() + 600)
+        monkeypatch.setattr(screen.painter.pace, "due", time.monotonic() + 600)
         feed.push(block(0, 50))
-        await until(pilot, lambda: bool(screen.charts))
-        shown = [chart.picture.title for chart in screen.charts]
-        monkeypatch.setattr(screen._pace, "due", time.monotonic() + 600)
+        await until(pilot, lambda: bool(screen.placement.charts))
+        shown = [chart.picture.title for chart in screen.placement.charts]
+        monkeypatch.setattr(screen.painter.pace, "due", time.monotonic() + 600)
         feed.push(block(50, 50))
         await pilot.pause(0.1)
-        assert screen._due is not None, "those that follow wait their turn"
+        assert screen.painter.due is not None, "those that follow wait their turn"
     assert shown[0].startswith("closs")
 
 
 async def test_a_flood_of_batches_paints_ten_times_a_second_at_most(monkeypatch: Any) -> None:
     async with running() as (pilot, screen, feed):
         paints: list[int] = []
-        original = screen.paint
-        monkeypatch.setattr(screen, "paint", lambda force=False: paints.append(original(force)))
+        original = screen.painter.paint
+        monkeypatch.setattr(
+            screen.painter, "paint", lambda force=False: paints.append(original(force))
+        )
         begun = time.monotonic()
         for step in range(100):
             feed.push(block(48_210 + step, 1, attempt=1))
@@ -68,7 +70,7 @@ async def test_a_flood_of_batches_paints_ten_times_a_second_at_most(monkeypatch:
 
 async def test_what_did_not_change_is_not_painted(monkeypatch: Any) -> None:
     async with running() as (pilot, screen, feed):
-        screen.paint(force=True)
+        screen.repaint()
         refreshed: list[str] = []
 
         def note(self: RowPanel, *regions: Any, **_: Any) -> RowPanel:
@@ -76,7 +78,7 @@ async def test_what_did_not_change_is_not_painted(monkeypatch: Any) -> None:
             return self
 
         monkeypatch.setattr(RowPanel, "refresh", note)
-        screen.paint(force=True)
+        screen.repaint()
         assert refreshed == []
         feed.push(gpu(feed.store.gpu.latest.time + 1))  # type: ignore[union-attr]
         await pilot.pause(0.15)
@@ -85,9 +87,9 @@ async def test_what_did_not_change_is_not_painted(monkeypatch: Any) -> None:
 
 async def test_low_bandwidth_paints_charts_twice_and_numbers_once_a_second() -> None:
     async with running(low_bandwidth=True) as (pilot, screen, _):
-        assert screen._pace.interval == 0.5
-        assert screen._pace_numbers.interval == 1.0
-        assert pilot.app.palette.theme.name == "sixteen"  # type: ignore[attr-defined]
+        assert screen.painter.pace.interval == 0.5
+        assert screen.painter.pace_numbers.interval == 1.0
+        assert pilot.app.rendering.palette.theme.name == "sixteen"  # type: ignore[attr-defined]
 
 
 async def test_the_last_that_came_is_shown_with_low_bandwidth_too() -> None:
@@ -101,6 +103,6 @@ async def test_the_last_that_came_is_shown_with_low_bandwidth_too() -> None:
 async def test_what_is_owed_is_painted_once(monkeypatch: Any) -> None:
     async with running(low_bandwidth=True) as (pilot, screen, feed):
         feed.push(block(48_210, 1, attempt=1))
-        await until(pilot, lambda: screen._owed is not None)
-        screen.paint(force=True)
-        assert screen._owed is None
+        await until(pilot, lambda: screen.painter.owed is not None)
+        screen.repaint()
+        assert screen.painter.owed is None

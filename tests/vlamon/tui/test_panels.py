@@ -11,7 +11,6 @@ from vlamon.charts.numbers import age, count, duration, number, percent, short_c
 from vlamon.charts.panels import distinctions, groups, matching
 from vlamon.charts.rows import (
     cells,
-    clean,
     column,
     crop,
     fit,
@@ -162,11 +161,6 @@ def test_one_line_a_rank_stands_behind_what_all_ranks_make() -> None:
     ]
 
 
-def test_control_characters_are_made_visible() -> None:
-    assert clean("a\x1b[2Jb\nc\x9b") == "a·[2Jb·c·"
-    assert clean("closs ×10 模型") == "closs ×10 模型"
-
-
 def test_text_that_is_cut_says_so() -> None:
     assert shorten("checkpoint", 6) == "check…"
     assert shorten("ok", 6) == "ok"
@@ -181,8 +175,8 @@ def test_an_event_without_text_is_told_from_its_data() -> None:
 
 def test_an_event_is_heard_once_even_if_it_is_sent_again() -> None:
     alerts, event = Alerts(), Event("e", "explode", 1, 0, 100.0, "error")
-    assert alerts.hear([event], 100.0, 100.0, True) == [event]
-    assert alerts.hear([event, event], 100.0, 100.0, True) == []
+    assert alerts.new_events([event], 100.0, 100.0, True) == [event]
+    assert alerts.new_events([event, event], 100.0, 100.0, True) == []
     assert alerts.acknowledge() == 1
     assert alerts.unseen == 0
 

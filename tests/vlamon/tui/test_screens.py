@@ -63,8 +63,8 @@ async def test_the_dashboard_at_every_size(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("panel", ["slots", "inspector", "diagnoses", "snapshots"])
 async def test_every_panel_that_takes_the_lower_place(panel: str) -> None:
     async with running(size=(120, 40)) as (pilot, screen, _):
-        screen.lower = panel
-        screen.paint(force=True)
+        screen.placement.lower = panel
+        screen.repaint()
         await comes_to(pilot, f"panel-{panel}", lambda: lines(pilot)[31:39])
 
 
@@ -78,7 +78,9 @@ async def test_an_energy_model_beside_the_terms_of_the_total() -> None:
     )
     async with running(fed(Link("live"), info(), run)) as (pilot, screen, _):
         await pilot.press("comma")
-        place = next(place for place in screen.arrangement.places if place.name == "contribution")
+        place = next(
+            place for place in screen.placement.arrangement.places if place.name == "contribution"
+        )
         same_as("panel-energy", lines(pilot)[place.y : place.y + place.height])
 
 
@@ -142,8 +144,8 @@ async def test_no_color_means_none() -> None:
         Options(),
         environ={"TERM": "xterm-256color", "COLORTERM": "truecolor", "NO_COLOR": "1"},
     )
-    assert app.palette.theme.name == "sixteen"
-    assert app.palette.colourless
+    assert app.rendering.palette.theme.name == "sixteen"
+    assert app.rendering.palette.colourless
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("colon")
         await until(pilot, lambda: bool(app.screen.query("Input")))

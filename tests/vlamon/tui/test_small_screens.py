@@ -98,11 +98,11 @@ def test_zooming_at_the_cursors_cell_keeps_the_cursor_in_view(step: int) -> None
 
 async def test_the_wheel_over_the_cursor_zooms_about_the_cursor() -> None:
     async with running() as (pilot, screen, _):
-        await pilot.click(screen.charts[0], offset=(45, 5))
-        row = screen.cursor_row()
+        await pilot.click(screen.placement.charts[0], offset=(45, 5))
+        row = screen.navigation.cursor_row()
         for _ in range(5):
-            chart: Chart = screen.charts[0]
-            cursor = screen.viewport.view.cursor
+            chart: Chart = screen.placement.charts[0]
+            cursor = screen.navigation.viewport.view.cursor
             assert chart.shown is not None
             assert cursor is not None
             column = chart.shown.column(cursor)
@@ -111,9 +111,12 @@ async def test_the_wheel_over_the_cursor_zooms_about_the_cursor() -> None:
                 [MouseScrollUp], chart, (7 + column // 2, 5), button=0, times=1
             )
             await pilot.pause()
-        assert screen.cursor_row() == row
-        assert screen.charts[0].shown is not None
-        assert screen.charts[0].shown.column(screen.viewport.view.cursor or 0.0) is not None
+        assert screen.navigation.cursor_row() == row
+        assert screen.placement.charts[0].shown is not None
+        assert (
+            screen.placement.charts[0].shown.column(screen.navigation.viewport.view.cursor or 0.0)
+            is not None
+        )
 
 
 @pytest.mark.parametrize(("term", "mode"), [("dumb", "plain"), ("xterm", "screen")])

@@ -15,7 +15,7 @@ from vlamon.tui.theme_memory import remember_theme, remembered_theme
 
 def first_theme(environ: dict[str, str] = TERMINAL, **options: object) -> str:
     app = FrozenDashboard(fed(*whole_run()), Options(**options), environ=environ)  # type: ignore[arg-type]
-    return app.palette.theme.name
+    return app.rendering.palette.theme.name
 
 
 async def test_a_chosen_theme_is_there_at_the_next_start() -> None:
@@ -23,7 +23,7 @@ async def test_a_chosen_theme_is_there_at_the_next_start() -> None:
     async with running() as (pilot, _, _feed):
         await pilot.press("t", "down", "enter")
         await pilot.pause()
-        chosen = pilot.app.palette.theme.name  # type: ignore[attr-defined]
+        chosen = pilot.app.rendering.palette.theme.name  # type: ignore[attr-defined]
     assert chosen != "dusk"
     assert first_theme() == chosen
 
@@ -63,6 +63,6 @@ async def test_what_cannot_be_written_is_said_and_the_theme_is_used(
     async with running() as (pilot, screen, _):
         await pilot.press("t", "down", "enter")
         await pilot.pause()
-        assert pilot.app.palette.theme.name != "dusk"  # type: ignore[attr-defined]
+        assert pilot.app.rendering.palette.theme.name != "dusk"  # type: ignore[attr-defined]
         assert "for this time only: Not a directory" in status_text(screen)
     assert remembered_theme() == ""

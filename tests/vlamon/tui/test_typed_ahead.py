@@ -12,7 +12,7 @@ from tests.vlamon.tui.driving import page, running, status_text, until
 from tests.vlamon.tui.fake_feed import NOW, block, fed, info, status
 from vlamon.records import Link
 from vlamon.tui.dialogs.choice import Choice
-from vlamon.tui.screens.main import MainScreen
+from vlamon.tui.screen import MainScreen
 
 NAMES = {":": "colon", "/": "slash", " ": "space", "\r": "enter", "_": "underscore"}
 
@@ -47,15 +47,15 @@ async def test_letters_keep_their_order_whenever_the_dialog_comes(pause: int) ->
 async def test_a_filter_that_is_typed_in_one_go_pins_what_it_finds() -> None:
     async with running() as (pilot, screen, _):
         at_once(pilot, "/grad\r")
-        await until(pilot, lambda: bool(screen.pinned))
-        assert screen.pinned == ["grad_norm"]
+        await until(pilot, lambda: bool(screen.placement.pinned))
+        assert screen.placement.pinned == ["grad_norm"]
 
 
 async def test_keys_of_the_dashboard_act_one_after_the_other() -> None:
     async with running() as (pilot, screen, _):
         at_once(pilot, "lxxm")
         await until(pilot, lambda: "note at step" in page(pilot))
-        assert screen.viewport.view.axis == "since"
+        assert screen.navigation.viewport.view.axis == "since"
 
 
 async def test_a_dialog_that_opens_by_itself_takes_no_key_that_was_meant_for_the_charts() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from vlamon.charts.glyphs import Glyphs, event_glyph
+from vlamon.charts.glyphs import event_glyph
 from vlamon.charts.metric_order import leading_first
 from vlamon.charts.numbers import count
 from vlamon.charts.rows import Row, shorten_name
-from vlamon.store import RunStore
 from vlamon.tui.dialogs.page import Page
 from vlamon.tui.frame_context import severity_role, steps_are_epochs
+from vlamon.tui.host import Host
 from vlamon.tui.widgets.events import sentence
 from vlamon.tui.widgets.inspector import batch_samples, events_at, value_cell, values_at, where
 
@@ -19,11 +19,12 @@ COLUMN = 40
 """Columns of text for one metric; a page has as many as fit."""
 
 
-def batch_page(store: RunStore, row: int, glyphs: Glyphs) -> Page:
+def batch_page(host: Host, row: int) -> Page:
     """Give the page of a batch as it is now; the caller holds the feed's lock.
 
     What is written is read once: the run goes on behind the page, and rows may move.
     """
+    store, glyphs = host.store, host.shell.rendering.glyphs
     head = where(store, row, Page.WIDTH)
     events = events_at(store, row)
     named = [str(event.data.get("metric", "")) for event in events]
@@ -59,7 +60,7 @@ def batch_page(store: RunStore, row: int, glyphs: Glyphs) -> Page:
         return rows
 
     unit = "epoch" if steps_are_epochs(store) else "step"
-    return Page(f"{unit} {count(int(store.steps(row, row + 1)[0]))}", write)
+    return Page(host, f"{unit} {count(int(store.steps(row, row + 1)[0]))}", write)
 
 
 def _wrapped(name: str, text: str, width: int) -> list[Row]:

@@ -9,6 +9,7 @@ from textual import events
 
 from vlamon.charts.rows import Row, cut, fit
 from vlamon.tui.dialogs.dialog import Dialog
+from vlamon.tui.host import Host
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Choosing:
     title: str
     items: Callable[[str], Sequence[Item]]
     """Lines for a filter text; the text is empty where nothing can be typed."""
-    hint: str = "Enter chooses, Esc leaves"
+    hint: str = "Enter chooses, Esc cancels"
     typed: bool = False
     """Whether letters go into a filter."""
     above: Callable[[], Sequence[Row]] = tuple
@@ -55,8 +56,8 @@ class Choice(Dialog[str]):
         ("tab", "second", "second"),
     ]
 
-    def __init__(self, choosing: Choosing, at: str = "") -> None:
-        super().__init__()
+    def __init__(self, host: Host, choosing: Choosing, at: str = "") -> None:
+        super().__init__(host)
         self._choosing = choosing
         self._text = ""
         self._items = list(choosing.items(""))

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from textual import events
 from textual.app import ComposeResult
 from textual.message import Message
 from textual.screen import ModalScreen
 
-from vlamon.charts.glyphs import ASCII, UNICODE, Glyphs
+from vlamon.charts.glyphs import Glyphs
 from vlamon.charts.rows import Row, cut
+from vlamon.tui.host import Host
 from vlamon.tui.widgets.row_panel import RowPanel, framed
-
-if TYPE_CHECKING:
-    from vlamon.tui.app import Dashboard
 
 Result = TypeVar("Result")
 
@@ -47,9 +45,10 @@ class Dialog(ModalScreen[Result], Generic[Result]):
             super().__init__()
             self.dialog = dialog
 
-    def __init__(self) -> None:
+    def __init__(self, host: Host) -> None:
         super().__init__()
-        self.panel = DialogPanel("dialog")
+        self.host = host
+        self.panel = DialogPanel("dialog", host.shell.rendering)
         self.ready = False
         """Whether keys reach what they are for: before, they are kept in `typed_ahead`."""
         self.typed_ahead: list[events.Key] = []
@@ -66,14 +65,9 @@ class Dialog(ModalScreen[Result], Generic[Result]):
         yield self.panel
 
     @property
-    def dashboard(self) -> Dashboard:
-        """The application, typed."""
-        return cast("Dashboard", self.app)
-
-    @property
     def glyphs(self) -> Glyphs:
         """The characters to draw with."""
-        return ASCII if self.dashboard.ascii_only else UNICODE
+        return self.host.shell.rendering.glyphs
 
     def heading(self) -> tuple[Row, Row]:
         """Give what stands left and right in the frame's first row."""

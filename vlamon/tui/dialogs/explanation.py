@@ -12,11 +12,12 @@ from vlamon.charts.rows import Row
 from vlamon.tui.dialogs.page import Page
 
 if TYPE_CHECKING:
-    from vlamon.store import RunStore
+    from vlamon.tui.host import Host
 
 
-def explanation_page(name: str, store: RunStore) -> Page:
+def explanation_page(host: Host, name: str) -> Page:
     """Give the page for one metric."""
+    store = host.store
     latest = store.latest(name)
     spec = store.specs.get(name)
 
@@ -33,7 +34,7 @@ def explanation_page(name: str, store: RunStore) -> Page:
             rows.append(((" in this run  ", "muted"), (f"{spec.kind}{weight}", "foreground")))
         return rows
 
-    return Page(name, write)
+    return Page(host, name, write)
 
 
 def _paragraphs(name: str) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from vlamon.tui.bindings import CHAPTERS, keys_for
 from vlamon.tui.dialogs.page import Page
 
 if TYPE_CHECKING:
-    from vlamon.tui.app import Dashboard
+    from vlamon.tui.host import Host
 
 _SIGNS = (
     ("↑ ↓", "a value beyond the y range: the column has one, however short it was"),
@@ -23,9 +23,9 @@ _SIGNS = (
 _MOUSE = "Mouse: a click sets the cursor, the wheel zooms, dragging pans; keys can be clicked."
 
 
-def help_page(dashboard: Dashboard) -> Page:
+def help_page(host: Host) -> Page:
     """Give the page for the keys that this dashboard has."""
-    keys = keys_for(dashboard.options.read_only)
+    keys = keys_for(host.shell.options.read_only)
 
     def write(width: int) -> Sequence[Row]:
         rows: list[Row] = []
@@ -38,8 +38,8 @@ def help_page(dashboard: Dashboard) -> Page:
         rows += [((f"   {sign:<6}", "title"), (words, "foreground")) for sign, words in _SIGNS]
         rows.append(())
         rows.append(((f" {_MOUSE}", "muted"),))
-        for complaint in dashboard.theme_set.complaints:
+        for complaint in host.shell.theme_set.complaints:
             rows.append(((f" {complaint}", "warn"),))
         return rows
 
-    return Page("keys", write)
+    return Page(host, "keys", write)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from vlamon.charts.rows import Row
 from vlamon.tui.dialogs.dialog import Dialog
+from vlamon.tui.host import Host
 
 
 class Page(Dialog[None]):
@@ -23,8 +24,8 @@ class Page(Dialog[None]):
 
     tells_more = False
 
-    def __init__(self, title: str, write: Callable[[int], Sequence[Row]]) -> None:
-        super().__init__()
+    def __init__(self, host: Host, title: str, write: Callable[[int], Sequence[Row]]) -> None:
+        super().__init__(host)
         self._title = title
         self._write = write
         self._first = 0

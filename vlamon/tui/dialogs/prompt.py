@@ -9,10 +9,15 @@ from textual.widgets import Input
 
 from vlamon.charts.rows import Row
 from vlamon.tui.dialogs.dialog import Dialog
+from vlamon.tui.host import Host
 
 
 class Prompt(Dialog[str]):
-    """A title, a line of help, the input; Enter gives it when `check` has nothing against it."""
+    """A title, a line of help, the input; Enter returns it when `check` has nothing against it.
+
+    Where nothing can be sent it opens all the same and gives the `refusal`: what is typed after its
+    key must not act as keys of the dashboard.
+    """
 
     DEFAULT_CSS = """
     Prompt { align: center middle; }
@@ -22,23 +27,30 @@ class Prompt(Dialog[str]):
     """
 
     def __init__(
-        self, title: str, lines: Sequence[str], check: Callable[[str], str], text: str = ""
+        self,
+        host: Host,
+        title: str,
+        lines: Sequence[str],
+        check: Callable[[str], str],
+        *,
+        refusal: str = "",
     ) -> None:
-        super().__init__()
+        super().__init__(host)
         self._title = title
         self._lines = lines
         self._check = check
-        self._text = text
-        self._wrong = ""
+        self._refusal = refusal
+        self._wrong = refusal
 
     def compose(self) -> ComposeResult:
         """The panel, and the input that is moved up into it."""
         yield self.panel
-        yield Input(self._text, id="prompt")
+        yield Input(id="prompt")
 
     def heading(self) -> tuple[Row, Row]:
         """Give the title."""
-        return ((self._title, "title bold"),), (("Enter sends, Esc leaves", "muted"),)
+        hint = "Esc closes" if self._refusal else "Enter sends, Esc cancels"
+        return ((self._title, "title bold"),), ((hint, "muted"),)
 
     def body(self, width: int) -> Sequence[Row]:
         """Give the help, or what is wrong with the input."""
@@ -50,7 +62,7 @@ class Prompt(Dialog[str]):
     def on_input_submitted(self, message: Input.Submitted) -> None:
         """Give the text, or say what is wrong with it."""
         text = message.value.strip()
-        self._wrong = self._check(text)
+        self._wrong = self._refusal or self._check(text)
         if self._wrong:
             self.update()
         else:

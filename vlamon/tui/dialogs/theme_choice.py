@@ -9,12 +9,13 @@ from vlamon.charts.rows import Row, shorten
 from vlamon.tui.dialogs.choice import Choice, Choosing, Item
 
 if TYPE_CHECKING:
-    from vlamon.tui.app import Dashboard
+    from vlamon.tui.host import Host
 
 
-def theme_dialog(dashboard: Dashboard) -> Choice:
+def theme_dialog(host: Host) -> Choice:
     """Offer all themes; what was wrong with the user's own stands below."""
-    themes = dashboard.theme_set.themes
+    shell = host.shell
+    themes = shell.theme_set.themes
 
     def items(_: str) -> Sequence[Item]:
         return [
@@ -23,14 +24,14 @@ def theme_dialog(dashboard: Dashboard) -> Choice:
         ]
 
     def below() -> Sequence[Row]:
-        complaints = dashboard.theme_set.complaints
+        complaints = shell.theme_set.complaints
         return [((shorten(f" {text}", 80), "warn"),) for text in complaints[:6]]
 
     choosing = Choosing(
         "theme",
         items,
-        "Enter keeps, Esc goes back",
+        "Enter keeps, Esc cancels",
         below=below,
-        on_highlight=dashboard.choose_theme,
+        on_highlight=shell.choose_theme,
     )
-    return Choice(choosing, at=dashboard.palette.theme.name)
+    return Choice(host, choosing, at=shell.rendering.palette.theme.name)

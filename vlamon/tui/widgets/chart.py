@@ -22,8 +22,8 @@ from vlamon.charts.raster import Guide
 from vlamon.charts.track import extent, pieces
 from vlamon.charts.viewport import Extent, Viewport, Window, window
 from vlamon.charts.y_labels import GUTTER
+from vlamon.tui.textual_internals import KeptLines
 from vlamon.tui.themes import Palette, load_themes, role_of_metric
-from vlamon.tui.widgets.kept_lines import KeptLines
 
 if TYPE_CHECKING:
     from vlamon.store import RunStore

@@ -15,7 +15,7 @@ from vlamon.analysis.contributions import (
 from vlamon.charts.glyphs import Glyphs
 from vlamon.charts.numbers import number, percent
 from vlamon.charts.rows import Row, column, fit, shorten, shorten_name
-from vlamon.tui.frame_context import Moment
+from vlamon.tui.frame_context import FrameContext
 from vlamon.tui.themes import role_of_metric
 from vlamon.tui.widgets.row_panel import RowPanel, framed
 
@@ -27,36 +27,36 @@ SHARE_CELLS = 9
 class ContributionPanel(RowPanel):
     """Bars of the weighted total."""
 
-    def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
+    def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
         """Give a bar a term, the heaviest weights in the order of the run."""
-        found = of_moment(moment)
+        found = weighed(frame)
         # Asked of the run, not of the batch: bars must not change their scale as the cursor moves.
-        pulls = any(PULL + term.name in moment.store.metrics for term in found.terms)
+        pulls = any(PULL + term.name in frame.store.metrics for term in found.terms)
         title: Row = (("contribution", "title"),)
-        if moment.at_cursor:
+        if frame.at_cursor:
             title = (*title, (" at cursor", "accent"))
-        if found.terms and not moment.store.weights_at():
+        if found.terms and not frame.store.weights_at():
             title = (*title, (" weights assumed", "muted"))
         right: list[tuple[str, str]] = []
         for one, other, cosine in found.cosines[:1] if width >= 100 else ():
-            right.append((f"{one}{moment.glyphs.both}{other} cos {cosine:+.2f}  ", "muted"))
+            right.append((f"{one}{frame.glyphs.both}{other} cos {cosine:+.2f}  ", "muted"))
         right += [("total ", "muted"), (number(found.total), _total_role(found.total))]
         inner = width - 2
         body = [
-            _term_row(term, index, inner, pulls, moment) for index, term in enumerate(found.terms)
+            _term_row(term, index, inner, pulls, frame) for index, term in enumerate(found.terms)
         ]
-        return framed(title, tuple(right), body, width, height, moment.glyphs)
+        return framed(title, tuple(right), body, width, height, frame.glyphs)
 
 
-def of_moment(moment: Moment) -> Contributions:
+def weighed(frame: FrameContext) -> Contributions:
     """Weigh the batch of the row shown, terms in the order in which the run states their weights;
     terms that the newest batch lacks count by their last value."""
-    store, row = moment.store, moment.row
+    store, row = frame.store, frame.row
     if row is None:
         return Contributions((), None)
     weights = store.weights_at(row) or assumed_weights(store.metrics)
     values = {name: store.value(name, row) for name in store.metrics}
-    if not moment.at_cursor:
+    if not frame.at_cursor:
         for name in store.metrics:
             if values[name] is None:
                 values[name] = store.latest(name)
@@ -67,8 +67,8 @@ def _total_role(total: float | None) -> str:
     return "explode bold" if total is not None and not math.isfinite(total) else "title bold"
 
 
-def _term_row(term: Term, index: int, width: int, pulls: bool, moment: Moment) -> Row:
-    glyphs = moment.glyphs
+def _term_row(term: Term, index: int, width: int, pulls: bool, frame: FrameContext) -> Row:
+    glyphs = frame.glyphs
     role = role_of_metric(term.name, index)
     narrow = width < 70
     name_cells = min(NAME_CELLS, width // 4)

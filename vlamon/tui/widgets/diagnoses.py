@@ -9,7 +9,7 @@ from vlamon.charts.glyphs import Glyphs
 from vlamon.charts.numbers import age, count, number
 from vlamon.charts.rows import Row, shorten
 from vlamon.records import Snapshot
-from vlamon.tui.frame_context import Moment
+from vlamon.tui.frame_context import FrameContext
 from vlamon.tui.snapshots import snapshots
 from vlamon.tui.widgets.row_panel import RowPanel, framed
 
@@ -20,22 +20,22 @@ LEAST = 3
 class DiagnosesPanel(RowPanel):
     """Findings first, then the snapshots."""
 
-    def key(self, moment: Moment) -> Hashable:
+    def key(self, frame: FrameContext) -> Hashable:
         """Give the findings, and what the snapshots' rows depend on."""
-        return moment.diagnoses, _snapshots_key(moment)
+        return frame.diagnoses, _snapshots_key(frame)
 
-    def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
+    def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
         """Give the findings, as much of each as there is room for, and the newest snapshots below
         them; where something is left out the frame says which key shows it."""
         inner, room = width - 2, max(0, height - 2)
-        kept = snapshot_rows(moment, inner)
+        kept = snapshot_rows(frame, inner)
         least = min(len(kept), 5 if room > 15 else 2)
-        findings, cut = _findings(moment.diagnoses, inner, room - least)
+        findings, cut = _findings(frame.diagnoses, inner, room - least)
         below = min(len(kept), max(least, room - len(findings)))
         cut = cut or len(findings) > room - below
         body = [*findings[: room - below], *kept[:below]]
         right: Row = (("d ", "key bold"), ("in full", "muted")) if cut else ()
-        return framed((("diagnoses", "title"),), right, body, width, height, moment.glyphs)
+        return framed((("diagnoses", "title"),), right, body, width, height, frame.glyphs)
 
 
 def _findings(
@@ -63,35 +63,35 @@ def _findings(
 class SnapshotsPanel(RowPanel):
     """The states that a rollback can reach, newest first."""
 
-    def key(self, moment: Moment) -> Hashable:
+    def key(self, frame: FrameContext) -> Hashable:
         """Give what the rows depend on."""
-        return _snapshots_key(moment)
+        return _snapshots_key(frame)
 
-    def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
+    def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
         """Give a row a snapshot."""
-        body = snapshot_rows(moment, width - 2, head=False)
+        body = snapshot_rows(frame, width - 2, head=False)
         if not body:
             body = [((" the run offers none", "muted"),)]
-        status = moment.store.status
+        status = frame.store.status
         right: Row = ()
         if status is not None and status.budget is not None:
             right = (("rollbacks left ", "muted"), (str(status.budget), "title"))
-        return framed((("snapshots", "title"),), right, body, width, height, moment.glyphs)
+        return framed((("snapshots", "title"),), right, body, width, height, frame.glyphs)
 
 
-def _snapshots_key(moment: Moment) -> Hashable:
+def _snapshots_key(frame: FrameContext) -> Hashable:
     """Give the second, too: ages grow, and the batch of a snapshot may come after it."""
-    return moment.store.status, len(moment.store.events), int(moment.now)
+    return frame.store.status, len(frame.store.events), int(frame.now)
 
 
-def snapshot_rows(moment: Moment, width: int, head: bool = True) -> list[Row]:
+def snapshot_rows(frame: FrameContext, width: int, head: bool = True) -> list[Row]:
     """Write the snapshots, newest first, under a heading."""
-    found = snapshots(moment.store)
+    found = snapshots(frame.store)
     if not found:
         return []
     rows: list[Row] = [((" snapshots", "title"),)] if head else []
     for snapshot in found:
-        text = snapshot_words(snapshot, moment.now, moment.glyphs)
+        text = snapshot_words(snapshot, frame.now, frame.glyphs)
         role = "checkpoint" if snapshot.trusted else "muted"
         rows.append(((shorten(f" {text}", width), role),))
     return rows

@@ -9,34 +9,34 @@ from vlamon.charts.glyphs import event_glyph
 from vlamon.charts.numbers import count, number
 from vlamon.charts.rows import Row, fit, shorten
 from vlamon.records import Event
-from vlamon.tui.frame_context import Moment, severity_role
+from vlamon.tui.frame_context import FrameContext, severity_role
 from vlamon.tui.widgets.row_panel import RowPanel, framed
 
 
 class EventsPanel(RowPanel):
     """The newest events that fit, or those around the chosen one."""
 
-    def key(self, moment: Moment) -> Hashable:
+    def key(self, frame: FrameContext) -> Hashable:
         """Give the number of events and the chosen one."""
-        return len(moment.store.events), moment.event
+        return len(frame.store.events), frame.event
 
-    def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
+    def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
         """Give one row an event."""
-        events = moment.store.events
+        events = frame.store.events
         room = max(0, height - 2)
-        first = window_start(events, moment.event, room)
-        body = [event_row(event, width - 2, moment) for event in list(events[first : first + room])]
+        first = window_start(events, frame.event, room)
+        body = [event_row(event, width - 2, frame) for event in list(events[first : first + room])]
         if not body:
             body = [((" nothing has happened yet", "muted"),)]
         title: Row = (("events", "title"),)
         right: Row = ((f"{len(events)}", "muted"),) if events else ()
-        return framed(title, right, body, width, height, moment.glyphs)
+        return framed(title, right, body, width, height, frame.glyphs)
 
-    def event_at(self, moment: Moment, y: int) -> Event | None:
+    def event_at(self, frame: FrameContext, y: int) -> Event | None:
         """Give the event on a row of the panel, for a click."""
-        events = moment.store.events
+        events = frame.store.events
         room = max(0, self.size.height - 2)
-        index = window_start(events, moment.event, room) + y - 1
+        index = window_start(events, frame.event, room) + y - 1
         return events[index] if 1 <= y <= room and 0 <= index < len(events) else None
 
 
@@ -51,11 +51,11 @@ def window_start(events: Sequence[Event], chosen: str, room: int) -> int:
     return newest
 
 
-def event_row(event: Event, width: int, moment: Moment) -> Row:
+def event_row(event: Event, width: int, frame: FrameContext) -> Row:
     """Write one event: when, what, where, why."""
     role = severity_role(event)
-    glyph = event_glyph(event, moment.glyphs)
-    chosen = moment.event == event.id
+    glyph = event_glyph(event, frame.glyphs)
+    chosen = frame.event == event.id
     clock = time.strftime("%H:%M:%S", time.localtime(event.time)) if event.time else "        "
     row: Row = (
         (f" {clock} ", "muted"),
@@ -67,7 +67,7 @@ def event_row(event: Event, width: int, moment: Moment) -> Row:
             ((shorten("".join(text for text, _ in row), width), "foreground chosen"),), width
         )
     head = sum(len(text) for text, _ in row[:-1])
-    text = shorten(row[-1][0], max(0, width - head), moment.glyphs.ellipsis)
+    text = shorten(row[-1][0], max(0, width - head), frame.glyphs.ellipsis)
     return (*row[:-1], (text, "foreground"))
 
 

@@ -8,7 +8,7 @@ from vlamon.charts.numbers import gibibytes
 from vlamon.charts.rows import Row, cells, shorten
 from vlamon.charts.sparkline import sparkline
 from vlamon.records import Device, Process
-from vlamon.tui.frame_context import Moment
+from vlamon.tui.frame_context import FrameContext
 from vlamon.tui.widgets.row_panel import RowPanel, framed
 
 HOT = 85.0
@@ -20,28 +20,28 @@ FULL = 0.95
 class GpuPanel(RowPanel):
     """A row a device, then the process; a machine without a driver says so."""
 
-    def key(self, moment: Moment) -> Hashable:
+    def key(self, frame: FrameContext) -> Hashable:
         """Give the newest sample's time: samples come once a second, batches far more often."""
-        sample = moment.store.gpu.latest
+        sample = frame.store.gpu.latest
         return 0.0 if sample is None else sample.time
 
-    def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
+    def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
         """Give the rows that fit; devices that do not are counted in the title."""
-        sample = moment.store.gpu.latest
+        sample = frame.store.gpu.latest
         title: Row = (("GPU", "title"),)
         inner = width - 2
         if sample is None:
             nothing: Row = ((" no samples from this run", "muted"),)
-            return framed((("GPU", "muted"),), (), [nothing], width, height, moment.glyphs)
+            return framed((("GPU", "muted"),), (), [nothing], width, height, frame.glyphs)
         process = _process_row(sample.process, inner) if sample.process is not None else None
         room = max(0, height - 2 - (process is not None))
         shown = sample.devices[:room]
-        body: list[Row] = [_device_row(device, inner, moment) for device in shown]
+        body: list[Row] = [_device_row(device, inner, frame) for device in shown]
         if not sample.devices:
             title = (("process", "title"),)
             body = [((" no accelerator on this machine", "muted"),)]
             if sample.process is not None:
-                body.append(_history_row(moment, inner))
+                body.append(_history_row(frame, inner))
             body = body[-room:] if room else []
         if process is not None:
             body.append(process)
@@ -49,23 +49,23 @@ class GpuPanel(RowPanel):
         right: Row = ((f"+{hidden} more", "muted"),) if hidden > 0 else ()
         if not hidden and sample.devices:
             right = ((shorten(sample.devices[0].name, max(0, width - 14)), "muted"),)
-        return framed(title, right, body, width, height, moment.glyphs)
+        return framed(title, right, body, width, height, frame.glyphs)
 
 
-def _device_row(device: Device, width: int, moment: Moment) -> Row:
-    figures = _figures(device, moment, width)
+def _device_row(device: Device, width: int, frame: FrameContext) -> Row:
+    figures = _figures(device, frame, width)
     head: Row = ((f" {device.index} ", "gpu"),)
     room = width - cells(head) - cells(figures) - 1
     room = min(room, 60)
     history = ""
     if room >= 4:
-        values = moment.store.gpu.history(device.index, "util")
-        history = sparkline(values[-room:], room, moment.glyphs.level, 0.0, 100.0)
+        values = frame.store.gpu.history(device.index, "util")
+        history = sparkline(values[-room:], room, frame.glyphs.level, 0.0, 100.0)
     return (*head, (history, "gpu"), *figures)
 
 
-def _figures(device: Device, moment: Moment, width: int) -> Row:
-    glyphs = moment.glyphs
+def _figures(device: Device, frame: FrameContext, width: int) -> Row:
+    glyphs = frame.glyphs
     row: list[tuple[str, str]] = []
     util = "  – %" if device.util is None else f"{device.util:3.0f} %"
     row.append((f" {util}", "foreground"))
@@ -100,8 +100,8 @@ def _process_row(process: Process, width: int) -> Row:
     return tuple(parts)
 
 
-def _history_row(moment: Moment, width: int) -> Row:
+def _history_row(frame: FrameContext, width: int) -> Row:
     """Draw the process's CPU history where no accelerator takes the space."""
-    values = moment.store.gpu.process_history("cpu")
+    values = frame.store.gpu.process_history("cpu")
     room = max(0, min(60, width - 8))
-    return ((" cpu ", "muted"), (sparkline(values[-room:], room, moment.glyphs.level, 0.0), "gpu"))
+    return ((" cpu ", "muted"), (sparkline(values[-room:], room, frame.glyphs.level, 0.0), "gpu"))

@@ -14,7 +14,7 @@ from vlamon.charts.numbers import count, number
 from vlamon.charts.rows import Row, fit, shorten, shorten_names, spread
 from vlamon.records import Event
 from vlamon.store import RunStore
-from vlamon.tui.frame_context import Moment, severity_role, steps_are_epochs
+from vlamon.tui.frame_context import FrameContext, severity_role, steps_are_epochs
 from vlamon.tui.themes import role_of_metric
 from vlamon.tui.widgets.events import sentence
 from vlamon.tui.widgets.row_panel import RowPanel, framed
@@ -30,23 +30,23 @@ EVENTS = 3
 class InspectorPanel(RowPanel):
     """Step, attempt, time, every metric with its change, what happened there, the samples."""
 
-    def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
+    def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
         """Give the batch in as many columns as fit."""
         title: Row = (("inspector", "title"),)
-        if moment.row is None:
+        if frame.row is None:
             body: list[Row] = [((" no batch yet", "muted"),)]
-            return framed(title, (), body, width, height, moment.glyphs)
+            return framed(title, (), body, width, height, frame.glyphs)
         inner, room = width - 2, max(0, height - 2)
         right: Row = (
-            ("epoch " if steps_are_epochs(moment.store) else "step ", "muted"),
+            ("epoch " if steps_are_epochs(frame.store) else "step ", "muted"),
             (
-                count(int(moment.store.steps(moment.row, moment.row + 1)[0])),
-                "accent" if moment.at_cursor else "title",
+                count(int(frame.store.steps(frame.row, frame.row + 1)[0])),
+                "accent" if frame.at_cursor else "title",
             ),
         )
-        head = where(moment.store, moment.row, inner)
+        head = where(frame.store, frame.row, inner)
         return framed(
-            title, right, [head, *_below(moment, inner, room - 1)], width, height, moment.glyphs
+            title, right, [head, *_below(frame, inner, room - 1)], width, height, frame.glyphs
         )
 
 
@@ -88,11 +88,11 @@ def events_at(store: RunStore, row: int) -> list[Event]:
     ]
 
 
-def _event_rows(moment: Moment, width: int) -> list[Row]:
-    assert moment.row is not None
+def _event_rows(frame: FrameContext, width: int) -> list[Row]:
+    assert frame.row is not None
     rows: list[Row] = []
-    for event in events_at(moment.store, moment.row):
-        glyph = event_glyph(event, moment.glyphs)
+    for event in events_at(frame.store, frame.row):
+        glyph = event_glyph(event, frame.glyphs)
         text = shorten(f" {glyph} {event.kind} {sentence(event)}", width)
         rows.append(((text, severity_role(event)),))
         samples = batch_samples(event)
@@ -109,12 +109,12 @@ def batch_samples(event: Event) -> str:
     return ", ".join(str(sample) for sample in samples)
 
 
-def _below(moment: Moment, width: int, room: int) -> list[Row]:
+def _below(frame: FrameContext, width: int, room: int) -> list[Row]:
     """Share the rows below the head: first the values that one came for, then what happened, then
     the other values."""
-    store, row = moment.store, moment.row
+    store, row = frame.store, frame.row
     assert row is not None
-    happened = _event_rows(moment, width)
+    happened = _event_rows(frame, width)
     named = [str(event.data.get("metric", "")) for event in events_at(store, row)]
     names = [name for name in store.metrics if store.value(name, row) is not None]
     names = leading_first(store, names, named)
@@ -127,7 +127,7 @@ def _below(moment: Moment, width: int, room: int) -> list[Row]:
     least = -(-first // columns)
     shown = max(0, min(len(happened), spare, max(1, room - least - 1), room - 1))
     left = _Left(len(happened) - shown, len(store.metrics) - len(names), least)
-    return [*happened[:shown], *_values(moment, names, columns, width, room - shown, left)]
+    return [*happened[:shown], *_values(frame, names, columns, width, room - shown, left)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ class _Left:
 
 
 def _values(
-    moment: Moment,
+    frame: FrameContext,
     names: Sequence[str],
     columns: int,
     width: int,
@@ -152,7 +152,7 @@ def _values(
 ) -> list[Row]:
     """Lay the first metrics that fit out in columns of equal width, filled downwards; the last row
     says what has no room here."""
-    assert moment.row is not None
+    assert frame.row is not None
     if room < 1 or not names:
         return []
     said = room > left.least and bool(left.events or left.missing or len(names) > room * columns)
@@ -163,9 +163,9 @@ def _values(
         cells = (
             value_cell(
                 name,
-                *values_at(moment.store, moment.row, name),
+                *values_at(frame.store, frame.row, name),
                 width // columns,
-                moment.glyphs,
+                frame.glyphs,
                 tuple(shown),
             )
             for name in shown[line::deep]

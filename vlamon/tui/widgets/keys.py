@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 
 from vlamon.charts.rows import Row
-from vlamon.tui.frame_context import Moment
+from vlamon.tui.frame_context import FrameContext
+from vlamon.tui.rendering import Rendering
 from vlamon.tui.widgets.row_panel import RowPanel
 
 
@@ -27,12 +28,12 @@ class Hint:
 class KeysLine(RowPanel):
     """Hints in the order of their importance."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
+    def __init__(self, name: str, rendering: Rendering) -> None:
+        super().__init__(name, rendering)
         self.hints: Sequence[Hint] = ()
         self._spans: list[tuple[int, int, str]] = []
 
-    def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
+    def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
         """Give the one row."""
         row: list[tuple[str, str]] = []
         spans = []

@@ -12,8 +12,7 @@ from vlamon.charts.metric_order import leading_first
 from vlamon.charts.numbers import number
 from vlamon.charts.rows import Row, column, shorten, shorten_names
 from vlamon.charts.sparkline import sparkline
-from vlamon.tui.alerts import alarming
-from vlamon.tui.frame_context import Moment, severity_role
+from vlamon.tui.frame_context import FrameContext, alarming, severity_role
 from vlamon.tui.themes import role_of_metric
 from vlamon.tui.widgets.events import sentence
 from vlamon.tui.widgets.row_panel import RowPanel
@@ -22,52 +21,52 @@ from vlamon.tui.widgets.row_panel import RowPanel
 class NumbersPanel(RowPanel):
     """Values and sparklines, trained terms first; the newest alert in the last row."""
 
-    def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
+    def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
         """Give a row a metric, as many as fit."""
-        alert = _newest_alert(moment, width) if height > 1 else None
-        names = leading_first(moment.store, moment.store.metrics)
+        alert = _newest_alert(frame, width) if height > 1 else None
+        names = leading_first(frame.store, frame.store.metrics)
         names = names[: height - (alert is not None)]
-        if not names or moment.row is None:
+        if not names or frame.row is None:
             return [((" no batch yet", "muted"),)]
         name_cells = min(max(len(name) for name in names) + 1, width * 2 // 5)
         room = width - name_cells - 12
-        short = shorten_names(tuple(names), name_cells - 1, moment.glyphs.ellipsis)
+        short = shorten_names(tuple(names), name_cells - 1, frame.glyphs.ellipsis)
         labels = [" " + column(short[name], name_cells) for name in names]
-        rows = [_row(moment, name, index, labels[index], room) for index, name in enumerate(names)]
+        rows = [_row(frame, name, index, labels[index], room) for index, name in enumerate(names)]
         if alert is None:
             return rows
         return [*rows, *[()] * (height - 1 - len(rows)), alert]
 
 
-def _newest_alert(moment: Moment, width: int) -> Row | None:
+def _newest_alert(frame: FrameContext, width: int) -> Row | None:
     """Give the newest event that calls a person, None where none does."""
-    for event in reversed(moment.store.events):
+    for event in reversed(frame.store.events):
         if alarming(event):
-            text = f" {event_glyph(event, moment.glyphs)} {event.kind} {sentence(event)}"
-            return ((shorten(text, width, moment.glyphs.ellipsis), severity_role(event)),)
+            text = f" {event_glyph(event, frame.glyphs)} {event.kind} {sentence(event)}"
+            return ((shorten(text, width, frame.glyphs.ellipsis), severity_role(event)),)
     return None
 
 
-def _row(moment: Moment, name: str, index: int, label: str, room: int) -> Row:
-    assert moment.row is not None
-    value = moment.store.value(name, moment.row)
-    if value is None and not moment.at_cursor:
-        value = moment.store.latest(name)
+def _row(frame: FrameContext, name: str, index: int, label: str, room: int) -> Row:
+    assert frame.row is not None
+    value = frame.store.value(name, frame.row)
+    if value is None and not frame.at_cursor:
+        value = frame.store.latest(name)
     bad = value is not None and not math.isfinite(value)
     role = role_of_metric(name, index)
     return (
         (label, role),
         (number(value).rjust(9) + " ", "explode bold" if bad else "foreground"),
-        (history(moment, name, room), role),
+        (history(frame, name, room), role),
     )
 
 
-def history(moment: Moment, name: str, room: int) -> str:
+def history(frame: FrameContext, name: str, room: int) -> str:
     """Draw a metric's whole history in `room` glyphs from the store's envelope."""
-    store = moment.store
+    store = frame.store
     if room <= 0 or not store.rows:
         return ""
     edges = np.linspace(0, store.rows, min(room, store.rows) + 1)
     envelope = store.envelope(name, edges, axis="row")
     top = float(np.nanpercentile(envelope.high, 98)) if np.isfinite(envelope.high).any() else None
-    return sparkline(envelope.high, room, moment.glyphs.level, high=top)
+    return sparkline(envelope.high, room, frame.glyphs.level, high=top)

@@ -7,7 +7,6 @@ Textual's `border_title` repaints the whole widget, so borders and titles are ro
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING, Protocol, cast
 
 from rich.segment import Segment
 from textual.message import Message
@@ -17,18 +16,9 @@ from textual.widget import Widget
 from vlamon.charts.glyphs import Glyphs, plain
 from vlamon.charts.rows import Row, fit, spread
 from vlamon.safe_text import line
-from vlamon.tui.frame_context import Moment
-from vlamon.tui.widgets.kept_lines import KeptLines
-
-if TYPE_CHECKING:
-    from vlamon.tui.themes import Palette
-
-
-class Painted(Protocol):
-    """What panels ask of the application around them."""
-
-    palette: Palette
-    ascii_only: bool
+from vlamon.tui.frame_context import FrameContext
+from vlamon.tui.rendering import Rendering
+from vlamon.tui.textual_internals import KeptLines
 
 
 def framed(
@@ -71,33 +61,34 @@ class RowPanel(KeptLines, Widget):
             super().__init__()
             self.panel = panel
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, rendering: Rendering) -> None:
         super().__init__(id=name)
+        self._rendering = rendering
         self._rows: list[Row] = []
         self._strips: list[Strip] = []
         self._width = -1
         self._key: Hashable = None
 
-    def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
+    def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
         """Give at most `height` rows of `width` columns; pure, so that tests call it directly."""
         raise NotImplementedError
 
-    def key(self, moment: Moment) -> Hashable:
+    def key(self, frame: FrameContext) -> Hashable:
         """Give what the rows depend on, where that is cheaper to compare than to draw."""
         return None
 
-    def draw(self, moment: Moment) -> None:
+    def draw(self, frame: FrameContext) -> None:
         """Bring the panel up to date; the caller holds the feed's lock."""
         width, height = self.size
         if not self.display or width <= 0 or height <= 0:
             return
-        key = self.key(moment)
+        key = self.key(frame)
         if key is not None:
             key = (key, width, height)
             if key == self._key:
                 return
         self._key = key
-        self.put(self.rows(moment, width, height))
+        self.put(self.rows(frame, width, height))
 
     def put(self, found: Sequence[Row]) -> None:
         """Show these rows; only those that differ from what is on screen are painted."""
@@ -124,7 +115,7 @@ class RowPanel(KeptLines, Widget):
         self.post_message(self.Stale(self))
 
     def repaint(self) -> None:
-        """Paint all rows again with the palette of the moment."""
+        """Paint all rows again with the present palette."""
         self._strips = [self._strip(row, self._width) for row in self._rows]
         self.refresh()
 
@@ -136,16 +127,12 @@ class RowPanel(KeptLines, Widget):
         """Give a row as it was painted last."""
         if y < len(self._strips):
             return self._strips[y]
-        style = self._painted.palette.style("")
+        style = self._rendering.palette.style("")
         return Strip([Segment(" " * self.size.width, style)], self.size.width)
 
-    @property
-    def _painted(self) -> Painted:
-        return cast(Painted, self.app)
-
     def _strip(self, row: Row, width: int) -> Strip:
-        style = self._painted.palette.style
-        ascii_only = self._painted.ascii_only
+        style = self._rendering.palette.style
+        ascii_only = self._rendering.ascii_only
         segments = []
         for text, role in fit(row, width):
             text = line(text)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from vlamon.charts.numbers import number, percent
 from vlamon.charts.rows import Row
-from vlamon.tui.frame_context import Moment
+from vlamon.tui.frame_context import FrameContext
 from vlamon.tui.themes import role_of_metric
 from vlamon.tui.widgets.numbers import history
 from vlamon.tui.widgets.row_panel import RowPanel, framed
@@ -24,37 +24,37 @@ def slot_metrics(names: Sequence[str]) -> list[str]:
     return sorted(found, key=lambda name: int(name[len(L1) :]))
 
 
-def outside_share(moment: Moment) -> float | None:
+def outside_share(frame: FrameContext) -> float | None:
     """Give the share of predicted action tokens outside the action range, where it is sent."""
     for name in (OUTSIDE, "outside_action_range"):
-        if name in moment.store.metrics:
-            return moment.store.latest(name)
+        if name in frame.store.metrics:
+            return frame.store.latest(name)
     return None
 
 
 class SlotsPanel(RowPanel):
     """A row a slot: L1 as a bar of the range 0 to 1, its history, the token accuracy."""
 
-    def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
+    def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
         """Give the slots, earliest action first."""
-        names = slot_metrics(moment.store.metrics)
-        outside = outside_share(moment)
+        names = slot_metrics(frame.store.metrics)
+        outside = outside_share(frame)
         right: Row = ()
         if outside is not None:
             role = "warn" if outside > 0.5 else "title"
             right = (("outside action range ", "muted"), (percent(outside), role))
-        body = [_slot_row(moment, name, index, width - 2) for index, name in enumerate(names)]
+        body = [_slot_row(frame, name, index, width - 2) for index, name in enumerate(names)]
         if not body:
             body = [((" this run logs no action L1", "muted"),)]
         title: Row = (("action L1, decoded, by slot", "title"),)
-        return framed(title, right, body, width, height, moment.glyphs)
+        return framed(title, right, body, width, height, frame.glyphs)
 
 
-def _slot_row(moment: Moment, name: str, index: int, width: int) -> Row:
-    store = moment.store
+def _slot_row(frame: FrameContext, name: str, index: int, width: int) -> Row:
+    store = frame.store
     slot = name[len(L1) :]
-    value = store.value(name, moment.row) if moment.row is not None else None
-    if value is None and not moment.at_cursor:
+    value = store.value(name, frame.row) if frame.row is not None else None
+    if value is None and not frame.at_cursor:
         value = store.latest(name)
     accuracy = store.latest(ACCURACY + slot)
     tail = f" acc {percent(accuracy, 0):>5}" if accuracy is not None else ""
@@ -65,6 +65,6 @@ def _slot_row(moment: Moment, name: str, index: int, width: int) -> Row:
     return (
         (f" slot {slot:<2} ", role),
         (number(value, 3).rjust(6) + " ", "foreground"),
-        (history(moment, name, room), role),
+        (history(frame, name, room), role),
         (tail, "muted"),
     )

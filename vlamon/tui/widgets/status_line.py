@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from vlamon.analysis.liveness import Alive
 from vlamon.charts.numbers import age, count, duration, number
 from vlamon.charts.rows import Row, cells, shorten, spread
-from vlamon.tui.frame_context import Moment, steps_are_epochs
+from vlamon.tui.frame_context import FrameContext, steps_are_epochs
 from vlamon.tui.widgets.row_panel import RowPanel
 
 _PULSE = {
@@ -39,17 +39,17 @@ def pulse_words(alive: Alive) -> tuple[str, str]:
 class StatusLine(RowPanel):
     """Name, host, pulse, step, epoch, speed, time left, alerts; what does not fit goes by rank."""
 
-    def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
+    def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
         """Give the one row."""
-        if moment.notice:
-            return [_with_notice(moment, width)]
-        return [status_row(moment, width)]
+        if frame.notice:
+            return [_with_notice(frame, width)]
+        return [status_row(frame, width)]
 
 
-def status_row(moment: Moment, width: int) -> Row:
+def status_row(frame: FrameContext, width: int) -> Row:
     """Choose the parts that fit, the most telling ones first."""
-    alerts = _alerts(moment)
-    parts = _parts(moment)
+    alerts = _alerts(frame)
+    parts = _parts(frame)
     chosen = {rank for rank, _ in parts}
     for rank in sorted(chosen, reverse=True):
         if _size(parts, chosen, alerts) <= width:
@@ -59,21 +59,21 @@ def status_row(moment: Moment, width: int) -> Row:
     return spread(left, alerts, width)
 
 
-def _parts(moment: Moment) -> list[tuple[int, Row]]:
+def _parts(frame: FrameContext) -> list[tuple[int, Row]]:
     """Give the parts left to right with their rank: 0 stays longest."""
-    store, status, info = moment.store, moment.store.status, moment.store.info
-    role, word = pulse_words(moment.alive)
+    store, status, info = frame.store, frame.store.status, frame.store.info
+    role, word = pulse_words(frame.alive)
     parts: list[tuple[int, Row]] = []
     name = shorten(info.name, 32) if info is not None and info.name else "vlamon"
     parts.append((2, ((name, "title bold"),)))
     if info is not None and info.host:
-        parts.append((8, ((_where(moment), "muted"),)))
-    parts.append((0, ((f"{moment.glyphs.dot} {word}", role),)))
-    if moment.deadline is not None:
-        parts.append((1, ((f"guard acts in {duration(moment.deadline)}", "explode bold"),)))
-    if moment.held:
-        parts.append((4, (("held", "accent"),)))
-    if moment.alive.text and moment.alive.pulse in (
+        parts.append((8, ((_where(frame), "muted"),)))
+    parts.append((0, ((f"{frame.glyphs.dot} {word}", role),)))
+    if frame.deadline is not None:
+        parts.append((1, ((f"guard acts in {duration(frame.deadline)}", "explode bold"),)))
+    if frame.held:
+        parts.append((4, (("frozen", "accent"),)))
+    if frame.alive.text and frame.alive.pulse in (
         "live",
         "waiting",
         "replay",
@@ -81,19 +81,19 @@ def _parts(moment: Moment) -> list[tuple[int, Row]]:
         "failed",
         "ended",
     ):
-        parts.append((3, ((moment.alive.text, "muted"),)))
-    step = newest_step(moment)
+        parts.append((3, ((frame.alive.text, "muted"),)))
+    step = newest_step(frame)
     if step is not None and not steps_are_epochs(store):
         total = info.total_steps if info is not None else None
         of = f"/{count(total)}" if total else ""
         parts.append((1, (("step ", "muted"), (f"{count(step)}{of}", "foreground"))))
-    epoch = _epoch(moment)
+    epoch = _epoch(frame)
     if epoch:
         rank = 1 if steps_are_epochs(store) else 6
         parts.append((rank, (("epoch ", "muted"), (epoch, "foreground"))))
-    if status is not None and status.steps_per_second and moment.alive.pulse == "live":
+    if status is not None and status.steps_per_second and frame.alive.pulse == "live":
         parts.append((5, ((f"{number(status.steps_per_second, 3)} it/s", "foreground"),)))
-    if status is not None and status.eta is not None and moment.alive.pulse == "live":
+    if status is not None and status.eta is not None and frame.alive.pulse == "live":
         parts.append((7, (("eta ", "muted"), (duration(_coarse(status.eta)), "foreground"))))
     attempt = status.attempt if status is not None else _last_attempt(store)
     if attempt:
@@ -111,8 +111,8 @@ def _coarse(eta: float) -> float:
     return round(eta / grain) * grain
 
 
-def _where(moment: Moment) -> str:
-    info = moment.store.info
+def _where(frame: FrameContext) -> str:
+    info = frame.store.info
     if info is None:
         return ""
     devices = len(info.devices)
@@ -128,8 +128,8 @@ def _model(device: str) -> str:
     return words[0] if words else device
 
 
-def _epoch(moment: Moment) -> str:
-    store, info = moment.store, moment.store.info
+def _epoch(frame: FrameContext) -> str:
+    store, info = frame.store, frame.store.info
     epoch = float(store.epochs_of_rows(store.rows - 1)[0]) if store.rows else math.nan
     if not math.isfinite(epoch):
         if store.status is None or store.status.epoch is None:
@@ -141,9 +141,9 @@ def _epoch(moment: Moment) -> str:
     return text
 
 
-def newest_step(moment: Moment) -> int | None:
+def newest_step(frame: FrameContext) -> int | None:
     """Give the step of the newest batch: a trainer says its status far less often."""
-    store = moment.store
+    store = frame.store
     if store.rows:
         return int(store.steps(store.rows - 1)[0])
     return None if store.status is None else store.status.step
@@ -154,17 +154,17 @@ def _last_attempt(store: object) -> int:
     return int(attempts[-1].number) if attempts else 0
 
 
-def _alerts(moment: Moment) -> Row:
-    if not moment.unseen:
+def _alerts(frame: FrameContext) -> Row:
+    if not frame.unseen:
         return ()
-    return ((f"{moment.unseen} {moment.glyphs.warn} ", "explode bold"),)
+    return ((f"{frame.unseen} {frame.glyphs.warn} ", "explode bold"),)
 
 
-def _with_notice(moment: Moment, width: int) -> Row:
-    role, word = pulse_words(moment.alive)
-    left: Row = ((f" {moment.glyphs.dot} {word}", role),)
+def _with_notice(frame: FrameContext, width: int) -> Row:
+    role, word = pulse_words(frame.alive)
+    left: Row = ((f" {frame.glyphs.dot} {word}", role),)
     room = width - cells(left) - 2
-    return (*left, ("  ", ""), (shorten(moment.notice, room), moment.notice_role))
+    return (*left, ("  ", ""), (shorten(frame.notice, room), frame.notice_role))
 
 
 def _joined(parts: Sequence[Row]) -> Row:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vlamon.charts.rows import Row, shorten
-from vlamon.tui.frame_context import Moment
+from vlamon.tui.frame_context import FrameContext
 from vlamon.tui.widgets.row_panel import RowPanel, framed
 from vlamon.tui.widgets.status_line import pulse_words
 
@@ -21,10 +21,10 @@ _HOW = (
 class WelcomePanel(RowPanel):
     """A sentence about the source, and the three lines."""
 
-    def rows(self, moment: Moment, width: int, height: int) -> Sequence[Row]:
+    def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
         """Give the sentence in the middle of the panel."""
-        role, word = pulse_words(moment.alive)
-        text = moment.alive.text or "no batch has come yet"
+        role, word = pulse_words(frame.alive)
+        text = frame.alive.text or "no batch has come yet"
         said: Row = ((f"  {word}: ", role), (shorten(text, width - 20), "foreground"))
         if text.startswith(word):
             said = ((f"  {shorten(text, width - 6)}", role),)
@@ -33,4 +33,4 @@ class WelcomePanel(RowPanel):
             lines += [((f"  {line}", "muted"),) for line in _HOW]
         above = max(0, (height - 2 - len(lines)) // 2)
         body: list[Row] = [()] * above + lines
-        return framed((("vlamon", "title"),), (), body, width, height, moment.glyphs)
+        return framed((("vlamon", "title"),), (), body, width, height, frame.glyphs)

@@ -1,20 +1,18 @@
 """Only cells that differ are written: small frames keep a screen calm over SSH and in tmux.
 
-Textual repaints a changed region from its widget's left edge. Here each line of an update is held
-against what the terminal shows already, and the runs of cells that differ are all that is sent.
-A full update (start, resize, another screen, coming back from a shell) writes everything.
+Textual repaints a changed region from its widget's left edge. Here each strip of an update is
+compared with what the terminal shows already, and only the runs of cells that differ are sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.color import ColorSystem
 from rich.style import Style
-from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.strip import Strip
 
 if TYPE_CHECKING:
@@ -23,13 +21,18 @@ if TYPE_CHECKING:
 _NEAR = 4
 """Cells that do not differ but lie between two that do and cost less than a cursor movement."""
 _PLAIN = Style.null()
+_SYSTEMS = {
+    "standard": ColorSystem.STANDARD,
+    "256": ColorSystem.EIGHT_BIT,
+    "truecolor": ColorSystem.TRUECOLOR,
+    "windows": ColorSystem.WINDOWS,
+}
 
 
 @lru_cache(maxsize=2048)
 def _codes(style: Style, system: ColorSystem) -> tuple[str, str, str]:
     """Give a style's SGR codes: attributes, foreground, background."""
-    bare = style.without_color
-    attributes = bare._make_ansi_codes(system)
+    attributes = _sgr(style.without_color.render("x", color_system=system))
     foreground = background = ""
     if style.color is not None:
         foreground = ";".join(style.color.downgrade(system).get_ansi_codes())
@@ -39,7 +42,17 @@ def _codes(style: Style, system: ColorSystem) -> tuple[str, str, str]:
     return attributes, foreground, background
 
 
-class _Pen:
+def _sgr(rendered: str) -> str:
+    """Give the codes of the sequence that rendered text begins with, empty for none."""
+    return rendered[2 : rendered.index("m")] if rendered.startswith("\x1b[") else ""
+
+
+def color_system(console: Console) -> ColorSystem:
+    """Give the colours that a console's terminal has."""
+    return _SYSTEMS.get(console.color_system or "", ColorSystem.TRUECOLOR)
+
+
+class Pen:
     """Writes text in styles and sends of each change of style only what changes."""
 
     def __init__(self, system: ColorSystem) -> None:
@@ -97,7 +110,7 @@ class ShownCells:
         self._lines.clear()
         self._strips.clear()
 
-    def write_strip(self, pen: _Pen, x: int, y: int, strip: Strip, console: Console) -> None:
+    def write_strip(self, pen: Pen, x: int, y: int, strip: Strip, console: Console) -> None:
         """Write the cells of a strip that differ from what is shown at its place."""
         strips = self._strips.setdefault(y, {})
         if strips.get(x) is strip:
@@ -118,7 +131,7 @@ class ShownCells:
 
     def _write_runs(
         self,
-        pen: _Pen,
+        pen: Pen,
         x: int,
         y: int,
         chars: Sequence[str],
@@ -146,7 +159,7 @@ class ShownCells:
 
     @staticmethod
     def _write_cells(
-        pen: _Pen, chars: Sequence[str], styles: Sequence[Style], start: int, end: int
+        pen: Pen, chars: Sequence[str], styles: Sequence[Style], start: int, end: int
     ) -> None:
         first = start
         for n in range(start + 1, end + 1):
@@ -176,49 +189,3 @@ def _cells(strip: Strip) -> tuple[list[str], list[Style]] | None:
         texts.append(text)
         styles += [style] * len(text)
     return list("".join(texts)), styles
-
-
-class _Delta(CompositorUpdate):
-    """An update that writes only what differs from what is shown."""
-
-    def __init__(self, shown: ShownCells, update: ChopsUpdate | LayoutUpdate) -> None:
-        self._shown = shown
-        self._update = update
-
-    def render_segments(self, console: Console) -> str:
-        """Give the terminal sequences, and remember what they leave on the screen."""
-        pen = _Pen(console._color_system or ColorSystem.TRUECOLOR)
-        update = self._update
-        if isinstance(update, LayoutUpdate):
-            self._shown.forget()
-            for y, line in enumerate(update.strips, update.region.y):
-                self._write_line(pen, update.region.x, y, line, console)
-        else:
-            for y, x1, x2 in update.spans:
-                ends = update.chop_ends[y]
-                for end, (x, strip) in zip(ends, update.chops[y].items(), strict=False):
-                    if strip is not None and x < x2 and end > x1:
-                        self._shown.write_strip(pen, x, y, strip, console)
-        return pen.end()
-
-    def _write_line(
-        self, pen: _Pen, x: int, y: int, line: Iterable[Strip | None], console: Console
-    ) -> None:
-        for strip in line:
-            if strip is not None:
-                self._shown.write_strip(pen, x, y, strip, console)
-                x += strip.cell_length
-
-
-class DeltaDisplay:
-    """Mixin for an App, before it in the bases: its display writes differences only."""
-
-    _shown_cells: ShownCells | None = None
-
-    def _display(self, screen: Any, renderable: Any) -> None:
-        """Write an update; Textual calls this for every frame."""
-        if isinstance(renderable, (ChopsUpdate, LayoutUpdate)):
-            if self._shown_cells is None:
-                self._shown_cells = ShownCells()
-            renderable = _Delta(self._shown_cells, renderable)
-        super()._display(screen, renderable)  # type: ignore[misc]

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
 from vlamon.tui.bindings import keys_for
+from vlamon.tui.screen import MainScreen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from vlamon.tui.screens.main import MainScreen
-
 
 class DashboardCommands(Provider):
-    """Commands of the main screen; a read-only dashboard has none that order."""
+    """Commands of the main screen; a read-only dashboard has none that act on the training."""
 
     async def discover(self) -> Hits:
         """Give everything that a key does, before anything is typed."""
@@ -33,22 +32,23 @@ class DashboardCommands(Provider):
 
     @property
     def _main(self) -> MainScreen:
-        return cast("MainScreen", self.screen)
+        assert isinstance(self.screen, MainScreen)
+        return self.screen
 
     def _keys(self) -> Iterator[tuple[str, str, Callable[[], Any]]]:
         main = self._main
-        for key in keys_for(main.dashboard.options.read_only):
+        for key in keys_for(main.shell.options.read_only):
             if key.action != "palette":
                 name = f"{key.words} ({key.label})"
-                yield name, key.help, partial(main.run_action, key.action)
+                yield name, key.help, partial(main.action_perform, key.action)
 
     def _themes(self) -> Iterator[tuple[str, str, Callable[[], Any]]]:
         main = self._main
-        for name, theme in main.dashboard.theme_set.themes.items():
-            yield f"theme: {name}", theme.title, partial(main.keep_theme, name)
+        for name, theme in main.shell.theme_set.themes.items():
+            yield f"theme: {name}", theme.title, partial(main.pages.keep_theme, name)
 
     def _metrics(self) -> Iterator[tuple[str, str, Callable[[], Any]]]:
         main = self._main
-        for group in main.groups():
+        for group in main.placement.groups():
             words = f"{', '.join(group.metrics[:4])} on the whole screen"
-            yield f"chart: {group.name}", words, partial(main.show_alone, group.name)
+            yield f"chart: {group.name}", words, partial(main.placement.show_alone, group.name)

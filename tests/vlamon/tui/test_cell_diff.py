@@ -15,7 +15,8 @@ from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.geometry import Region
 from textual.strip import Strip
 
-from vlamon.tui.delta import ShownCells, _Delta
+from vlamon.tui.cell_diff import ShownCells, color_system
+from vlamon.tui.textual_internals import DiffUpdate
 
 WIDTH, HEIGHT = 24, 3
 STYLES = [
@@ -82,29 +83,29 @@ def test_differences_leave_the_screen_that_a_full_repaint_leaves(
     start = LayoutUpdate(
         [[whole[y, x] for x in (0, 8, 16)] for y in range(HEIGHT)], Region(0, 0, WIDTH, HEIGHT)
     )
-    output.append(_Delta(shown, start).render_segments(CONSOLE))
+    output.append(DiffUpdate(shown, start).render_segments(CONSOLE))
     for changes in found:
         update = chops(changes)
         for y, x, parts in changes:
             whole[y, x] = strip(parts, 8)
-        output.append(_Delta(shown, update).render_segments(CONSOLE))
+        output.append(DiffUpdate(shown, update).render_segments(CONSOLE))
     lines = [[whole[y, x] for x in (0, 8, 16)] for y in range(HEIGHT)]
     fresh = LayoutUpdate(lines, Region(0, 0, WIDTH, HEIGHT))
-    expected = _Delta(ShownCells(), fresh).render_segments(CONSOLE)
+    expected = DiffUpdate(ShownCells(), fresh).render_segments(CONSOLE)
     assert screen_after(output) == screen_after([expected])
 
 
 def test_an_unchanged_line_writes_nothing() -> None:
     shown = ShownCells()
     line = [(0, 0, [("closs ⣿⣿", STYLES[0])])]
-    _Delta(shown, chops(line)).render_segments(CONSOLE)
-    assert _Delta(shown, chops(line)).render_segments(CONSOLE) == ""
+    DiffUpdate(shown, chops(line)).render_segments(CONSOLE)
+    assert DiffUpdate(shown, chops(line)).render_segments(CONSOLE) == ""
 
 
 def test_one_new_dot_writes_one_cell() -> None:
     shown = ShownCells()
-    _Delta(shown, chops([(0, 0, [("⣿⣿⣿     ", STYLES[0])])])).render_segments(CONSOLE)
-    output = _Delta(shown, chops([(0, 0, [("⣿⣿⣿⡀    ", STYLES[0])])])).render_segments(CONSOLE)
+    DiffUpdate(shown, chops([(0, 0, [("⣿⣿⣿     ", STYLES[0])])])).render_segments(CONSOLE)
+    output = DiffUpdate(shown, chops([(0, 0, [("⣿⣿⣿⡀    ", STYLES[0])])])).render_segments(CONSOLE)
     assert output.count("⣿") == 0
     assert output.count("⡀") == 1
     assert "\x1b[1;4H" in output
@@ -115,24 +116,24 @@ def test_a_line_that_something_else_covered_is_written_again() -> None:
     below = strip([("closs 8.5", STYLES[0])], 8)
     lines: list[dict[int, Strip | None]] = [{0: below}]
     update = ChopsUpdate(lines, [(0, 0, 8)], [[8]])
-    _Delta(shown, update).render_segments(CONSOLE)
+    DiffUpdate(shown, update).render_segments(CONSOLE)
     over = ChopsUpdate([{2: strip([("dialog", STYLES[1])], 4)}], [(0, 2, 6)], [[6]])
-    _Delta(shown, over).render_segments(CONSOLE)
-    assert "oss" in _Delta(shown, update).render_segments(CONSOLE)
+    DiffUpdate(shown, over).render_segments(CONSOLE)
+    assert "oss" in DiffUpdate(shown, update).render_segments(CONSOLE)
 
 
 def test_a_full_update_trusts_nothing() -> None:
     shown = ShownCells()
     lines = [[strip([("same", STYLES[0])], 8)]]
     full = LayoutUpdate(lines, Region(0, 0, 8, 1))
-    first = _Delta(shown, full).render_segments(CONSOLE)
+    first = DiffUpdate(shown, full).render_segments(CONSOLE)
     assert first
-    assert _Delta(shown, full).render_segments(CONSOLE) == first
+    assert DiffUpdate(shown, full).render_segments(CONSOLE) == first
 
 
 def test_sixteen_colours_are_kept() -> None:
     console = Console(color_system="standard", force_terminal=True)
-    assert console._color_system == ColorSystem.STANDARD
+    assert color_system(console) == ColorSystem.STANDARD
     red = Style.parse("red on black")
-    output = _Delta(ShownCells(), chops([(0, 0, [("x", red)])])).render_segments(console)
+    output = DiffUpdate(ShownCells(), chops([(0, 0, [("x", red)])])).render_segments(console)
     assert "\x1b[31;40m" in output

@@ -1,0 +1,108 @@
+"""How all charts are drawn: scale, smoothing, range; the keys that change it, and the titles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from vlamon.catalogue import DEFAULT_VOCAB, entry
+from vlamon.charts.chart_style import Look
+from vlamon.charts.glyphs import plain
+from vlamon.charts.panels import Group
+from vlamon.charts.raster import Guide
+from vlamon.tui.notices import Notice
+from vlamon.tui.widgets.contribution import short_weight
+
+if TYPE_CHECKING:
+    from vlamon.tui.host import Host
+    from vlamon.tui.widgets.chart import Chart
+
+SMOOTHING: tuple[float | None, ...] = (None, 4.0, 16.0)
+"""Half-lives of the line over the envelope, in dot columns."""
+
+
+class ChartStyling:
+    """The style that new charts get, and the keys that change it for all of them."""
+
+    def __init__(self, host: Host, charts: Callable[[], Sequence[Chart]]) -> None:
+        options, rendering = host.shell.options, host.shell.rendering
+        self._host = host
+        self._charts = charts
+        self._weighed: tuple[int, Mapping[str, float]] = (-1, {})
+        self.look = Look(
+            log=options.log,
+            smooth=options.smoothing or None,
+            ascii_only=rendering.ascii_only,
+            utc_offset=host.shell.utc_offset,
+        )
+
+    def title(self, group: Group) -> str:
+        """Name a chart, with the weight that its term has now."""
+        store = self._host.store
+        if self._weighed[0] != store.version:
+            self._weighed = (store.version, store.weights_at())
+        weight = self._weighed[1].get(group.metrics[0], 1.0)
+        if weight == 1.0 or len(group.metrics) > 1:
+            return group.name
+        return f"{group.name} ×{short_weight(weight)}"
+
+    def guides(self, group: Group) -> tuple[Guide, ...]:
+        """Give the lines that a chart is read against."""
+        info = self._host.store.info
+        found = guides_of(group, info.vocab if info is not None else None)
+        if not self.look.ascii_only:
+            return found
+        return tuple(replace(guide, label=plain(guide.label)) for guide in found)
+
+    # Keys
+
+    def toggle_log(self) -> None:
+        """Make the focused chart's y logarithmic, else all charts'."""
+        focused = next((chart for chart in self._charts() if chart.has_focus), None)
+        if focused is not None:
+            focused.set_look(log=not focused.look.log)
+            self._host.say(Notice(f"{focused.picture.title}: {_scale(focused.look.log)}", "muted"))
+        else:
+            self._restyle(log=not self.look.log)
+            self._host.say(Notice(f"all charts: {_scale(self.look.log)}", "muted"))
+
+    def next_smoothing(self) -> None:
+        """Choose the next smoothing of the line over the envelope."""
+        at = SMOOTHING.index(self.look.smooth) if self.look.smooth in SMOOTHING else 0
+        smooth = SMOOTHING[(at + 1) % len(SMOOTHING)]
+        self._restyle(smooth=smooth)
+        words = f"half-life {smooth:g} columns" if smooth else "off"
+        self._host.say(Notice(f"smoothed line: {words}", "muted"))
+
+    def toggle_outliers(self) -> None:
+        """Clip short excursions (marked), or let them set the y range."""
+        self._restyle(robust=not self.look.robust)
+        words = "short excursions clipped and marked" if self.look.robust else "everything fits"
+        self._host.say(Notice(f"y range: {words}", "muted"))
+
+    def _restyle(self, **changes: Any) -> None:
+        self.look = replace(self.look, **changes)
+        for chart in self._charts():
+            chart.set_look(**changes)
+
+
+def guides_of(group: Group, vocab: int | None) -> tuple[Guide, ...]:
+    """Give the random-guess line of a chart, for the run's own vocabulary.
+
+    A run that does not say how large its vocabulary is gets the line of the full model in closs
+    alone, with that vocabulary in its label: a line must not claim more than is known.
+    """
+    known = entry(group.metrics[0], vocab or DEFAULT_VOCAB)
+    if known.guess is None or known.split or known.family.startswith("acc"):
+        return ()
+    label = f"{known.guess_label} {known.guess:.4g}"
+    if known.guess_needs_vocab and vocab is None:
+        if known.family != "closs":
+            return ()
+        label = f"ln {DEFAULT_VOCAB:,} {known.guess:.4g}"
+    return (Guide(known.guess, "guess", label),)
+
+
+def _scale(log: bool) -> str:
+    return "logarithmic y" if log else "linear y"

@@ -1,0 +1,188 @@
+"""When panels are painted: at once after a rest, then at most ten times a second."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from vlamon.tui.frame_context import FrameContext
+from vlamon.tui.pacing import Pacer
+from vlamon.tui.pulse import Pulse
+
+if TYPE_CHECKING:
+    from vlamon.tui.host import Host
+    from vlamon.tui.navigation import Navigation
+    from vlamon.tui.placement import Placement
+
+FRAMES = 10.0
+"""Most frames a second."""
+SLOW_FRAMES = 2.0
+"""Most frames a second of the charts with `--low-bandwidth`; numbers get half."""
+CLOCKED = ("status", "diagnoses", "snapshots")
+"""Panels that depend on the clock alone, too."""
+
+
+class Painter:
+    """Builds a frame from the store and has every widget on screen draw it.
+
+    `complete` adds to a frame what other controllers know, after they heard what is new.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        placement: Placement,
+        navigation: Navigation,
+        complete: Callable[[FrameContext], FrameContext],
+        size: Callable[[], tuple[int, int]],
+    ) -> None:
+        low = host.shell.options.low_bandwidth
+        frames = SLOW_FRAMES if low else FRAMES
+        self.frame: FrameContext | None = None
+        """What was painted last."""
+        self.pulse = Pulse(host.store)
+        self.pace = Pacer(1 / frames)
+        self.pace_numbers = Pacer(2 / frames if low else 0.0)
+        self.owed: asyncio.TimerHandle | None = None
+        """The paint that will show what panels with a slower pace have not shown yet."""
+        self.due: asyncio.TimerHandle | None = None
+        self._host = host
+        self._placement = placement
+        self._navigation = navigation
+        self._complete = complete
+        self._size = size
+        self._painted_rows = False
+        """Whether rows were painted yet: the first ones wait for nothing."""
+        self._changed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._surroundings = contextvars.copy_context()
+
+    def start(self) -> None:
+        """Begin to listen to the feed, in the event loop and context that widgets live in."""
+        self._loop = asyncio.get_running_loop()
+        self._surroundings = contextvars.copy_context()
+        self._host.shell.feed.on_change = self._from_feed
+        self._call_later(1.0, self._every_second)
+
+    def stop(self) -> None:
+        """Stop listening."""
+        self._host.shell.feed.on_change = None
+        for handle in (self.owed, self.due):
+            if handle is not None:
+                handle.cancel()
+        self._loop = None
+
+    # When to paint
+
+    def _from_feed(self) -> None:
+        """Note, on the feed's thread, that something came; wake the screen once."""
+        loop = self._loop
+        if self._changed or loop is None:
+            return
+        self._changed = True
+        try:
+            loop.call_soon_threadsafe(self._wake, context=self._surroundings)
+        except RuntimeError:
+            self._changed = False  # the loop closed while the last records came in
+
+    def _wake(self) -> None:
+        if self.due is not None or self._loop is None:
+            return
+        wait = self.pace.wait(time.monotonic())
+        if wait <= 0 or (self._host.store.rows and not self._painted_rows):
+            self._paint_due()
+        else:
+            self.due = self._call_later(wait, self._paint_due)
+
+    def _call_later(self, delay: float, call: Callable[[], None]) -> asyncio.TimerHandle:
+        assert self._loop is not None
+        return self._loop.call_later(delay, call, context=self._surroundings)
+
+    def _paint_due(self) -> None:
+        self.due = None
+        self._changed = False
+        if self._loop is not None:
+            self.paint()
+
+    def _pay(self) -> None:
+        """Show in all panels what came last, although nothing further comes."""
+        self.owed = None
+        if self._loop is not None:
+            self.paint()
+
+    def _every_second(self) -> None:
+        if self._loop is not None:
+            self._call_later(1.0, self._every_second)
+            if not self._changed:
+                self.tick()
+
+    def tick(self) -> None:
+        """Draw what depends on the clock alone, and only where its rows change."""
+        if self._size()[0] == 0:
+            return
+        with self._host.data_lock:
+            self.frame = self._complete(self.look())
+            for name in CLOCKED:
+                self._placement.panels[name].draw(self.frame)
+
+    # What there is to see
+
+    def look(self) -> FrameContext:
+        """Read the store's present state; the caller holds the lock."""
+        host, shell, store = self._host, self._host.shell, self._host.store
+        row = self._navigation.cursor_row()
+        return FrameContext(
+            store=store,
+            now=shell.clock(),
+            alive=self.pulse.judge(shell.monotonic(), shell.clock()),
+            row=row if row is not None else (store.rows - 1 if store.rows else None),
+            at_cursor=row is not None,
+            event=self._navigation.event_id,
+            read_only=host.shell.options.read_only,
+            held=self._navigation.viewport.held,
+            glyphs=shell.rendering.glyphs,
+        )
+
+    # Painting
+
+    def paint(self, force: bool = False) -> None:
+        """Bring everything that is on screen up to date; a slower pace holds unless forced."""
+        now = time.monotonic()
+        width, height = self._size()
+        if width == 0:
+            return
+        self.pace.painted(now)
+        wait = 0.0 if force else self.pace_numbers.wait(now)
+        with self._host.data_lock:
+            self.frame = frame = self._complete(self.look())
+            self._placement.place(width, height, cursor=frame.at_cursor)
+            self._painted_rows = self._host.store.rows > 0
+            if wait <= 0:
+                self._draw_panels(frame, now)
+            else:
+                self._placement.panels["status"].draw(frame)
+                if self.owed is None:
+                    self.owed = self._call_later(wait, self._pay)
+            row = frame.row if frame.at_cursor else None
+            for chart in self._placement.charts:
+                chart.refresh_from(self._host.store, row)
+
+    def _draw_panels(self, frame: FrameContext, now: float) -> None:
+        self.pace_numbers.painted(now)
+        if self.owed is not None:
+            self.owed.cancel()
+            self.owed = None
+        for place in self._placement.arrangement.places:
+            panel = self._placement.panels.get(place.name)
+            if panel is not None:
+                panel.draw(frame)
+
+    def repaint_all(self) -> None:
+        """Paint everything again after the palette changed."""
+        for panel in self._placement.panels.values():
+            panel.repaint()
+        for chart in self._placement.made:
+            chart.paint_with(self._host.shell.rendering.palette)

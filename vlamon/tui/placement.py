@@ -1,0 +1,207 @@
+"""Where the dashboard's panels and charts are: made once, moved as the run and the terminal ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from vlamon.analysis.contributions import assumed_weights
+from vlamon.charts.chart import plot_columns
+from vlamon.charts.glyphs import plain
+from vlamon.charts.panels import Group, groups
+from vlamon.tui.layout import Arrangement, Needs, Place, arrange
+from vlamon.tui.notices import Notice
+from vlamon.tui.panels import lower_panels, make_panels
+from vlamon.tui.widgets.chart import Chart
+
+if TYPE_CHECKING:
+    from textual.widget import Widget
+
+    from vlamon.charts.viewport import Viewport
+    from vlamon.tui.chart_styling import ChartStyling
+    from vlamon.tui.host import Host
+    from vlamon.tui.widgets.row_panel import RowPanel
+
+
+class Placement:
+    """All panels, and the charts that the run's metrics make, each at its place."""
+
+    def __init__(
+        self,
+        host: Host,
+        viewport: Viewport,
+        styling: ChartStyling,
+        mount: Callable[[Widget], object],
+    ) -> None:
+        self.panels = make_panels(host.shell.rendering)
+        self.charts: list[Chart] = []
+        """The charts on screen, in reading order."""
+        self.arrangement = Arrangement("numbers", ())
+        self.pinned: list[str] = []
+        self.hidden: set[str] = set()
+        self.page = 0
+        self.lower = ""
+        """Panel that was chosen for the lower place; empty for the usual one."""
+        self.maximised = ""
+        """Name of the chart that has the whole screen; empty for none."""
+        self._host = host
+        self._viewport = viewport
+        self._styling = styling
+        self._mount = mount
+        self._made: dict[Group, Chart] = {}
+        self._grouped: tuple[object, list[Group]] = ((), [])
+
+    @property
+    def made(self) -> list[Chart]:
+        """Every chart that was made, on screen or not."""
+        return list(self._made.values())
+
+    def leading_chart(self) -> Chart | None:
+        """Give the focused chart, else the first one that was drawn."""
+        for chart in self.charts:
+            if chart.has_focus:
+                return chart
+        return next((chart for chart in self.charts if chart.shown is not None), None)
+
+    def groups(self) -> list[Group]:
+        """Give the charts that the run's metrics make."""
+        store = self._host.store
+        metrics = store.metrics
+        key = (metrics, len(store.specs), tuple(self.pinned), frozenset(self.hidden))
+        if self._grouped[0] != key:
+            trained = {name for name, spec in store.specs.items() if spec.kind == "trained"}
+            self._grouped = (key, groups(metrics, trained, self.pinned, self.hidden))
+        return self._grouped[1]
+
+    def place(self, width: int, height: int, *, cursor: bool) -> None:
+        """Arrange panels and charts where size, metrics or choices changed."""
+        found = self.groups()
+        if self.maximised:
+            found = [group for group in found if group.name == self.maximised] or found
+        arrangement = arrange(width, height, self._needs(len(found), cursor))
+        slots = arrangement.charts
+        pages = max(1, -(-len(found) // max(1, slots)))
+        self.page = min(self.page, pages - 1)
+        first = min(self.page * slots, max(0, len(found) - slots))
+        wanted = found[first : first + slots]
+        self._place_charts(arrangement, wanted)
+        if arrangement == self.arrangement:
+            return
+        self.arrangement = arrangement
+        for name, panel in self.panels.items():
+            if name == "welcome":
+                continue  # it takes the place of charts, and goes with them
+            place = next((place for place in arrangement.places if place.name == name), None)
+            _put(panel, place)
+
+    def _needs(self, charts: int, cursor: bool) -> Needs:
+        store = self._host.store
+        devices = len(store.gpu.latest.devices) if store.gpu.latest is not None else 0
+        weights = store.weights_at() or assumed_weights(store.metrics)
+        terms = len([name for name in weights if name in store.metrics])
+        lower = self.lower
+        if not lower and cursor:
+            lower = "inspector"
+        elif not lower and store.rows and store.gpu.latest is None:
+            lower = "diagnoses" if self.arrangement.form == "grid" else ""
+        gpu = self._host.shell.options.gpu
+        return Needs(charts, terms, devices, lower, gpu, bool(self.maximised))
+
+    def _place_charts(self, arrangement: Arrangement, wanted: list[Group]) -> None:
+        shown: list[Chart] = []
+        places = [place for place in arrangement.places if place.name.startswith("chart-")]
+        for place, group in zip(places, wanted, strict=False):
+            chart = self._chart(group)
+            _put(chart, place)
+            shown.append(chart)
+        for chart in self._made.values():
+            if chart not in shown:
+                _put(chart, None)
+        self.charts = shown
+        self._viewport.lay_out(plot_columns(place.width) for place in places[: len(shown)])
+        _put(self.panels["welcome"], places[0] if places and not wanted else None)
+
+    def _chart(self, group: Group) -> Chart:
+        shell = self._host.shell
+        title = self._styling.title(group)
+        made = self._made.get(group)
+        if made is None:
+            for other in [other for other in self._made if other.name == group.name]:
+                self._made.pop(other).remove()
+            made = Chart(
+                group.metrics,
+                title,
+                viewport=self._viewport,
+                palette=shell.rendering.palette,
+                clock=shell.monotonic,
+                look=self._styling.look,
+                guides=self._styling.guides(group),
+            )
+            self._made[group] = made
+            self._mount(made)
+        made.picture.title = plain(title) if shell.rendering.ascii_only else title
+        return made
+
+    # Keys
+
+    def maximise(self) -> None:
+        """Give the leading chart the whole screen, or give it back."""
+        chart = self.leading_chart()
+        group = next((group for group, made in self._made.items() if made is chart), None)
+        self.show_alone("" if self.maximised or group is None else group.name)
+
+    def show_alone(self, name: str) -> None:
+        """Give a chart the whole screen by its name."""
+        self.maximised = name
+        self._host.repaint()
+
+    def turn_page(self, by: int) -> None:
+        """Show the charts that come next; the next one alone where one has the whole screen."""
+        if self.maximised:
+            names = [group.name for group in self.groups()]
+            at = names.index(self.maximised) if self.maximised in names else 0
+            self.show_alone(names[(at + by) % len(names)])
+            return
+        slots = max(1, self.arrangement.charts)
+        pages = max(1, -(-len(self.groups()) // slots))
+        self.page = (self.page + by) % pages
+        self._host.repaint()
+        self._host.say(Notice(self._page_words() if pages > 1 else "all charts are on screen"))
+
+    def _page_words(self) -> str:
+        """Say which charts of how many are on screen."""
+        found = self.groups()
+        at = (at for at, group in enumerate(found) if self._made.get(group) in self.charts)
+        first = 1 + next(at, 0)
+        last = first + len(self.charts) - 1
+        return f"charts {first} to {last} of {len(found)}; / finds the others"
+
+    def next_lower_panel(self) -> None:
+        """Show the next panel below the charts."""
+        choices = lower_panels()
+        if self.arrangement.form == "column":
+            choices = ("events", *choices)
+        if not self._host.shell.options.gpu:
+            choices = tuple(name for name in choices if name != "gpu")
+        now = choices.index(self.lower) if self.lower in choices else 0
+        chosen = choices[(now + 1) % len(choices)]
+        self.lower = "" if chosen == choices[0] else chosen
+        self._host.repaint()
+
+
+def _put(widget: Chart | RowPanel, place: Place | None) -> None:
+    """Move a widget to its place, or off the screen; costs nothing where nothing changes."""
+    if place is None:
+        if widget.display:
+            widget.display = False
+        return
+    styles = widget.styles
+    spot = (place.x, place.y, place.width, place.height)
+    if getattr(widget, "spot", None) == spot and widget.display:
+        return
+    widget.spot = spot  # type: ignore[union-attr]
+    styles.position = "absolute"
+    styles.offset = (place.x, place.y)
+    styles.width = place.width
+    styles.height = place.height
+    widget.display = True

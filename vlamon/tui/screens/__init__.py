@@ -1,1 +1,0 @@
-"""Screens: the dashboard itself (painting, steering, main) and the dialogs over it."""
