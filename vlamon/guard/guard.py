@@ -20,8 +20,10 @@ training goes on with the next step, a snapshot or checkpoint that is due is tak
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +40,7 @@ from vlamon.guard.checkpoint.checkpoints import Checkpoints
 from vlamon.guard.checkpoint.writer import DurableError, Loaded
 from vlamon.guard.command_queue import CommandQueue
 from vlamon.guard.commands import Commands
+from vlamon.guard.data import GuardedLoader, order_of
 from vlamon.guard.detection import Detection
 from vlamon.guard.forensics import Evidence, Rebuild
 from vlamon.guard.gate import finite, may_step
@@ -77,7 +80,7 @@ class Guard:
         optimizers: Optimizer | Sequence[Optimizer],
         *,
         schedulers: Sequence[Stateful] = (),
-        sampler: Stateful | None = None,
+        sampler: Stateful | Iterable[Any] | None = None,
         emitter: Emitter | None = None,
         run_dir: str | Path | None = None,
         settings: GuardSettings | None = None,
@@ -112,14 +115,17 @@ class Guard:
         parts: dict[str, nn.Module | Optimizer | Stateful] = {"model": model}
         parts |= {f"optimizer.{i}": each for i, each in enumerate(self.optimizers)}
         parts |= {f"scheduler.{i}": each for i, each in enumerate(schedulers)}
-        parts |= {} if sampler is None else {"sampler": sampler}
+        order = None if sampler is None else order_of(sampler)
+        parts |= {} if order is None else {"sampler": order}
         parts |= {**(extras or {}), "detectors": detectors}
         self._state = TrainingState(parts, generators)
 
         leads = collectives.rank() == 0
         self.reporter = Reporter(emitter if leads else None, Audit(run_dir if leads else None))
         self.ledger = Ledger(self.settings, self.settings.mode, attempt=self.reporter.attempt)
-        self.skips = Skips(sampler)
+        if sampler is not None and order is None:
+            self._order_is_lost(f"{type(sampler).__name__} is iterated by the script")
+        self.skips = Skips(order)
         self._weights = _Weights(weights, emitter)
         self.detection = Detection(detectors, self._weights, self.ledger, self.reporter)
         root = run_dir / "checkpoints" if run_dir else None
@@ -173,6 +179,49 @@ class Guard:
         self._rng_before: Tree | None = None
         """Random streams at the beginning of the step, for the evidence."""
         self._started = False
+        self._following: deque[int] = deque(maxlen=1)
+        """Step to run next, once `after_step` has said so."""
+
+    def loader(self, loader: Iterable[Any], *, accumulate: int = 1) -> GuardedLoader:
+        """A loader to iterate instead, whose order every rollback and resume puts back.
+
+        `accumulate` is the number of batches that a step takes.
+        """
+        if self._started:
+            raise RuntimeError(
+                "call Guard.loader() before Guard.start(), which may resume its order"
+            )
+        guarded = GuardedLoader(loader, accumulate)
+        if not guarded.repeats:
+            self._order_is_lost(f"{type(loader).__name__} is an iterator, which begins only once")
+        self._state.add("sampler", guarded)
+        self.skips.follow(guarded)
+        return guarded
+
+    def batches(
+        self,
+        loader: Iterable[Any],
+        *,
+        accumulate: int = 1,
+        steps: int | None = None,
+        epochs: int | None = None,
+    ) -> Iterator[tuple[int, Any]]:
+        """Every step with its batch, or with a list of `accumulate` batches, until the training is
+        to stop; resumes, goes back and skips by itself.
+
+        Call `after_step` at the end of each step.
+        """
+        guarded = self.loader(loader, accumulate=accumulate)
+        step, stream = self.start(), guarded.endless()
+        while not self.stopped and (steps is None or step < steps):
+            drawn = list(itertools.islice(stream, accumulate))
+            if epochs is not None and guarded.epoch >= epochs:
+                return
+            self._following.clear()
+            yield step, drawn[0] if accumulate == 1 else drawn
+            if not self._following:
+                raise RuntimeError(f"call Guard.after_step({step}, …) at the end of the step")
+            step = self._following[-1]
 
     def start(self, resume: bool = True) -> int:
         """The first step to run: 0, or the one after the newest whole checkpoint in `run_dir`."""
@@ -243,6 +292,7 @@ class Guard:
             self._keep(step, outcome)
         self.skips.pass_over()
         self._rng_before = capture_rng(self._state.generators)
+        self._following.append(following)
         return following
 
     def checkpoint(self, step: int) -> None:
@@ -277,6 +327,13 @@ class Guard:
     def mode(self) -> Mode:
         """Mode in force."""
         return self.ledger.mode
+
+    def _order_is_lost(self, why: str) -> None:
+        text = (
+            f"the order of the data is not restored by a rollback or a resume: {why}; "
+            "iterate guard.loader(loader) instead"
+        )
+        self.reporter.event("note", -1, text, "warn")
 
     def _take_over(self, loaded: Loaded) -> None:
         """Put a checkpoint in force, and all that no rollback may restore."""

@@ -88,6 +88,7 @@ class Rollback:
         """Trains one step, for the autopsy."""
         self._returned_to: int | None = None
         """Step of the state that the last rollback put in force, until it proved to be good."""
+        self._order_told = False
         self._proved_at: int | None = None
         """Tick at which it has proved to be good."""
 
@@ -108,7 +109,7 @@ class Rollback:
             finding = self._explain(explosion, place)
         autopsy = time.monotonic() - examined
         data = request.data or self._settings.data
-        skipped = self._settle_data(data, explosion)
+        skipped = self._settle_data(data, explosion, request.step)
         self._begin_branch(place, request)
         summary = {
             "from": request.step,
@@ -151,10 +152,19 @@ class Rollback:
             text = f"the lr could not be multiplied by {scale:g}: {error}"
             self._reporter.event("note", step, text, "error")
 
-    def _settle_data(self, data: str, explosion: Explosion | None) -> dict[str, Any] | None:
+    def _settle_data(
+        self, data: str, explosion: Explosion | None, step: int
+    ) -> dict[str, Any] | None:
         if data == "skip":
             return self._skips.jump(self._ledger.margin if explosion else 0)
         self._skips.forget()
+        if not self._skips.restores and not self._order_told:
+            self._order_told = True
+            text = (
+                "the order of the data is not restored, so nothing is replayed: the training goes "
+                "on with the loader's next batch; iterate guard.loader(loader)"
+            )
+            self._reporter.event("note", step, text, "warn")
         return None
 
     def _begin_branch(self, place: Place, request: Request) -> None:

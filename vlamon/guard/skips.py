@@ -43,6 +43,15 @@ class Skips:
         self.place = 0
         """Batches of the data that lie behind the sampler; whoever restores it sets this too."""
 
+    def follow(self, sampler: Stateful) -> None:
+        """Take this one from now on: a loader that was wrapped after the guard was made."""
+        self._sampler = sampler
+
+    @property
+    def restores(self) -> bool:
+        """Whether the order of the data can be put back."""
+        return self._sampler is not None
+
     def drawn(self) -> None:
         """A step has drawn its batch."""
         self.place += 1

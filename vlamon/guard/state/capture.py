@@ -44,6 +44,10 @@ class TrainingState:
         self.parts |= inner_optimizers(self.parts)
         self.generators = tuple(generators)
 
+    def add(self, name: str, part: Stateful) -> None:
+        """One more part, before the first state is taken."""
+        self.parts[name] = part
+
     def everything(self) -> dict[str, nn.Module | Optimizer | Stateful | Owned]:
         """The parts, and for every optimizer that owns parameters of its own those parameters."""
         found: dict[str, nn.Module | Optimizer | Stateful | Owned] = dict(self.parts)
@@ -146,20 +150,32 @@ def _state_of(part: nn.Module | Optimizer | Stateful | Owned) -> Any:
 def capture_rng(generators: Sequence[Any] = ()) -> Tree:
     """Every random stream: Python, NumPy, torch, each CUDA device in use, and `generators`."""
     streams: Tree = {
-        "python": random.getstate(),
-        "numpy": np.random.get_state(),
-        "torch": torch.get_rng_state(),
+        **capture_host_rng(),
         "cuda": torch.cuda.get_rng_state_all() if cuda_runs() else [],
         "own": [_stream(generator) for generator in generators],
     }
     return streams
 
 
-def restore_rng(streams: Tree, generators: Sequence[Any] = ()) -> None:
-    """Put the random streams back."""
+def capture_host_rng() -> Tree:
+    """The global random streams that a loader draws from."""
+    return {
+        "python": random.getstate(),
+        "numpy": np.random.get_state(),
+        "torch": torch.get_rng_state(),
+    }
+
+
+def restore_host_rng(streams: Tree) -> None:
+    """Put those back."""
     random.setstate(streams["python"])
     np.random.set_state(streams["numpy"])
     torch.set_rng_state(streams["torch"])
+
+
+def restore_rng(streams: Tree, generators: Sequence[Any] = ()) -> None:
+    """Put the random streams back."""
+    restore_host_rng(streams)
     if streams["cuda"] and cuda_runs():
         torch.cuda.set_rng_state_all(streams["cuda"])
     for generator, saved in zip(generators, streams["own"], strict=True):
