@@ -10,7 +10,10 @@ import sys
 import click
 
 from vlamon.errors import VlamonError
-from vlamon.protocol.address import connect
+from vlamon.protocol.address import connect, peer_of, trusted
+from vlamon.protocol.frames import FROM_MONITOR, HEADER, FrameReader, pack, unpack
+from vlamon.protocol.messages import encode
+from vlamon.records import Reply
 
 _READ = 256 << 10
 _HELD = 1 << 20
@@ -39,16 +42,42 @@ def command(socket: str | None) -> None:
     except OSError as error:
         raise NoTraining(f"no training serves {path}: {error.strerror or error}") from error
     with connection:
+        uid = peer_of(connection).uid
+        keep = None if trusted(uid) else CommandFilter(uid)
         connection.setblocking(False)
         source, sink = sys.stdin.fileno(), sys.stdout.fileno()
         try:
-            relay(connection, source, sink)
+            relay(connection, source, sink, keep)
         finally:
             os.set_blocking(source, True)
             os.set_blocking(sink, True)
 
 
-def relay(connection: sockets.socket, source: int, sink: int) -> None:
+class CommandFilter:
+    """Keeps commands from a server of another user, who may share a run but not be told things."""
+
+    def __init__(self, uid: int) -> None:
+        self._uid = uid
+        self._reader = FrameReader(FROM_MONITOR)
+
+    def split(self, data: bytes) -> tuple[bytes, bytes]:
+        """What goes on to the server, and what is answered in its place."""
+        self._reader.feed(data)
+        onward, back = b"", b""
+        for payload in self._reader.payloads():
+            message = unpack(payload, FROM_MONITOR)
+            if message["t"] == "command":
+                why = f"this training belongs to uid {self._uid}; only its owner may give commands"
+                reply = Reply(str(message.get("id", "")), False, error=why)
+                back += pack(encode(reply))
+            else:
+                onward += HEADER.pack(len(payload)) + payload
+        return onward, back
+
+
+def relay(
+    connection: sockets.socket, source: int, sink: int, keep: CommandFilter | None = None
+) -> None:
     """Copy both ways until either side ends. A slow side makes the other wait; nothing is lost."""
     for descriptor in (source, sink):
         os.set_blocking(descriptor, False)
@@ -79,7 +108,9 @@ def relay(connection: sockets.socket, source: int, sink: int) -> None:
                     data = os.read(source, _READ)
                     if not data:
                         return
-                    upward += data
+                    onward, back = (data, b"") if keep is None else keep.split(data)
+                    upward += onward
+                    downward += back
             _write(downward, sink)
             if upward:
                 try:

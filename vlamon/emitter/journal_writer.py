@@ -1,4 +1,8 @@
-"""Writes a run's journal on a thread of its own: a disk may hang or fill, the training goes on."""
+"""Writes a run's journal on a thread of its own: a disk may hang or fill, the training continues.
+
+A full disk is waited for, in memory that is bounded; a journal that is removed or whose directory
+is removed while it is written is written again, with all that was in it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 import threading
 import time
 from collections import deque
@@ -17,6 +22,7 @@ from vlamon.emitter.blocklog import Piece
 from vlamon.emitter.history import Fetch
 from vlamon.emitter.journal_index import Past
 from vlamon.protocol import block as blocks
+from vlamon.protocol.address import trusted
 from vlamon.protocol.block import Block
 from vlamon.protocol.frames import ProtocolError, pack, unpack
 from vlamon.protocol.journal import MAGIC, JournalError, Torn, scan, seal
@@ -25,6 +31,9 @@ FLUSH = 1.0
 """Seconds between two writes."""
 QUEUE = 64 << 20
 """Bytes that may wait for a disk that hangs, before the journal is given up."""
+RETRY = 2.0
+"""Seconds between two tries on a full disk."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
 _PIECE = 1 << 20
 """Bytes written at once."""
 _FETCH_BYTES = 1 << 20
@@ -43,6 +52,12 @@ class Journal:
         self.past = Past()
         self.failure = ""
         """Why nothing is written any more; empty while all is well."""
+        self.trouble = ""
+        """Why nothing is written at the moment; it is tried again."""
+        self.news: deque[str] = deque()
+        """What happened to the file, one sentence each, for the sidecar to tell."""
+        self.tries = 0
+        """How often it was written, or tried to."""
         self.flushed_seq = 0
         """Rows before this one can be read back."""
         self.wake: Callable[[], None] = _nobody
@@ -71,12 +86,18 @@ class Journal:
         self._thread.start()
 
     def _open(self) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path, flags, 0o644)
+            # Nobody else may read what the socket refuses to tell, nor hold up a restart by a lock.
+            descriptor = os.open(self.path, flags, 0o600)
         except OSError as error:
             raise JournalError(f"cannot write {self.path}: {error.strerror}") from error
+        try:
+            self._check_file(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
         for _ in range(20):
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -88,6 +109,19 @@ class Journal:
         os.close(descriptor)
         raise JournalError(f"{self.path} is written by another live training; use another run_dir")
 
+    def _check_file(self, descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise JournalError(f"{self.path} is not a regular file; move it out of the way")
+        folder = os.stat(os.path.dirname(os.path.abspath(self.path)))
+        if folder.st_mode & stat.S_IWOTH and not trusted(found.st_uid):
+            raise JournalError(
+                f"{self.path} belongs to uid {found.st_uid}, in a directory where anyone may "
+                "create it; use another run_dir"
+            )
+        if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) != 0o600:
+            os.fchmod(descriptor, 0o600)
+
     def _read_past(self) -> None:
         size = os.fstat(self._descriptor).st_size
         for found in scan(self._descriptor):
@@ -95,14 +129,20 @@ class Journal:
         if size and not self.past.good_end:
             whole = os.pread(self._descriptor, len(MAGIC), 0)
             if not MAGIC.startswith(whole[: len(MAGIC)]):
-                raise JournalError(f"{self.path} is no vlamon journal; move it out of the way")
+                raise JournalError(f"{self.path} is not a vlamon journal; move it out of the way")
         if self.past.good_end < size:
             # What is behind the last good frame can never be read; new frames go in its place,
             # so that no reader waits for a frame that will not be completed.
             os.ftruncate(self._descriptor, self.past.good_end)
         if not self.past.good_end:
-            os.pwrite(self._descriptor, MAGIC, 0)
+            self._put_magic()
             self.past.good_end = len(MAGIC)
+
+    def _put_magic(self) -> None:
+        try:
+            os.pwrite(self._descriptor, MAGIC, 0)
+        except OSError as error:
+            raise JournalError(f"cannot write {self.path}: {error.strerror}") from error
 
     # ---- called by the sidecar ----
 
@@ -180,7 +220,7 @@ class Journal:
         if self.failure:
             return
         if self.waiting > QUEUE:
-            self.give_up("the disk takes nothing any more")
+            self.give_up(self.trouble or "the disk takes nothing any more")
             return
         self._handed += len(data)
         self._queue.append((data, seq, end))
@@ -189,13 +229,15 @@ class Journal:
 
     def _run(self) -> None:
         while True:
-            self._signal.wait()
+            self._signal.wait(RETRY if self.trouble else None)
             self._signal.clear()
             stopping = self._stopping
             try:
+                self._stay_in_place()
                 self._write()
-            except Exception as error:  # whatever it is: the training goes on without a journal
+            except Exception as error:  # whatever it is: the training continues without a journal
                 self._end_whole(error)
+            self.tries += 1
             while self._fetches:
                 self._answer(self._fetches.popleft())
             if stopping:
@@ -207,16 +249,72 @@ class Journal:
             taken = self._take_some()
             data = memoryview(b"".join(item[0] for item in taken))
             at = self._size
-            while len(data):
-                written = os.pwrite(self._descriptor, data, at)
-                at += written
-                self.written += written
-                data = data[written:]
+            try:
+                while len(data):
+                    written = os.pwrite(self._descriptor, data, at)
+                    at += written
+                    self.written += written
+                    data = data[written:]
+            except OSError as error:
+                if error.errno not in FULL:
+                    raise
+                self._wait_for_room(error, taken, at)
+                return
+            if self.trouble:
+                self.trouble = ""
+                self.news.append(f"the journal {self.path} is written again")
             for item, seq, end in taken:
                 if end:
                     self.past.index(seq, self._size)
                     self.flushed_seq = end
                 self._size += len(item)
+
+    def _wait_for_room(
+        self, error: OSError, taken: list[tuple[bytes, int, int]], reached: int
+    ) -> None:
+        """Keep what a full disk did not take, behind a journal that ends in a whole frame."""
+        self._queue.extendleft(reversed(taken))
+        self.written -= reached - self._size
+        with contextlib.suppress(OSError):  # the reader copes with a torn tail
+            os.ftruncate(self._descriptor, self._size)
+        if not self.trouble:
+            self.trouble = error.strerror or type(error).__name__
+            self.news.append(
+                f"the journal {self.path} waits for room on its disk ({self.trouble}); "
+                "the training continues"
+            )
+
+    def _stay_in_place(self) -> None:
+        """Write the file anew where it was removed; its content lives on in our descriptor."""
+        if self.failure or not self._queue:
+            return
+        try:
+            there = os.lstat(self.path)
+        except FileNotFoundError:
+            self._write_anew()
+            return
+        if not os.path.samestat(there, os.fstat(self._descriptor)):
+            raise JournalError("another file was put in its place")
+
+    def _write_anew(self) -> None:
+        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        fresh = os.open(self.path, flags, 0o600)
+        try:
+            fcntl.flock(fresh, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            at = 0
+            while at < self._size:
+                data = os.pread(self._descriptor, min(_PIECE, self._size - at), at)
+                if not data:
+                    raise OSError(errno.EIO, "the removed file cannot be read")
+                at += os.pwrite(fresh, data, at)
+        except BaseException:
+            os.unlink(self.path)
+            os.close(fresh)
+            raise
+        os.close(self._descriptor)
+        self._descriptor = fresh
+        self.news.append(f"the journal {self.path} was removed while it is written; it is back")
 
     def _take_some(self) -> list[tuple[bytes, int, int]]:
         """About a megabyte: a slow disk shows by such pieces that it is not a stuck one."""
@@ -230,7 +328,8 @@ class Journal:
 
     def _end_whole(self, error: Exception) -> None:
         """A full disk, or worse: leave a journal that ends in a whole frame, and stop."""
-        self.give_up(getattr(error, "strerror", None) or type(error).__name__)
+        said = str(error) if isinstance(error, JournalError) else ""
+        self.give_up(said or getattr(error, "strerror", None) or type(error).__name__)
         try:
             os.ftruncate(self._descriptor, self._size)
         except OSError:

@@ -164,10 +164,13 @@ class Sidecar:
         if journal is None or (most and journal.waiting <= most):
             return
         patience = Patience(STUCK)
+        full_since = journal.tries
         while journal.waiting > most and not journal.failure:
             journal.push()
             self._turn(0.02)
-            if not patience.left(journal.written):
+            if not most and journal.trouble and journal.tries > full_since + 1:
+                journal.give_up(journal.trouble)  # the run ends: there is no later to wait for
+            elif not patience.left(journal.written):
                 journal.give_up(f"the disk took nothing for {STUCK:g} s")
 
     def _finish(self) -> None:
@@ -381,6 +384,8 @@ class Sidecar:
             return
         self._write_status(journal)
         journal.tick()
+        while journal.news:
+            self.owner.warn(journal.news.popleft())
         if journal.failure and not self._journal_failed:
             self._journal_failed = True
             self.owner.warn(

@@ -2,7 +2,8 @@
 
 Two trainers that start on one path at the same moment must not both win, and nobody else's file
 may ever be replaced. So a lock file beside the socket is held with flock for as long as the socket
-is served, and whatever is done to the path is done under that lock.
+is served, and whatever is done to the path is done under that lock. The path may lie in /tmp, where
+others create files, too: no link is followed, and nothing that belongs to somebody else is used.
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ def peer_of(connection: socket.socket) -> Peer:
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     pid, uid, _ = _UCRED.unpack(raw)
     return Peer(pid, uid)
+
+
+def trusted(uid: int) -> bool:
+    """Whether what belongs to this user is as good as our own: us, and root."""
+    return uid in (os.geteuid(), 0)
 
 
 @contextlib.contextmanager
@@ -81,18 +87,31 @@ class BoundSocket:
     def _bind(self, mode: int) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
+            # The mode is the socket's before it has a name: a chmod of the name would follow
+            # whatever a member of the directory's group puts in its place meanwhile.
+            os.fchmod(listener.fileno(), 0o600)
             with short(self.path) as name:
                 listener.bind(name)
-                # Nobody can connect before `listen`, so there is no moment with a wider mode.
-                os.chmod(name, mode)
             found = os.lstat(self.path)
             self._inode = (found.st_dev, found.st_ino)
+            if mode != 0o600:
+                self._widen(mode)
             listener.listen(64)
             listener.setblocking(False)
         except OSError as error:
             listener.close()
             raise AddressError(f"cannot serve {self.path}: {error.strerror}") from error
         return listener
+
+    def _widen(self, mode: int) -> None:
+        """Open the socket to others, by its inode: the umask would have taken that back."""
+        place = os.open(self.path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            found = os.fstat(place)
+            if (found.st_dev, found.st_ino) == self._inode:
+                os.chmod(f"/proc/self/fd/{place}", mode)
+        finally:
+            os.close(place)
 
     def close(self) -> None:
         """Stop listening and remove what is ours: never a socket that replaced it meanwhile."""
@@ -123,11 +142,19 @@ def _check_directory(path: str) -> None:
     except OSError as error:
         raise AddressError(f"cannot serve {path}: {folder}: {error.strerror}") from error
     if not stat.S_ISDIR(found.st_mode):
-        raise AddressError(f"cannot serve {path}: {folder} is no directory")
-    if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+        raise AddressError(f"cannot serve {path}: {folder} is not a directory")
+    if found.st_mode & stat.S_ISVTX:
+        return
+    if found.st_mode & stat.S_IWOTH:
         raise AddressError(
             f"cannot serve {path}: anyone may replace files in {folder} (world-writable without "
             f"the sticky bit); use another directory or `chmod o-w {folder}`"
+        )
+    # A user's private group has the user's own number; any other one has other members.
+    if found.st_mode & stat.S_IWGRP and found.st_gid != os.geteuid():
+        raise AddressError(
+            f"cannot serve {path}: group {found.st_gid} may replace files in {folder} (group-"
+            f"writable without the sticky bit); use another directory or `chmod g-w {folder}`"
         )
 
 
@@ -150,13 +177,20 @@ def _lock_path(path: str) -> str:
 
 def _take_lock(path: str) -> int:
     name = _lock_path(path)
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     while True:
         try:
             descriptor = os.open(name, flags, 0o600)
         except OSError as error:
             why = "is a symbolic link" if error.errno == errno.ELOOP else error.strerror
             raise AddressError(f"cannot serve {path}: {name} {why}") from error
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or not trusted(found.st_uid):
+            os.close(descriptor)
+            whose = (
+                f"belongs to uid {found.st_uid}" if stat.S_ISREG(found.st_mode) else "is no file"
+            )
+            raise AddressError(f"cannot serve {path}: {name} {whose}; choose another path")
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -214,7 +248,7 @@ def _clear_stale(path: str) -> None:
     if stat.S_ISLNK(found.st_mode):
         raise AddressError(f"cannot serve {path}: it is a symbolic link, which is never followed")
     if not stat.S_ISSOCK(found.st_mode):
-        raise AddressError(f"cannot serve {path}: a file that is no socket lies there")
+        raise AddressError(f"cannot serve {path}: a file that is no socket exists there")
     try:
         with connect(path, timeout=1.0) as other:
             raise AddressError(_held(path, str(peer_of(other).pid)))

@@ -1,7 +1,8 @@
 """Finds the socket of a training when none is named, and says what runs on each.
 
-Looked at, in this order: `$VLAMON_SOCKET`, `$XDG_RUNTIME_DIR/vlamon/*.sock`, `/tmp/vla*.sock`.
-Imports no NumPy: `vlamon status` goes this way.
+Looked at, in this order: `$VLAMON_SOCKET`, `$XDG_RUNTIME_DIR/vlamon/*.sock`, `/tmp/vla*.sock`. Only
+sockets of ourselves or root are tried: anybody may put one into /tmp, and would read a command that
+was meant for a training. Imports no NumPy: `vlamon status` uses it.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import glob
 import os
 import stat
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vlamon.errors import VlamonError
+from vlamon.protocol.address import trusted
 from vlamon.records import Link, RunInfo, Status
 from vlamon.safe_text import line
 from vlamon.sources import SourceError
@@ -23,6 +26,8 @@ from vlamon.sources.stream import NotThere
 TEMPORARY = "/tmp/vla*.sock"
 PATIENCE = 2.0
 """Seconds for a socket to greet before it is listed as silent."""
+PROBED = 64
+"""Sockets that are tried, the newest ones."""
 
 
 class NoTrainer(VlamonError):
@@ -92,8 +97,20 @@ class AwaitedSocket(SocketSource):
 
 
 def serving() -> list[Found]:
-    """Every training in the usual places."""
-    return [tried for path in candidates() if (tried := probe(path)) is not None]
+    """Every training of ours in the usual places; all are asked at once."""
+    paths = candidates()[:PROBED]
+    found: dict[str, Found | None] = {path: Found(path, None, None) for path in paths}
+
+    def ask(path: str) -> None:
+        found[path] = probe(path)
+
+    threads = [threading.Thread(target=ask, args=(path,), daemon=True) for path in paths]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + PATIENCE + 1.0
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return [tried for path in paths if (tried := found[path]) is not None]
 
 
 def _choose(found: Sequence[Found]) -> list[str]:
@@ -102,16 +119,16 @@ def _choose(found: Sequence[Found]) -> list[str]:
 
 
 def candidates() -> list[str]:
-    """Sockets in the usual places, newest first."""
-    paths = [path for place in _places() for path in glob.glob(place) if is_socket(path)]
+    """Sockets of ours in the usual places, newest first."""
+    paths = [path for place in _places() for path in glob.glob(place) if _is_our_socket(path)]
     return sorted(dict.fromkeys(paths), key=_age)
 
 
-def probe(path: str, patience: float = PATIENCE) -> Found | None:
+def probe(path: str, patience: float | None = None) -> Found | None:
     """What serves a socket; None where nobody does."""
     source = SocketSource(path, rows=False)
     try:
-        return _greeted(source, path, patience)
+        return _greeted(source, path, PATIENCE if patience is None else patience)
     except SourceError:
         return None
     finally:
@@ -133,6 +150,9 @@ def _greeted(source: SocketSource, path: str, patience: float) -> Found | None:
     deadline = time.monotonic() + patience
     info: RunInfo | None = None
     status: Status | None = None
+    source.read(0.0)
+    if source.stranger is not None:  # the name is ours, what answers on it is not
+        return None
     while status is None and (left := deadline - time.monotonic()) > 0:
         for record in source.read(min(left, 0.1)):
             if isinstance(record, RunInfo):
@@ -150,6 +170,14 @@ def _places() -> Sequence[str]:
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     own = [f"{runtime}/vlamon/*.sock"] if os.path.isabs(runtime) else []
     return [*own, TEMPORARY]
+
+
+def _is_our_socket(path: str) -> bool:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISSOCK(found.st_mode) and trusted(found.st_uid)
 
 
 def is_socket(path: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -99,11 +100,14 @@ class JournalSource:
 
     def _open(self) -> bool:
         try:
-            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO would hold us for ever
+            self._descriptor = os.open(self.path, flags)
         except OSError as error:
             if error.errno == errno.ENOENT and self.follow:
                 return False
             raise SourceError(f"cannot read {self.path}: {error.strerror}") from error
+        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            raise SourceError(f"{self.path} is not a regular file, so it is not a journal")
         return True
 
     # ---- the file ----

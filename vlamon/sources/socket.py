@@ -6,7 +6,8 @@ import errno
 import os
 import socket
 
-from vlamon.protocol.address import connect
+from vlamon.protocol.address import connect, peer_of, trusted
+from vlamon.records import Command
 from vlamon.sources import SourceError
 from vlamon.sources.stream import NotThere, StreamSource
 
@@ -53,9 +54,20 @@ class SocketSource(StreamSource):
     def __init__(self, path: str | os.PathLike[str], rows: bool = True) -> None:
         super().__init__(os.fspath(path), rows)
 
+    def send(self, command: Command) -> None:
+        """Queue a command; never for a server of another user, who would read what it says."""
+        if self.stranger is not None:
+            raise SourceError(
+                f"{self.name} is served by uid {self.stranger}; only its owner may give commands"
+            )
+        super().send(command)
+
     def _open(self) -> SocketStream:
         try:
-            return SocketStream(connect(self.name, timeout=5.0))
+            connection = connect(self.name, timeout=5.0)
+            uid = peer_of(connection).uid
+            self.stranger = None if trusted(uid) else uid
+            return SocketStream(connection)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ECONNREFUSED, errno.EAGAIN) or isinstance(
                 error, TimeoutError

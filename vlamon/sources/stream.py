@@ -73,6 +73,8 @@ class StreamSource:
     def __init__(self, name: str, rows: bool = True) -> None:
         self.name = name
         self.rows = rows
+        self.stranger: int | None = None
+        """Another user who serves the stream; None for ourselves, root, and what ssh carries."""
         self._cursor = Cursor()
         self._stream: Stream | None = None
         self._talk: Conversation | None = None
@@ -271,7 +273,10 @@ class StreamSource:
         """After the greeting: say so, and ask again for what was not answered."""
         assert talk.info is not None
         self._ended = False
-        told = self._tell("live", f"connected to {talk.info.name} on {self.name}")
+        whose = (
+            "" if self.stranger is None else f", which is served by uid {self.stranger}, not you"
+        )
+        told = self._tell("live", f"connected to {talk.info.name} on {self.name}{whose}")
         waiting = list(self._waiting.values())
         if talk.restarted:
             self._waiting.clear()

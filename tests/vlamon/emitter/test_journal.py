@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import random
+import stat
+import threading
 import time
 from pathlib import Path
 
@@ -12,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.vlamon.emitter.test_blocklog import plain_blocks
 from tests.vlamon.protocol.strategies import chains, rows_of
+from vlamon.emitter import journal_writer
 from vlamon.emitter.journal_writer import Journal
 from vlamon.protocol import block as blocks
 from vlamon.protocol import messages
@@ -186,10 +191,111 @@ def test_two_trainings_cannot_write_one_journal(tmp_path: Path) -> None:
     first.close(60.0)
 
 
+def test_a_journal_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "run.vlaj"
+    write(path, plain_blocks(0, 1))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o644)  # as an earlier version made it
+    Journal(path).close(60.0)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_journal_that_a_stranger_put_into_a_shared_directory_is_refused(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can make another user's file")
+    tmp_path.chmod(0o1777)
+    path = tmp_path / "run.vlaj"
+    path.touch()
+    os.chown(path, 65534, 65534)
+    with pytest.raises(JournalError, match="belongs to uid 65534"):
+        Journal(path)
+
+
+def test_what_is_no_regular_file_is_no_journal(tmp_path: Path) -> None:
+    path = tmp_path / "run.vlaj"
+    os.mkfifo(path)
+    with pytest.raises(JournalError, match="not a regular file"):
+        Journal(path)
+    with pytest.raises(SourceError, match="not a regular file"):
+        JournalSource(path).read(0.1)
+
+
+def flushed(journal: Journal, seq: int) -> None:
+    """Wait until everything before `seq` is on disk."""
+    journal.push()
+    while journal.flushed_seq < seq:
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("folder_too", [False, True])
+def test_a_journal_that_is_removed_while_it_is_written_loses_nothing(
+    tmp_path: Path, folder_too: bool
+) -> None:
+    path = tmp_path / "run" / "run.vlaj"
+    journal = Journal(path)
+    journal.add_frame(HELLO)
+    for block in plain_blocks(0, 5):
+        journal.add_block(block, {})
+    flushed(journal, 50)
+    path.unlink()
+    if folder_too:
+        path.parent.rmdir()
+    for block in plain_blocks(50, 5):
+        journal.add_block(block, {})
+    flushed(journal, 100)
+    journal.close(60.0)
+    assert steps_in(read_all(path)) == list(range(100))
+    (news,) = journal.news
+    assert "was removed" in news
+
+
+def test_a_file_put_in_the_journals_place_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "run.vlaj"
+    journal = Journal(path)
+    path.unlink()
+    path.write_text("somebody's thesis")
+    journal.add_frame(HELLO)
+    journal.close(60.0)
+    assert journal.failure == "another file was put in its place"
+    assert path.read_text() == "somebody's thesis"
+
+
+def test_a_full_disk_is_waited_for_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run.vlaj"
+    real, full, turn = os.pwrite, threading.Event(), itertools.cycle((0, 1))
+
+    def crowded(descriptor: int, data: bytes, at: int) -> int:
+        if full.is_set() and next(turn):
+            raise OSError(28, "No space left on device")
+        return real(descriptor, bytes(data[: 1 + len(data) // 2]), at)  # and short writes before it
+
+    journal = Journal(path)
+    monkeypatch.setattr(journal_writer.os, "pwrite", crowded)
+    monkeypatch.setattr(journal_writer, "RETRY", 0.01)
+    journal.add_frame(HELLO)
+    full.set()
+    for number, block in enumerate(plain_blocks(0, 20)):
+        journal.add_block(block, {})
+        journal.push()
+        if number == 10:
+            while not journal.trouble:
+                time.sleep(0.001)
+            full.clear()
+    flushed(journal, 200)
+    journal.close(60.0)
+    assert journal.failure == ""
+    records = read_all(path)
+    assert steps_in(records) == list(range(200))
+    assert not [record for record in records if isinstance(record, Gap)]
+    assert ["waits for room" in journal.news[0], "written again" in journal.news[1]] == [True] * 2
+
+
 def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "run.vlaj"
     path.write_text("somebody's thesis")
-    with pytest.raises(JournalError, match="no vlamon journal"):
+    with pytest.raises(JournalError, match="not a vlamon journal"):
         Journal(path)
     assert path.read_text() == "somebody's thesis"
 

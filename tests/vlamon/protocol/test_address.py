@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -205,3 +206,51 @@ def test_of_many_that_start_at_the_same_moment_one_wins(tmp_path: Path) -> None:
             racer.communicate("done\n")
         assert len(winners) == 1
         assert all(str(winners[0].pid) in line for line in said if line != "won\n")
+
+
+def test_the_mode_is_set_before_the_socket_has_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("keep me private")
+    victim.chmod(0o600)
+    path = tmp_path / "vla.sock"
+    bind = socket.socket.bind
+
+    class Swapped(socket.socket):
+        def bind(self, name: str) -> None:  # type: ignore[override]
+            bind(self, name)
+            os.unlink(name)  # what a member of the directory's group can do at this moment
+            os.symlink(victim, name)
+
+    monkeypatch.setattr(address.socket, "socket", Swapped)
+    with contextlib.suppress(AddressError):
+        BoundSocket(str(path), share=True).close()
+    assert stat.S_IMODE(victim.stat().st_mode) == 0o600
+
+
+def test_a_directory_of_another_group_is_refused(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a directory to another group")
+    os.chown(tmp_path, 0, 65534)
+    tmp_path.chmod(0o775)
+    with pytest.raises(AddressError, match="group 65534 may replace files"):
+        BoundSocket(str(tmp_path / "vla.sock"))
+    tmp_path.chmod(0o1775)
+    BoundSocket(str(tmp_path / "vla.sock")).close()
+
+
+def test_a_strangers_lock_is_a_sentence(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can make another user's file")
+    lock = tmp_path / "vla.sock.lock"
+    lock.touch()
+    os.chown(lock, 65534, 65534)
+    with pytest.raises(AddressError, match=r"lock belongs to uid 65534; choose another path"):
+        BoundSocket(str(tmp_path / "vla.sock"))
+
+
+def test_a_fifo_in_place_of_the_lock_is_a_sentence(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "vla.sock.lock")
+    with pytest.raises(AddressError, match="is no file"):
+        BoundSocket(str(tmp_path / "vla.sock"))
