@@ -101,11 +101,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def assert_survived_a_full_disk(run_dir: Path, other: Monitor) -> None:
+def assert_survived_a_full_disk(run_dir: Path, other: Monitor, *warned: str) -> None:
     assert other.ended() == 0
     assert len(other.steps()) == 4000
     warnings = [line for line in other.lines if "journal" in str(line.get("text", ""))]
-    assert len(warnings) == 1
+    assert len(warnings) == len(warned)
+    for line, words in zip(warnings, warned, strict=True):
+        assert words in line["text"]
     source = JournalSource(run_dir / "run.vlaj", follow=False)
     found = []
     while not source.finished:
@@ -123,7 +125,7 @@ def test_a_full_disk_stops_the_journal_and_nothing_else(
         args = ("--socket", path, "--run-dir", small_disk, "--monitors", 1)
         training = Training(tmp_path / "out", *args, *LONG)
         assert training.digest() == long_alone
-        assert_survived_a_full_disk(small_disk, other)
+        assert_survived_a_full_disk(small_disk, other, "waits for room on its disk", "stopped")
 
 
 def test_an_exceeded_quota_stops_the_journal_and_nothing_else(
@@ -135,7 +137,7 @@ def test_an_exceeded_quota_stops_the_journal_and_nothing_else(
         args += ("--monitors", 1)
         training = Training(tmp_path / "out", *args, *LONG)
         assert training.digest() == long_alone
-        assert_survived_a_full_disk(run_dir, other)
+        assert_survived_a_full_disk(run_dir, other, "stopped")
 
 
 def test_a_trainer_that_is_killed_and_restarted_is_followed(
