@@ -15,7 +15,8 @@ from trainer.distributed import DeviceError, depart
 from trainer.faults import KINDS, FaultError
 from trainer.loop import train
 from trainer.model.weights import WeightsError
-from trainer.run import Options, prepare
+from trainer.run import Options
+from trainer.setup import prepare
 from vlamon.emitter import EmitterError
 from vlamon.guard.checkpoint.writer import DurableError
 

@@ -1,4 +1,4 @@
-"""The batches that count for an epoch: a rollback takes back those behind where it returns to."""
+"""Means over the batches that count for an epoch: a rollback takes back those that it undoes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ROWS = 4096
 """Batches remembered where an epoch is shorter: a rollback may go back over several epochs."""
 
 
-class KeptBatches:
+class EpochMeans:
     """Values of the newest batches by step, in order of their steps."""
 
     def __init__(self, steps_per_epoch: int) -> None:

@@ -1,10 +1,18 @@
-"""The reference project's logs, to the letter: `output.log` and one JSON line an epoch.
+"""The reference project's logs: `output.log` and one JSON line an epoch.
 
-Existing scripts parse these, so the format is kept with its oddities: a printed value is the mean
-of at most 1000 updates followed by the mean since the epoch began (or since a resume), a metric
-that a batch lacks does not move its meter, and `loss_ct` is 0 for a batch without actions. After a
-rollback the printed means begin anew, as after a resume; the epoch's own line averages every batch
-that counts for it, those before the rollback too. The true value of every batch is in the journal.
+Existing scripts parse these, so the format is kept to the letter, with its oddities: a printed
+value is the mean of at most 1000 updates (computed in float32, as there) followed by the mean since
+the epoch began (or since a resume), a metric that a batch lacks does not move its meter, `loss_ct`
+is 0 for a batch without actions, and keys stand in the order in which the reference's loop first
+meets each metric.
+
+What differs: with several ranks a value is the mean over those that have it, where the reference
+prints rank 0's own and, at the epoch's end, sums that its ranks may mix up; micro-batches are one
+line, not one each; `max mem` is the process's peak where there is no GPU; a validation has neither
+`lr` nor `grad_norm`, but a loss_ct. Metrics that the reference lacks (`action_outside`, further
+losses) come last. After a rollback the printed means start anew, as after a resume; the epoch's own
+line averages every batch that counts for it, those before the rollback too. The true value of every
+batch is in the journal.
 """
 
 from __future__ import annotations
@@ -15,17 +23,36 @@ import resource
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from trainer.epoch_means import KeptBatches
+from trainer.epoch_means import EpochMeans
+from trainer.model.layout import SLOTS
+
+Value = TypeVar("Value")
 
 PRINT_EVERY = 10
 WINDOW = 1000
+REFERENCE_ORDER = (
+    "lr",
+    *(f"{kind}_{slot}" for slot in range(SLOTS) for kind in ("acc_action", "l1_loss_action")),
+    *(f"acc_image_{slot}" for slot in range(SLOTS)),
+    "grad_norm",
+    "closs",
+    "loss_ct",
+    "z_loss",
+)
+"""How the reference's loop goes through the metrics of a batch."""
+
+
+def in_reference_order(values: Mapping[str, Value]) -> dict[str, Value]:
+    """A batch's values as the reference's loop meets them; metrics that it lacks come last."""
+    known = {name: values[name] for name in REFERENCE_ORDER if name in values}
+    return {**known, **values}
 
 
 class Meter:
@@ -47,7 +74,9 @@ class Meter:
     @property
     def recent(self) -> float:
         """Mean of the last updates."""
-        return sum(self._recent) / len(self._recent) if self._recent else 0.0
+        if not self._recent:
+            return 0.0
+        return torch.tensor(list(self._recent), dtype=torch.float32).mean().item()
 
     @property
     def overall(self) -> float:
@@ -60,8 +89,19 @@ class Meter:
         return self._recent[-1] if self._recent else 0.0
 
 
-def run_logger(run_dir: Path, rank: int) -> logging.Logger:
-    """Writes to stdout and, on rank 0, appends to `output.log`, in the reference's line format."""
+class LineHandler(logging.Handler):
+    """Hands each line to a function."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        super().__init__()
+        self._write = write
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._write(self.format(record))
+
+
+def run_logger(rank: int, write: Callable[[str], None] | None = None) -> logging.Logger:
+    """Writes to stdout and through `write`, in the reference's line format."""
     logger = logging.getLogger(f"trainer.rank{rank}")
     logger.setLevel(logging.INFO if rank == 0 else logging.WARNING)
     logger.propagate = False
@@ -70,8 +110,8 @@ def run_logger(run_dir: Path, rank: int) -> logging.Logger:
         handler.close()
     shape = f"[rank{rank}:%(levelname)s|%(filename)s:%(lineno)d] %(asctime)s >> %(message)s"
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
-    if rank == 0:
-        handlers.append(logging.FileHandler(run_dir / "output.log"))
+    if write is not None:
+        handlers.append(LineHandler(write))
     for handler in handlers:
         handler.setFormatter(logging.Formatter(shape))
         logger.addHandler(handler)
@@ -82,10 +122,10 @@ class EpochLog:
     """The meters of one epoch and the lines made of them."""
 
     def __init__(
-        self, logger: logging.Logger, epoch: int, iterations: int, kept: KeptBatches
+        self, logger: logging.Logger, epoch: int, iterations: int, means: EpochMeans
     ) -> None:
         self._logger = logger
-        self._kept = kept
+        self._means = means
         self._epoch = epoch
         self._iterations = iterations
         self._meters: dict[str, Meter] = {}
@@ -102,11 +142,12 @@ class EpochLog:
         data_seconds: float,
         samples: int,
     ) -> None:
-        """Take in one batch and print every tenth; `values` begin with `lr`.
+        """Take in one batch and print every tenth.
 
         Tensors are read when a line is printed: a GPU is asked once in ten steps.
         """
-        self._unread.append((self._epoch * self._iterations + iteration, values))
+        step = self._epoch * self._iterations + iteration
+        self._unread.append((step, in_reference_order(values)))
         self._times["time"].update(seconds)
         self._times["data"].update(data_seconds)
         if iteration % PRINT_EVERY == 0:
@@ -118,18 +159,18 @@ class EpochLog:
             self._logger.info("  ".join(parts))
 
     def finish(self) -> dict[str, float]:
-        """Print the epoch's end and give the means over every batch that counts for it."""
+        """Print the epoch's end; returns the means over every batch that counts for it."""
         spent = timedelta(seconds=int(time.monotonic() - self._started))
         self._logger.info("Epoch: [%d] Total time: %s", self._epoch, spent)
         self._read()
-        means = self._kept.means(self._epoch)
+        means = self._means.means(self._epoch)
         self._logger.info("Averaged stats:\n%s", self._line(means))
         return means
 
     def go_back(self, step: int) -> None:
         """Take back the batches from `step` on, which are trained again."""
         self._read()
-        self._kept.forget_from(step)
+        self._means.forget_from(step)
 
     def _read(self) -> None:
         """Take the waiting batches into the meters, in order."""
@@ -140,7 +181,7 @@ class EpochLog:
             read = {n: next(numbers) if isinstance(v, Tensor) else v for n, v in values.items()}
             for name, number in read.items():
                 self._meters.setdefault(name, Meter()).update(number)
-            self._kept.add(step, read)
+            self._means.add(step, read)
         self._unread.clear()
 
     def _line(self, means: Mapping[str, float] | None = None) -> str:
@@ -155,15 +196,13 @@ class EpochLog:
         return "  ".join(parts)
 
 
-def append_epoch_line(path: Path, prefix: str, means: Mapping[str, float], epoch: int) -> None:
+def epoch_line(prefix: str, means: Mapping[str, float], epoch: int) -> str:
     """One epoch as `log_train.txt` (prefix `train`) and `log_eval_*.txt` (prefix `val`) hold it."""
     row: dict[str, float] = {f"{prefix}_{name}": value for name, value in means.items()}
-    row["epoch"] = epoch
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+    return json.dumps({**row, "epoch": epoch})
 
 
 def _peak_memory_mb() -> int:
     if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated() / 2**20)
+        return round(torch.cuda.max_memory_allocated() / 2**20)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

@@ -17,7 +17,7 @@ from trainer.config import OptimConfig
 from trainer.metrics import watched_metrics
 from trainer.objectives import Objectives
 from trainer.objectives.design import LossDesign
-from trainer.resume_overrides import Insisted
+from trainer.resume_overrides import ResumeOverrides
 
 
 class LearningRate:
@@ -49,7 +49,7 @@ class Clipping:
     def __init__(self, limit: float) -> None:
         self.limit = limit
         """0 for no clipping."""
-        self.insisted = Insisted()
+        self.overrides = ResumeOverrides()
         """A limit that a checkpoint does not overrule."""
 
     def state_dict(self) -> dict[str, float]:
@@ -59,9 +59,9 @@ class Clipping:
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Take up a limit."""
         self.limit = float(state["limit"])
-        if "clip_grad" in self.insisted.values:
-            before, self.limit = self.limit, float(self.insisted.values["clip_grad"])
-            self.insisted.tell("clip_grad", before, self.limit)
+        if "clip_grad" in self.overrides.values:
+            before, self.limit = self.limit, float(self.overrides.values["clip_grad"])
+            self.overrides.note("clip_grad", before, self.limit)
 
 
 def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +16,9 @@ from trainer.model.tokens import is_image_code
 from trainer.model.vla import VLA, Outputs
 from trainer.objectives.design import LossDesign
 from trainer.optimisation import Optimisation, make_optimizer
+from trainer.run import Run
+from trainer.step import compute, update
 from vlamon.guard import Probed
-
-if TYPE_CHECKING:
-    from trainer.run import Run
 
 
 @torch.no_grad()
@@ -70,8 +69,6 @@ def closs_per_row(outputs: Outputs) -> Tensor:
 
 def replay(run: Run, step: int) -> Mapping[str, float]:
     """One whole step without telling anyone: the same samples, faults and random numbers."""
-    from trainer.loop import compute, update
-
     computed = compute(run, step)
     values = {name: float(value) for name, value in computed.losses.items()}
     if computed.grad_norm is not None:

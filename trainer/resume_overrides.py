@@ -1,31 +1,29 @@
-"""What a resume's command line says outright: a checkpoint does not overrule it."""
+"""What the command line of a resume names: the checkpoint does not override it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 
-class Insisted:
-    """Settings that hold against the checkpoint of a resume, until the training goes on.
+class ResumeOverrides:
+    """Settings that hold against the checkpoint of a resume, until the training starts.
 
-    From then on they are part of the state like any other: a rollback brings back what was in
-    force.
+    From then on they are part of the state like any other: a rollback restores what was in force.
     """
 
     def __init__(self) -> None:
         self.values: Mapping[str, float | str] = {}
-        """What was stated, by name."""
-        self.changes: list[str] = []
-        """What that changed, for people."""
+        """What the command line names."""
+        self._changes: list[str] = []
 
-    def tell(self, name: str, before: object, now: object) -> None:
-        """Note a setting that the checkpoint had otherwise."""
+    def note(self, name: str, before: object, now: object) -> None:
+        """Record a setting that differs in the checkpoint."""
         if before != now:
-            self.changes.append(f"{name} {_written(now)} instead of {_written(before)}")
+            self._changes.append(f"{name} {_written(now)} instead of {_written(before)}")
 
     def settle(self) -> list[str]:
-        """The training begins: gives what was changed, and insists no more."""
-        changes, self.values, self.changes = self.changes, {}, []
+        """End the overriding; returns what it changed, for people."""
+        changes, self.values, self._changes = self._changes, {}, []
         return changes
 
 

@@ -26,7 +26,7 @@ from trainer.data.dialogue import policy_prompt
 from trainer.data.tabletop import EPISODE_STEPS, SUCCESS_RADIUS, Scene
 from trainer.model import tokens
 from trainer.model.vla import VLA
-from trainer.run import seed_everything
+from trainer.seeding import seed_everything
 from vlamon.guard import Durable, DurableError
 
 Act = Callable[[Batch], Tensor]

@@ -1,4 +1,4 @@
-"""`run.json`: what a training goes by, and what a resume may not have otherwise."""
+"""`run.json`: the configuration in force, and what a resume may not change of it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def in_force(config: TrainConfig, objectives: Objectives, clipping: Clipping) ->
 
 
 def write_description(config: TrainConfig, run_dir: Path, seed: int, ranks: int) -> None:
-    """`run.json`: what the training goes by."""
+    """Write `run.json`; where the disk refuses, the one before it stays whole."""
     description = {"config": as_tables(config), "seed": seed, "ranks": ranks}
-    path = run_dir / "run.json"
-    path.write_text(json.dumps(description, indent=1) + "\n")
+    path, beside = run_dir / "run.json", run_dir / ".run.json.new"
+    beside.write_text(json.dumps(description, indent=1) + "\n")
+    beside.replace(path)

@@ -10,6 +10,8 @@ import torch
 from trainer.batch import Batch, collate
 from trainer.data.dataset import TabletopData
 from trainer.data.sampler import Sampler
+from trainer.evaluation_mode import evaluating
+from trainer.logs import in_reference_order
 from trainer.optimisation import Optimisation
 
 _ORDER_SEED = 20
@@ -31,14 +33,10 @@ def validate(
 ) -> dict[str, float]:
     """Means over the held-out batches, each metric over the samples of batches that have it."""
     sums: dict[str, tuple[float, float]] = {}
-    was_training = optimisation.model.training
-    optimisation.model.eval()
-    try:
+    with evaluating(optimisation.model):
         for rows in held_out(data, samples, batch):
-            values = optimisation.losses(rows.to(device))
+            values = in_reference_order(optimisation.losses(rows.to(device)))
             for name, value in values.items():
                 total, count = sums.get(name, (0.0, 0.0))
                 sums[name] = (total + float(value) * rows.rows, count + rows.rows)
-    finally:
-        optimisation.model.train(was_training)
     return {name: float(np.float64(total) / count) for name, (total, count) in sums.items()}

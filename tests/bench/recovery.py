@@ -20,7 +20,8 @@ from tests.bench.verdicts import AT_STEP, EXPECTED, SGD
 from trainer.config import load
 from trainer.faults import Faults
 from trainer.loop import train
-from trainer.run import Options, Run, prepare
+from trainer.run import Options, Run
+from trainer.setup import prepare
 from trainer.validation import validate
 
 STEPS = 240

@@ -15,9 +15,11 @@ import time
 from pathlib import Path
 
 from trainer.config import load
-from trainer.epoch_means import KeptBatches
-from trainer.loop import begin_epoch, compute, report, update
-from trainer.run import Options, Run, prepare
+from trainer.epoch_means import EpochMeans
+from trainer.loop import begin_epoch, report
+from trainer.run import Options, Run
+from trainer.setup import prepare
+from trainer.step import compute, update
 
 ROUNDS = 40
 STEPS = 4
@@ -29,7 +31,7 @@ def turn(run: Run, step: int, emits: bool) -> float:
     emitter = run.emitter
     if not emits:
         run.emitter = None
-    epoch_log = begin_epoch(run, step, KeptBatches(run.config.loop.steps_per_epoch))
+    epoch_log = begin_epoch(run, step, EpochMeans(run.config.loop.steps_per_epoch))
     began = time.perf_counter()
     for at in range(step, step + STEPS):
         run.step = at

@@ -19,7 +19,8 @@ from typing import Any
 from trainer.config import load
 from trainer.faults import Faults
 from trainer.loop import train
-from trainer.run import Options, Run, prepare
+from trainer.run import Options, Run
+from trainer.setup import prepare
 
 EXPECTED = {
     "lr_jump": "dynamics",

@@ -14,7 +14,8 @@ from tests.trainer.trainings import config, same, trained, weights
 from tests.vlamon.guard.toy import Order
 from trainer.config import ConfigError
 from trainer.loop import train
-from trainer.run import Options, prepare
+from trainer.run import Options
+from trainer.setup import prepare
 from vlamon.records import BatchBlock, EpochRow, Event
 from vlamon.sources.journal import JournalSource
 

@@ -13,7 +13,8 @@ from trainer.config import ConfigError, load, stated
 from trainer.distributed import DeviceError, join
 from trainer.model.config import SIZES
 from trainer.objectives.design import DesignConfig
-from trainer.run import Options, guard_settings, prepare
+from trainer.run import Options
+from trainer.setup import guard_settings, prepare
 
 
 @pytest.mark.parametrize(

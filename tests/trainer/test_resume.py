@@ -11,7 +11,8 @@ import pytest
 from tests.trainer.test_totals import rows
 from tests.trainer.trainings import config, trained
 from trainer.config import ConfigError
-from trainer.run import Options, prepare
+from trainer.run import Options
+from trainer.setup import prepare
 from vlamon.records import Event
 from vlamon.sources.journal import JournalSource
 

@@ -10,9 +10,11 @@ import torch
 from tests.trainer.test_totals import rows
 from tests.trainer.trainings import config, same, trained, weights
 from trainer.config import ConfigError
-from trainer.epoch_means import KeptBatches
-from trainer.loop import begin_epoch, compute, report, train, update
-from trainer.run import Options, prepare
+from trainer.epoch_means import EpochMeans
+from trainer.loop import begin_epoch, report, train
+from trainer.run import Options
+from trainer.setup import prepare
+from trainer.step import compute, update
 
 QUIET = "loop.validation_samples=0"
 HEAD_ALONE = (QUIET, "closs_weight=0", "z_loss_weight=0")
@@ -45,7 +47,7 @@ def test_weights_that_are_all_set_to_zero_live_stop_the_updates_and_not_the_run(
     tmp_path: Path,
 ) -> None:
     run = prepare(config(QUIET), Options(run_dir=tmp_path))
-    log = begin_epoch(run, 0, KeptBatches(20))
+    log = begin_epoch(run, 0, EpochMeans(20))
     with run:
         run.guard.start(resume=False)
         for name in ("closs", "z_loss", "loss_ct"):

@@ -10,7 +10,8 @@ import torch
 
 from trainer.config import TrainConfig, load
 from trainer.loop import train
-from trainer.run import Options, Run, prepare
+from trainer.run import Options, Run
+from trainer.setup import prepare
 
 SMALL = (
     "data.episodes=48",

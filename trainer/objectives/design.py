@@ -27,7 +27,7 @@ from trainer.objectives.energy_task import DEFAULT_LAYERS, KINDS, EnergyTask
 from trainer.objectives.pull import DEFAULT_EVERY, measure_pull
 from trainer.objectives.total import Losses, ObjectiveError, Objectives
 from trainer.ranges import Range, check_ranges
-from trainer.resume_overrides import Insisted
+from trainer.resume_overrides import ResumeOverrides
 
 ENERGY_METRICS = (
     "energy",
@@ -83,7 +83,7 @@ class LossDesign:
     ) -> None:
         self.model, self.config = model, config
         self.objectives = Objectives(weights, weighting=config.weighting)
-        self.insisted = Insisted()
+        self.overrides = ResumeOverrides()
         """Weights that a checkpoint does not overrule."""
         self.energy: EnergyTask | None = None
         if config.energy == "off":
@@ -232,11 +232,11 @@ class LossDesign:
             self.energy.load_state_dict(state["energy"])
         else:
             self.objectives.set("energy", begun)
-        for name, value in self.insisted.values.items():
+        for name, value in self.overrides.values.items():
             before = self.objectives.differing().get(name, self.objectives.terms[name].weight)
             self.objectives.set(name, value)
             now = self.objectives.differing().get(name, self.objectives.terms[name].weight)
-            self.insisted.tell(f"{name}_weight", before, now)
+            self.overrides.note(f"{name}_weight", before, now)
 
 
 def alone(names: str) -> Coupling:
