@@ -88,7 +88,7 @@ def test_the_wheel_holds_both_packages_and_the_themes(wheel: Path) -> None:
     assert "trainer/__init__.py" in names
     shipped = {path.name for path in (ROOT / "themes").glob("*.toml")}
     assert {Path(name).name for name in names if name.startswith("vlamon/themes/")} >= shipped
-    assert not [name for name in names if name.startswith("tests/")]
+    assert not [name for name in names if name.startswith(("tests/", "trainer/experiments"))]
 
 
 def test_vlamon_tail_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainer.batch import Batch
 from trainer.model import tokens
+from trainer.model.batch import Batch
 
 
 class FaultError(ValueError):

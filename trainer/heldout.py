@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainer.batch import Batch
 from trainer.data.dataset import TabletopData
 from trainer.model import tokens
+from trainer.model.batch import Batch
 from trainer.model.vla import VLA
 from trainer.rollout import Untrained, load_run
 from trainer.validation import held_out

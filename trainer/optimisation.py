@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from trainer.batch import Batch
 from trainer.config import OptimConfig
 from trainer.metrics import watched_metrics
+from trainer.model.batch import Batch
 from trainer.objectives import Objectives
 from trainer.objectives.design import LossDesign
 from trainer.resume_overrides import ResumeOverrides

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer.batch import Batch
 from trainer.config import build
+from trainer.model.batch import Batch
 from trainer.model.layout import find_layout
 from trainer.model.tokens import is_image_code
 from trainer.model.vla import VLA, Outputs

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.batch import Batch, Sample, collate
 from trainer.config import TrainConfig, build
 from trainer.data import tabletop
 from trainer.data.codebook import Codebook
@@ -25,6 +24,7 @@ from trainer.data.dataset import TabletopData
 from trainer.data.dialogue import policy_prompt
 from trainer.data.tabletop import EPISODE_STEPS, SUCCESS_RADIUS, Scene
 from trainer.model import tokens
+from trainer.model.batch import Batch, Sample, collate
 from trainer.model.vla import VLA
 from trainer.seeding import seed_everything
 from vlamon.guard import Durable, DurableError

@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Annotated, Self
 
 from trainer import distributed
-from trainer.batch import Batch, collate
 from trainer.config import TrainConfig
 from trainer.data.dataset import TabletopData
 from trainer.data.pretokenized import PretokenizedData
@@ -21,6 +20,7 @@ from trainer.data.sampler import Sampler
 from trainer.distributed import Ranks, Reducer
 from trainer.faults import Faults
 from trainer.log_files import LogFiles
+from trainer.model.batch import Batch, collate
 from trainer.model.vla import VLA
 from trainer.optimisation import Clipping, LearningRate, Optimisation
 from trainer.ranges import Range, check_ranges

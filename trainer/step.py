@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from trainer.batch import Batch
 from trainer.distributed import Reduced
 from trainer.faults import poison_hook
+from trainer.model.batch import Batch
 from trainer.run import Run
 
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from trainer.batch import Batch, collate
 from trainer.data.dataset import TabletopData
 from trainer.data.sampler import Sampler
 from trainer.evaluation_mode import evaluating
 from trainer.logs import in_reference_order
+from trainer.model.batch import Batch, collate
 from trainer.optimisation import Optimisation
 
 _ORDER_SEED = 20

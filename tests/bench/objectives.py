@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.trainer.rows import policy_sample
-from trainer.batch import Batch, collate
+from trainer.model.batch import Batch, collate
 from trainer.model.label_projection import project_labels
 from trainer.model.tokens import IGNORE, is_image_code
 

@@ -13,7 +13,7 @@ import time
 import torch
 
 from tests.trainer.rows import policy_sample, world_sample
-from trainer.batch import Batch, collate
+from trainer.model.batch import Batch, collate
 from trainer.model.config import SIZES
 from trainer.model.vla import VLA
 from trainer.objectives import Objectives

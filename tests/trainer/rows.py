@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.batch import Batch, Sample, collate
 from trainer.model import tokens
+from trainer.model.batch import Batch, Sample, collate
 
 
 def policy_sample(

@@ -9,9 +9,9 @@ import torch
 
 from tests.trainer.rows import policy_sample
 from tests.trainer.trainings import same, trained, weights
-from trainer.batch import collate
 from trainer.faults import KINDS, Fault, FaultError, Faults, flip_exponent_bit
 from trainer.model import tokens
+from trainer.model.batch import collate
 from trainer.model.config import SIZES
 from trainer.model.vla import VLA
 

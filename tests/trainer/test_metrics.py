@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from tests.trainer.rows import policy_sample, world_sample
-from trainer.batch import Batch, Sample, collate
 from trainer.metrics import watched_metrics
 from trainer.model import tokens
+from trainer.model.batch import Batch, Sample, collate
 from trainer.model.config import SIZES
 from trainer.model.vla import VLA, Outputs
 

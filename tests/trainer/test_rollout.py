@@ -11,10 +11,10 @@ from click.testing import CliRunner
 
 from tests.trainer.trainings import trained
 from trainer import heldout, rollout
-from trainer.batch import Batch
 from trainer.data import tabletop
 from trainer.data.dataset import DataConfig, TabletopData, fit_codebook
 from trainer.model import tokens
+from trainer.model.batch import Batch
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,11 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.batch import Sample
 from trainer.data import codebook, tabletop
 from trainer.data.codebook import Codebook
 from trainer.data.dialogue import policy_sample, world_sample
 from trainer.data.tabletop import CAMERAS, Camera, Episode, Scene
+from trainer.model.batch import Sample
 from trainer.ranges import Range, check_ranges
 
 _SPLIT_SEED = {"train": 1, "val_ind": 2, "val_ood": 3, "codebook": 4}

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.batch import Sample
 from trainer.model import tokens
+from trainer.model.batch import Sample
 
 QUESTION = "What action should the robot take to {task}?"
 NEXT_IMAGE = "Generate the next image from the images and the action."

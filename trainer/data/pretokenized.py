@@ -17,8 +17,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from trainer.batch import Sample
 from trainer.model import tokens
+from trainer.model.batch import Sample
 
 LONGEST_FILE = 64 * 2**20
 """Bytes of one sample's pickle; a row of 4096 tokens takes 40 kB."""

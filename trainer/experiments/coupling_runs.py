@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainer.batch import Batch
 from trainer.experiments.toy import MODEL, ToyTask
+from trainer.model.batch import Batch
 from trainer.model.energy import EnergyConfig
 from trainer.model.vla import VLA
 from trainer.objectives import Objectives

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainer.batch import collate
 from trainer.config import load
 from trainer.data.dataset import TabletopData, load_or_fit_codebook
 from trainer.data.embedding import start_from_meaning
 from trainer.data.sampler import Sampler
+from trainer.model.batch import collate
 from trainer.model.vla import VLA
 from trainer.objectives import Objectives
 from trainer.objectives.pull import measure_pull

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.batch import Batch, Sample, collate
 from trainer.model import tokens
+from trainer.model.batch import Batch, Sample, collate
 from trainer.model.config import ActionHeadConfig, ModelConfig
 
 HORIZON = 3

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer.batch import Batch
 from trainer.model import tokens
 from trainer.model.action_head import ActionHead
+from trainer.model.batch import Batch
 from trainer.model.chameleon import ChameleonModel, Decoded, action_mask
 from trainer.model.config import ModelConfig
 from trainer.model.label_projection import TokenStatistics, project_labels

@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from trainer.batch import Batch
+from trainer.model.batch import Batch
 from trainer.model.energy import EnergyConfig
 from trainer.model.vla import VLA, Outputs
 from trainer.objectives.coupling import ALONE, DEFAULT_REFRESH, Coupling

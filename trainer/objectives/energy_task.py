@@ -23,8 +23,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trainer.batch import Batch
 from trainer.evaluation_mode import evaluating
+from trainer.model.batch import Batch
 from trainer.model.energy import EnergyConfig, ReferenceEnergyModel, SimpleEnergyModel
 from trainer.model.vla import VLA, Outputs
 from trainer.objectives.coupling import Coupling

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import torch
 
-from trainer.batch import Batch, Masked
 from trainer.model import tokens
+from trainer.model.batch import Batch, Masked
 
 SHARE = 0.15
 """Share of the prompt's image codes that is hidden."""

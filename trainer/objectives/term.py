@@ -10,7 +10,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from trainer.batch import Batch
+from trainer.model.batch import Batch
 from trainer.model.vla import Outputs
 
 Schedule = tuple[tuple[int, float], ...]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.batch import Batch
+from trainer.model.batch import Batch
 from trainer.model.vla import Outputs
 from trainer.objectives.term import Schedule, Term, parse_weight, weight_at
 from trainer.objectives.terms import shipped

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.batch import collate
 from trainer.data import dialogue
 from trainer.model import tokens
+from trainer.model.batch import collate
 
 CODES = [np.arange(16).reshape(4, 4), np.arange(16, 32).reshape(4, 4)]
 STATE = (0.1, -0.2, 0.3, 0.0, 0.0, 0.0, 1.0, -1.0)

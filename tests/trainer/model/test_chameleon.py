@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from tests.trainer.rows import mixed_batch, policy_sample, world_sample
-from trainer.batch import collate
 from trainer.model import tokens
+from trainer.model.batch import collate
 from trainer.model.chameleon import ChameleonModel, action_mask
 from trainer.model.config import ActionHeadConfig, ModelConfig
 from trainer.model.vla import VLA

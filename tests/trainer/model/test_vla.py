@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from tests.trainer.rows import mixed_batch, policy_sample
-from trainer.batch import Batch, Sample, collate
 from trainer.model import tokens
+from trainer.model.batch import Batch, Sample, collate
 from trainer.model.config import SIZES
 from trainer.model.vla import VLA
 

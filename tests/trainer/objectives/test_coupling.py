@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainer.batch import Batch
 from trainer.experiments.toy import MODEL, ToyTask
+from trainer.model.batch import Batch
 from trainer.model.energy import EnergyConfig
 from trainer.model.vla import VLA
 from trainer.objectives import ObjectiveError, Objectives

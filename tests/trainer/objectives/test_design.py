@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.trainer.rows import mixed_batch
-from trainer.batch import Batch
+from trainer.model.batch import Batch
 from trainer.model.config import SIZES
 from trainer.model.vla import VLA
 from trainer.objectives import ObjectiveError

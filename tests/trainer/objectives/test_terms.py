@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from tests.trainer.rows import mixed_batch, policy_sample, world_sample
-from trainer.batch import Batch, collate
 from trainer.model import tokens
+from trainer.model.batch import Batch, collate
 from trainer.model.config import SIZES
 from trainer.model.vla import VLA, Outputs
 from trainer.objectives import Objectives
