@@ -168,7 +168,7 @@ def each_step(rounds: int) -> str:
     step = guard.start()
     cheap, snapshots = [], []
     values = {"closs": 3.0, "loss_ct": 0.1, "z_loss": 40.0, "grad_norm": 4.0}
-    spacing = guard.late_spacing  # what the ring settles to
+    spacing = guard.snapshots.late_spacing  # what the ring settles to
     for _ in range(rounds * spacing + guard.snapshots.ring.reach):
         noisy = {name: value * (1 + 0.01 * (step % 7)) for name, value in values.items()}
         begun = time.perf_counter()

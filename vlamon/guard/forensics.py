@@ -20,6 +20,7 @@ from vlamon.detect.spikes import Judgement
 from vlamon.guard import collectives
 from vlamon.guard.autopsy import Probe
 from vlamon.guard.checkpoint.writer import Durable, DurableError, Loaded, Writer
+from vlamon.guard.host_memory import NoMemory
 from vlamon.guard.ring import Slot
 from vlamon.guard.state.capture import StateMismatch, TrainingState, Tree, restore_rng
 from vlamon.guard.values import StepValues
@@ -84,6 +85,8 @@ class Evidence:
         self._rebuild = rebuild
         self._slot = Slot()
         self._noted: tuple[StepValues, Judgement, Tree] | None = None
+        self._lacks: list[tuple[int, str]] = []
+        """Steps whose weights could not be copied, and why."""
 
     def note(
         self, reading: StepValues, judgement: Judgement, state: TrainingState, rng: Tree
@@ -91,7 +94,11 @@ class Evidence:
         """An explosion was seen: copy the weights as they are before they change."""
         if self._writer is None or self._writer.busy:
             return
-        self._slot.fill(state.capture()["parts"]["model"])
+        try:
+            self._slot.fill(state.capture()["parts"]["model"])
+        except NoMemory as error:
+            self._lacks.append((reading.step, str(error)))
+            return
         self._noted = (reading, judgement, rng)
 
     def keep(self, attempt: int, batch: Any) -> None:
@@ -113,6 +120,8 @@ class Evidence:
 
     def failures(self) -> Iterator[tuple[int, str]]:
         """Steps whose explosion could not be written since the last call, and why."""
+        lacks, self._lacks = self._lacks, []
+        yield from lacks
         if self._writer is not None:
             for step, outcome in self._writer.outcomes():
                 if isinstance(outcome, DurableError):

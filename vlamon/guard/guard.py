@@ -20,6 +20,7 @@ training goes on with the next step, a snapshot or checkpoint that is due is tak
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
 from collections import deque
@@ -44,6 +45,7 @@ from vlamon.guard.data import GuardedLoader, order_of
 from vlamon.guard.detection import Detection
 from vlamon.guard.forensics import Evidence, Rebuild
 from vlamon.guard.gate import finite, may_step
+from vlamon.guard.host_memory import planned
 from vlamon.guard.ledger import Ledger
 from vlamon.guard.lr_scale import LrScale
 from vlamon.guard.policy import DefaultPolicy, Policy
@@ -105,12 +107,12 @@ class Guard:
         the rates are scaled while the optimizers step. `should_stop` says whether the training is
         to end (a signal, a limit of time): a paused guard asks it, and then gives the loop back.
         """
-        self.settings = settings or GuardSettings()
+        settings = settings or GuardSettings()
         self.optimizers = _checked(optimizers)
         run_dir = Path(run_dir) if run_dir is not None else None
         detectors = detectors or ComponentDetectors()
         latency = detectors.latency
-        trust_after = self.settings.trust_after(latency)
+        trust_after = settings.trust_after(latency)
 
         parts: dict[str, nn.Module | Optimizer | Stateful] = {"model": model}
         parts |= {f"optimizer.{i}": each for i, each in enumerate(self.optimizers)}
@@ -122,9 +124,13 @@ class Guard:
 
         leads = collectives.rank() == 0
         self.reporter = Reporter(emitter if leads else None, Audit(run_dir if leads else None))
+        memory = planned(settings.slots, self._state)
+        self.settings = dataclasses.replace(settings, slots=memory.slots)
         self.ledger = Ledger(self.settings, self.settings.mode, attempt=self.reporter.attempt)
         if sampler is not None and order is None:
             self._order_is_lost(f"{type(sampler).__name__} is iterated by the script")
+        if memory.text:
+            self.reporter.event("note", -1, memory.text, "warn" if memory.lowered else "info")
         self.skips = Skips(order)
         self._weights = _Weights(weights, emitter)
         self.detection = Detection(detectors, self._weights, self.ledger, self.reporter)
@@ -132,11 +138,12 @@ class Guard:
         self.snapshots = Snapshots(
             self._state,
             self.settings,
-            Ring(self.settings.slots, trust_after, detectors.slow_latency),
+            Ring(memory.slots, trust_after, detectors.slow_latency),
             Checkpoints(root, self.settings, self.reporter, trust_after),
             self.ledger,
             self.skips,
             latency,
+            self.reporter,
         )
         self._status = Status(self.reporter, self.snapshots, self.ledger)
         self._lr_scale = LrScale(self.optimizers, set_lr_scale)

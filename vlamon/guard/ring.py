@@ -11,14 +11,15 @@ ones: what they hold stays until another one is old enough to stand in for it (`
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from vlamon.guard.host_memory import NoMemory, Unchanged, total
 from vlamon.guard.state.capture import Tree, cuda_runs
-from vlamon.guard.state.tree import join, split
+from vlamon.guard.state.tree import join, split, tensors_of
 
 
 @dataclass(slots=True)
@@ -36,9 +37,11 @@ class Slot:
     closs: float | None = None
     """closs of that step, for the dialog."""
     note: dict[str, Any] = field(default_factory=dict)
-    """What the guard wants to know about it later: the lr scale in force, the sampler's place."""
+    """What the guard needs to know about it later: the sampler's place."""
     skeleton: Any = None
     tensors: list[torch.Tensor] = field(default_factory=list)
+    borrowed: set[int] = field(default_factory=set)
+    """Which of them other slots hold as well; nothing may be copied into those."""
     copied: torch.cuda.Event | None = None
     """CUDA: recorded when the copy on the side stream is done."""
 
@@ -49,34 +52,68 @@ class Slot:
         return join(self.skeleton, self.tensors)  # type: ignore[no-any-return]
 
     @torch.no_grad()
-    def fill(self, state: Tree, stream: torch.cuda.Stream | None = None) -> None:
-        """Copy a state in; on CUDA the copy runs on the side stream while the training goes on."""
+    def fill(
+        self,
+        state: Tree,
+        stream: torch.cuda.Stream | None = None,
+        shared: Mapping[tuple[Any, ...], torch.Tensor] | None = None,
+    ) -> None:
+        """Copy a state in; on CUDA the copy runs on the side stream while the training goes on.
+
+        `shared` has copies of tensors by their place in the state, to be held instead of others.
+        """
         self.skeleton, live = split(state)
-        if not _fits(self.tensors, live):
-            self.tensors = [_place_for(tensor) for tensor in live]
-        if not live:
+        held = self.make_room(state, live, shared or {})
+        into, out_of = (
+            [each for each, copy in zip(these, held, strict=True) if copy is None]
+            for these in (self.tensors, live)
+        )
+        if not into:
             return
         if stream is None:
-            torch._foreach_copy_(self.tensors, live)
+            torch._foreach_copy_(into, out_of)
             return
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            torch._foreach_copy_(self.tensors, live, non_blocking=True)
+            torch._foreach_copy_(into, out_of, non_blocking=True)
             self.copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self.copied.record(stream)
 
+    def make_room(
+        self,
+        state: Tree,
+        live: Sequence[torch.Tensor],
+        shared: Mapping[tuple[Any, ...], torch.Tensor],
+    ) -> list[torch.Tensor | None]:
+        """A place for every tensor, and for each the copy that it shares with other slots.
 
-def _place_for(tensor: torch.Tensor) -> torch.Tensor:
-    return torch.empty(
-        tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=tensor.device.type == "cuda"
-    )
+        `NoMemory`, and the slot as it was, where they do not fit.
+        """
+        held: list[torch.Tensor | None] = [None] * len(live)
+        if shared:
+            held = [shared.get(path) for path, _ in tensors_of(state)]
+        own = [None if i in self.borrowed else place for i, place in enumerate(self.tensors)]
+        own += [None] * (len(live) - len(own))
+        try:
+            self.tensors = [
+                _place_for(tensor, place) if copy is None else copy
+                for tensor, copy, place in zip(live, held, own, strict=False)
+            ]
+        except (RuntimeError, MemoryError) as error:
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise NoMemory(
+                f"no memory for a copy of the state, which takes {total(live)} ({reason})"
+            ) from error
+        self.borrowed = {i for i, copy in enumerate(held) if copy is not None}
+        return held
 
 
-def _fits(places: Sequence[torch.Tensor], live: Sequence[torch.Tensor]) -> bool:
-    return len(places) == len(live) and all(
-        place.shape == tensor.shape and place.dtype == tensor.dtype
-        for place, tensor in zip(places, live, strict=True)
-    )
+def _place_for(tensor: torch.Tensor, place: torch.Tensor | None) -> torch.Tensor:
+    """Memory for a copy: that which is there, else new memory, touched so that a lack shows now."""
+    if place is not None and place.shape == tensor.shape and place.dtype == tensor.dtype:
+        return place
+    pinned = tensor.device.type == "cuda"
+    return torch.zeros(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=pinned)
 
 
 class Ring:
@@ -94,6 +131,7 @@ class Ring:
         self.reach = reach
         self._stream: torch.cuda.Stream | None = None
         self._pending: Slot | None = None
+        self._unchanged = Unchanged()
 
     def take(self, step: int, state: Tree, *, trusted: bool = False, **note: Any) -> Slot | None:
         """Copy the state of a finished step into the slot that can best be spared."""
@@ -101,10 +139,10 @@ class Ring:
             return None
         if self._stream is None and cuda_runs():
             self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        slot = self._spare(step)
-        self._make_room(state)
+        slot, shared = self._spare(step), self._unchanged.share(state)
+        self._make_room(state, shared)
         slot.filled = False  # should the copy fail half-way, nobody may return to it
-        slot.fill(state, self._stream)
+        slot.fill(state, self._stream, shared)
         slot.step, slot.trusted, slot.filled = step, trusted, True
         slot.time = time.time()
         slot.closs = note.pop("closs", None)
@@ -112,12 +150,12 @@ class Ring:
         self._pending = slot if self._stream is not None else None
         return slot
 
-    def _make_room(self, state: Tree) -> None:
+    def _make_room(self, state: Tree, shared: Mapping[tuple[Any, ...], torch.Tensor]) -> None:
         """Memory for all empty slots at once: later steps only copy, and a lack shows early."""
         _, live = split(state)
         for slot in self.slots:
-            if not slot.filled and not _fits(slot.tensors, live):
-                slot.tensors = [_place_for(tensor).zero_() for tensor in live]
+            if not slot.filled:
+                slot.make_room(state, live, shared)
 
     def fence(self) -> None:
         """Before weights change: make the training stream wait for a copy that still runs."""

@@ -36,8 +36,9 @@ class GuardSettings:
     """auto rolls back by itself, ask waits for the operator, watch reports, off does not detect."""
     every: int = 50
     """Steps between two snapshots in memory."""
-    slots: int = 4
-    """Snapshots in memory; each is a whole state in host memory. 0 switches the ring off."""
+    slots: int | Literal["auto"] = 4
+    """Snapshots in memory, each a whole state but for what is frozen, which they share. Fewer where
+    the host has no memory for them; `auto` takes a quarter of what is free; 0 is none."""
     patience: int = 12
     """Quiet steps beyond the detector's latency before a snapshot is trusted."""
     data: DataChoice = "skip"
@@ -73,7 +74,7 @@ class GuardSettings:
             raise ValueError(f"guard mode {self.mode!r}: choose one of {', '.join(MODES)}")
         for item in fields(self):
             least = _LEAST.get(item.name)
-            if least is None:
+            if least is None or (item.name == "slots" and self.slots == "auto"):
                 continue
             value = getattr(self, item.name)
             if isinstance(value, bool) or not isinstance(value, Integral):
@@ -95,9 +96,10 @@ class GuardSettings:
 
     def spacing_for(self, latency: int, older: int = 1) -> int:
         """Steps between snapshots so that each lives to be trusted, with `older` slots beside."""
-        if self.slots < 2:
+        slots = 4 if isinstance(self.slots, str) else self.slots
+        if slots < 2:
             return self.every
-        needed = -(-self.trust_after(latency) // max(1, self.slots - 1 - older))
+        needed = -(-self.trust_after(latency) // max(1, slots - 1 - older))
         return max(self.every, needed)
 
     def trust_after(self, latency: int) -> int:

@@ -12,7 +12,9 @@ from typing import Any
 
 from vlamon.guard.checkpoint.checkpoints import Checkpoints
 from vlamon.guard.command_queue import AgreedCommand
+from vlamon.guard.host_memory import NoMemory
 from vlamon.guard.ledger import Ledger
+from vlamon.guard.reporting import Reporter
 from vlamon.guard.ring import Ring, Slot
 from vlamon.guard.settings import GuardSettings
 from vlamon.guard.skips import Skips
@@ -55,8 +57,11 @@ class Snapshots:
         ledger: Ledger,
         skips: Skips,
         latency: int,
+        reporter: Reporter,
     ) -> None:
         """`latency`: steps that a jump or a ramp may stay unseen."""
+        self._reporter = reporter
+        self._lack_told = False
         self.state = state
         self.ring = ring
         self.checkpoints = checkpoints
@@ -84,7 +89,11 @@ class Snapshots:
         spacing = self.spacing if done <= self.ring.reach else self.late_spacing
         taken = bool(self._settings.slots and done % spacing == 0 and quiet)
         if taken:
-            self.take(step, closs)
+            try:
+                self.take(step, closs)
+            except NoMemory as error:
+                taken = False
+                self._tell_lack(step, error)
         every, ordered = self._settings.durable_every, self.checkpoints.begun == step
         due = self._branched or bool(every and done % every == 0)
         if due and not (writing or ordered):
@@ -92,6 +101,12 @@ class Snapshots:
         if (due and not writing) or ordered:
             self._branched = False
         return taken
+
+    def _tell_lack(self, step: int, error: NoMemory) -> None:
+        """Once: the training goes on with the snapshots that it has."""
+        if not self._lack_told:
+            self._lack_told = True
+            self._reporter.event("note", step, f"no snapshot: {error}", "error")
 
     def write(self, step: int, command: AgreedCommand | None = None) -> None:
         """Begin to write a checkpoint; the answer to `command` comes when it is on disk."""

@@ -25,6 +25,7 @@ from vlamon.guard import collectives
 from vlamon.guard.checkpoint.index import Shelf
 from vlamon.guard.checkpoint.writer import Durable, DurableError, Loaded, Writer, Written
 from vlamon.guard.command_queue import AgreedCommand
+from vlamon.guard.host_memory import NoMemory
 from vlamon.guard.reporting import Reporter
 from vlamon.guard.ring import Slot
 from vlamon.guard.settings import GuardSettings
@@ -142,9 +143,8 @@ class Checkpoints:
             self._staging.fill(state)
             if cuda_runs():
                 torch.cuda.synchronize()
-        except (RuntimeError, MemoryError) as error:
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            return None, f"no memory for a copy of the state ({reason})"
+        except NoMemory as error:
+            return None, str(error)
         return self._staging.state(), ""
 
     def _give_up(self, step: int, why: str, order: AgreedCommand | None) -> None:

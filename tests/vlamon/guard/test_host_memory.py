@@ -1,0 +1,136 @@
+"""What snapshots take of the host's memory, and what a training does when there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from tests.vlamon.guard.toy import Order, Toy, far_off
+from vlamon.guard import Guard, GuardSettings, host_memory, ring
+from vlamon.guard.host_memory import Needed, needed, plan
+from vlamon.guard.ring import Ring
+from vlamon.guard.state.capture import TrainingState
+
+GB = 10**9
+
+
+@pytest.mark.parametrize(
+    ("asked", "free", "slots", "lowered"),
+    [
+        (4, 23 * GB, 4, False),
+        (4, 13 * GB, 3, True),
+        (4, 5 * GB, 0, True),  # one snapshot would have to overwrite what it can return to
+        ("auto", 120 * GB, 8, False),
+        ("auto", 60 * GB, 4, False),
+        ("auto", 20 * GB, 0, False),
+    ],
+)
+def test_snapshots_take_no_more_than_is_free(
+    asked: Any, free: int, slots: int, lowered: bool
+) -> None:
+    made = plan(asked, Needed(changing=3 * GB, frozen=2 * GB), free)
+    assert (made.slots, made.lowered) == (slots, lowered)
+    assert made.text.startswith(f"{slots} snapshots in memory take")
+
+
+def test_moments_that_an_optimizer_has_not_made_yet_are_counted() -> None:
+    model = nn.Linear(100, 100, bias=False)
+    state = TrainingState({"model": model, "optimizer.0": torch.optim.AdamW(model.parameters())})
+    before = needed(state).changing
+    model(torch.ones(1, 100)).sum().backward()
+    state.parts["optimizer.0"].step()  # type: ignore[union-attr]
+    assert before == pytest.approx(needed(state).changing, abs=100)
+    assert before > 3 * 40_000
+
+
+class Adapted(nn.Module):
+    """A frozen base and a small adapter, as LoRA trains it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base = nn.Linear(64, 64).requires_grad_(False)
+        self.adapter = nn.Linear(64, 1)
+
+
+def test_frozen_parameters_are_held_once_however_many_snapshots_there_are() -> None:
+    model = Adapted()
+    state = TrainingState({"model": model})
+    held = Ring(3, 0)
+    for step in range(3):
+        held.take(step, state.capture(), trusted=True)
+    bases = {slot.state()["parts"]["model"]["base.weight"].data_ptr() for slot in held.held()}
+    adapters = {slot.state()["parts"]["model"]["adapter.weight"].data_ptr() for slot in held.held()}
+    assert (len(bases), len(adapters)) == (1, 3)
+    with torch.no_grad():
+        model.base.weight.fill_(9.0)
+    saved = held.held()[0].state()
+    state.restore(saved)
+    assert torch.equal(model.base.weight, saved["parts"]["model"]["base.weight"])
+    assert not bool((model.base.weight == 9.0).any())
+
+
+def test_a_frozen_parameter_that_changes_after_all_is_copied_into_each_snapshot() -> None:
+    """An EMA writes through `.data`, which no version counter sees."""
+    model = Adapted()
+    state, held, values = TrainingState({"model": model}), Ring(4, 0), []
+    for step in range(4):
+        values.append(model.base.weight.detach().clone())
+        held.take(step, state.capture(), trusted=True)
+        model.base.weight.data[0, step] += 1.0
+    for slot, value in zip(held.held(), values, strict=True):
+        assert torch.equal(slot.state()["parts"]["model"]["base.weight"], value)
+
+
+def no_memory(*arguments: Any, **options: Any) -> torch.Tensor:
+    raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate")
+
+
+def test_no_memory_for_a_checkpoint_is_an_event_and_the_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy, first, second = Toy(tmp_path), Order("checkpoint"), Order("checkpoint")
+
+    def lack(toy: Toy, y: torch.Tensor) -> torch.Tensor:
+        monkeypatch.setattr(ring, "_place_for", no_memory)
+        return y
+
+    def back(toy: Toy, y: torch.Tensor) -> torch.Tensor:
+        monkeypatch.undo()
+        return y
+
+    toy.once = {4 * 30: lack, 4 * 31: back}
+    assert toy.run(60, {30: [first], 40: [second]}) == 60
+    assert "checkpoint of step 30 was not written: no memory for a copy of the state" in first.error
+    assert "can't allocate" in first.error
+    assert second.result is not None
+
+
+def test_no_memory_for_a_snapshot_or_for_the_evidence_is_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = Toy(tmp_path, mode="watch")
+
+    def lack(toy: Toy, y: torch.Tensor) -> torch.Tensor:
+        monkeypatch.setattr(ring, "_place_for", no_memory)
+        return far_off(toy, y)
+
+    toy.once = {4 * 160: lack}
+    assert toy.run(300) == 300
+    notes = [data["text"] for _, data in toy.emitter.kinds("note")]
+    assert any("the explosion of step 160 is not kept on disk: no memory" in each for each in notes)
+    assert len([each for each in notes if each.startswith("no snapshot: no memory")]) == 1
+
+
+def test_a_guard_that_takes_fewer_snapshots_than_asked_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(host_memory, "free_bytes", lambda: 300_000)
+    model = nn.Linear(100, 100)
+    guard = Guard(model, torch.optim.SGD(model.parameters()), settings=GuardSettings(slots=8))
+    assert guard.settings.slots == 5
+    guard.start()
+    assert len(guard.snapshots.ring.slots) == 5

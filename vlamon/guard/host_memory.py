@@ -1,0 +1,200 @@
+"""Host memory: what snapshots will take, what there is, and what several of them can share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from vlamon.guard import collectives
+from vlamon.guard.state.capture import TrainingState, Tree
+from vlamon.guard.state.tree import local, tensors_of
+
+MOST = 0.9
+"""Share of the free memory beyond which slots are given up: a job that takes more is killed."""
+AUTO = 0.25
+"""Share that `slots="auto"` takes."""
+AUTO_SLOTS = 8
+WORTH_TELLING = 1 << 30
+"""Bytes from which on a training is told what its snapshots take."""
+
+
+class NoMemory(Exception):
+    """There is no memory for a copy of the state; the message says how much it takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """What snapshots of a state take."""
+
+    changing: int
+    """Bytes of each."""
+    frozen: int
+    """Bytes that all of them share."""
+
+    def of(self, slots: int) -> int:
+        """Bytes of so many snapshots."""
+        return self.changing * slots + self.frozen if slots else 0
+
+    def fitting(self, free: float) -> int:
+        """How many snapshots fit into so many bytes."""
+        return max(0, int((free - self.frozen) // max(1, self.changing)))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How many snapshots there will be."""
+
+    slots: int
+    text: str = ""
+    """A sentence for the user; empty where it is not worth one."""
+    lowered: bool = False
+    """Whether there are fewer than the settings ask for."""
+
+
+def plan(asked: int | str, needed: Needed, free: int) -> Plan:
+    """Slots for this much free memory; no more than were asked for, and none where two do not
+    fit."""
+    most = AUTO_SLOTS if isinstance(asked, str) else asked
+    share = AUTO if isinstance(asked, str) else MOST
+    slots = min(most, needed.fitting(share * free))
+    slots = slots if slots > 1 else 0
+    takes = f"{slots} snapshots in memory take {_told(needed.of(slots))}"
+    if isinstance(asked, int) and slots < asked:
+        text = (
+            f"{takes}: {asked} would take {_told(needed.of(asked))} of the {_told(free)} that are "
+            "free on this host"
+        )
+        return Plan(slots, text, lowered=True)
+    if isinstance(asked, str) or needed.of(slots) >= WORTH_TELLING:
+        return Plan(slots, f"{takes} of the {_told(free)} that are free on this host")
+    return Plan(slots)
+
+
+def planned(asked: int | str, state: TrainingState) -> Plan:
+    """The same on all ranks: the fewest that any of them has memory for."""
+    mine = plan(asked, needed(state), free_bytes()) if asked else Plan(0)
+    plans: list[Plan] = collectives.everyone(mine)
+    return min(plans, key=lambda each: each.slots)
+
+
+def needed(state: TrainingState) -> Needed:
+    """What a snapshot will take once every optimizer has made its moments."""
+    tree = state.capture()
+    frozen = sum(_bytes(tensor) for tensor in frozen_tensors(tree).values())
+    everything = sum(_bytes(tensor) for _, tensor in tensors_of(tree))
+    for part in state.parts.values():
+        if isinstance(part, Optimizer):
+            everything += sum(
+                _moments(group) * _bytes(parameter)
+                for group in part.param_groups
+                for parameter in group["params"]
+                if parameter.requires_grad and parameter not in part.state
+            )
+    return Needed(everything - frozen, frozen)
+
+
+def _moments(group: Mapping[str, Any]) -> int:
+    if "betas" in group:
+        return 3 if group.get("amsgrad") else 2
+    return 1 if group.get("momentum") else 0
+
+
+def free_bytes() -> int:
+    """Memory that this rank can take: the host's or the container's, by the ranks of the host."""
+    free = _available()
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        (
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        ),
+    ):
+        try:
+            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
+        except (OSError, ValueError):
+            continue  # no such limit
+    ranks = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    return max(0, free) // (int(ranks) if ranks.isdigit() and int(ranks) else 1)
+
+
+def _available() -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvail"))
+    except (OSError, ValueError, StopIteration):
+        return 1 << 62  # not known: nothing is given up for it
+
+
+def frozen_tensors(tree: Tree) -> dict[tuple[Any, ...], torch.Tensor]:
+    """Parameters of modules that no gradient changes, by their place in a captured state."""
+    return {
+        path: tensor
+        for path, tensor in tensors_of(tree)
+        if isinstance(tensor, nn.Parameter) and not tensor.requires_grad
+    }
+
+
+@dataclass(slots=True)
+class Unchanged:
+    """Copies of frozen tensors that all snapshots share, as long as nobody writes to them.
+
+    An EMA is frozen too and changes with every step; what has changed once is copied each time.
+    """
+
+    held: dict[tuple[Any, ...], tuple[list[int], torch.Tensor]] = field(default_factory=dict)
+    changing: set[tuple[Any, ...]] = field(default_factory=set)
+
+    @torch.no_grad()
+    def share(self, tree: Tree) -> dict[tuple[Any, ...], torch.Tensor]:
+        """For every frozen tensor that is as it was the copy to share."""
+        frozen = {
+            path: local(tensor.detach())
+            for path, tensor in frozen_tensors(tree).items()
+            if path not in self.changing and tensor.numel() and local(tensor).is_contiguous()
+        }
+        if not frozen:
+            return {}
+        # One wait for the device, however many there are.
+        sums = torch.stack([_sums(tensor) for tensor in frozen.values()]).tolist()
+        found = {}
+        for (path, tensor), fingerprint in zip(frozen.items(), sums, strict=True):
+            known = self.held.get(path)
+            if known is None:
+                known = self.held[path] = fingerprint, tensor.to("cpu", copy=True)
+            if known[0] == fingerprint and known[1].shape == tensor.shape:
+                found[path] = known[1]
+            else:
+                self.changing.add(path)
+                del self.held[path]
+        return found
+
+
+def _sums(tensor: torch.Tensor) -> torch.Tensor:
+    """The bits of a tensor in sixteen sums, so that what moves within it shows as well."""
+    flat = tensor.reshape(-1).view(torch.uint8)
+    word = torch.int32 if flat.numel() % 64 == 0 and flat.data_ptr() % 4 == 0 else torch.uint8
+    words = flat.view(word)
+    even = words[: words.numel() // 16 * 16].view(16, -1).sum(1, dtype=torch.int64)
+    even[0] += words[words.numel() // 16 * 16 :].sum(dtype=torch.int64)
+    return even
+
+
+def _bytes(tensor: torch.Tensor) -> int:
+    piece = local(tensor)
+    return piece.numel() * piece.element_size()
+
+
+def total(tensors: Iterable[torch.Tensor]) -> str:
+    """The size of some tensors, for people."""
+    return _told(sum(_bytes(tensor) for tensor in tensors))
+
+
+def _told(size: float) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
