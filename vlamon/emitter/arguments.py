@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 
 from vlamon.errors import VlamonError
 from vlamon.protocol.block import MAX_METRICS, MAX_NAME
 from vlamon.protocol.sanitize import text
+from vlamon.safe_text import line
 
 
 class EmitterError(VlamonError):
@@ -33,6 +35,13 @@ def checked_count(name: str, count: int | None) -> int | None:
         raise EmitterError(f"{name} must be a whole number, not {count!r:.80}.") from None
 
 
+def checked_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
+    """One of a few words."""
+    if value not in choices:
+        raise EmitterError(f"{name} must be one of {', '.join(choices)}, not {value!r:.80}.")
+    return value
+
+
 def checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
     """Weights as a frame can carry them."""
     if not isinstance(weights or {}, Mapping):
@@ -44,14 +53,10 @@ def checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
 
 
 def floats(weights: Mapping[str, float]) -> dict[str, float]:
-    """Weights as a frame can carry them; raises ValueError or TypeError for what is no number."""
-    pairs = list(weights.items())[:MAX_METRICS]
-    return {text(name)[:MAX_NAME]: float(weight) for name, weight in pairs}
-
-
-def of_environment(name: str, default: int) -> int:
-    """A number that a launcher set, such as RANK; the default for anything that is none."""
-    try:
-        return int(os.environ.get(name, ""))
-    except ValueError:
-        return default
+    """Weights as a frame can carry them; raises ValueError or TypeError for what is not finite."""
+    found = {}
+    for name, weight in list(weights.items())[:MAX_METRICS]:
+        found[line(text(name))[:MAX_NAME]] = float(weight)
+        if not math.isfinite(float(weight)):
+            raise ValueError(f"{text(name):.80} is {float(weight)}")
+    return found

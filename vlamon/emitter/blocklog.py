@@ -18,6 +18,8 @@ from vlamon.protocol.frames import HEADER, Message, pack, unpack
 
 MEMORY = 64 << 20
 """Bytes of blocks held by default: about half a million batches of 12 metrics."""
+_COLUMN = 240
+"""Bytes of Python objects that a column costs besides its values, until it is packed."""
 
 
 @dataclass(slots=True)
@@ -39,7 +41,7 @@ class Entry:
     @property
     def size(self) -> int:
         """Bytes that it holds in memory."""
-        held = 0 if self.block is None else self.block.size
+        held = 0 if self.block is None else self.block.size + _COLUMN * len(self.block.columns)
         return held + (0 if self.frame is None else len(self.frame))
 
 
@@ -74,6 +76,8 @@ class BlockLog:
         self._packed = 0
         """Entries before this one are packed."""
         self._fresh_rows = 0
+        self._fresh_held = 0
+        """Bytes of the blocks that are not packed."""
 
     @property
     def start(self) -> int:
@@ -101,7 +105,11 @@ class BlockLog:
         self.end = block.end
         self.held += entry.size
         self._fresh_rows += block.rows
-        while self._fresh_rows >= 2 * blocks.ROWS:
+        self._fresh_held += entry.size
+        # A block of one row and a thousand metrics is objects more than values: packed early.
+        while self._fresh_rows >= 2 * blocks.ROWS or (
+            self._fresh_held > self.memory // 4 and self._packed < len(self._entries) - 1
+        ):
             self._pack_oldest()
 
     def _pack_oldest(self) -> None:
@@ -129,6 +137,7 @@ class BlockLog:
         )
         self._entries[first : first + len(group)] = [packed]
         self.held += packed.size - sum(entry.size for entry in old)
+        self._fresh_held = sum(entry.size for entry in self._entries[self._packed + 1 :])
         self._packed += 1
         self._fresh_rows -= rows
 
@@ -147,6 +156,7 @@ class BlockLog:
                 self._packed -= 1
             else:
                 self._fresh_rows -= oldest.end - oldest.seq
+                self._fresh_held -= oldest.size
             del self._entries[0]
 
     def read(self, seq: int) -> Piece | Forgotten | None:

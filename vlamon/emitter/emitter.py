@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import os
+import sys
 import threading
 import time
 import uuid
@@ -17,25 +19,26 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from vlamon.emitter import lifecycle
 from vlamon.emitter.arguments import (
     EmitterError as EmitterError,
 )
 from vlamon.emitter.arguments import (
+    checked_choice,
     checked_count,
     checked_path,
     checked_weights,
     floats,
-    of_environment,
 )
 from vlamon.emitter.commands import CommandInbox, outcome
 from vlamon.emitter.drop_counter import Tally
 from vlamon.emitter.journal_index import Past
+from vlamon.emitter.places import Claimed, claim, run_directory, socket_path
 from vlamon.emitter.progress_timeout import Patience
 from vlamon.emitter.queue import Item, NewAttempt, NewWeights, StatusChange
-from vlamon.emitter.run_info import claim, continued, describe
+from vlamon.emitter.run_info import continued, describe
 from vlamon.emitter.server import Server
 from vlamon.emitter.sidecar import STUCK, Sidecar
 from vlamon.emitter.status import checked
@@ -45,6 +48,7 @@ from vlamon.protocol.address import AddressError
 from vlamon.protocol.journal import JournalError
 from vlamon.protocol.sanitize import plain
 from vlamon.protocol.sanitize import text as plain_text
+from vlamon.ranks import ranks
 from vlamon.records import (
     Command,
     EpochRow,
@@ -56,6 +60,7 @@ from vlamon.records import (
     RunState,
     Severity,
 )
+from vlamon.safe_text import line
 
 _LOUD: Mapping[str, Severity] = {"warn": "warn", "explode": "error", "trainer_error": "error"}
 _MISSING: Any = None
@@ -77,11 +82,14 @@ class Emitter:
         vocab: int | None = None,
         share: bool = False,
         read_only: bool = False,
+        on_conflict: Literal["warn", "raise"] = "warn",
     ) -> None:
         """Serve on the Unix socket `path` and keep a journal in `run_dir`; either may be None.
 
-        Under torchrun only rank 0 serves, unless the path names the rank: `/tmp/vla-{rank}.sock`.
-        Raises EmitterError where the path is held by a live run or cannot be served safely.
+        `path="auto"` chooses a place where monitors look. Of several ranks only rank 0 serves,
+        unless the path names the rank: `/tmp/vla-{rank}.sock`. A place that another run holds, or
+        that cannot be used safely, is a warning, and a place beside it is used; with
+        `on_conflict="raise"` it is an EmitterError. Arguments of a wrong type always are.
         """
         self._boot = uuid.uuid4().hex
         self._owner = os.getpid()
@@ -98,36 +106,45 @@ class Emitter:
         self._sidecar: Sidecar | None = None
 
         self._weights = checked_weights(weights)
-        rank = of_environment("RANK", 0)
-        place = checked_path("path", path)
-        if place is not None and "{rank}" in place:
-            place = place.replace("{rank}", str(rank))
-        elif rank > 0:
+        strict = checked_choice("on_conflict", on_conflict, ("warn", "raise")) == "raise"
+        asked_path, asked_dir = checked_path("path", path), checked_path("run_dir", run_dir)
+        steps, per_epoch = (
+            checked_count("total_steps", total_steps),
+            checked_count("steps_per_epoch", steps_per_epoch),
+        )
+        words = checked_count("vocab", vocab)
+        here = ranks()
+        place = socket_path(asked_path, run or os.path.basename(asked_dir or ""), here)
+        folder = run_directory(asked_dir, asked_path, here)
+        if place is None and folder is None:
+            if not here.rank:
+                say("this emitter has neither a path nor a run_dir: nothing is shown or kept")
             self._append = _discard
             self._commands = CommandInbox(os.geteuid())
             return
-        folder = checked_path("run_dir", run_dir)
         info = replace(
-            describe(self._boot, place, run, folder, self._weights),
-            total_steps=checked_count("total_steps", total_steps),
-            steps_per_epoch=checked_count("steps_per_epoch", steps_per_epoch),
-            vocab=checked_count("vocab", vocab),
+            describe(self._boot, place, run, folder, self._weights, here),
+            total_steps=steps,
+            steps_per_epoch=per_epoch,
+            vocab=words,
         )
-        self._start(place, info, folder, dict(self._weights), share, read_only)
+        try:
+            claimed = claim(place, folder, share, strict)
+        except (AddressError, JournalError) as error:
+            raise EmitterError(str(error)) from error
+        self._start(claimed, info, share, read_only)
+        for problem in claimed.problems:
+            say(problem)
+            self.warn(problem)
 
     def _start(
         self,
-        place: str | None,
+        claimed: Claimed,
         info: RunInfo,
-        run_dir: str | None,
-        weights: dict[str, float],
         share: bool,
         read_only: bool,
     ) -> None:
-        try:
-            bound, journal = claim(place, run_dir, share)
-        except (AddressError, JournalError) as error:
-            raise EmitterError(str(error)) from error
+        bound, journal = claimed.socket, claimed.journal
         past = Past() if journal is None else journal.past
         self._attempt = past.last_attempt + 1
         history = continued(past, info, self._attempt)
@@ -146,8 +163,8 @@ class Emitter:
             self,
             self._attempt,
         )
-        if weights:
-            self._append(NewWeights(weights))
+        if self._weights:
+            self._append(NewWeights(dict(self._weights)))
         if past.next_seq:
             again = f"the training started again: attempt {self._attempt}"
             self.event("note", past.last_step, text=again)
@@ -201,7 +218,9 @@ class Emitter:
             values = settle(metrics, self.swallow)
             if isinstance(values, Reading):  # once an epoch: waiting here costs nothing
                 values = values.wait()
-            named = plain_text(split)
+            named = line(plain_text(split))
+            if not math.isfinite(float(epoch)):
+                raise ValueError(f"epoch is {float(epoch)}")
             row = EpochRow(float(epoch), named, values, self._attempt, _whole(step), self._now())
             self._append(row)
 
@@ -236,7 +255,7 @@ class Emitter:
     ) -> Event:
         return Event(
             f"{self._boot[:8]}-{next(self._event_numbers)}",
-            plain_text(kind),
+            line(plain_text(kind)),
             -1 if step is None else int(step),
             self._attempt,
             self._now(),
@@ -408,6 +427,12 @@ class Emitter:
         self._tally.abandon()
         if self._sidecar is not None:
             self._sidecar.abandon()
+
+
+def say(text: str) -> None:
+    """One line on stderr, as far as there is one."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        print(f"vlamon: {text}.", file=sys.stderr, flush=True)
 
 
 def _discard(item: Item) -> None:

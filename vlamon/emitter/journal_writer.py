@@ -34,6 +34,7 @@ QUEUE = 64 << 20
 RETRY = 2.0
 """Seconds between two tries on a full disk."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
+_ELSEWHERE = "use another run_dir"
 _PIECE = 1 << 20
 """Bytes written at once."""
 _FETCH_BYTES = 1 << 20
@@ -107,17 +108,18 @@ class Journal:
                     return descriptor  # a file system without locks
                 time.sleep(0.05)  # a reader that asks whether we live holds it for a moment
         os.close(descriptor)
-        raise JournalError(f"{self.path} is written by another live training; use another run_dir")
+        raise JournalError(f"{self.path} is written by another live training", _ELSEWHERE)
 
     def _check_file(self, descriptor: int) -> None:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise JournalError(f"{self.path} is not a regular file; move it out of the way")
+            raise JournalError(f"{self.path} is not a regular file", "move it out of the way")
         folder = os.stat(os.path.dirname(os.path.abspath(self.path)))
         if folder.st_mode & stat.S_IWOTH and not trusted(found.st_uid):
             raise JournalError(
                 f"{self.path} belongs to uid {found.st_uid}, in a directory where anyone may "
-                "create it; use another run_dir"
+                "create it",
+                "use another run_dir",
             )
         if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) != 0o600:
             os.fchmod(descriptor, 0o600)
@@ -129,7 +131,7 @@ class Journal:
         if size and not self.past.good_end:
             whole = os.pread(self._descriptor, len(MAGIC), 0)
             if not MAGIC.startswith(whole[: len(MAGIC)]):
-                raise JournalError(f"{self.path} is not a vlamon journal; move it out of the way")
+                raise JournalError(f"{self.path} is not a vlamon journal", "move it out of the way")
         if self.past.good_end < size:
             # What is behind the last good frame can never be read; new frames go in its place,
             # so that no reader waits for a frame that will not be completed.

@@ -1,4 +1,4 @@
-"""What a trainer's start needs: who we are, which places are ours, which history goes on."""
+"""What a training says about itself, and the history of its earlier boots that it continues."""
 
 from __future__ import annotations
 
@@ -12,34 +12,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from vlamon.emitter.arguments import of_environment
 from vlamon.emitter.blocklog import BlockLog, NoteLog
 from vlamon.emitter.history import History
 from vlamon.emitter.journal_index import Past
-from vlamon.emitter.journal_writer import Journal
-from vlamon.protocol.address import BoundSocket
-from vlamon.protocol.journal import NAME
 from vlamon.protocol.sanitize import text
+from vlamon.ranks import Ranks
 from vlamon.records import MetricSpec, RunInfo
 
 _ARGV = 4000
 """Characters of the command line in the greeting."""
 
 Folder = str | os.PathLike[str]
-
-
-def claim(
-    place: str | None, run_dir: Folder | None, share: bool
-) -> tuple[BoundSocket | None, Journal | None]:
-    """Socket and journal, both or neither. Raises AddressError or JournalError."""
-    bound = None if place is None else BoundSocket(place, share)
-    try:
-        journal = None if run_dir is None else Journal(Path(run_dir) / NAME)
-    except BaseException:
-        if bound is not None:
-            bound.close()
-        raise
-    return bound, journal
 
 
 def continued(past: Past, info: RunInfo, attempt: int) -> History:
@@ -62,6 +45,7 @@ def describe(
     run: str,
     run_dir: Folder | None,
     weights: Mapping[str, float],
+    ranks: Ranks,
 ) -> RunInfo:
     """Who we are, from the arguments and the process."""
     where = str(Path(run_dir).resolve()) if run_dir is not None else place or ""
@@ -80,8 +64,8 @@ def describe(
         user=user,
         started=time.time(),
         argv=_argv(),
-        world_size=of_environment("WORLD_SIZE", 1),
-        rank=of_environment("RANK", 0),
+        world_size=ranks.world_size,
+        rank=ranks.rank,
         metrics=tuple(MetricSpec(name, "trained", weight) for name, weight in weights.items()),
     )
 

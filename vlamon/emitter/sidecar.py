@@ -39,6 +39,7 @@ from vlamon.records import (
     Reply,
     Status,
 )
+from vlamon.safe_text import line
 
 TICK = 0.05
 """Seconds between two looks at the inbox."""
@@ -54,6 +55,8 @@ _FLUSH_EVERY = 0.5
 """Seconds between two blocks while nobody watches; then every look makes one."""
 _STATUS_EVERY = 10.0
 """Seconds between two statuses in the journal while the state stays the same."""
+_STEPS = 1 << 53
+"""Steps that a float holds exactly: axes are floats."""
 _BATCH = 20_000
 """Rows taken at one look; a script that logs faster than that is caught up with over several."""
 
@@ -281,11 +284,14 @@ class Sidecar:
         try:
             step = int(step)
             number = math.nan if epoch is None else float(epoch)
+            if math.isinf(number):
+                self.owner.swallow("an infinite epoch")
+                number = math.nan  # unknown; the row itself is good
         except (TypeError, ValueError, OverflowError) as error:
             self.owner.swallow(f"step or epoch is no number: {error}"[:200])
             return
-        if not -(1 << 62) < step < 1 << 62:
-            self.owner.swallow("step does not fit 63 bits")
+        if not -_STEPS < step < _STEPS:
+            self.owner.swallow("step does not fit 53 bits")
             return
         if isinstance(metrics, Reading):
             metrics = metrics.take()
@@ -310,11 +316,14 @@ class Sidecar:
         for name in metrics:
             if name in self._known:
                 continue
-            if len(self._known) >= blocks.MAX_METRICS or len(name) > blocks.MAX_NAME:
-                self.owner.swallow(f"more than {blocks.MAX_METRICS} metrics, or a name too long")
+            if len(self._known) >= blocks.MAX_METRICS:
+                self.owner.swallow(f"more than {blocks.MAX_METRICS} metrics")
                 continue
-            if name != text(name):
-                self.owner.swallow("a metric's name is no valid text")
+            if name != line(text(name)):
+                self.owner.swallow("a metric's name has characters that cannot be shown")
+                continue
+            if len(name.encode()) > blocks.MAX_NAME:
+                self.owner.swallow(f"a metric's name is longer than {blocks.MAX_NAME} bytes")
                 continue
             weight = self._weights.get(name)
             kind: Kind = "watched" if weight is None else "trained"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, get_args
 
 from vlamon.protocol.sanitize import text
 from vlamon.records import RunState, Snapshot, Status
+from vlamon.safe_text import line
 
 EVERY = 0.2
 """Seconds between two tellings, unless the state changes."""
@@ -93,10 +95,12 @@ def _checked(name: str, value: Any) -> Any:
             raise ValueError(f"{value!r:.40} is no state")
         return value
     if name in ("phase", "guard"):
-        return text(value)
+        return line(text(value))
     if value is None and name != "step":
         return None
-    return int(value) if name in ("step", "budget") else float(value)
+    if name in ("step", "budget"):
+        return int(value)
+    return float(value) if math.isfinite(float(value)) else None  # nothing that a reader can use
 
 
 def _checked_snapshot(item: Snapshot | Mapping[str, Any]) -> Snapshot:

@@ -2,15 +2,15 @@
 
 A CPU tensor is read at the call (holding it would keep the autograd graph and race with in-place
 edits). CUDA tensors of one call are stacked and copied once, without waiting, into pinned memory;
-the sidecar looks later whether the copy is done. Reading them with `.item()` would stall the GPU
-at every step.
+JAX arrays are told to copy themselves. The sidecar looks later whether the copies are done: reading
+them with `.item()` or `float` would stall the GPU at every step.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 SLOTS = 10
 """Places of an action within its row, as the reference training counts them."""
@@ -33,27 +33,83 @@ def names_of(name: str, count: int) -> list[str]:
     return [f"{name}_{index}" for index in range(count)]
 
 
-class Reading:
-    """Values of one `log` call of which some are still on their way from the GPU."""
+class Copy(Protocol):
+    """Values of one `log` call that are on their way from a device."""
 
-    def __init__(self, cells: list[Cell], names: list[str], pinned: Any, copied: Any) -> None:
-        self._cells = cells
+    def ready(self) -> bool:
+        """Whether they are here; asks, never waits."""
+
+    def wait(self) -> None:
+        """Until they are here."""
+
+    def cells(self) -> Iterable[Cell]:
+        """The values by name; only once `ready`."""
+
+
+class PinnedCopy:
+    """CUDA scalars in pinned memory, and the event behind their copy."""
+
+    def __init__(self, names: list[str], pinned: Any, copied: Any) -> None:
         self._names = names
         self._pinned = pinned
         self._copied = copied
 
     def ready(self) -> bool:
-        """Whether the copy is done; asks, never waits."""
+        """Whether the event has happened."""
         return bool(self._copied.query())
 
-    def wait(self) -> dict[str, float]:
-        """All values, waiting for the copy."""
+    def wait(self) -> None:
+        """Until the event has happened."""
         self._copied.synchronize()
+
+    def cells(self) -> Iterable[Cell]:
+        """The copied scalars."""
+        return zip(self._names, self._pinned.tolist(), strict=True)
+
+
+class JaxCopy:
+    """A JAX array that copies itself to the host."""
+
+    def __init__(self, name: str, array: Any) -> None:
+        self._name = name
+        self._array = array
+        array.copy_to_host_async()
+
+    def ready(self) -> bool:
+        """Whether the computation that makes it is done."""
+        return bool(self._array.is_ready())
+
+    def wait(self) -> None:
+        """Until it is computed."""
+        self._array.block_until_ready()
+
+    def cells(self) -> Iterable[Cell]:
+        """Its numbers."""
+        numbers = self._array.reshape(-1).tolist()
+        names = [self._name] if len(numbers) == 1 else names_of(self._name, len(numbers))
+        return zip(names, map(float, numbers), strict=True)
+
+
+class Reading:
+    """Values of one `log` call of which some are still on their way from a device."""
+
+    def __init__(self, cells: list[Cell], copies: Sequence[Copy]) -> None:
+        self._cells = cells
+        self._copies = copies
+
+    def ready(self) -> bool:
+        """Whether all are here; asks, never waits."""
+        return all(copy.ready() for copy in self._copies)
+
+    def wait(self) -> dict[str, float]:
+        """All values, waiting for the copies."""
+        for copy in self._copies:
+            copy.wait()
         return self.take()
 
     def take(self) -> dict[str, float]:
         """All values; only once `ready`."""
-        return _collect([*self._cells, *zip(self._names, self._pinned.tolist(), strict=True)])
+        return _collect([*self._cells, *(cell for copy in self._copies for cell in copy.cells())])
 
 
 def scalar(value: Any) -> float | None:
@@ -65,7 +121,8 @@ def scalar(value: Any) -> float | None:
         return float(value)
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor) and value.ndim == 0 and value.is_cpu:
-        return float(value.item())
+        number = value.item()
+        return None if type(number) is complex else float(number)
     return None
 
 
@@ -73,20 +130,31 @@ def settle(metrics: Mapping[str, Any], swallow: Swallow) -> dict[str, float] | R
     """Floats by name; what is no number is left out and told to `swallow`. None means absent."""
     cells: list[Cell] = []
     on_gpu: list[tuple[str, Any]] = []
+    copies: list[Copy] = []
+    jax = sys.modules.get("jax")
     for name, value in metrics.items():
         if type(value) is float:
             cells.append((name, value))
             continue
         try:
-            _settle_one(name, value, cells, on_gpu, swallow)
+            if jax is not None and isinstance(value, jax.Array):
+                copies.append(_copy_of_jax(name, value))
+            else:
+                _settle_one(name, value, cells, on_gpu, swallow)
         except Exception as error:
             swallow(f"{name} cannot be read: {type(error).__name__}: {error}"[:200])
     if on_gpu:
         try:
-            return _copy_later(cells, on_gpu)
+            copies.append(_copy_later(on_gpu))
         except Exception as error:
             swallow(f"values cannot be copied from the GPU: {type(error).__name__}: {error}"[:200])
-    return _collect(cells)
+    return Reading(cells, copies) if copies else _collect(cells)
+
+
+def _copy_of_jax(name: str, value: Any) -> JaxCopy:
+    if value.ndim > 1 and value.size > 1:
+        raise TypeError(f"an array of shape {tuple(value.shape)}, not a number or a list")
+    return JaxCopy(name, value)
 
 
 def _settle_one(
@@ -139,7 +207,7 @@ def _settle_array(name: str, value: Any, cells: list[Cell], swallow: Swallow) ->
     cells.extend(zip(names, map(float, numbers), strict=True))
 
 
-def _copy_later(cells: list[Cell], on_gpu: Sequence[tuple[str, Any]]) -> Reading:
+def _copy_later(on_gpu: Sequence[tuple[str, Any]]) -> PinnedCopy:
     """One device-to-host copy for all scalars of the call; nothing waits for it."""
     torch = sys.modules["torch"]
     scalars = [scalar for _, scalar in on_gpu]
@@ -153,7 +221,7 @@ def _copy_later(cells: list[Cell], on_gpu: Sequence[tuple[str, Any]]) -> Reading
         pinned.copy_(stacked, non_blocking=True)
         copied = torch.cuda.Event()
         copied.record()
-    return Reading(cells, [name for name, _ in on_gpu], pinned, copied)
+    return PinnedCopy([name for name, _ in on_gpu], pinned, copied)
 
 
 def _collect(cells: list[Cell]) -> dict[str, float]:

@@ -24,10 +24,16 @@ from vlamon.records import Peer
 _SUN_PATH = 107
 """Longest path that a Unix socket address holds."""
 _UCRED = struct.Struct("3i")
+_ELSEWHERE = "choose another path or stop that training first"
 
 
 class AddressError(Exception):
     """The socket cannot be served at that path; the message is for the user."""
+
+    def __init__(self, reason: str, advice: str = "") -> None:
+        super().__init__(f"{reason}; {advice}" if advice else reason)
+        self.reason = reason
+        """What is wrong, without what to do about it."""
 
 
 def peer_of(connection: socket.socket) -> Peer:
@@ -190,13 +196,13 @@ def _take_lock(path: str) -> int:
             whose = (
                 f"belongs to uid {found.st_uid}" if stat.S_ISREG(found.st_mode) else "is no file"
             )
-            raise AddressError(f"cannot serve {path}: {name} {whose}; choose another path")
+            raise AddressError(f"cannot serve {path}: {name} {whose}", "choose another path")
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             holder = _holder(descriptor)
             os.close(descriptor)
-            raise AddressError(_held(path, holder)) from error
+            raise AddressError(_held(path, holder), _ELSEWHERE) from error
         try:
             ours = os.path.samestat(os.fstat(descriptor), os.lstat(name))
         except OSError:
@@ -236,7 +242,7 @@ def _alive(pid: int) -> bool:
 
 def _held(path: str, pid: str) -> str:
     by = f"process {pid}" if pid else "another process"
-    return f"{path} is served by {by}; choose another path or stop that training first"
+    return f"{path} is served by {by}"
 
 
 def _clear_stale(path: str) -> None:
@@ -251,7 +257,7 @@ def _clear_stale(path: str) -> None:
         raise AddressError(f"cannot serve {path}: a file that is no socket exists there")
     try:
         with connect(path, timeout=1.0) as other:
-            raise AddressError(_held(path, str(peer_of(other).pid)))
+            raise AddressError(_held(path, str(peer_of(other).pid)), _ELSEWHERE)
     except (ConnectionRefusedError, FileNotFoundError):
         Path(path).unlink(missing_ok=True)
     except OSError as error:

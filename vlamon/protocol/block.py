@@ -27,7 +27,7 @@ MAX_BYTES = FROM_TRAINER * 3 // 4
 MAX_METRICS = 1000
 """Metrics that one run may have; a script that makes up a name a step must not fill memory."""
 MAX_NAME = 200
-"""Characters in a metric's name."""
+"""Bytes of a metric's name."""
 _WIDTH = {"f": 4, "d": 8}
 _SWAP = sys.byteorder == "big"
 
@@ -80,7 +80,7 @@ class Block:
     def size(self) -> int:
         """About how many bytes the block's frame has."""
         cells = sum(
-            len(name) + 16 + len(column.values) + (self.rows + 7) // 8
+            len(name.encode()) + 16 + len(column.values) + (self.rows + 7) // 8
             for name, column in self.columns.items()
         )
         return 24 * self.rows + cells + 24 * len(self.weights) + 64
@@ -92,7 +92,8 @@ class Block:
 
 def rows_per_block(metrics: int) -> int:
     """Rows of that many metrics that surely fit one block."""
-    return max(1, min(ROWS, MAX_BYTES // (24 + 9 * max(metrics, 1))))
+    room = MAX_BYTES - metrics * (MAX_NAME + 16)
+    return max(1, min(ROWS, room // (24 + 9 * max(metrics, 1))))
 
 
 def from_rows(

@@ -27,6 +27,11 @@ _WASTE = 64
 class JournalError(Exception):
     """A journal cannot be used; the message says why."""
 
+    def __init__(self, reason: str, advice: str = "") -> None:
+        super().__init__(f"{reason}; {advice}" if advice else reason)
+        self.reason = reason
+        """What is wrong, without what to do about it."""
+
 
 def seal(frame: bytes) -> bytes:
     """A wire frame as the journal holds it."""

@@ -42,9 +42,9 @@ def rows_of(records: list[Record]) -> list[tuple[int, dict[str, float]]]:
     return found
 
 
-def journal_of(run_dir: Path) -> list[Record]:
+def journal_of(run_dir: Path, name: str = "run.vlaj") -> list[Record]:
     """All records of a finished run."""
-    source = JournalSource(run_dir / "run.vlaj", follow=False)
+    source = JournalSource(run_dir / name, follow=False)
     found: list[Record] = []
     while not source.finished:
         found += source.read(0.0)

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from vlamon import Emitter
-from vlamon.emitter.values import Reading, names_of, settle
+from vlamon.emitter.values import PinnedCopy, Reading, names_of, settle
 from vlamon.records import BatchBlock, Event
 from vlamon.sources.journal import JournalSource
 
@@ -130,7 +131,7 @@ class GpuCopy:
 
 def test_values_on_their_way_from_the_gpu_are_waited_for_by_asking() -> None:
     copy = GpuCopy([1.0, 3.0])
-    reading = Reading([("closs", 2.0)], ["slot", "slot"], copy, copy)
+    reading = Reading([("closs", 2.0)], [PinnedCopy(["slot", "slot"], copy, copy)])
     assert not reading.ready()
     copy.done = True
     assert reading.ready()
@@ -155,7 +156,8 @@ def test_a_gpu_that_fails_or_hangs_holds_up_nothing_but_its_own_values(
 ) -> None:
     with Emitter(None, run_dir=tmp_path) as emitter:
         emitter.log(0, closs=1.0)
-        emitter._inbox.append((1, None, 0.0, Reading([], ["closs"], None, BrokenCopy(raises))))
+        copy = PinnedCopy(["closs"], None, BrokenCopy(raises))
+        emitter._inbox.append((1, None, 0.0, Reading([], [copy])))
         emitter.log(2, closs=3.0)
     source = JournalSource(tmp_path / "run.vlaj", follow=False)
     found = []
@@ -165,6 +167,58 @@ def test_a_gpu_that_fails_or_hangs_holds_up_nothing_but_its_own_values(
     assert rows == ([0, 2] if raises else [0])
     assert [r.kind for r in found if isinstance(r, Event)][-1] == "end"
     assert emitter.swallowed == 1
+
+
+class JaxArray:
+    """Stands in for a jax.Array: to convert it before it is ready would wait for the device."""
+
+    def __init__(self, *numbers: float) -> None:
+        self.numbers = numbers
+        self.ndim, self.size = len(numbers) > 1, len(numbers)
+        self.copied = self.computed = False
+
+    def copy_to_host_async(self) -> None:
+        self.copied = True
+
+    def is_ready(self) -> bool:
+        return self.computed
+
+    def reshape(self, _: int) -> JaxArray:
+        return self
+
+    def tolist(self) -> list[float]:
+        assert self.computed, "read before it was computed"
+        return list(self.numbers)
+
+    def __float__(self) -> float:
+        return self.tolist()[0]
+
+
+def test_jax_arrays_are_never_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jax", SimpleNamespace(Array=JaxArray))
+    loss, parts = JaxArray(2.5), JaxArray(1.0, 3.0)
+    reading = settle({"closs": loss, "parts": parts, "lr": 0.1}, print)
+    assert isinstance(reading, Reading)
+    assert loss.copied
+    assert not reading.ready()
+    loss.computed = parts.computed = True
+    assert reading.ready()
+    assert reading.take() == {"closs": 2.5, "parts_0": 1.0, "parts_1": 3.0, "lr": 0.1}
+
+
+def test_a_complex_tensor_costs_only_its_own_value(tmp_path: Path) -> None:
+    with Emitter(None, run_dir=tmp_path) as emitter:
+        emitter.log(0, closs=1.0, odd=torch.tensor(1j), loss_ct=torch.tensor(2.0))
+    source = JournalSource(tmp_path / "run.vlaj", follow=False)
+    found = []
+    while not source.finished:
+        found += source.read(0.0)
+    (block,) = [record for record in found if isinstance(record, BatchBlock)]
+    assert {name: column.values[0] for name, column in block.columns.items()} == {
+        "closs": 1.0,
+        "loss_ct": 2.0,
+    }
+    assert any("odd" in reason for reason in emitter.swallowed_by_reason)
 
 
 def test_torch_is_never_imported_by_us() -> None:
