@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from trainer.config import build
 from trainer.model.batch import Batch
 from trainer.model.layout import find_layout
-from trainer.model.tokens import is_image_code
 from trainer.model.vla import VLA, Outputs
 from trainer.objectives.design import LossDesign
+from trainer.objectives.terms.closs import token_weight
 from trainer.optimisation import Optimisation, make_optimizer
 from trainer.run import Run
 from trainer.step import compute, update
@@ -61,7 +61,7 @@ def closs_per_row(outputs: Outputs) -> Tensor:
     """The closs of each row by itself, image codes weighted as in the whole."""
     tokens, batch = outputs.tokens, outputs.batch
     row = batch.layout.label_at // batch.input_ids.shape[1]
-    weight = torch.where(is_image_code(tokens.targets), outputs.image_weight, 1.0)
+    weight = token_weight(outputs)
     loss = weight * (tokens.logsumexp - tokens.target_logit)
     zeros = torch.zeros(batch.rows, device=loss.device)
     return zeros.index_add(0, row, loss) / zeros.index_add(0, row, weight).clamp(min=1e-9)

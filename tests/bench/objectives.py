@@ -23,11 +23,16 @@ from torch import Tensor
 from tests.trainer.rows import policy_sample
 from trainer.model.batch import Batch, collate
 from trainer.model.label_projection import project_labels
-from trainer.model.tokens import IGNORE, is_image_code
+from trainer.model.tokens import IGNORE, IMAGE_WEIGHT_IDS
 
 VOCAB, HIDDEN, ROWS, ROUNDS = 65536, 256, 8, 5
 Z_WEIGHT, IMAGE_WEIGHT = 1e-5, 0.04
 Form = Callable[[Tensor, Tensor, Batch], tuple[Tensor, Tensor, Tensor]]
+
+
+def _weighted(ids: Tensor) -> Tensor:
+    first, end = IMAGE_WEIGHT_IDS["reference"]
+    return (ids >= first) & (ids < end)
 
 
 def full_logits(hidden: Tensor, weight: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
@@ -35,7 +40,7 @@ def full_logits(hidden: Tensor, weight: Tensor, batch: Batch) -> tuple[Tensor, T
     logits = (hidden @ weight.t())[:, :-1].flatten(0, 1)
     labels = batch.labels[:, 1:].flatten()
     valid = labels != IGNORE
-    weights = torch.where(is_image_code(labels), IMAGE_WEIGHT, 1.0) * valid
+    weights = torch.where(_weighted(labels), IMAGE_WEIGHT, 1.0) * valid
     losses = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")
     closs = (losses * weights).sum() / weights.sum()
     z_loss = logits.logsumexp(-1).square()[valid].mean()
@@ -47,7 +52,7 @@ def label_valid(hidden: Tensor, weight: Tensor, batch: Batch) -> tuple[Tensor, T
     """The same three numbers from one sliced pass over the label-valid positions."""
     layout = batch.layout
     tokens = project_labels(hidden.flatten(0, 1)[layout.label_at], weight, layout.targets)
-    weights = torch.where(is_image_code(tokens.targets), IMAGE_WEIGHT, 1.0)
+    weights = torch.where(_weighted(tokens.targets), IMAGE_WEIGHT, 1.0)
     closs = (weights * (tokens.logsumexp - tokens.target_logit)).sum() / weights.sum()
     correct = (tokens.argmax == tokens.targets).float().mean()
     return closs, tokens.logsumexp.square().mean(), correct

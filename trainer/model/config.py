@@ -58,7 +58,8 @@ class ModelConfig:
     init_std: Annotated[float, Range(0)] = 0.02
     """Standard deviation of the initial weights."""
     image_weight: Annotated[float, Range(0)] = 0.04
-    """Weight of image codes in closs, whose mean is divided by the summed weights."""
+    """Weight of image codes in closs, whose mean is divided by the summed weights; which ids have
+    it is `objectives.image_weight_ids`."""
 
     def __post_init__(self) -> None:
         check_ranges(self, "model")

@@ -81,6 +81,14 @@ def is_action_bin(ids: Tensor) -> Tensor:
     return (ids >= ACTION_BIN_FIRST) & (ids < ACTION_BIN_FIRST + BINS)
 
 
+IMAGE_WEIGHT_IDS = {
+    "reference": (IMAGE_CODE_FIRST - 1, IMAGE_CODE_FIRST + IMAGE_CODES - 1),
+    "codes": (IMAGE_CODE_FIRST, IMAGE_CODE_FIRST + IMAGE_CODES),
+}
+"""First id with the image weight in closs, and the first one behind them. The reference weights ids
+3 to 8194: one off, but it is what its closs means."""
+
+
 def is_image_code(ids: Tensor) -> Tensor:
     """Whether an id is one of the 8192 image codes."""
     return (ids >= IMAGE_CODE_FIRST) & (ids < IMAGE_CODE_FIRST + IMAGE_CODES)

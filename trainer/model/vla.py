@@ -33,6 +33,8 @@ class Outputs:
     """Layers (if asked for) and the last MLP."""
     image_weight: float
     """Weight of image codes in closs."""
+    image_weight_ids: tuple[int, int]
+    """First id that has that weight, and the first one behind them."""
     masked: TokenStatistics | None = None
     """Logit statistics where image codes were masked; None for a batch without masks."""
     patches: Tensor | None = None
@@ -89,6 +91,7 @@ class VLA(nn.Module):
         self.model = ChameleonModel(config)
         self.lm_head = nn.Linear(config.hidden, config.vocab, bias=False)
         self.action_head = ActionHead(config.hidden, config.head)
+        self.image_weight_ids = tokens.IMAGE_WEIGHT_IDS["reference"]
         self.codebook: Tensor | None = None  # no buffer: snapshots need no copies of it
         self.reset_parameters()
 
@@ -160,6 +163,7 @@ class VLA(nn.Module):
             actions=self._actions(batch, hidden),
             decoded=decoded,
             image_weight=self.config.image_weight,
+            image_weight_ids=self.image_weight_ids,
             head_rng=rng,
             idle=self._idle(batch, hidden),
         )

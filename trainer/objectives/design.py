@@ -21,6 +21,7 @@ from torch import Tensor
 
 from trainer.model.batch import Batch
 from trainer.model.energy import EnergyConfig
+from trainer.model.tokens import IMAGE_WEIGHT_IDS
 from trainer.model.vla import VLA, Outputs
 from trainer.objectives.coupling import ALONE, DEFAULT_REFRESH, Coupling
 from trainer.objectives.energy_task import DEFAULT_LAYERS, KINDS, EnergyTask
@@ -47,6 +48,9 @@ class DesignConfig:
     """`fixed`, `importance`, `running_scale`, `uncertainty`, `gradnorm` or `dwa`."""
     pull_every: Annotated[int, Range(0)] = DEFAULT_EVERY
     """Steps between two measurements of the pull; 0 for none."""
+    image_weight_ids: str = "reference"
+    """Ids that `model.image_weight` is for: `reference` (3 to 8194, as its closs has them) or
+    `codes` (4 to 8195, the image codes)."""
     energy: str = "off"
     """`off`, the found code's energy model with its hinge (`reference`) or in-batch swaps
     (`reference_swap`), or a simpler model with `hinge` or `swap`."""
@@ -67,6 +71,9 @@ class DesignConfig:
     def __post_init__(self) -> None:
         Objectives(weighting=self.weighting)
         Coupling.named(self.coupling)
+        if self.image_weight_ids not in IMAGE_WEIGHT_IDS:
+            known = " or ".join(IMAGE_WEIGHT_IDS)
+            raise ObjectiveError(f"image_weight_ids must be {known}, not {self.image_weight_ids!r}")
         if self.energy not in ("off", *KINDS):
             known = ", ".join(("off", *KINDS))
             raise ObjectiveError(f"energy must be one of {known}, not {self.energy!r}")
@@ -82,6 +89,7 @@ class LossDesign:
         self, model: VLA, config: DesignConfig, weights: Mapping[str, float | str] | None = None
     ) -> None:
         self.model, self.config = model, config
+        model.image_weight_ids = IMAGE_WEIGHT_IDS[config.image_weight_ids]
         self.objectives = Objectives(weights, weighting=config.weighting)
         self.overrides = ResumeOverrides()
         """Weights that a checkpoint does not overrule."""

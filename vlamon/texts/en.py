@@ -42,7 +42,9 @@ METRICS: dict[str, Words] = {
         "How surprised the model is by the next token. Text, images and actions are all tokens "
         "here, so this one number covers all of them.",
         "closs = mean of −ln p(correct next token) over the positions that carry a label; image "
-        "positions count 0.04, and the sum is divided by the summed weights",
+        "positions count 0.04, and the sum is divided by the summed weights. The reference counts "
+        "ids 3 to 8194 as image, one off from the codes 4 to 8195; python -m trainer follows it "
+        "unless objectives.image_weight_ids=codes",
         "It lives in log space: closs 8.5 means a probability of e^−8.5 = 0.0002 for the right "
         "token. A uniform guess scores ln V: 11.09 at 65536 tokens, 9.72 at 16640, 9.01 among the "
         "8192 image codes. Good runs reach 2–4, multimodal ones 5–10. Above ln V the model is "

@@ -17,8 +17,9 @@ from trainer.model import tokens
 from trainer.model.batch import Batch, collate
 from trainer.model.config import SIZES
 from trainer.model.vla import VLA, Outputs
-from trainer.objectives import Objectives
+from trainer.objectives import ObjectiveError, Objectives
 from trainer.objectives import terms as shipped_terms
+from trainer.objectives.design import DesignConfig, LossDesign
 from trainer.objectives.terms import shipped
 
 WITH_GRADIENT = sorted(shipped().keys() - {"energy"})
@@ -64,17 +65,44 @@ def test_the_gradient_of_a_term_passes_a_numeric_check(model: VLA, name: str) ->
     assert slope.abs().sum() > 0
 
 
-def test_closs_is_the_weighted_mean_of_the_naive_cross_entropy(model: VLA) -> None:
+def with_labels(ids: list[int]) -> Batch:
+    """World-model rows whose first labels are replaced by these ids."""
     batch = mixed_batch(policy=2, world=2)
+    labels = batch.labels.clone()
+    row = int((batch.layout.label_at[-1] // batch.input_ids.shape[1]).item())
+    at = (labels[row] != -100).nonzero().flatten()[: len(ids)]
+    labels[row, at] = torch.tensor(ids)
+    return batch.with_labels(labels)
+
+
+@pytest.mark.parametrize(("choice", "first", "last"), [("reference", 3, 8194), ("codes", 4, 8195)])
+def test_closs_is_the_weighted_mean_of_the_naive_cross_entropy(
+    model: VLA, choice: str, first: int, last: int
+) -> None:
+    LossDesign(model, DesignConfig(image_weight_ids=choice))
+    batch = with_labels([3, 4, 8194, 8195])
     outputs = model(batch)
     logits = model.lm_head(outputs.hidden)[:, :-1].flatten(0, 1)
     labels = batch.labels[:, 1:].flatten()
     each = torch.nn.functional.cross_entropy(logits, labels, ignore_index=-100, reduction="none")
-    weight = torch.where((labels >= 4) & (labels <= 8195), 0.04, 1.0) * (labels != -100)
+    weight = torch.where((labels >= first) & (labels <= last), 0.04, 1.0) * (labels != -100)
     value = shipped()["closs"].loss(outputs)
     torch.testing.assert_close(value, (each * weight).sum() / weight.sum(), rtol=1e-5, atol=1e-5)
     z = logits.logsumexp(-1).square()[labels != -100].mean()
     torch.testing.assert_close(shipped()["z_loss"].loss(outputs), z, rtol=1e-5, atol=1e-4)
+
+
+def test_the_two_choices_of_image_ids_differ_where_targets_lie_at_the_ends(model: VLA) -> None:
+    """Such a target counts fully under one choice, and 0.04 under the other."""
+    values = []
+    for choice in ("reference", "codes"):
+        LossDesign(model, DesignConfig(image_weight_ids=choice))
+        value = shipped()["closs"].loss(model(with_labels([3, 3, 8195, 8195])))
+        assert value is not None
+        values.append(float(value.detach()))
+    assert abs(values[0] - values[1]) > 0.01
+    with pytest.raises(ObjectiveError, match="image_weight_ids must be reference or codes"):
+        DesignConfig(image_weight_ids="all")
 
 
 def test_uniform_logits_score_what_the_design_says() -> None:

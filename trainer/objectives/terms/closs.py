@@ -5,9 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainer.model.tokens import is_image_code
 from trainer.model.vla import Outputs
 from trainer.objectives.term import Term
+
+
+def token_weight(outputs: Outputs) -> Tensor:
+    """Weight of each labelled position: 1, but the image weight for ids that count as images."""
+    targets, (first, end) = outputs.tokens.targets, outputs.image_weight_ids
+    return torch.where((targets >= first) & (targets < end), outputs.image_weight, 1.0)
 
 
 def closs(outputs: Outputs) -> Tensor | None:
@@ -15,7 +20,7 @@ def closs(outputs: Outputs) -> Tensor | None:
     tokens = outputs.tokens
     if not len(tokens.targets):
         return None
-    weight = torch.where(is_image_code(tokens.targets), outputs.image_weight, 1.0)
+    weight = token_weight(outputs)
     return (weight * (tokens.logsumexp - tokens.target_logit)).sum() / weight.sum()
 
 
