@@ -172,10 +172,17 @@ def check_together(config: TrainConfig) -> None:
     if model.hidden // model.heads % 2:
         each = model.hidden // model.heads
         raise ConfigError(
-            f"model.hidden / model.heads is {each}: it must be even, for positions turn pairs"
+            f"model.hidden / model.heads is {each}: it must be even, since RoPE rotates pairs of"
+            " dimensions"
         )
     if model.kv_heads is not None and model.heads % model.kv_heads:
         raise ConfigError(f"model.kv_heads={model.kv_heads} must divide model.heads={model.heads}")
+    shards = model.norm_shards or 1
+    if (model.heads % shards) or (model.kv_heads or model.heads) % shards:
+        raise ConfigError(
+            f"model.norm_shards={shards} must divide model.heads and, where it is set,"
+            " model.kv_heads"
+        )
     if design.weighting == "gradnorm" and not design.pull_every:
         raise ConfigError(
             "objectives.weighting=gradnorm learns from the pull: objectives.pull_every must be"

@@ -20,7 +20,7 @@ from trainer.data.dataset import TabletopData
 from trainer.model import tokens
 from trainer.model.batch import Batch
 from trainer.model.vla import VLA
-from trainer.rollout import Untrained, load_run
+from trainer.trained_run import Untrained, load_run
 from trainer.validation import held_out
 from vlamon.guard import DurableError
 

@@ -6,7 +6,6 @@ images), gives a chunk of actions by one of its two ways, executes the first few
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,17 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.config import TrainConfig, build
 from trainer.data import tabletop
-from trainer.data.codebook import Codebook
 from trainer.data.dataset import TabletopData
 from trainer.data.dialogue import policy_prompt
 from trainer.data.tabletop import EPISODE_STEPS, SUCCESS_RADIUS, Scene
 from trainer.model import tokens
 from trainer.model.batch import Batch, Sample, collate
-from trainer.model.vla import VLA
-from trainer.seeding import seed_everything
-from vlamon.guard import Durable, DurableError
+from trainer.trained_run import Untrained, load_run
+from vlamon.guard import DurableError
 
 Act = Callable[[Batch], Tensor]
 PATHS = ("head", "tokens")
@@ -44,33 +40,6 @@ class Outcome:
     """Those that came within the success radius at some step."""
     distance: float
     """Median distance at the end, in table units."""
-
-
-class Untrained(Exception):
-    """There is nothing to roll out; the sentence is for the user."""
-
-
-def load_run(run_dir: Path, trained: bool = True) -> tuple[TrainConfig, VLA, Codebook]:
-    """Configuration, model and codebook of a run; `trained` false for the weights it began with."""
-    description = run_dir / "run.json"
-    if not description.is_file():
-        raise Untrained(f"{run_dir} is no run directory: it has no run.json")
-    said = json.loads(description.read_text())
-    tables = said["config"]
-    config = build({**tables, "model": {**tables["model"], "size": "micro"}}, str(description))
-    book = Codebook.load(run_dir / "codebook.npz")
-    seed_everything(said["seed"])
-    model = VLA(config.model)
-    if trained:
-        loaded = Durable(run_dir / "checkpoints").load()
-        if loaded is None:
-            raise Untrained(f"{run_dir / 'checkpoints'} holds no checkpoint yet")
-        try:
-            model.load_state_dict(loaded.state["parts"]["model"])
-        except (KeyError, RuntimeError) as error:
-            said = str(error).split("\n")[-1].strip()
-            raise Untrained(f"{loaded.path} does not fit {description}: {said}") from error
-    return config, model.eval(), book
 
 
 def roll_out(act: Act, data: TabletopData, starts: Sequence[Scene], execute: int) -> Outcome:

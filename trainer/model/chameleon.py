@@ -55,15 +55,21 @@ class RMSNorm(nn.Module):
 
 
 class HeadNorm(nn.Module):
-    """LayerNorm over each head's own dimensions, with a gain and a bias per head."""
+    """LayerNorm over each head's own dimensions, with a gain and a bias per shard of heads."""
 
-    def __init__(self, heads: int, width: int) -> None:
+    def __init__(self, heads: int, width: int, shards: int | None) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(heads, width))
-        self.bias = nn.Parameter(torch.zeros(heads, width))
+        self.heads, shards = heads, shards or heads
+        self.weight = nn.Parameter(torch.ones(shards, width))
+        self.bias = nn.Parameter(torch.zeros(shards, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, (x.shape[-1],), eps=1e-5) * self.weight + self.bias
+        normed = F.layer_norm(x, (x.shape[-1],), eps=1e-5)
+        return normed * self._of_heads(self.weight) + self._of_heads(self.bias)
+
+    def _of_heads(self, parameter: Tensor) -> Tensor:
+        each = self.heads // parameter.shape[0]
+        return parameter if each == 1 else parameter.repeat_interleave(each, dim=0)
 
 
 def rotary(length: int, width: int, theta: float, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -95,8 +101,8 @@ class Attention(nn.Module):
         self.k_proj = nn.Linear(config.hidden, kv_heads * self.width, bias=False)
         self.v_proj = nn.Linear(config.hidden, kv_heads * self.width, bias=False)
         self.o_proj = nn.Linear(config.heads * self.width, config.hidden, bias=False)
-        self.q_norm = HeadNorm(config.heads, self.width)
-        self.k_norm = HeadNorm(kv_heads, self.width)
+        self.q_norm = HeadNorm(config.heads, self.width, config.norm_shards)
+        self.k_norm = HeadNorm(kv_heads, self.width, config.norm_shards)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
         rows, length, _ = x.shape

@@ -49,6 +49,10 @@ class ModelConfig:
     """The ActionHead."""
     kv_heads: Annotated[int | None, Range(1)] = None
     """Key and value heads; None for as many as `heads`."""
+    norm_shards: Annotated[int | None, Range(1)] = None
+    """Sets of weights of the q and k norms, each for an equal share of the heads (Chameleon's
+    `model_parallel_size`); None for a set a head. A stored set is repeated for the heads it is
+    for; the reference trains one that all heads share with 1."""
     dropout: Annotated[float, Range(0, below=1)] = 0.0
     """Residual dropout after attention and MLP; the reference run takes 0.08."""
     rope_theta: Annotated[float, Range(above=0)] = 10000.0
@@ -78,7 +82,12 @@ SIZES: dict[str, ModelConfig] = {
         vocab=65536, hidden=512, layers=8, heads=8, ffn=1376, head=_head(128, 512)
     ),
     "7b": ModelConfig(
-        vocab=65536, hidden=4096, layers=32, heads=32, ffn=11008, head=_head(1024, 4096)
+        vocab=65536,
+        hidden=4096,
+        layers=32,
+        heads=32,
+        ffn=11008,
+        head=_head(1024, 4096),
     ),
 }
 """Model sizes by preset; every width can be overridden with `dataclasses.replace`."""

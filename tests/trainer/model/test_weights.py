@@ -100,7 +100,7 @@ def test_many_missing_names_are_counted_and_a_few_shown(model: VLA, tmp_path: Pa
 
 
 def test_an_empty_folder_and_a_torn_shard_are_explained(model: VLA, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"has no \*\.safetensors file"):
+    with pytest.raises(WeightsError, match=r"has no \*\.safetensors, consolidated\*\.pth or"):
         load_weights(model, tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"\x10\x00")
     with pytest.raises(WeightsError, match="cannot be read as safetensors"):
