@@ -122,6 +122,8 @@ class OutFile(io.RawIOBase):
         self._sha = hashlib.sha256()
         self._gathered = bytearray()
         self._size = 0
+        self.failure: OSError | None = None
+        """What the disk said; torch.save reports its own state instead."""
 
     def writable(self) -> bool:
         return True
@@ -149,6 +151,9 @@ class OutFile(io.RawIOBase):
         hashed = self._digest.submit(self._sha.update, piece)
         try:
             _write_all(self._handle, piece)
+        except OSError as error:
+            self.failure = error
+            raise
         finally:
             hashed.result()  # the caller may reuse its memory as soon as this returns
 
@@ -217,8 +222,9 @@ def hidden_directory(path: Path) -> Iterator[Path]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield path
     finally:
-        os.close(handle)
-        shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):  # all that counts is synced: it is but a lock
+            os.close(handle)
+        _delete(path)
 
 
 def clear_left_over(root: Path, but: str = "") -> None:
@@ -227,9 +233,10 @@ def clear_left_over(root: Path, but: str = "") -> None:
         if path.name == but or _owner_lives(path):
             continue
         if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
+            _delete(path)
         else:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def remove(path: Path) -> None:
@@ -239,7 +246,13 @@ def remove(path: Path) -> None:
         os.rename(path, doomed)
     except OSError:
         doomed = path
-    shutil.rmtree(doomed, ignore_errors=True)
+    _delete(doomed)
+
+
+def _delete(path: Path) -> None:
+    """As much of a directory as can be deleted; what is left goes before the next write."""
+    with contextlib.suppress(OSError):  # `ignore_errors` lets a failing `close` through
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _owner_lives(path: Path) -> bool:

@@ -232,7 +232,10 @@ class _HashingFiles(FileSystem):
                 yield stream
             return
         with ThreadPoolExecutor(1, "vlamon-digest") as digest, OutFile(Path(path), digest) as file:
-            yield file
+            try:
+                yield file
+            except Exception as error:
+                raise file.failure or error from None
             self.written[Path(path).name] = file.entry()
 
 
