@@ -37,8 +37,8 @@ class Speed(click.ParamType[float]):
 def command(journal: str, speed: float, plain: bool, json: bool, options: Options) -> int:
     """Play a journal (run.vlaj, or the directory it lies in) at any speed."""
     from vlamon.commands.watch import journal_path
-    from vlamon.sources.judged import Judged
+    from vlamon.sources.monitored import Monitored
     from vlamon.sources.replay import ReplaySource
 
-    source = Judged(ReplaySource(journal_path(journal), speed))
+    source = Monitored(ReplaySource(journal_path(journal), speed))
     return present(source, mode_for(plain=plain, json=json), replace(options, read_only=True))

@@ -43,9 +43,9 @@ def command(
     if journal is not None and not _is_socket(journal):
         options = replace(options, read_only=True)  # a journal has nobody who takes orders
     mode: Mode = mode_for(plain=plain, json=json)
-    from vlamon.sources.judged import Judged
+    from vlamon.sources.monitored import Monitored
 
-    source = Judged(source_of(journal, socket, ssh))
+    source = Monitored(source_of(journal, socket, ssh))
     if journal is not None:
         remember("watch", [journal])
     return present(source, mode, options)

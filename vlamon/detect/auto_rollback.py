@@ -95,7 +95,7 @@ class AutoRollback:
 
     def _hear_event(self, event: Event) -> WantedRollback | None:
         if event.data.get("by") == BY:
-            return None  # what an onlooker saw here is judged in this class, too
+            return None  # what the explosion monitor saw here is judged in this class, too
         if event.kind != "explode" or self._trainer_acts() or not self._live(event.time):
             return None
         return self._want(event.id, event.step, event.text)

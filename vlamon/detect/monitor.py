@@ -1,20 +1,22 @@
-"""Explosions of a run that does not judge itself, told as events by whoever watches it.
+"""Explosions of a run that does not judge itself, reported as events by the monitor.
 
-A script that only emits knows nothing of its spikes; a trainer with a guard tells its own, and then
-nothing is added. Live batches are judged one by one. A history of a million batches is looked
-through at array speed: only what lies well above its surroundings, and what came before that, is
-given to the detectors. Pure: records in, events out.
+A script that only emits knows nothing of its spikes; a trainer with a guard reports its own, and
+then nothing is added. Live batches are judged one by one. A history of a million batches is
+searched at array speed: only what lies well above the level before it, and the batches that lead up
+to it, are given to the detectors. Pure: records in, events out.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vlamon.detect.components import GRAD_NORM, ComponentDetectors, Judgement
+from vlamon.detect.judging import Floats, medians
 from vlamon.records import BatchBlock, Event, Link, MetricSpec, Record, RunInfo, Status
 from vlamon.records import MetricsAnnounced as Announced
 
@@ -25,7 +27,13 @@ JUDGING = ("auto", "ask", "watch")
 LIVE_ROWS = 64
 """Rows up to which a block is judged whole, and told of when it warns, too."""
 ABOVE = 2.0
-"""Ratio to its block's median from which a batch of a history is looked at."""
+"""Ratio to the level before it from which a batch of a history is given to the detectors."""
+CHUNK = 256
+"""Batches of a history that share one level: the median of the chunk before them."""
+FIRST = 64
+"""Batches whose median is the level of a history's first chunk."""
+SETTLED = 2
+"""Chunks in a row off the level that make a new one; the detectors adopt it by then, too."""
 AFTER = 64
 """Batches behind it that are looked at as well."""
 BEFORE = 256
@@ -35,8 +43,45 @@ STRETCH = 50
 _RANK = {"warn": 1, "explode": 2}
 
 
-class Onlooker:
-    """Hears a run's records and tells of what its batches show.
+@dataclass(slots=True)
+class _Level:
+    """What a metric of a history usually is, by what came before: an explosion may last."""
+
+    usual: float | None = None
+    """Median of the last chunk that was near the one before it."""
+    strange: int = 0
+    """Chunks in a row that were not."""
+
+    def of_rows(self, values: Floats) -> Floats:
+        """The level before each row; NaN values are none."""
+        if not len(values):
+            return values
+        if self.usual is None:
+            known = values[np.isfinite(values)][:FIRST]
+            if not len(known):
+                return np.zeros(len(values))
+            self.usual = float(np.median(known))
+        chunks = np.full(-(-len(values) // CHUNK) * CHUNK, np.nan)
+        chunks[: len(values)] = values
+        levels = []
+        for middle in medians(np.sort(chunks.reshape(-1, CHUNK), axis=1)).tolist():
+            levels.append(self.usual)
+            self._follow(middle)
+        rows: Floats = np.repeat(np.array(levels), CHUNK)[: len(values)]
+        return rows
+
+    def _follow(self, middle: float) -> None:
+        assert self.usual is not None
+        if middle != middle:
+            return
+        near = abs(middle - self.usual) <= (ABOVE - 1) * abs(self.usual)
+        self.strange = 0 if near else self.strange + 1
+        if near or self.strange > SETTLED:
+            self.usual, self.strange = middle, 0
+
+
+class ExplosionMonitor:
+    """Hears a run's records and reports what its batches show.
 
     Whether a run judges itself is known from its first status, and a history may bring its batches
     before that: what they show is held until then.
@@ -57,6 +102,8 @@ class Onlooker:
         """Batches since the last finding."""
         self._rank = 0
         """How loud the event of this stretch was."""
+        self._levels: dict[str, _Level] = {}
+        """Where each metric of a history was last."""
         self._attempt = 0
 
     def hear(self, record: Record) -> Iterator[Event]:
@@ -99,7 +146,7 @@ class Onlooker:
 
     def _begin(self, info: RunInfo) -> None:
         if info.boot != self._boot:
-            Onlooker.__init__(self, info.boot, tuple(self._held))
+            ExplosionMonitor.__init__(self, info.boot, tuple(self._held))
         self._learn(info.metrics)
 
     def _learn(self, specs: tuple[MetricSpec, ...]) -> None:
@@ -124,9 +171,10 @@ class Onlooker:
                 continue
             values = np.asarray(column.values, np.float64)
             logged = np.ones(len(values), np.bool_) if column.present is None else column.present
-            finite = values[np.isfinite(values) & logged]
-            usual = float(np.median(finite)) if len(finite) else 0.0
-            high |= logged & ~(np.abs(values - usual) <= (ABOVE - 1) * abs(usual))
+            usual = self._levels.setdefault(name, _Level()).of_rows(
+                np.where(logged & np.isfinite(values), values, np.nan)
+            )
+            high |= logged & ~(np.abs(values - usual) <= (ABOVE - 1) * np.abs(usual))
         return high
 
     def _leave(self, block: BatchBlock, first: int, end: int) -> None:

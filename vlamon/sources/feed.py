@@ -9,9 +9,10 @@ from typing import Any
 from vlamon.protocol.commands import make
 from vlamon.records import Backfill, Link, Record
 from vlamon.sources import Source, SourceError
-from vlamon.sources.malloc_trim import LONG, give_back
 from vlamon.store import RunStore
 
+LONG = 100_000
+"""Rows from which on freed memory is returned: a tenth of the resident memory after a million."""
 WAIT = 0.25
 """Seconds that a read may wait: how long `close` can take with a source that cannot be woken."""
 
@@ -89,7 +90,7 @@ class Feed:
     def _rest(self) -> None:
         """Nothing came for a moment: a history that was loading is here now."""
         if self.store.rows - self._rested > LONG:
-            give_back()
+            _trim_memory()
         self._rested = self.store.rows
 
     def _take(self, records: Sequence[Record]) -> None:
@@ -122,3 +123,12 @@ class Feed:
     def _changed(self) -> None:
         if self.on_change is not None:
             self.on_change()
+
+
+def _trim_memory() -> None:
+    """Ask glibc to return to the system what decoding a history freed; other libraries keep it."""
+    import ctypes  # milliseconds that a start without a long history does without
+
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vlamon.detect.auto_rollback import AutoRollback
-from vlamon.detect.monitor import Onlooker
+from vlamon.detect.monitor import ExplosionMonitor
 from vlamon.records import BatchBlock, Column, Event, Link, MetricSpec, Record, RunInfo, Status
 
 RUN = RunInfo(
@@ -40,10 +40,12 @@ def one_by_one(values: Sequence[float], first: int = 0, attempt: int = 0) -> lis
     return [batches(first + n, attempt, closs=[value]) for n, value in enumerate(values)]
 
 
-def seen(records: Iterable[Record], onlooker: Onlooker | None = None) -> list[tuple[str, int]]:
+def seen(
+    records: Iterable[Record], monitor: ExplosionMonitor | None = None
+) -> list[tuple[str, int]]:
     """What is told of these records until their source ends."""
-    onlooker, records = onlooker or Onlooker(), [*records, Link("ended")]
-    return [(event.kind, event.step) for record in records for event in onlooker.hear(record)]
+    monitor, records = monitor or ExplosionMonitor(), [*records, Link("ended")]
+    return [(event.kind, event.step) for record in records for event in monitor.hear(record)]
 
 
 def test_a_script_that_only_emits_is_told_of_its_explosion_once() -> None:
@@ -57,10 +59,10 @@ def test_one_batch_twenty_times_as_high_explodes_at_once_and_nan_from_the_first_
 
 
 def test_an_event_says_what_it_saw_and_who_saw_it() -> None:
-    onlooker = Onlooker()
+    monitor = ExplosionMonitor()
     alive = Status("training", 0)
     records = [RUN, batches(0, closs=[8.0]), alive, *one_by_one([*level(100).tolist(), 200.0])]
-    (event,) = [event for record in records for event in onlooker.hear(record)]
+    (event,) = [event for record in records for event in monitor.hear(record)]
     assert event.id.startswith("b00tb00t-")
     assert event.severity == "error"
     assert event.text.startswith("closs 200: ×")
@@ -97,9 +99,9 @@ def test_a_history_that_comes_before_the_word_of_its_guard_is_left_to_that_guard
 
 
 def test_a_history_without_a_guard_is_told_of_as_soon_as_that_is_known() -> None:
-    onlooker = Onlooker()
+    monitor = ExplosionMonitor()
     told = [
-        [(event.kind, event.step) for event in onlooker.hear(record)]
+        [(event.kind, event.step) for event in monitor.hear(record)]
         for record in (
             RUN,
             batches(0, closs=[*level(5000), 200.0]),
@@ -111,10 +113,10 @@ def test_a_history_without_a_guard_is_told_of_as_soon_as_that_is_known() -> None
 
 
 def test_another_boot_is_judged_anew() -> None:
-    onlooker = Onlooker()
-    assert seen([RUN, Status("training", 0, guard="auto")], onlooker) == []
+    monitor = ExplosionMonitor()
+    assert seen([RUN, Status("training", 0, guard="auto")], monitor) == []
     spiky = one_by_one([*level(100).tolist(), 200.0])
-    assert seen([replace(RUN, boot="n3w" * 8), *spiky], onlooker) == [("explode", 100)]
+    assert seen([replace(RUN, boot="n3w" * 8), *spiky], monitor) == [("explode", 100)]
 
 
 def test_another_attempt_is_another_explosion() -> None:
@@ -133,16 +135,16 @@ def test_a_long_history_is_looked_through_for_what_stands_out() -> None:
         for cut in cuts
     ]
     judged = 0
-    onlooker = Onlooker()
-    observe = onlooker._detectors.observe
+    monitor = ExplosionMonitor()
+    observe = monitor._detectors.observe
 
     def counted(*given: object) -> object:
         nonlocal judged
         judged += 1
         return observe(*given)  # type: ignore[arg-type]
 
-    onlooker._detectors.observe = counted  # type: ignore[method-assign,assignment]
-    assert seen([replace(RUN, boot=""), *blocks], onlooker) == [
+    monitor._detectors.observe = counted  # type: ignore[method-assign,assignment]
+    assert seen([replace(RUN, boot=""), *blocks], monitor) == [
         ("explode", 70_001),
         ("explode", 90_000),
     ]
@@ -176,12 +178,41 @@ def test_a_cell_that_was_not_logged_is_no_nan() -> None:
 
 
 def test_the_automatic_rollback_orders_once_for_what_an_onlooker_saw_too() -> None:
-    onlooker, monitor = Onlooker(), AutoRollback()
+    monitor, monitor = ExplosionMonitor(), AutoRollback()
     wanted = []
     alive = Status("training", 0, time=1.7e9, guard="off")
     for record in [RUN, alive, *one_by_one([*level(100).tolist(), 200.0, 210.0])]:
-        for heard in (record, *onlooker.hear(record)):
+        for heard in (record, *monitor.hear(record)):
             order = monitor.hear(heard)
             if order is not None:
                 wanted.append((order.step, order.event))
     assert wanted == [(100, "b00tb00t-attempt0")]
+
+
+@pytest.mark.parametrize("at", [100, 600, 1200])
+@pytest.mark.parametrize("rows", [2000, 10_000])
+def test_an_explosion_that_lasts_to_the_end_is_told_to_a_late_joiner(rows: int, at: int) -> None:
+    values = level(rows)
+    values[at:] *= 30
+    early = seen([RUN, *one_by_one(values[: at + 200].tolist())])
+    late = seen([RUN, batches(0, closs=values.tolist())])
+    blocks = [
+        batches(first, closs=values[first : first + 4096].tolist())
+        for first in range(0, rows, 4096)
+    ]
+    assert late == seen([RUN, *blocks]) == [("explode", at)]
+    assert [event for event in early if event[0] == "explode"] == late
+
+
+def test_a_loss_that_falls_and_grows_slowly_is_no_explosion_to_a_late_joiner() -> None:
+    steps = np.arange(8000)
+    falling = level(8000) * (0.05 + np.exp(-steps / 700))
+    growing = level(8000) * (1 + steps / 2000)
+    assert seen([RUN, batches(0, closs=falling.tolist())]) == []
+    assert seen([RUN, batches(0, closs=growing.tolist())]) == []
+
+
+def test_a_spike_in_a_fallen_loss_is_judged_by_the_level_before_it() -> None:
+    values = level(4096) * (0.02 + np.exp(-np.arange(4096) / 300))
+    values[3500] *= 25
+    assert ("explode", 3500) in seen([RUN, batches(0, closs=values.tolist())])

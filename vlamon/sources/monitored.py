@@ -1,20 +1,20 @@
-"""A run's source with the explosions that nobody on the other side looks for."""
+"""A run's source with the explosions that the run itself does not report."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlamon.detect.monitor import Onlooker
+from vlamon.detect.monitor import ExplosionMonitor
 from vlamon.records import Command, Record
 from vlamon.sources import Source
 
 
-class Judged:
+class Monitored:
     """Records as they come, each explosion behind the batches that show it."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._onlooker = Onlooker()
+        self._monitor = ExplosionMonitor()
 
     @property
     def finished(self) -> bool:
@@ -22,11 +22,11 @@ class Judged:
         return self._source.finished
 
     def read(self, timeout: float) -> Sequence[Record]:
-        """What came, with what an onlooker sees in it."""
+        """What came, with what the monitor reports of it."""
         records: list[Record] = []
         for record in self._source.read(timeout):
             records.append(record)
-            records += self._onlooker.hear(record)
+            records += self._monitor.hear(record)
         return records
 
     def send(self, command: Command) -> None:
