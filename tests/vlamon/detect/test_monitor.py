@@ -177,13 +177,13 @@ def test_a_cell_that_was_not_logged_is_no_nan() -> None:
     assert seen([RUN, block]) == []
 
 
-def test_the_automatic_rollback_orders_once_for_what_an_onlooker_saw_too() -> None:
-    monitor, monitor = ExplosionMonitor(), AutoRollback()
+def test_the_automatic_rollback_orders_once_for_what_the_monitor_saw_too() -> None:
+    monitor, acting = ExplosionMonitor(), AutoRollback()
     wanted = []
     alive = Status("training", 0, time=1.7e9, guard="off")
     for record in [RUN, alive, *one_by_one([*level(100).tolist(), 200.0, 210.0])]:
         for heard in (record, *monitor.hear(record)):
-            order = monitor.hear(heard)
+            order = acting.hear(heard)
             if order is not None:
                 wanted.append((order.step, order.event))
     assert wanted == [(100, "b00tb00t-attempt0")]
