@@ -1,4 +1,4 @@
-"""What a chart knows of a series: a bin a dot column, filled by range queries or row by row."""
+"""What a chart knows of a series: one bin per dot column, filled by range queries or row by row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BREAK: Final = 16
 
 
 class Envelope(Protocol):
-    """What a range query of the store gives; see docs/architecture.md."""
+    """What a range query of the store returns; see docs/architecture.md."""
 
     @property
     def low(self) -> NDArray[np.float32]: ...
@@ -26,14 +26,16 @@ class Envelope(Protocol):
     @property
     def last(self) -> NDArray[np.float32]: ...
     @property
-    def count(self) -> NDArray[np.int64]: ...
+    def total(self) -> NDArray[np.float64]: ...
+    @property
+    def finite(self) -> NDArray[np.int64]: ...
     @property
     def flags(self) -> NDArray[np.uint8]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Bins:
-    """One number of each kind a dot column; an envelope that is filled piece by piece."""
+    """One number of each kind per dot column; an envelope that is filled piece by piece."""
 
     low: NDArray[np.float32]
     """Least finite value, NaN where the bin has none."""
@@ -41,63 +43,64 @@ class Bins:
     """Greatest finite value."""
     last: NDArray[np.float32]
     """Last finite value."""
-    count: NDArray[np.int64]
-    """Rows in the bin."""
+    total: NDArray[np.float64]
+    """Sum of the finite values."""
+    finite: NDArray[np.int64]
+    """How many values are finite."""
     flags: NDArray[np.uint8]
     """FINITE, NAN, POS_INF and NEG_INF."""
 
     @classmethod
     def empty(cls, columns: int) -> Bins:
-        """Give bins that hold nothing yet."""
+        """Return bins that hold nothing yet."""
         low, high, last = (np.full(columns, np.nan, dtype=np.float32) for _ in range(3))
-        return cls(
-            low, high, last, np.zeros(columns, dtype=np.int64), np.zeros(columns, dtype=np.uint8)
-        )
+        total, finite = np.zeros(columns), np.zeros(columns, dtype=np.int64)
+        return cls(low, high, last, total, finite, np.zeros(columns, dtype=np.uint8))
 
-    def part(self, first: int) -> Bins:
-        """Give the bins from `first` on, sharing memory."""
-        return Bins(
-            self.low[first:],
-            self.high[first:],
-            self.last[first:],
-            self.count[first:],
-            self.flags[first:],
-        )
+    @classmethod
+    def of_values(cls, values: NDArray[np.floating]) -> Bins:
+        """Return bins that hold one value each, NaN for an empty bin."""
+        cells = values.astype(np.float32)
+        some = np.isfinite(cells)
+        total = np.where(some, cells, 0.0).astype(np.float64)
+        finite = some.astype(np.int64)
+        return cls(cells, cells, cells, total, finite, some.astype(np.uint8))
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """Mean of each bin, between its least and its greatest value; NaN where it has none."""
+        mean: NDArray[np.float64] = np.full(len(self.total), np.nan)
+        np.divide(self.total, self.finite, out=mean, where=self.finite > 0)
+        np.fmax(mean, self.low, out=mean)
+        return np.fmin(mean, self.high, out=mean)
 
     def break_before(self, column: int) -> None:
         """Let no line lead to a column from the values before it."""
         if column > 0 and not self.flags[column - 1]:
             self.flags[column - 1] = BREAK
 
-    def add(self, column: int, value: float) -> bool:
-        """Add one row's value to a bin; tells whether its range or its flags changed.
-
-        The last value, which changes always, is drawn where a line goes through it, or beside the
-        sign of a NaN in the same bin.
-        """
-        self.count[column] += 1
-        flags = self.flags[column]
+    def add(self, column: int, value: float) -> None:
+        """Add one row's value to a bin."""
         if value - value == 0:  # finite; math.isfinite costs more
-            changed = bool(flags != FINITE)
-            if not flags & FINITE:
+            if not self.flags[column] & FINITE:
                 self.low[column] = self.high[column] = value
                 self.flags[column] |= FINITE
             elif value < self.low[column]:
-                self.low[column], changed = value, True
+                self.low[column] = value
             elif value > self.high[column]:
-                self.high[column], changed = value, True
+                self.high[column] = value
             self.last[column] = value
-            return changed
-        kind = NAN if value != value else POS_INF if value > 0 else NEG_INF
-        self.flags[column] |= kind
-        return bool(flags != self.flags[column])
+            self.total[column] += value
+            self.finite[column] += 1
+            return
+        self.flags[column] |= NAN if value != value else POS_INF if value > 0 else NEG_INF
 
     def clear(self, first: int, end: int) -> None:
         """Empty the bins first..end-1."""
         for values in (self.low, self.high, self.last):
             values[first:end] = np.nan
-        self.count[first:end] = 0
-        self.flags[first:end] = 0
+        for counts in (self.total, self.finite, self.flags):
+            counts[first:end] = 0
 
     def merge(self, first: int, part: Envelope) -> None:
         """Add an envelope's bins from bin `first` on; what comes later is the later value."""
@@ -105,27 +108,6 @@ class Bins:
         np.fmin(self.low[at], part.low, out=self.low[at])
         np.fmax(self.high[at], part.high, out=self.high[at])
         np.copyto(self.last[at], part.last, where=~np.isnan(part.last))
-        self.count[at] += part.count
+        self.total[at] += part.total
+        self.finite[at] += part.finite
         self.flags[at] |= part.flags
-
-
-def smoothed(last: NDArray[np.float32], half_life: float) -> NDArray[np.float32]:
-    """Give the exponential moving average of a series with gaps, `half_life` in bins.
-
-    Each bin weighs in with its last value: a plain sample of the series, where the middle between
-    least and greatest value would be drawn up by every spike.
-    """
-    keep = 0.5 ** (1.0 / half_life)
-    out = np.full(len(last), np.nan, dtype=np.float32)
-    total = weight = 0.0
-    for n, value in enumerate(last.tolist()):
-        if value == value:
-            total, weight = total * keep + value * (1 - keep), weight * keep + (1 - keep)
-            out[n] = total / weight
-    return out
-
-
-def line(values: NDArray[np.float32]) -> Bins:
-    """Give bins that draw a line through one value a column."""
-    flags = np.where(np.isnan(values), 0, FINITE).astype(np.uint8)
-    return Bins(values, values, values, flags.astype(np.int64), flags)

@@ -10,33 +10,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlamon.charts.band import Band
-from vlamon.charts.bins import FINITE, NEG_INF, POS_INF, line, smoothed
+from vlamon.charts.bins import FINITE, NEG_INF, POS_INF
 from vlamon.charts.bins import NAN as NAN_FLAG
+from vlamon.charts.braille import DOTS_HIGH
 from vlamon.charts.chart_style import Look, border_role
-from vlamon.charts.frame import (
-    AROUND,
-    Readout,
-    axis_row,
-    plot_row,
-    title_row,
-)
+from vlamon.charts.frame import AROUND, Readout, axis_row, plot_row, title_row
 from vlamon.charts.glyphs import UNICODE as UNICODE_GLYPHS
-from vlamon.charts.glyphs import Glyphs
+from vlamon.charts.glyphs import Glyphs, plain
+from vlamon.charts.headline import Headline, of_lines
 from vlamon.charts.marks import INFINITE, NAN, loudest
 from vlamon.charts.numbers import count, number
-from vlamon.charts.panels import distinctions
+from vlamon.charts.panels import line_names
 from vlamon.charts.raster import (
     ABANDONED,
     ASCII,
     UNICODE,
     Cells,
-    Curve,
     Guide,
+    Shape,
+    Spot,
     rasterise,
-    redraw,
+    shape,
 )
 from vlamon.charts.rows import Row
-from vlamon.charts.scale import Scale, fit
+from vlamon.charts.scale import ENOUGH, Extremes, Scale, fit
+from vlamon.charts.series import Drawing, draw, end_rows, end_width
+from vlamon.charts.ticks import spoken
 from vlamon.charts.track import EventTrack, Piece, Track
 from vlamon.charts.viewport import View, Window
 from vlamon.charts.y_labels import y_labels
@@ -44,10 +43,8 @@ from vlamon.charts.y_labels import y_labels
 if TYPE_CHECKING:
     from vlamon.store import RunStore
 
-TREND_ROWS = 100
-"""Rows whose mean is compared with that of as many rows before them."""
-TREND_EVERY = 5
-"""Rows after which the trend is looked at again."""
+COUNTED = 0.9
+"""Share of the columns with data, the newest ones, that y fits."""
 _REFIT = 64
 """Frames after which the y range may shrink again although nothing left it."""
 
@@ -68,18 +65,25 @@ class Picture:
         self.own_guides = tuple(guides)
         self.guides = self.own_guides
         self.tracks = [Track(metric) for metric in metrics]
-        self._lines = distinctions(metrics)
+        self.names = line_names(metrics)
         self.rows: list[Row] = []
         self.window: Window | None = None
         self.scale: Scale | None = None
+        self.drawing = Drawing(())
+        self._ends: list[Row] = []
         self._grid: Cells | None = None
         self._events = EventTrack()
         self._seen: tuple[object, ...] = ()
+        self._drawn: tuple[object, ...] = ()
         self._marks_seen: tuple[object, ...] = ()
         self._look = Look()
         self._frames = 0
-        self._trend = Trend()
+        self._headline = Headline(metrics[0])
         self._band = Band(metrics[0]) if len(metrics) == 1 else None
+
+    def plot_columns(self, width: int) -> int:
+        """Return the dot columns of the plot of this chart where it is `width` columns wide."""
+        return plot_columns(width - end_width(self.names, width))
 
     def update(
         self,
@@ -92,81 +96,114 @@ class Picture:
         glyphs: Glyphs = UNICODE_GLYPHS,
         cursor_row: int | None = None,
     ) -> list[int]:
-        """Draw what is new; gives the numbers of the rows that differ from the last picture.
+        """Draw what is new; returns the numbers of the rows that differ from the last picture.
 
         The title has the values of `cursor_row`, the newest ones without.
         """
         width, height = size
-        lasts = look.smooth is not None
-        firsts = [track.update(store, view.axis, shown, parts, lasts) for track in self.tracks]
-        first = min((found for found in firsts if found is not None), default=shown.columns)
+        news = [track.update(store, view.axis, shown, parts) for track in self.tracks]
+        self._events.update(store, view.axis)
         band = self._band.guides(store) if self._band is not None and look.band else ()
         self.guides = (*band, *self.own_guides)
-        old_scale = self.scale
-        if shown != self.window or look != self._look or self.scale is None:
-            self._fit(look, keep_previous=self._look.log == look.log and self.window == shown)
-        elif first < shown.columns:
-            self._follow_scale(look, first)
-        seen = (shown, view.cursor, size, look, self.guides, self.scale)
-        whole = seen != self._seen or self.scale != old_scale or len(self.rows) != height
-        self.window, self._look, self._seen = shown, look, seen
-        fresh = {0: self._title(store, cursor_row, width, look, glyphs)}
-        fresh.update(self._plot(shown, height - 2, view, look, glyphs, 0 if whole else first))
+        whole = (shown, view.cursor, size, look, self.guides) != self._seen
+        if any(news) or whole or self.scale is None:
+            self.drawing = draw(self.tracks, self.roles, self.names, look.smooth)
+            self._rescale(shown, look, max(0, height - 2))
+        self.window, self._look = shown, look
+        self._seen = (shown, view.cursor, size, look, self.guides)
+        rows = {0: self._title(store, cursor_row, width, look, glyphs)}
+        rows.update(self._plot(store, shown, size, view, look, glyphs))
         if height >= 2:
-            fresh.update(self._axis(store, view, shown, height, look, glyphs, whole))
+            rows.update(self._axis(store, view, shown, size, look, glyphs))
         if len(self.rows) != height:
             self.rows = [()] * height
-        changed = [n for n, row in fresh.items() if n < height and row != self.rows[n]]
+        changed = [n for n, row in rows.items() if n < height and row != self.rows[n]]
         for n in changed:
-            self.rows[n] = fresh[n]
+            self.rows[n] = rows[n]
         return changed
 
-    def _fit(self, look: Look, keep_previous: bool) -> None:
-        bins = [track.live for track in self.tracks]
-        if not look.robust:
-            bins += [track.abandoned for track in self.tracks if track.abandoned is not None]
+    # The range of y
+
+    def _rescale(self, shown: Window, look: Look, rows: int) -> None:
+        """Fit y again where the window or the look changed, something left it, or once in a while.
+
+        The columns that count are the newest nine tenths: what a run looks like while it starts
+        leaves through the top, with a mark.
+        """
+        old = self.scale
+        same = shown == self.window and (look.log, look.robust) == (
+            self._look.log,
+            self._look.robust,
+        )
+        live: list[Extremes] = []
+        grey: list[Extremes] = []
+        for curve in self.drawing.curves:
+            held = np.flatnonzero(curve.bins.finite)
+            cut = round(len(held) * (1 - COUNTED)) if look.robust and len(held) >= ENOUGH else 0
+            at = held[cut:]
+            line = curve.line[at]
+            low = np.fmin(curve.bins.low[at], line) if curve.band else line
+            high = np.fmax(curve.bins.high[at], line) if curve.band else line
+            (grey if curve.role == ABANDONED else live).append((low, high))
+        self._frames += 1
+        if same and old is not None and old.rows == rows and self._frames < _REFIT:
+            with np.errstate(invalid="ignore"):
+                if not any((high > old.high).any() or (low < old.low).any() for low, high in live):
+                    return
         self._frames = 0
         self.scale = fit(
-            np.stack([one.low for one in bins]),
-            np.stack([one.high for one in bins]),
+            live,
             log=look.log,
             robust=look.robust,
-            previous=self.scale if keep_previous else None,
+            previous=old if same else None,
             keep=tuple(guide.value for guide in self.guides if guide.reach),
+            abandoned=grey,
+            rows=rows,
         )
 
-    def _follow_scale(self, look: Look, first: int) -> None:
-        """Fit again only when a new value left the range, or once in a while."""
-        assert self.scale is not None
-        self._frames += 1
-        for track in self.tracks:
-            with np.errstate(invalid="ignore"):
-                outside = (track.live.high[first:] > self.scale.high) | (
-                    track.live.low[first:] < self.scale.low
-                )
-            if outside.any():
-                self._frames = _REFIT
-        if self._frames >= _REFIT:
-            self._fit(look, keep_previous=True)
+    # The plot
 
     def _plot(
-        self, shown: Window, rows: int, view: View, look: Look, glyphs: Glyphs, first: int
+        self,
+        store: RunStore,
+        shown: Window,
+        size: tuple[int, int],
+        view: View,
+        look: Look,
+        glyphs: Glyphs,
     ) -> dict[int, Row]:
-        """Give the plot's rows that differ when the bins from `first` on have changed."""
-        if rows <= 0 or first >= shown.columns:
+        """Return the rows of the plot that look different now."""
+        width, height = size
+        rows = height - 2
+        if rows <= 0:
             return {}
-        old = self._grid if first > 0 else None
-        self._grid = grid = self.cells(shown, rows, view, look, old, first)
         assert self.scale is not None
+        shapes = [shape(curve, self.scale, rows * DOTS_HIGH) for curve in self.drawing.curves]
+        spots = self._events.spots(store, self.metrics, shown)
+        ends = end_rows(self.drawing.ends, self.scale, rows, end_width(self.names, width))
+        flags = [curve.bins.flags.tobytes() for curve in self.drawing.curves]
+        key = (*self._seen, self.scale, tuple(spots), tuple(one.key() for one in shapes), *flags)
+        if key == self._drawn and ends == self._ends and len(self.rows) == height:
+            return {}
+        same = self._drawn[: len(self._seen) + 1] == (*self._seen, self.scale)
+        old, old_ends = (self._grid, self._ends) if same else (None, [])
+        self._drawn, self._ends = key, ends
+        self._grid = grid = self.cells(shown, rows, view, look, shapes, spots)
+        self._say_alone(grid, store, view, look)
         wanted: Sequence[int] = range(rows)
-        if old is not None:
+        if old is not None and old.glyphs.shape == grid.glyphs.shape:
             differs = (old.glyphs != grid.glyphs) | (old.roles != grid.roles)
-            wanted = np.flatnonzero(differs.any(axis=1)).tolist()
+            differs |= old.grounds != grid.grounds
+            wanted = [
+                row
+                for row, differ in enumerate(differs.any(axis=1).tolist())
+                if differ or ends[row] != old_ends[row]
+            ]
         else:
-            drawn = any((one.live.flags & FINITE).any() for one in self.tracks)
-            self._labels = y_labels(self.scale, rows) if drawn else [""] * rows
+            some = any((one.live.flags & FINITE).any() for one in self.tracks)
+            self._labels = y_labels(self.scale, rows) if some else [""] * rows
         border = border_role(look)
-        return {n + 1: plot_row(grid, n, self._labels[n], glyphs, border) for n in wanted}
+        return {n + 1: plot_row(grid, n, self._labels[n], glyphs, border, ends[n]) for n in wanted}
 
     def cells(
         self,
@@ -174,83 +211,102 @@ class Picture:
         rows: int,
         view: View,
         look: Look,
-        old: Cells | None = None,
-        first: int = 0,
+        shapes: Sequence[Shape] | None = None,
+        spots: Sequence[Spot] = (),
     ) -> Cells:
-        """Draw the plot alone, from an older one where only the bins from `first` on changed."""
+        """Draw the plot alone."""
         assert self.scale is not None
-        curves = self._curves(look)
-        cursor = shown.column(view.cursor) if view.cursor is not None else None
-        signs = ASCII if look.ascii_only else UNICODE
-        if old is not None:
-            found = redraw(
-                old, first, curves, self.scale, guides=self.guides, cursor=cursor, signs=signs
-            )
-            if found is not None:
-                return found
         return rasterise(
-            curves,
+            self.drawing.curves,
             self.scale,
             shown.columns,
             rows,
             guides=self.guides,
-            cursor=cursor,
-            signs=signs,
+            spots=spots,
+            cursor=shown.column(view.cursor) if view.cursor is not None else None,
+            signs=ASCII if look.ascii_only else UNICODE,
+            tinted=look.tinted and not look.ascii_only,
+            shapes=shapes,
         )
 
-    def _curves(self, look: Look) -> list[Curve]:
-        lines = list(zip(self.tracks, self.roles, strict=True))
-        curves = [
-            Curve(track.abandoned, ABANDONED)
-            for track in self.tracks
-            if track.abandoned is not None
-        ]
-        curves += [Curve(track.live, role) for track, role in lines]
-        if look.smooth is not None:
-            single = len(self.tracks) == 1
-            curves += [
-                Curve(
-                    line(smoothed(track.live.last, look.smooth)),
-                    "foreground" if single else f"{role} bold",
-                    over=True,
-                )
-                for track, role in lines
-            ]
-        return curves
+    def _say_alone(self, grid: Cells, store: RunStore, view: View, look: Look) -> None:
+        """Say a single value in words: a speck would not be seen."""
+        if len(self.drawing.curves) != 1 or int(self.drawing.curves[0].bins.finite.sum()) != 1:
+            return
+        bins, shown = self.drawing.curves[0].bins, self.window
+        column = int(np.flatnonzero(bins.finite)[0])
+        assert shown is not None
+        where = spoken(view.axis, math.ceil((shown.first + column) * shown.bin), look.utc_offset)
+        text = f" {number(float(bins.last[column]))} at {where}: the only value here "
+        row, width = len(grid.glyphs) // 2, grid.glyphs.shape[1]
+        if len(text) <= width and len(grid.glyphs) > 1:
+            start = (width - len(text)) // 2
+            grid.glyphs[row, start : start + len(text)] = [ord(char) for char in text]
+            grid.roles[row, start : start + len(text)] = grid.palette.index("muted")
+
+    # The axis
 
     def _axis(
         self,
         store: RunStore,
         view: View,
         shown: Window,
-        height: int,
+        size: tuple[int, int],
         look: Look,
         glyphs: Glyphs,
-        whole: bool,
     ) -> dict[int, Row]:
-        """Give the time line where the window or a mark changed."""
+        """Return the time line where the window, its end or a mark changed."""
         flags = [track.live.flags for track in self.tracks]
         odd = tuple((one & ~np.uint8(FINITE)).tobytes() for one in flags)
-        seen = (len(store.events), odd)
-        if not whole and seen == self._marks_seen:
+        held = [track.live.finite for track in self.tracks]
+        newest = max(
+            (int(np.flatnonzero(one)[-1]) for one in held if one.any()), default=shown.columns
+        )
+        points = self._points()
+        end = self._end(store, view)
+        label = f"{end:.3g}"
+        seen = (self._seen, len(store.events), odd, newest, points, label)
+        if seen == self._marks_seen and len(self.rows) == size[1]:
             return {}
         self._marks_seen = seen
         row = axis_row(
             shown,
             view,
-            self._marks(store, view, shown),
+            self._marks(shown, look),
             glyphs,
             utc_offset=look.utc_offset,
             border=border_role(look),
             plain=look.ascii_only,
+            newest=end,
+            points=points,
+            tail=end_width(self.names, size[0]),
         )
-        return {height - 1: row}
+        return {size[1] - 1: row}
 
-    def _marks(self, store: RunStore, view: View, shown: Window) -> NDArray[np.uint8]:
-        """Give the loudest mark of each cell of the time line: events, and this chart's NaN."""
+    def _end(self, store: RunStore, view: View) -> float:
+        """Return where the newest batch stands on an axis of steps or epochs."""
+        if not store.rows or view.axis not in ("step", "epoch"):
+            return math.nan
+        last = store.rows - 1
+        axis = store.steps if view.axis == "step" else store.epochs_of_rows
+        return float(axis(last, last + 1)[0])
+
+    def _points(self) -> tuple[int, ...]:
+        """Return the cells of the values of a curve that has few of them."""
+        found = {
+            column // 2
+            for curve in self.drawing.live
+            if curve.points
+            for column in np.flatnonzero(curve.bins.finite).tolist()
+        }
+        return tuple(sorted(found))
+
+    def _marks(self, shown: Window, look: Look) -> NDArray[np.uint8]:
+        """Return the loudest mark of each cell of the time line: events, and this chart's NaN."""
         width = shown.columns // 2
-        cells, ranks = self._events.cells(store, view.axis, shown)
-        marks = loudest(cells, ranks, width)
+        marks = np.zeros(width, dtype=np.uint8)
+        if look.marks:
+            marks = loudest(*self._events.cells(shown), width)
         for track in self.tracks:
             flags = track.live.flags[::2] | track.live.flags[1::2]
             np.maximum(marks, np.where(flags & NAN_FLAG, NAN + 1, 0), out=marks, casting="unsafe")
@@ -258,60 +314,36 @@ class Picture:
             np.maximum(marks, np.where(infinite, INFINITE + 1, 0), out=marks, casting="unsafe")
         return marks
 
+    # The title
+
     def _title(
         self, store: RunStore, cursor_row: int | None, width: int, look: Look, glyphs: Glyphs
     ) -> Row:
-        """Give the title row with the cursor's values and its step, or with the newest ones."""
-        readouts = self._readouts(store, cursor_row, glyphs)
-        at = "" if cursor_row is None else count(int(store.steps(cursor_row, cursor_row + 1)[0]))
+        """Return the title row with the cursor's values and its step, or what the newest are."""
+        at = ""
+        if cursor_row is not None:
+            readouts = self._at_cursor(store, cursor_row)
+            at = count(int(store.steps(cursor_row, cursor_row + 1)[0]))
+        elif len(self.metrics) == 1:
+            readouts = self._headline.readouts(store, self.roles[0], self._events.judged, glyphs)
+        else:
+            readouts = of_lines(self.drawing.ends, self.drawing, self.names)
+        if look.ascii_only:
+            readouts = [
+                Readout(plain(one.text), one.role, one.label, one.spare) for one in readouts
+            ]
         return title_row(self.title, readouts, width, glyphs, look, at)
 
-    def _readouts(self, store: RunStore, cursor_row: int | None, glyphs: Glyphs) -> list[Readout]:
-        """Give the value of each metric; for a single newest one how it moves, too."""
+    def _at_cursor(self, store: RunStore, row: int) -> list[Readout]:
         found = []
-        for metric, role, label in zip(self.metrics, self.roles, self._lines, strict=True):
-            value = store.latest(metric) if cursor_row is None else store.value(metric, cursor_row)
+        for metric, role, label in zip(self.metrics, self.roles, self.names, strict=True):
+            value = store.value(metric, row)
             loud = value is not None and not math.isfinite(value)
             role = "explode bold" if loud else f"{role} bold"
             found.append(Readout(number(value), role, label))
-        if len(self.metrics) == 1 and cursor_row is None:
-            trend = self._trend.text(store, self.metrics[0], glyphs)
-            found += [Readout(trend, "muted", spare=True)] * bool(trend)
         return found
 
 
-class Trend:
-    """How a metric moves, looked at again after a few rows."""
-
-    def __init__(self) -> None:
-        self._rows = -TREND_EVERY
-        self._text = ""
-
-    def text(self, store: RunStore, metric: str, glyphs: Glyphs) -> str:
-        """Give the trend as `▾0.3 %`."""
-        if not 0 <= store.rows - self._rows < TREND_EVERY:
-            self._rows = store.rows
-            self._text = trend(store, metric, glyphs)
-        return self._text
-
-
 def plot_columns(width: int) -> int:
-    """Give the dot columns of a chart that is `width` columns wide."""
+    """Return the dot columns of a chart that is `width` columns wide."""
     return max(2, 2 * (width - AROUND))
-
-
-def trend(store: RunStore, metric: str, glyphs: Glyphs) -> str:
-    """Compare the mean of the last rows with that of as many rows before: `▾0.3 %`."""
-    end = store.rows
-    values = store.values(metric, max(0, end - 2 * TREND_ROWS), end).astype(np.float64)
-    values = values[np.isfinite(values)]
-    half = min(TREND_ROWS, len(values) // 2)
-    if half < 2:
-        return ""
-    now, before = float(values[-half:].mean()), float(values[-2 * half : -half].mean())
-    if before == 0:
-        return ""
-    change = 100 * (now - before) / abs(before)
-    sign = glyphs.up if change >= 0 else glyphs.down
-    size = abs(change)
-    return f"{sign}{size:.1f} %" if size < 99.95 else f"{sign}{min(size, 9999):.0f} %"

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vlamon.charts.smoothing import Smoothing
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a person chose for a chart; another look is another picture."""
+    """What a person chose for a chart, and what the terminal can show."""
 
     log: bool = False
     """Logarithmic y."""
     robust: bool = True
-    """Whether far, short excursions are clipped and marked instead of setting the range."""
-    smooth: float | None = None
-    """Half-life in dot columns of the line over the envelope; None for no line."""
+    """Whether y fits what lasts, without short far excursions and the start-up transient."""
+    smooth: Smoothing = "auto"
+    """How much the line of means is smoothed."""
     band: bool = True
     """Whether the lines are drawn from which on a batch warns or explodes."""
+    marks: bool = True
+    """Whether the axis has the marks of events: that of the lowest chart of a column."""
+    tinted: bool = True
+    """Whether the terminal has background colours for the band of a curve."""
     ascii_only: bool = False
     """Whether everything is drawn in ASCII."""
     focused: bool = False
@@ -26,5 +32,5 @@ class Look:
 
 
 def border_role(look: Look) -> str:
-    """Give the role of a chart's frame."""
+    """Return the role of a chart's frame."""
     return "accent" if look.focused else "border"

@@ -24,6 +24,7 @@ class Glyphs:
     bottom_right: str = "╯"
     horizontal: str = "─"
     vertical: str = "│"
+    tick: str = "┴"
     bar: str = " ▏▎▍▌▋▊▉█"
     """Eighths of a horizontal bar, from nothing to full."""
     level: str = "▁▂▃▄▅▆▇█"
@@ -60,6 +61,7 @@ ASCII = Glyphs(
     bottom_right="+",
     horizontal="-",
     vertical="|",
+    tick="'",
     bar=" ####",
     level="_.-=+*%#",
     dot="*",
@@ -123,6 +125,7 @@ _ASCII_TEXT = str.maketrans(
         "←": "<",
         "≥": ">=",
         "σ": "sd",
+        "±": "+-",
     }
 )
 

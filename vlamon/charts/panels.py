@@ -85,6 +85,16 @@ def distinctions(names: Sequence[str]) -> tuple[str, ...]:
     return tuple("_".join(parts[head : len(parts) - tail]) for parts in words)
 
 
+def line_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the lines of one chart: `rank 3` for one of ranks, else what differs."""
+    ranks = [entry(name).rank for name in names]
+    if len(names) > 1 and all(rank is not None for rank in ranks):
+        families = {entry(name).family for name in names}
+        if len(families) == 1:
+            return tuple(f"rank {rank}" if len(names) > 8 else f"r{rank}" for rank in ranks)
+    return distinctions(names)
+
+
 def _shared(words: Sequence[Sequence[str]]) -> int:
     """Count the leading words that all have in common."""
     return len(list(takewhile(lambda column: len(set(column)) == 1, zip(*words, strict=False))))

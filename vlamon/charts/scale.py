@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +14,16 @@ from vlamon.charts.ticks import nice_step
 
 _SUSTAINED = 5
 """Bins over which the running median is taken: what lasts for three of them is always in range."""
-_ENOUGH = 24
+ENOUGH = 24
 """Bins from which on anything is called an excursion: of a few points, all are shown."""
 _REACH = 1.5
 """Spans above (below) the sustained range from which on a short excursion is clipped and marked."""
 _ROOM = 0.55
 """Share of the range that the data must fill for an earlier range to be kept."""
+_MOST = 4.0
+"""Times the live attempt's range that abandoned ones may stretch it to."""
+_SAME = 1e-6
+"""Relative difference up to which values are one constant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +36,17 @@ class Scale:
     """Value at the top dot."""
     log: bool = False
     """Whether equal distances are equal ratios; then `low` is above zero."""
+    rows: int = 0
+    """Rows of cells that it was made for; 0 where its ticks need not fall on rows."""
+    tick: float = 0.0
+    """Distance of the ticks, a round number that is a whole number of rows; 0 without one."""
+    only: float | None = None
+    """The one value of a constant, which is all that there is to label."""
 
-    def dots(self, values: NDArray[np.float32], count: int) -> NDArray[np.intp]:
-        """Give each value's dot row of `count` from the top; what is out of range sits at the edge.
+    def dots(self, values: NDArray[np.floating], count: int) -> NDArray[np.intp]:
+        """Return each value's dot row of `count` from the top; beyond 0..count-1 if out of range.
 
-        Where the value is NaN the result means nothing.
+        What is far out of range stays within a few heights. NaN is row 0.
         """
         low, high = self._place(self.low), self._place(self.high)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -43,12 +54,12 @@ class Scale:
             placed = np.log10(np.maximum(wide, 0.0)) if self.log else wide
             share = (high - placed) / (high - low)
             share = np.where(share == share, share, 0.0)
-            rows = np.rint(np.clip(share, 0.0, 1.0) * (count - 1))
+            rows = np.rint(np.clip(share, -3.0, 4.0) * (count - 1))
         return rows.astype(np.intp)
 
     def row(self, value: float, count: int) -> int | None:
-        """Give a value's row of `count` cells from the top, None where it is out of range: the row
-        in which a curve that has this value lights a dot, so that no label is beside its value."""
+        """Return a value's row of `count` cells from the top, None where it is out of range: the
+        row in which a curve that has this value lights a dot, so that labels stand beside it."""
         if not self.low <= value <= self.high:
             return None
         low, high = self._place(self.low), self._place(self.high)
@@ -56,7 +67,7 @@ class Scale:
         return round(min(1.0, max(0.0, share)) * (count * DOTS_HIGH - 1)) // DOTS_HIGH
 
     def value_at(self, share: float) -> float:
-        """Give the value at a share of the height, 0 at the top and 1 at the bottom."""
+        """Return the value at a share of the height, 0 at the top and 1 at the bottom."""
         low, high = self._place(self.low), self._place(self.high)
         placed = high - share * (high - low)
         return 10.0**placed if self.log else placed
@@ -65,47 +76,75 @@ class Scale:
         return math.log10(value) if self.log else value
 
 
+Extremes = tuple[NDArray[np.floating], NDArray[np.floating]]
+"""Least and greatest value of each bin of a series, NaN for an empty bin."""
+
+
 def fit(
-    lows: NDArray[np.float32],
-    highs: NDArray[np.float32],
+    series: Sequence[Extremes],
     *,
     log: bool = False,
     robust: bool = True,
     previous: Scale | None = None,
     keep: tuple[float, ...] = (),
+    abandoned: Sequence[Extremes] = (),
+    rows: int = 0,
 ) -> Scale:
-    """Choose the y range for bins with these least and greatest values (NaN: an empty bin).
+    """Choose the y range for some series.
 
-    Several series are the rows of two-dimensional arrays. A robust range leaves out excursions
-    that last for one or two bins and are far away; the chart marks them. `previous` is kept as
-    long as it still fits, so that a growing run does not breathe. `keep` are further values to
-    show when they are near enough to cost little.
+    A robust range leaves out excursions that last for one or two bins and are far away; the chart
+    marks them. Abandoned attempts are shown as well, as long as a quarter of the range is left for
+    the others. `previous` is kept as long as it still fits, so that a growing run does
+    not breathe. `keep` are further values to show when they are near enough to cost little. With
+    `rows` the ticks fall on rows at equal distances.
     """
-    lows, highs = np.atleast_2d(lows), np.atleast_2d(highs)
-    log = log and bool((np.isfinite(highs) & (highs > 0)).any())
-    ranges = [
-        found
-        for one, other in zip(lows, highs, strict=True)
-        if (found := _range(one, other, log, robust)) is not None
-    ]
-    if not ranges:
-        return previous if previous is not None and previous.log == log else Scale(0.0, 1.0)
-    low, high = min(one for one, _ in ranges), max(one for _, one in ranges)
+    log = log and any(bool((np.isfinite(high) & (high > 0)).any()) for _, high in series)
+    found = _together(series, log, robust)
+    beside = _together(abandoned, log, robust)
+    if found is None:
+        found, beside = beside, None
+    if found is None:
+        same = previous is not None and previous.log == log and previous.rows == rows
+        return previous if same and previous is not None else Scale(0.0, 1.0, rows=rows)
+    low, high = found if beside is None else _stretched(found, beside, robust)
+    if high - low <= _SAME * max(abs(low), abs(high)) or (log and high - low < _SAME):
+        return _around(10.0**high if log else high, log, rows)
     for value in keep:
         if log and value <= 0:
             continue
         placed = math.log10(value) if log else value
         if high < placed <= high + 0.35 * (high - low):
             high = placed
-    if previous is not None and previous.log == log and _still_fits(previous, low, high):
+    if previous is not None and _still_fits(previous, low, high, log, rows):
         return previous
-    return _rounded(low, high, log)
+    return _on_rows(low, high, rows) if rows > 1 and not log else _rounded(low, high, log, rows)
+
+
+def _together(series: Sequence[Extremes], log: bool, robust: bool) -> tuple[float, float] | None:
+    """Return the range of several series, None where none has anything to show."""
+    ranges = [
+        found for low, high in series if (found := _range(low, high, log, robust)) is not None
+    ]
+    if not ranges:
+        return None
+    return min(low for low, _ in ranges), max(high for _, high in ranges)
+
+
+def _stretched(
+    live: tuple[float, float], others: tuple[float, float], robust: bool
+) -> tuple[float, float]:
+    """Return a range that shows abandoned attempts, too, as far as the live one stays readable."""
+    low, high = min(live[0], others[0]), max(live[1], others[1])
+    room = (_MOST - 1) * (live[1] - live[0]) or 0.5 * abs(live[1]) or 1.0
+    if not robust or (high - live[1]) + (live[0] - low) <= room:
+        return low, high
+    return max(low, live[0] - room / 2), min(high, live[1] + room / 2)
 
 
 def _range(
-    lows: NDArray[np.float32], highs: NDArray[np.float32], log: bool, robust: bool
+    lows: NDArray[np.floating], highs: NDArray[np.floating], log: bool, robust: bool
 ) -> tuple[float, float] | None:
-    """Give the range of one series, in decades where `log`; None where it has nothing to show."""
+    """Return the range of one series, in decades where `log`; None where it has nothing to show."""
     lows, highs = lows[np.isfinite(lows)], highs[np.isfinite(highs)]
     if log:
         highs = highs[highs > 0]
@@ -122,7 +161,7 @@ def _range(
 
 
 def _robust(lows: NDArray[np.float64], highs: NDArray[np.float64]) -> tuple[float, float]:
-    """Give the range of what lasts, stretched to the farthest excursion that is not far away."""
+    """Return the range of what lasts, stretched to the farthest excursion that is not far away."""
     steady_low, steady_high = float(_median(lows).min()), float(_median(highs).max())
     span = steady_high - steady_low
     if span <= 0:
@@ -135,31 +174,67 @@ def _robust(lows: NDArray[np.float64], highs: NDArray[np.float64]) -> tuple[floa
 
 
 def _median(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the running median over a few bins; a short series is its own."""
-    if len(values) < _ENOUGH:
+    """Return the running median over a few bins; a short series is its own."""
+    if len(values) < ENOUGH:
         return values
     windows = np.lib.stride_tricks.sliding_window_view(values, _SUSTAINED)
     found: NDArray[np.float64] = np.partition(windows, _SUSTAINED // 2, axis=1)[:, _SUSTAINED // 2]
     return found
 
 
-def _still_fits(previous: Scale, low: float, high: float) -> bool:
+def _still_fits(previous: Scale, low: float, high: float, log: bool, rows: int) -> bool:
+    if (previous.log, previous.rows, previous.only) != (log, rows, None):
+        return False
     first = math.log10(previous.low) if previous.log else previous.low
     last = math.log10(previous.high) if previous.log else previous.high
     return first <= low and high <= last and (high - low) >= _ROOM * (last - first)
 
 
-def _rounded(low: float, high: float, log: bool) -> Scale:
+def _around(value: float, log: bool, rows: int) -> Scale:
+    """Return a range around a constant, whose value is then all there is to label."""
+    if log:
+        return Scale(value / 1.25, value * 1.25, True, rows, only=value)
+    room = 0.25 * abs(value) or 1.0
+    low, high = (max(-_LARGEST, value - room), min(_LARGEST, value + room))
+    return Scale(low, high, rows=rows, only=value)
+
+
+_LARGEST = float(np.finfo(np.float64).max) / 8
+
+
+def _on_rows(low: float, high: float, rows: int) -> Scale:
+    """Return the smallest range around low..high whose ticks are round and whole rows apart.
+
+    A tick every `every` rows makes a row `tick / every` high. Ticks lie on the second dot of their
+    row, so that each one has the row to itself in which its value is drawn.
+    """
+    dots = rows * DOTS_HIGH
+    least = (high - low) / (dots - 1) * DOTS_HIGH
+    power = 10.0 ** math.floor(math.log10(least))
+    choices = sorted(
+        (tick * scale * power / every, abs(every - rows / 4), tick * scale * power)
+        for scale in (1.0, 10.0, 100.0)
+        for tick in (1.0, 2.0, 5.0)
+        for every in range(min(2, max(1, rows // 2)), max(1, min(6, rows // 2)) + 1)
+    )
+    for row, _, tick in choices:
+        if row < least:
+            continue
+        dot = row / DOTS_HIGH
+        top = math.ceil((high - dot) / row - 1e-9) * row + dot
+        bottom = top - (dots - 1) * dot
+        if bottom <= low + 1e-9 * row:
+            return Scale(min(bottom, low), max(top, high), rows=rows, tick=tick)
+    return _rounded(low, high, False, rows)
+
+
+def _rounded(low: float, high: float, log: bool, rows: int) -> Scale:
     """Round the limits outward, to numbers that a person would write on an axis."""
     if log:
         if high - low < 0.02:
             low, high = low - 0.01, high + 0.01
         step = 0.05 if high - low > 0.5 else 0.01
-        return Scale(
-            10.0 ** (math.floor(low / step) * step), 10.0 ** (math.ceil(high / step) * step), True
-        )
-    if high - low <= 1e-6 * max(abs(low), abs(high)):
-        room = 0.05 * abs(high) or 1.0
-        low, high = low - room, high + room
+        first, last = math.floor(low / step) * step, math.ceil(high / step) * step
+        return Scale(10.0**first, 10.0**last, True, rows)
     step = nice_step((high - low) / 12)
-    return Scale(math.floor(low / step) * step, math.ceil(high / step) * step)
+    return Scale(math.floor(low / step) * step, math.ceil(high / step) * step, rows=rows)

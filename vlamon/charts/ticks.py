@@ -27,7 +27,7 @@ class Tick:
 
 
 def nice_step(least: float) -> float:
-    """Give the smallest of 1, 2, 5 times a power of ten that is not below `least`."""
+    """Return the smallest of 1, 2, 5 times a power of ten that is not below `least`."""
     if not math.isfinite(least) or least <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(least))
@@ -65,13 +65,13 @@ def _trimmed(value: float, step: float) -> str:
 
 
 def _short(label: str) -> str:
-    """Give a label without zeros that say nothing: on x, unlike y, labels need no common width."""
+    """Return a label without trailing zeros: on x, unlike y, labels need no common width."""
     plain = label.lstrip("-").replace(".", "", 1).isdigit()
     return label.rstrip("0").rstrip(".") if plain and "." in label else label
 
 
 def linear_ticks(low: float, high: float, most: int) -> list[Tick]:
-    """Give at most `most` ticks at round numbers of low..high."""
+    """Return at most `most` ticks at round numbers of low..high."""
     if most < 1 or not high > low:
         return []
     step = nice_step((high - low) / most)
@@ -84,7 +84,7 @@ def linear_ticks(low: float, high: float, most: int) -> list[Tick]:
 
 
 def log_ticks(low: float, high: float, most: int) -> list[Tick]:
-    """Give at most `most` ticks of a logarithmic axis: decades, 1-2-5, or round numbers."""
+    """Return at most `most` ticks of a logarithmic axis: decades, 1-2-5, or round numbers."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     for factors in ((1.0, 2.0, 5.0), (1.0,)):
         found = [
@@ -102,9 +102,9 @@ def log_ticks(low: float, high: float, most: int) -> list[Tick]:
 
 
 def x_ticks(axis: Axis, low: float, high: float, most: int, utc_offset: float = 0.0) -> list[Tick]:
-    """Give at most `most` ticks of the x axis; `utc_offset` is the viewer's, in seconds."""
+    """Return at most `most` ticks of the x axis; `utc_offset` is the viewer's, in seconds."""
     if axis in ("step", "epoch"):
-        whole = axis == "step" and high - low >= most
+        whole = axis == "step"
         ticks = linear_ticks(low, high, most)
         ticks = [Tick(tick.value, _short(tick.label)) for tick in ticks]
         return [tick for tick in ticks if not whole or float(tick.value).is_integer()]

@@ -18,15 +18,19 @@ from numpy.typing import NDArray
 
 from vlamon.charts.bins import Bins
 from vlamon.charts.marks import rank_of
+from vlamon.charts.raster import Spot
 from vlamon.charts.ticks import Axis
 from vlamon.charts.viewport import Extent, Window
 
 if TYPE_CHECKING:
-    from vlamon.store import RunStore
+    from vlamon.records import Event
+    from vlamon.store import Attempt, RunStore
 
 
 _FEW_ROWS = 32
 """New rows up to which they are added one by one."""
+_WAITING = 64
+"""Most verdicts that wait for their batch: a batch that is lost never arrives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +44,26 @@ class Piece:
 
 
 def store_axis(axis: Axis) -> Literal["step", "epoch", "time"]:
-    """Give the store's name of an axis."""
+    """Return the store's name of an axis."""
     return "time" if axis == "since" else axis
 
 
 def positions(
     store: RunStore, axis: Axis, first: int, end: int
 ) -> NDArray[np.float64] | NDArray[np.float32] | NDArray[np.int64]:
-    """Give where a range of rows stands on an axis; asking for few rows copies nothing."""
+    """Return where a range of rows stands on an axis; asking for few rows copies nothing."""
     if axis == "step":
         return store.steps(first, end)
     return store.epochs_of_rows(first, end) if axis == "epoch" else store.times(first, end)
 
 
 def position(store: RunStore, axis: Axis, row: int) -> float:
-    """Give where one row stands, NaN where that is not known."""
+    """Return where one row stands, NaN where that is not known."""
     return float(positions(store, axis, row, row + 1)[0])
 
 
 def origin(store: RunStore, axis: Axis) -> float:
-    """Give what the store's axis says where the chart's says zero."""
+    """Return what the store's axis says where the chart's says zero."""
     if axis != "since" or not store.rows:
         return 0.0
     first = position(store, axis, 0)
@@ -67,16 +71,27 @@ def origin(store: RunStore, axis: Axis) -> float:
 
 
 def extent(store: RunStore, axis: Axis) -> Extent:
-    """Give the part of the axis that has rows."""
+    """Return the part of the axis that has rows; of steps and epochs, since the last restart from
+    the beginning: the run that was given up must not squeeze the new one into a corner."""
     if not store.rows:
         return Extent(0.0, 0.0)
-    ends = {0, store.rows - 1}
-    for attempt in store.attempts:
+    ends = set()
+    for attempt in _since_restart(store) if axis in ("step", "epoch") else store.attempts:
         ends |= {attempt.first_row, attempt.end_row - 1}
     found = [position(store, axis, row) for row in ends]
     finite = [value for value in found if math.isfinite(value)] or [0.0]
     shift = origin(store, axis)
     return Extent(min(finite) - shift, max(finite) - shift)
+
+
+def _since_restart(store: RunStore) -> Sequence[Attempt]:
+    """Return the attempts from the last one on that keeps nothing of those before it."""
+    attempts = store.attempts
+    earliest, first = math.inf, 0
+    for index, attempt in enumerate(attempts):
+        if attempt.first_step <= earliest:
+            earliest, first = attempt.first_step, index
+    return attempts[first:]
 
 
 def pieces(store: RunStore, axis: Axis) -> list[Piece]:
@@ -120,14 +135,8 @@ class Track:
         self._newest = -math.inf
         self._rows = 0
 
-    def update(
-        self, store: RunStore, axis: Axis, shown: Window, parts: Sequence[Piece], lasts: bool = True
-    ) -> int | None:
-        """Bring the bins up to date; gives the first column that may look different, None for none.
-
-        Without `lasts` no line goes through the bins' last values, and one that alone is new
-        changes nothing to look at.
-        """
+    def update(self, store: RunStore, axis: Axis, shown: Window, parts: Sequence[Piece]) -> bool:
+        """Bring the bins up to date; tells whether they may have changed."""
         # Lines of another table than the batches' may land anywhere on the axis.
         lines = (len(store.epochs), len(store.intervals), len(store.metrics))
         # Older rows may come after newer ones, in front of them, when a long log is opened.
@@ -141,26 +150,22 @@ class Track:
             self.live, self.abandoned = Bins.empty(shown.columns), None
             self._query(store, axis, shown, 0, parts)
         elif 0 < fresh <= _FEW_ROWS:
-            if not self._append(store, axis, shown) and not lasts:
-                first = shown.columns
+            self._append(store, axis, shown)
         elif fresh and first < shown.columns:
             self.live.clear(first, shown.columns)
             self._query(store, axis, shown, first, parts)
         self._window, self._key, self._newest, self._rows = shown, key, newest, store.rows
-        return first if (whole or fresh) and first < shown.columns else None
+        return bool(whole or (fresh and first < shown.columns))
 
     def _first_column(self, shown: Window) -> int:
-        """Give the column from which on rows that came since the last update can lie."""
+        """Return the column from which on rows that came since the last update can lie."""
         column = shown.column(self._newest)
         if column is not None:
             return column
         return 0 if self._newest < shown.start else shown.columns
 
-    def _append(self, store: RunStore, axis: Axis, shown: Window) -> bool:
-        """Add a few rows one by one: cheaper than a range query for the columns they lie in.
-
-        Tells whether the range of a bin changed: the longer a run, the more rows lie within it.
-        """
+    def _append(self, store: RunStore, axis: Axis, shown: Window) -> None:
+        """Add a few rows one by one: cheaper than a range query for the columns they lie in."""
         values = store.values(self.metric, self._rows, store.rows)
         if np.isnan(values).any():
             present = store.present(self.metric, self._rows, store.rows)
@@ -168,12 +173,10 @@ class Track:
             present = np.ones(len(values), dtype=np.bool_)
         shift = origin(store, axis)
         at = positions(store, axis, self._rows, store.rows).tolist()
-        changed = False
         for x, value, logged in zip(at, values.tolist(), present.tolist(), strict=True):
             column = shown.column(x - shift)
             if logged and column is not None:
-                changed |= self.live.add(column, value)
-        return changed
+                self.live.add(column, value)
 
     def _position(self, store: RunStore, axis: Axis) -> float:
         if not store.rows:
@@ -214,36 +217,91 @@ class Track:
         return self.abandoned
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A batch that the detector judged."""
+
+    row: int
+    metric: str
+    role: str
+    """`warn` or `explode`."""
+    place: float
+    """Where it stands on the axis."""
+    ratio: float
+    """Its value over the median, NaN where the event does not say."""
+
+
 class EventTrack:
     """Where the events of a run stand on the axis; grows with the run."""
 
     def __init__(self) -> None:
-        self._axis: Axis | None = None
+        self._key: tuple[object, ...] = ()
         self._seen = 0
         self._at: list[float] = []
         self._ranks: list[int] = []
+        self._unplaced: list[Event] = []
+        """Verdicts on batches that have not arrived yet."""
+        self.judged: dict[tuple[int, str], Judged] = {}
+        """Judged batches by row and metric."""
 
-    def cells(
-        self, store: RunStore, axis: Axis, shown: Window
-    ) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
-        """Give the cell and the rank of each event that has a mark."""
-        if axis != self._axis or len(store.events) < self._seen:
-            self._axis, self._seen, self._at, self._ranks = axis, 0, [], []
-        for event in store.events[self._seen :]:
+    def update(self, store: RunStore, axis: Axis) -> None:
+        """Take new events in."""
+        key = (axis, len(store.attempts), store.rows and int(store.steps(0, 1)[0]))
+        if key != self._key or len(store.events) < self._seen:
+            self._key, self._seen = key, 0
+            self._at, self._ranks, self._unplaced, self.judged = [], [], [], {}
+        fresh = store.events[self._seen :]
+        self._seen = len(store.events)
+        for event in fresh:
             rank = rank_of(event)
             if rank is not None:
                 self._at.append(event_position(store, axis, event.step, event.attempt, event.time))
                 self._ranks.append(rank)
-        self._seen = len(store.events)
+        verdicts = [event for event in fresh if event.kind in ("warn", "explode")]
+        waiting = [*self._unplaced, *verdicts][-_WAITING:]
+        self._unplaced = [event for event in waiting if not self._place(store, axis, event)]
+
+    def _place(self, store: RunStore, axis: Axis, event: Event) -> bool:
+        """Find the batch that an event judges; of two verdicts on one the worse stands."""
+        metric, row = event.data.get("metric"), store.row_of_step(event.step, event.attempt)
+        if not isinstance(metric, str):
+            return True
+        if row is None:
+            return False
+        known = self.judged.get((row, metric))
+        if known is None or known.role != "explode":
+            ratio = event.data.get("ratio")
+            self.judged[row, metric] = Judged(
+                row,
+                metric,
+                event.kind,
+                position(store, axis, row) - origin(store, axis),
+                float(ratio) if isinstance(ratio, int | float) else math.nan,
+            )
+        return True
+
+    def cells(self, shown: Window) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
+        """Return the cell and the rank of each event that has a mark."""
         at = np.array(self._at, dtype=np.float64)
         with np.errstate(invalid="ignore"):
             columns = np.floor(np.nan_to_num(at, nan=-np.inf) / shown.bin) - shown.first
         columns = np.clip(columns, -2, shown.columns).astype(np.intp)
         return columns // 2, np.array(self._ranks, dtype=np.uint8)
 
+    def spots(self, store: RunStore, metrics: Sequence[str], shown: Window) -> list[Spot]:
+        """Return the judged batches of some metrics that are in a window, warnings first."""
+        found = []
+        for one in self.judged.values():
+            column = shown.column(one.place) if one.metric in metrics else None
+            if column is not None:
+                value = store.value(one.metric, one.row)
+                if value is not None and math.isfinite(value):
+                    found.append(Spot(column, value, one.role))
+        return sorted(found, key=lambda spot: spot.role == "explode")
+
 
 def event_position(store: RunStore, axis: Axis, step: int, attempt: int, moment: float) -> float:
-    """Give where an event stands on the axis, NaN where that is not known."""
+    """Return where an event stands on the axis, NaN where that is not known."""
     if axis == "step":
         return float(step)
     if axis == "epoch":

@@ -15,10 +15,11 @@ _LOG_RATIO = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Least and greatest value of each column; NaN where there is none."""
+    """Least, greatest and mean value of each column; NaN where there is none."""
 
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+    mean: NDArray[np.float64]
     broken: NDArray[np.bool_]
     """Columns with a value that is no number."""
     first: float
@@ -41,24 +42,27 @@ class Columns:
 
 
 def columns_of(series: Series, width: int) -> Columns:
-    """Min and max of each of `width` columns; few values become steps, as averages they are."""
+    """Min, max and mean of `width` columns; few values become steps, as averages they are."""
     count = len(series)
     places = np.arange(count) * width // max(count, 1)
     low, high = np.full(width, np.inf), np.full(width, -np.inf)
     finite = np.isfinite(series.values)
     np.minimum.at(low, places[finite], series.values[finite])
     np.maximum.at(high, places[finite], series.values[finite])
+    total = np.bincount(places[finite], series.values[finite], width)
+    held = np.bincount(places[finite], minlength=width)
     broken = np.zeros(width, bool)
     broken[places[~finite]] = True
     empty = ~np.isfinite(low)
     low[empty] = high[empty] = np.nan
+    mean = np.divide(total, held, out=np.full(width, np.nan), where=held > 0)
     if count < width:
         starts = np.flatnonzero(~empty | broken)
         if len(starts):
-            held = starts[np.searchsorted(starts, np.arange(width), "right") - 1]
-            low, high, broken = low[held], high[held], broken[held]
+            since = starts[np.searchsorted(starts, np.arange(width), "right") - 1]
+            low, high, mean, broken = low[since], high[since], mean[since], broken[since]
     axis = series.epoch if series.grain == "epoch" else series.step.astype(np.float64)
-    return Columns(low, high, broken, float(axis[0]), float(axis[-1]))
+    return Columns(low, high, mean, broken, float(axis[0]), float(axis[-1]))
 
 
 def axis_label(place: float) -> str:

@@ -31,8 +31,7 @@ def chart(series: Series, title: str, anomalies: Sequence[Anomaly], guide: float
     low, high = drawn.range
     keep = (guide,) if guide is not None and low / 3 < guide < high * 3 else ()
     scale = fit(
-        drawn.low.astype(np.float32),
-        drawn.high.astype(np.float32),
+        [(drawn.low.astype(np.float32), drawn.high.astype(np.float32))],
         log=drawn.log,
         robust=False,
         keep=keep,

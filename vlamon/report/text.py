@@ -81,9 +81,10 @@ def _chart(title: str, curve: Series, width: int) -> Iterator[str]:
     drawn = columns_of(curve, dots)
     low, high = drawn.low.astype(np.float32), drawn.high.astype(np.float32)
     flags = np.where(np.isnan(low), 0, 1) | np.where(drawn.broken, 2, 0)
-    bins = Bins(low, high, high, np.ones(dots, np.int64), flags.astype(np.uint8))
-    scale = fit(low, high, log=drawn.log, robust=False)
-    cells = rasterise([RasterCurve(bins, "curve")], scale, dots, _ROWS)
+    several = np.where(low < high, 2, 1)
+    bins = Bins(low, high, high, several * drawn.mean, several, flags.astype(np.uint8))
+    scale = fit([(low, high)], log=drawn.log, robust=False)
+    cells = rasterise([RasterCurve(bins, drawn.mean, "curve")], scale, dots, _ROWS, tinted=False)
     yield f"  {title}"
     labels = {0: scale.value_at(0.0), _ROWS // 2: scale.value_at(0.5), _ROWS - 1: scale.low}
     for row in range(_ROWS):

@@ -144,6 +144,10 @@ class RunStore:
         steps: I64 = self._axis("step", first_row, end_row)
         return steps
 
+    def steps_at(self, rows: ArrayLike) -> I64:
+        """Step of each of these ascending rows; past the last row, the step after its own."""
+        return self._primary.steps_at(np.asarray(rows, np.int64))
+
     def epochs_of_rows(self, first_row: int = 0, end_row: int | None = None) -> F32:
         """Epoch of each row, NaN where unknown."""
         epochs: F32 = self._axis("epoch", first_row, end_row)
@@ -230,6 +234,15 @@ class RunStore:
             return table.envelope(name, bounds, axis, attempt)
         places = places_of_edges(self._steps_of(table), table.attempts, bounds, attempt)
         return table.envelope_at(name, places, len(bounds) - 1)
+
+    def envelope_of_rows(self, metric: str, rows: ArrayLike) -> Envelope:
+        """The same between ascending rows of the primary table."""
+        bounds = np.asarray(rows, np.int64)
+        table, name = self._all_series().get(metric, (self._primary, metric))
+        if table is not self._primary:
+            edges = self.steps_at(bounds)
+            bounds = np.searchsorted(self._steps_of(table), edges, "left")
+        return table.envelope_at(name, [bounds], len(bounds) - 1)
 
     # Records of each kind
 

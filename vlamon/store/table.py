@@ -134,6 +134,12 @@ class Table:
         """Steps, epochs or times of a row range: a view where that is possible."""
         return self._axes[name].slice(first, min(end, self.rows))
 
+    def steps_at(self, rows: I64) -> I64:
+        """Step of each of these ascending rows; past the last row, the step after its own."""
+        steps = self._axes["step"]
+        found: I64 = steps.take(np.minimum(rows, self.rows - 1))
+        return found + (rows >= self.rows)
+
     def row_of_step(self, step: int, attempt: int | None) -> int | None:
         """Row of a step, in the newest stretch that has it."""
         steps = self._axes["step"]

@@ -146,7 +146,7 @@ KEYS: tuple[Key, ...] = (
         "s",
         "styling.next_smoothing",
         "smooth",
-        "Draw a smoothed line over the envelope: off, 4, 16.",
+        "Smooth the lines: off, auto, strong.",
         "Look",
     ),
     Key(

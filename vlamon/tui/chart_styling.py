@@ -11,6 +11,7 @@ from vlamon.charts.chart_style import Look
 from vlamon.charts.glyphs import plain
 from vlamon.charts.panels import Group
 from vlamon.charts.raster import Guide
+from vlamon.charts.smoothing import Smoothing
 from vlamon.tui.notices import Notice
 from vlamon.tui.widgets.contribution import short_weight
 
@@ -18,8 +19,12 @@ if TYPE_CHECKING:
     from vlamon.tui.host import Host
     from vlamon.tui.widgets.chart import Chart
 
-SMOOTHING: tuple[float | None, ...] = (None, 4.0, 16.0)
-"""Half-lives of the line over the envelope, in dot columns."""
+SMOOTHING: dict[Smoothing, str] = {
+    "off": "off: means of the columns",
+    "auto": "auto: about 60 points over the width",
+    "strong": "strong: about 15 points over the width",
+}
+"""How much the lines of means are smoothed, in the order of the key, and in words."""
 
 
 class ChartStyling:
@@ -32,7 +37,6 @@ class ChartStyling:
         self._weighed: tuple[int, Mapping[str, float]] = (-1, {})
         self.look = Look(
             log=options.log,
-            smooth=options.smoothing or None,
             ascii_only=rendering.ascii_only,
             utc_offset=host.shell.utc_offset,
         )
@@ -68,12 +72,11 @@ class ChartStyling:
             self._host.say(Notice(f"all charts: {_scale(self.look.log)}", "muted"))
 
     def next_smoothing(self) -> None:
-        """Choose the next smoothing of the line over the envelope."""
-        at = SMOOTHING.index(self.look.smooth) if self.look.smooth in SMOOTHING else 0
-        smooth = SMOOTHING[(at + 1) % len(SMOOTHING)]
+        """Choose how much the lines are smoothed."""
+        choices = tuple(SMOOTHING)
+        smooth = choices[(choices.index(self.look.smooth) + 1) % len(choices)]
         self._restyle(smooth=smooth)
-        words = f"half-life {smooth:g} columns" if smooth else "off"
-        self._host.say(Notice(f"smoothed line: {words}", "muted"))
+        self._host.say(Notice(f"smoothing {SMOOTHING[smooth]}", "muted"))
 
     def toggle_outliers(self) -> None:
         """Clip short excursions (marked), or let them set the y range."""

@@ -83,6 +83,15 @@ def contrast(one: RGB, other: RGB) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
+def mixed(one: str, other: str, share: float) -> str:
+    """Return `share` of a colour in another as `#rrggbb`; of `ansi_<name>`, the colour itself."""
+    ink, paper = rgb(one), rgb(other)
+    if ink is None or paper is None or "ansi_" in one + other:
+        return one
+    parts = (round(a * share + b * (1 - share)) for a, b in zip(ink, paper, strict=True))
+    return "#" + "".join(f"{part:02x}" for part in parts)
+
+
 def seen_by(deficiency: str, colour: RGB) -> RGB:
     """Give the colour as a `protan`, `deutan` or `tritan` observer sees it."""
     linear = [_linear(channel) for channel in colour]

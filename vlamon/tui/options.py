@@ -33,7 +33,5 @@ class Options:
     """Ask the terminal for mouse events."""
     axis: str = "step"
     """X axis to start with: step, epoch, time or since."""
-    smoothing: float = 0.0
-    """Weight of the past in the smoothed line over the charts; 0 draws none."""
     log: bool = False
     """Start with logarithmic y axes."""

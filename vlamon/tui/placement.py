@@ -113,6 +113,8 @@ class Placement:
         for place, group in zip(places, wanted, strict=False):
             chart = self._chart(group)
             _put(chart, place)
+            below = any(other.x == place.x and other.y > place.y for other in places[: len(wanted)])
+            chart.set_look(marks=not below)
             shown.append(chart)
         for chart in self._made.values():
             if chart not in shown:
@@ -133,7 +135,6 @@ class Placement:
                 title,
                 viewport=self._viewport,
                 palette=shell.rendering.palette,
-                clock=shell.monotonic,
                 look=self._styling.look,
                 guides=self._styling.guides(group),
             )

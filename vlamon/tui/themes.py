@@ -14,8 +14,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vlamon.charts.metric_roles import SERIES
 from vlamon.locations import shipped_themes_directory, user_themes_directory
-from vlamon.tui.colour import contrast, rgb
+from vlamon.tui.colour import contrast, mixed, rgb
 
 if TYPE_CHECKING:
     from rich.style import Style
@@ -36,12 +37,7 @@ ROLES = (
     "z_loss",
     "l1",
     "gpu",
-    "series_1",
-    "series_2",
-    "series_3",
-    "series_4",
-    "series_5",
-    "series_6",
+    *SERIES,
     "ok",
     "warn",
     "explode",
@@ -57,7 +53,13 @@ ROLES = (
 READABLE = 4.5
 """Least contrast of a role against what it is written on (WCAG AA)."""
 
-SERIES = tuple(f"series_{number}" for number in range(1, 7))
+TINTS = tuple(share / 100 for share in range(22, 5, -2))
+"""Shares of a metric's colour in the ground behind its line, which is the band of its values: the
+largest one is used on which every role can be read."""
+DIMS = tuple(share / 100 for share in range(40, 101, 6))
+"""Shares of a metric's colour in its single batches behind a smoothed line: the smallest one is
+used that can be read."""
+
 SIXTEEN = "sixteen"
 DARK = "dusk"
 LIGHT = "paper"
@@ -90,15 +92,6 @@ class ThemeSet:
     """By name, shipped ones first."""
     complaints: tuple[str, ...]
     """One sentence a wrong colour or file, naming file and key."""
-
-
-def role_of_metric(name: str, position: int = 0) -> str:
-    """Give the role that draws a metric; `position` tells several lines of one chart apart."""
-    if name in ("closs", "loss_ct", "z_loss"):
-        return name
-    if position == 0 and name.startswith("l1"):
-        return "l1"
-    return SERIES[position % len(SERIES)]
 
 
 def load_themes(shipped: Path | None = None, user: Path | None = None) -> ThemeSet:
@@ -190,13 +183,16 @@ class Palette:
     def __init__(self, theme: Theme, colourless: bool = False) -> None:
         self.theme = theme
         self.colourless = colourless
+        self.tinted = not (theme.ansi or colourless)
+        """Whether there are background colours between those of the theme."""
         self.style = lru_cache(maxsize=512)(self._style)
 
     def _style(self, role: str) -> Style:
-        """Give the style of `role`, of `role attribute …`, or of `role on ground`.
+        """Return the style of `role`, of `role attribute …`, or of `role on ground`.
 
         Attributes are `bold`, `underline`, `reverse`; `chosen` marks the selected row in a way that
-        is seen without colours too.
+        is seen without colours too. `tint:role` is a ground near the background in a role's hue,
+        and `dim:role` a fainter ink.
         """
         from rich.style import Style
 
@@ -206,8 +202,8 @@ class Palette:
             at = words.index("on")
             ground = words[at + 1]
             words = words[:at] + words[at + 2 :]
-        attributes = set(words[1:]) | ({words[0]} - {*ROLES, ""} if words else set())
-        name = words[0] if words and words[0] in ROLES else "foreground"
+        name = words.pop(0) if words and _bare(words[0]) in ROLES else "foreground"
+        attributes = set(words)
         reverse = "reverse" in attributes
         if "chosen" in attributes:
             if self.theme.ansi or self.colourless:
@@ -217,13 +213,47 @@ class Palette:
         elif self.colourless and ground == "selection":
             reverse = True
         loud = name in ("explode", "warn") and (self.theme.ansi or self.colourless)
+        faint = self.colourless and name.startswith("dim:")
         return Style(
-            color=_rich_colour(self.theme.colours[name]),
-            bgcolor=_rich_colour(self.theme.colours[ground]),
+            color=_rich_colour(self._ink(name)),
+            bgcolor=_rich_colour(self._ground(ground)),
             bold="bold" in attributes or loud or None,
+            dim=faint or None,
             underline="underline" in attributes or None,
             reverse=reverse or None,
         )
+
+    def _ink(self, name: str) -> str:
+        if not name.startswith("dim:"):
+            return self.theme.colours[name]
+        if self.theme.ansi or self.colourless:
+            return self.theme.colours["muted"]
+        ink, paper = self.theme.colours[_bare(name)], self.theme.colours["background"]
+        faint = (mixed(ink, paper, share) for share in DIMS)
+        return next((one for one in faint if readable(one, paper)), ink)
+
+    def _ground(self, name: str) -> str:
+        if not name.startswith("tint:"):
+            return self.theme.colours[name]
+        if not self.tinted:
+            return self.theme.colours["background"]
+        hue, paper = self.theme.colours[_bare(name)], self.theme.colours["background"]
+        grounds = [mixed(hue, paper, share) for share in TINTS]
+        inks = [self.theme.colours[role] for role in ROLES]
+        inks = [ink for ink in inks if readable(ink, paper)]
+        fit = (one for one in grounds if all(readable(ink, one) for ink in inks))
+        return next(fit, grounds[-1])
+
+
+def readable(ink: str, paper: str) -> bool:
+    """Say whether a colour is readable on another."""
+    one, other = rgb(ink), rgb(paper)
+    return one is None or other is None or contrast(one, other) >= READABLE
+
+
+def _bare(name: str) -> str:
+    """Return the role behind `tint:role` or `dim:role`."""
+    return name.partition(":")[2] or name
 
 
 def _rich_colour(colour: str) -> str:

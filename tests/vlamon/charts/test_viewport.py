@@ -7,7 +7,16 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlamon.charts.viewport import COARSEST, FINEST, Extent, View, Viewport, Window, window
+from vlamon.charts.viewport import (
+    COARSEST,
+    FINEST,
+    Extent,
+    View,
+    Viewport,
+    Window,
+    bin_width,
+    window,
+)
 
 extents = st.tuples(st.integers(0, 10**7), st.integers(0, 10**7)).map(
     lambda ends: Extent(float(min(ends)), float(max(ends)))
@@ -20,24 +29,25 @@ def shown_by(viewport: Viewport, extent: Extent, columns: int = 200) -> Window:
 
 
 @settings(max_examples=300, deadline=None)
-@given(extents, widths, st.one_of(st.none(), st.integers(-5, 24)))
+@given(extents, widths, st.one_of(st.none(), st.integers(-20, 96)))
 def test_windows_are_anchored_at_zero_and_hold_the_newest_data(
-    extent: Extent, columns: int, exponent: int | None
+    extent: Extent, columns: int, level: int | None
 ) -> None:
-    found = window(View(exponent=exponent), extent, columns)
+    found = window(View(level=level), extent, columns)
     assert found.first % 2 == 0
     assert found.columns % 2 == 0
-    assert math.ldexp(1.0, found.exponent) == found.bin
+    mantissa = math.frexp(found.bin)[0] * 8
+    assert mantissa in (4, 5, 6, 7)
     assert found.column(extent.last) is not None
 
 
 @settings(max_examples=300, deadline=None)
 @given(extents, widths)
-def test_the_whole_run_fills_more_than_a_quarter_of_the_width(extent: Extent, columns: int) -> None:
+def test_the_whole_run_fills_four_fifths_of_the_width(extent: Extent, columns: int) -> None:
     found = window(View(), extent, columns)
     assert found.column(extent.first) in (0, 1)
     used = (found.column(extent.last) or 0) + 1
-    assert used > found.columns // 2 - 4 or found.exponent == FINEST["step"]
+    assert used > 0.8 * found.columns - 3 or found.level == FINEST["step"]
 
 
 @settings(max_examples=200, deadline=None)
@@ -47,22 +57,23 @@ def test_a_point_keeps_its_column_until_the_zoom_changes(
 ) -> None:
     before = window(View(), Extent(0.0, float(steps)), columns)
     after = window(View(), Extent(0.0, float(steps + more)), columns)
-    if before.exponent == after.exponent:
+    if before.level == after.level:
         assert before == after
     else:
-        assert after.exponent > before.exponent
+        assert after.level > before.level
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.integers(0, 10**6), st.integers(0, 12), st.integers(20, 400))
+@given(st.integers(0, 10**6), st.integers(0, 48), st.integers(20, 400))
 def test_a_following_window_moves_by_pages_not_by_points(
-    steps: int, exponent: int, columns: int
+    steps: int, level: int, columns: int
 ) -> None:
-    view = View(exponent=exponent)
+    view = View(level=level)
     first = window(view, Extent(0.0, float(steps)), columns)
     second = window(view, Extent(0.0, float(steps + first.bin)), columns)
     moved = second.first - first.first
-    assert moved == 0 or moved >= columns // 4 - 1
+    assert moved == 0 or moved >= columns // 5 - 1
+    assert (second.column(steps + first.bin) or 0) + 1 >= min(0.8 * columns - 3, steps / first.bin)
 
 
 keys = st.lists(
@@ -100,7 +111,7 @@ def test_no_keys_lead_out_of_the_data_and_two_always_lead_back(
         else:
             viewport.reveal(float(min(value, last)), shown, extent)
         found = shown_by(viewport, extent)
-        assert FINEST["step"] <= found.exponent <= COARSEST
+        assert FINEST["step"] <= found.level <= COARSEST
         assert found.start <= extent.last
         assert found.end > extent.first
         assert found.first % 2 == 0
@@ -156,7 +167,7 @@ def test_zooming_out_far_enough_shows_the_whole_run() -> None:
     viewport.zoom(shown_by(viewport, extent), extent, -3)
     for _ in range(5):
         viewport.zoom(shown_by(viewport, extent), extent, 1)
-    assert viewport.view.exponent is None
+    assert viewport.view.level is None
 
 
 def test_the_version_moves_with_changes_alone() -> None:
@@ -176,53 +187,35 @@ def test_a_narrow_chart_has_whole_cells() -> None:
     assert window(View(), Extent(0.0, 99.0), 7).columns == 6
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.integers(100, 10**7), st.integers(40, 400))
-def test_a_run_that_is_over_fills_most_of_the_width(last: int, columns: int) -> None:
-    found = window(View(), Extent(0.0, float(last)), columns, final=True)
-    used = found.column(float(last))
-    assert used is not None
-    assert used + 1 > 0.85 * found.columns - 3
+@given(st.integers(-100, 100))
+def test_four_levels_double_a_bin_and_none_is_more_than_a_quarter_wider(level: int) -> None:
+    assert bin_width(level + 4) == 2 * bin_width(level)
+    assert 1 < bin_width(level + 1) / bin_width(level) <= 1.25
 
 
-def test_zooming_into_a_run_that_is_over_leads_to_powers_of_two_and_back() -> None:
+def test_zooming_in_and_out_again_shows_the_same() -> None:
     extent = Extent(0.0, 62_000.0)
     viewport = Viewport()
-    shown = window(viewport.view, extent, 200, final=True)
-    assert shown.eighths > 8
+    shown = shown_by(viewport, extent)
     viewport.zoom(shown, extent, -1)
-    closer = window(viewport.view, extent, 200, final=True)
-    assert closer.eighths == 8
-    assert closer.bin < shown.bin
+    closer = shown_by(viewport, extent)
+    assert closer.bin == shown.bin / 2
     viewport.zoom(closer, extent, 1)
-    assert window(viewport.view, extent, 200, final=True) == shown
+    assert shown_by(viewport, extent) == shown
 
 
-def test_holding_a_run_that_is_over_changes_nothing() -> None:
+def test_holding_changes_nothing_until_it_is_let_go() -> None:
     extent = Extent(0.0, 62_000.0)
     viewport = Viewport()
-    shown = window(viewport.view, extent, 200, final=True)
+    shown = shown_by(viewport, extent)
     viewport.toggle_hold(shown)
     assert viewport.held
-    assert window(viewport.view, extent, 200, final=True) == shown
-    assert window(viewport.view, Extent(0.0, 70_000.0), 200) == shown
+    assert shown_by(viewport, extent) == shown
+    assert window(viewport.view, Extent(0.0, 170_000.0), 200) == shown
 
 
-def test_a_run_grows_once_rows_come_after_its_history() -> None:
+def test_a_batch_of_a_run_that_a_restart_left_behind_can_be_shown() -> None:
+    extent = Extent(0.0, 100.0)
     viewport = Viewport()
-    viewport.observe(Extent(0.0, 500.0), 10.0)
-    viewport.observe(Extent(0.0, 1000.0), 11.0)  # the history is still loading
-    viewport.observe(Extent(0.0, 1000.0), 60.0)
-    assert not viewport.growing
-    viewport.observe(Extent(0.0, 1001.0), 61.0)
-    assert viewport.growing
-    assert viewport.version == 1
-
-
-def test_another_axis_is_no_growth() -> None:
-    viewport = Viewport()
-    viewport.observe(Extent(0.0, 10.0), 10.0)
-    viewport.set_axis("time")
-    viewport.observe(Extent(1.7e9, 1.7e9 + 10), 60.0)
-    viewport.observe(Extent(1.7e9, 1.7e9 + 10), 61.0)
-    assert not viewport.growing
+    viewport.reveal(39_000.0, shown_by(viewport, extent), extent)
+    assert shown_by(viewport, extent).column(39_000.0) is not None

@@ -78,7 +78,7 @@ async def test_charts_draw_themselves_once_they_have_a_size() -> None:
     app = Painter(run())
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause()
-        assert shown(app, "closs")[0].startswith("╭ closs ─")
+        assert shown(app, "closs")[0].startswith("╭ closs  8.80 ")
         assert any("⠀" < char <= "⣿" for char in "".join(shown(app, "loss_ct")))
 
 

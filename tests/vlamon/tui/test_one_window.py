@@ -11,14 +11,10 @@ from vlamon.charts.viewport import Viewport
 from vlamon.records import Link
 
 
-@pytest.mark.parametrize("growing", [False, True])
 @pytest.mark.parametrize("rows", [90, 91, 92, 183])
-async def test_charts_side_by_side_have_the_same_bins(rows: int, growing: bool) -> None:
+async def test_charts_side_by_side_have_the_same_bins(rows: int) -> None:
     feed = fed(Link("live"), info(), block(0, rows))
     async with running(feed, size=(160, 45)) as (pilot, screen, _):
-        screen.navigation.viewport.growing = growing
-        screen.navigation.viewport.version += 1
-        screen.repaint()
         await until(
             pilot, lambda: all(chart.shown is not None for chart in screen.placement.charts)
         )

@@ -130,9 +130,9 @@ async def test_every_cell_is_readable_in_every_theme(theme: str) -> None:
                     assert contrast(cell.ink, cell.paper) >= READABLE, (x, y, cell)
 
 
-async def test_the_text_is_the_same_in_every_theme() -> None:
+async def test_the_text_is_the_same_in_every_theme_that_has_tints() -> None:
     seen = set()
-    for theme in THEMES:
+    for theme in sorted({*THEMES} - {"sixteen"}):
         async with running(theme=theme) as (pilot, _, _feed):
             seen.add("\n".join(lines(pilot)))
     assert len(seen) == 1

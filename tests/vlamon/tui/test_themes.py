@@ -6,7 +6,9 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+from rich.color import Color, ColorSystem
 
+from vlamon.charts.metric_roles import SERIES
 from vlamon.tui.colour import DEFICIENCIES, contrast, difference, rgb, seen_by
 from vlamon.tui.themes import (
     BACKGROUNDS,
@@ -61,6 +63,54 @@ def test_the_safe_theme_is_told_apart_with_any_colour_vision(deficiency: str) ->
             seen_by(deficiency, colour(theme, one)), seen_by(deficiency, colour(theme, other))
         )
         assert apart >= 20, (one, other, apart)
+
+
+METRICS = ("closs", "loss_ct", "z_loss", "l1", *SERIES)
+
+
+def in_256_colours(theme: Theme, role: str) -> tuple[int, int, int]:
+    """What a terminal without true colour shows of a role."""
+    found = Color.parse(theme.colours[role].removeprefix("ansi_"))
+    return tuple(found.downgrade(ColorSystem.EIGHT_BIT).get_truecolor())  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_alerts_have_colours_that_no_metric_has_in_256_colours_either(name: str) -> None:
+    theme = SHIPPED[name]
+    for alert in ("warn", "explode"):
+        for metric in METRICS:
+            for found in (colour, in_256_colours) if not theme.ansi else (colour,):
+                apart = difference(found(theme, alert), found(theme, metric))
+                assert apart >= 19, (alert, metric, apart)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_eight_lines_are_told_apart(name: str) -> None:
+    theme = SHIPPED[name]
+    for one, other in combinations(SERIES, 2):
+        for found in (colour, in_256_colours) if not theme.ansi else (colour,):
+            least = 9 if theme.ansi else 15  # of sixteen colours, white is the eighth
+            assert difference(found(theme, one), found(theme, other)) >= least, (one, other)
+
+
+@pytest.mark.parametrize("name", sorted({*SHIPPED} - {"sixteen"}))
+def test_a_tint_is_seen_and_everything_is_readable_on_it(name: str) -> None:
+    palette = Palette(SHIPPED[name])
+    assert palette.tinted
+    paper = colour(palette.theme, "background")
+    for role in (*METRICS, "abandoned"):
+        style = palette.style(f"{role} on tint:{role}")
+        assert style.bgcolor is not None
+        ground = tuple(style.bgcolor.get_truecolor())
+        assert difference(ground, paper) >= 5, role  # type: ignore[arg-type]
+        for ink in ROLES:
+            assert contrast(colour(palette.theme, ink), ground) >= READABLE  # type: ignore[arg-type]
+
+
+def test_there_are_no_tints_where_there_are_sixteen_colours_or_none() -> None:
+    for palette in (Palette(SHIPPED["sixteen"]), Palette(SHIPPED["dusk"], colourless=True)):
+        assert not palette.tinted
+        assert palette.style("closs on tint:closs") == palette.style("closs")
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vlamon.charts.metric_order import leading_first
+from vlamon.charts.metric_roles import role_of_metric
 from vlamon.charts.numbers import number
 from vlamon.charts.panels import matching
 from vlamon.charts.rows import Row, column, shorten_names
 from vlamon.tui.dialogs.choice import Choice, Choosing, Item
-from vlamon.tui.themes import role_of_metric
 
 if TYPE_CHECKING:
     from vlamon.tui.host import Host

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +13,18 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from vlamon.charts.braille import DOTS_WIDE
-from vlamon.charts.chart import Picture, plot_columns
+from vlamon.charts.chart import Picture
 from vlamon.charts.chart_style import Look
 from vlamon.charts.frame import AROUND
 from vlamon.charts.glyphs import ASCII, UNICODE
+from vlamon.charts.metric_roles import roles_of_lines
 from vlamon.charts.raster import Guide
 from vlamon.charts.track import extent, pieces
 from vlamon.charts.viewport import Extent, Viewport, Window, window
 from vlamon.charts.y_labels import GUTTER
+from vlamon.safe_text import line
 from vlamon.tui.textual_internals import KeptLines
-from vlamon.tui.themes import Palette, load_themes, role_of_metric
+from vlamon.tui.themes import Palette, load_themes
 
 if TYPE_CHECKING:
     from vlamon.store import RunStore
@@ -65,17 +66,13 @@ class Chart(KeptLines, Widget, can_focus=True):
         guides: Sequence[Guide] = (),
         look: Look | None = None,
         palette: Palette | None = None,
-        clock: Callable[[], float] = time.monotonic,
         **widget: Any,
     ) -> None:
         super().__init__(**widget)
-        single = len(metrics) == 1
-        roles = roles or [role_of_metric(m, 0 if single else n) for n, m in enumerate(metrics)]
-        self.picture = Picture(metrics, title, roles, guides)
+        self.picture = Picture(metrics, title, roles or roles_of_lines(metrics), guides)
         self.viewport = viewport or Viewport()
         self.look = look or Look()
         self.palette = palette
-        self.clock = clock
         self._strips: list[Strip | None] = []
         self._seen: tuple[object, ...] = ()
         self._width = 0
@@ -109,7 +106,8 @@ class Chart(KeptLines, Widget, can_focus=True):
         `cursor_row`, the newest ones without.
         """
         width, height = self.size
-        look = replace(self.look, focused=self.has_focus)
+        tinted = self._palette().tinted
+        look = replace(self.look, focused=self.has_focus, tinted=tinted)
         title = self.picture.title
         seen = (store.version, self.viewport.version, width, height, look, title, cursor_row)
         if seen == self._seen or width < AROUND + 2 or height < 1:
@@ -117,15 +115,8 @@ class Chart(KeptLines, Widget, can_focus=True):
         self._seen = seen
         view = self.viewport.view
         self._extent = extent(store, view.axis)
-        self.viewport.observe(self._extent, self.clock())
-        over = store.link is not None and store.link.state == "ended"
-        columns = plot_columns(width)
-        shown = window(
-            view,
-            self._extent,
-            self.viewport.shared(columns),
-            final=over or not self.viewport.growing,
-        )
+        columns = self.picture.plot_columns(width)
+        shown = window(view, self._extent, self.viewport.shared(columns))
         shown = replace(shown, columns=columns)
         parts = pieces(store, view.axis)
         glyphs = ASCII if look.ascii_only else UNICODE
@@ -150,7 +141,7 @@ class Chart(KeptLines, Widget, can_focus=True):
             style = self._palette().style
             row = self.picture.rows[y]
             # The width that it was drawn for: after a resize the widget has another one already.
-            strip = Strip([Segment(text, style(role)) for text, role in row], self._width)
+            strip = Strip([Segment(line(text), style(role)) for text, role in row], self._width)
             self._strips[y] = strip
         return strip
 

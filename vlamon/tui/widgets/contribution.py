@@ -13,10 +13,10 @@ from vlamon.analysis.contributions import (
     contributions,
 )
 from vlamon.charts.glyphs import Glyphs
+from vlamon.charts.metric_roles import role_of_metric
 from vlamon.charts.numbers import number, percent
 from vlamon.charts.rows import Row, column, fit, shorten, shorten_name
 from vlamon.tui.frame_context import FrameContext
-from vlamon.tui.themes import role_of_metric
 from vlamon.tui.widgets.row_panel import RowPanel, framed
 
 NAME_CELLS = 12
@@ -42,9 +42,7 @@ class ContributionPanel(RowPanel):
             right.append((f"{one}{frame.glyphs.both}{other} cos {cosine:+.2f}  ", "muted"))
         right += [("total ", "muted"), (number(found.total), _total_role(found.total))]
         inner = width - 2
-        body = [
-            _term_row(term, index, inner, pulls, frame) for index, term in enumerate(found.terms)
-        ]
+        body = [_term_row(term, inner, pulls, frame) for term in found.terms]
         return framed(title, tuple(right), body, width, height, frame.glyphs)
 
 
@@ -67,9 +65,9 @@ def _total_role(total: float | None) -> str:
     return "explode bold" if total is not None and not math.isfinite(total) else "title bold"
 
 
-def _term_row(term: Term, index: int, width: int, pulls: bool, frame: FrameContext) -> Row:
+def _term_row(term: Term, width: int, pulls: bool, frame: FrameContext) -> Row:
     glyphs = frame.glyphs
-    role = role_of_metric(term.name, index)
+    role = role_of_metric(term.name)
     narrow = width < 70
     name_cells = min(NAME_CELLS, width // 4)
     row: list[tuple[str, str]] = [

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from vlamon.charts.glyphs import Glyphs, event_glyph
 from vlamon.charts.marks import came_about
 from vlamon.charts.metric_order import leading_first, trained_terms
+from vlamon.charts.metric_roles import role_of_metric
 from vlamon.charts.numbers import count, number
 from vlamon.charts.rows import Row, fit, shorten, shorten_names, spread
 from vlamon.records import Event
 from vlamon.store import RunStore
 from vlamon.tui.frame_context import FrameContext, severity_role, steps_are_epochs
-from vlamon.tui.themes import role_of_metric
 from vlamon.tui.widgets.events import sentence
 from vlamon.tui.widgets.row_panel import RowPanel, framed
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from vlamon.charts.glyphs import event_glyph
 from vlamon.charts.metric_order import leading_first
+from vlamon.charts.metric_roles import role_of_metric
 from vlamon.charts.numbers import number
 from vlamon.charts.rows import Row, column, shorten, shorten_names
 from vlamon.charts.sparkline import sparkline
 from vlamon.tui.frame_context import FrameContext, alarming, severity_role
-from vlamon.tui.themes import role_of_metric
 from vlamon.tui.widgets.events import sentence
 from vlamon.tui.widgets.row_panel import RowPanel
 
@@ -32,7 +32,7 @@ class NumbersPanel(RowPanel):
         room = width - name_cells - 12
         short = shorten_names(tuple(names), name_cells - 1, frame.glyphs.ellipsis)
         labels = [" " + column(short[name], name_cells) for name in names]
-        rows = [_row(frame, name, index, labels[index], room) for index, name in enumerate(names)]
+        rows = [_row(frame, name, label, room) for name, label in zip(names, labels, strict=True)]
         if alert is None:
             return rows
         return [*rows, *[()] * (height - 1 - len(rows)), alert]
@@ -47,13 +47,13 @@ def _newest_alert(frame: FrameContext, width: int) -> Row | None:
     return None
 
 
-def _row(frame: FrameContext, name: str, index: int, label: str, room: int) -> Row:
+def _row(frame: FrameContext, name: str, label: str, room: int) -> Row:
     assert frame.row is not None
     value = frame.store.value(name, frame.row)
     if value is None and not frame.at_cursor:
         value = frame.store.latest(name)
     bad = value is not None and not math.isfinite(value)
-    role = role_of_metric(name, index)
+    role = role_of_metric(name)
     return (
         (label, role),
         (number(value).rjust(9) + " ", "explode bold" if bad else "foreground"),

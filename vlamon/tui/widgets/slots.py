@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vlamon.charts.metric_roles import role_of_metric
 from vlamon.charts.numbers import number, percent
 from vlamon.charts.rows import Row
 from vlamon.tui.frame_context import FrameContext
-from vlamon.tui.themes import role_of_metric
 from vlamon.tui.widgets.numbers import history
 from vlamon.tui.widgets.row_panel import RowPanel, framed
 
@@ -43,14 +43,14 @@ class SlotsPanel(RowPanel):
         if outside is not None:
             role = "warn" if outside > 0.5 else "title"
             right = (("outside action range ", "muted"), (percent(outside), role))
-        body = [_slot_row(frame, name, index, width - 2) for index, name in enumerate(names)]
+        body = [_slot_row(frame, name, width - 2) for name in names]
         if not body:
             body = [((" this run logs no action L1", "muted"),)]
         title: Row = (("action L1, decoded, by slot", "title"),)
         return framed(title, right, body, width, height, frame.glyphs)
 
 
-def _slot_row(frame: FrameContext, name: str, index: int, width: int) -> Row:
+def _slot_row(frame: FrameContext, name: str, width: int) -> Row:
     store = frame.store
     slot = name[len(L1) :]
     value = store.value(name, frame.row) if frame.row is not None else None
@@ -61,7 +61,7 @@ def _slot_row(frame: FrameContext, name: str, index: int, width: int) -> Row:
     if value is not None and value >= NO_ACTION_YET:
         tail = " no action tokens yet"
     room = width - 16 - len(tail)
-    role = role_of_metric(name, index)
+    role = role_of_metric(name)
     return (
         (f" slot {slot:<2} ", role),
         (number(value, 3).rjust(6) + " ", "foreground"),
