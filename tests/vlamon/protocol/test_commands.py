@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,3 +82,17 @@ def test_nothing_but_a_command_error_comes_of_any_arguments(
 
 def test_every_command_is_new() -> None:
     assert make("pause").id != make("pause").id
+
+
+def test_the_documentation_lists_every_command_with_its_arguments_and_ranges() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "wire.md").read_text()
+    rows = {row.split("`")[1]: row for row in page.splitlines() if row.startswith("| `")}
+    for name, spec in COMMANDS.items():
+        for argument in spec.arguments:
+            assert f"`{argument.name}`" in rows[name]
+            assert all(f"`{choice}`" in rows[name] for choice in argument.choices)
+    for setting in SETTINGS.values():
+        allowed = [f"`{choice}`" for choice in setting.choices]
+        allowed = allowed or [f"{setting.least:g} to {setting.most:g}"]
+        assert f"`{setting.name}`" in rows["set"]
+        assert all(words in rows["set"] for words in allowed)
