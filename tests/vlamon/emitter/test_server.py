@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import selectors
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -349,3 +350,85 @@ def test_the_kernels_own_descriptor_limit_is_survived(stage: Stage) -> None:
     stage.turn()
     stage.server.bound.listener = listener
     assert names(stage.talk(clients[0])) == ["hello"]
+
+
+def test_a_flood_of_messages_is_read_at_the_pace_of_the_allowance(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(server.time, "monotonic", lambda: now[0])
+    rate, burst = server.MESSAGES
+    client = stage.join()
+    for number in range(400):
+        client.send(messages.encode(Command(f"c-{number}", "pause")))
+    replies = 0
+    for second in range(3):
+        replies += names(stage.talk(client)).count("reply")
+        assert replies == burst - 1 + second * rate  # one was the subscription
+        now[0] += 1.0
+    assert len(stage.server.subscribers) == 1
+
+
+def test_a_monitor_that_takes_no_answers_is_not_read(stage: Stage) -> None:
+    client = stage.join()
+    stage.turn()
+    (subscriber,) = stage.server.subscribers
+    subscriber.blocked = True
+    for number in range(90):
+        client.send(messages.encode(Command(f"c-{number}", "pause")))
+    stage.turn()
+    assert len(subscriber.outbox) == server.OUTBOX
+    assert not subscriber.events & selectors.EVENT_READ
+    subscriber.blocked = False
+    assert names(stage.talk(client)).count("reply") == 90
+
+
+def test_a_connection_subscribes_once(stage: Stage) -> None:
+    client = stage.join()
+    stage.talk(client)
+    client.send(messages.encode(Subscription(rows=False)))
+    (bye,) = stage.talk(client)
+    assert (bye["t"], bye["reason"]) == ("bye", "a connection subscribes once")
+
+
+def test_connections_are_accepted_at_the_pace_of_the_allowance(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(server.time, "monotonic", lambda: now[0])
+    rate, burst = server.CONNECTIONS
+    accepted = 0
+    accept = stage.server._accept
+
+    def counted() -> None:
+        nonlocal accepted
+        before = len(stage.server.subscribers)
+        accept()
+        accepted += len(stage.server.subscribers) - before
+
+    monkeypatch.setattr(stage.server, "_accept", counted)
+    for _ in range(300):
+        with contextlib.suppress(BlockingIOError):  # the listener's queue is full
+            Client(stage.path).socket.close()
+        stage.turn(1)
+    assert accepted == burst
+    now[0] += 0.5
+    stage.turn()
+    assert accepted == burst + rate / 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_other_users_leave_the_owner_a_place() -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        stage = Stage(folder + "/vla.sock", share=True)
+        os.seteuid(65534)
+        try:
+            strangers = [stage.join() for _ in range(server.STRANGERS + 5)]
+        finally:
+            os.seteuid(0)
+        assert [names(stage.talk(client))[-1] for client in strangers].count("bye") == 5
+        assert names(stage.talk(stage.join())) == ["hello"]
+        stage.server.close()

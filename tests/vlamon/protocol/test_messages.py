@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -144,3 +145,24 @@ def test_a_structure_that_holds_itself_ends() -> None:
     endless: list[Any] = []
     endless.append(endless)
     pack({"t": "event", "data": plain(endless)})
+
+
+def test_a_forged_number_of_a_note_is_a_clean_error() -> None:
+    for number in (-1, 1 << 62, (1 << 64) - 1, 0.5, True, "3", None):
+        with pytest.raises(ProtocolError, match="wrong `k`"):
+            messages.note_number(unpack(pack({"t": "event", "k": number})[4:]))
+    assert messages.note_number({"t": "gpu"}) is None
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_what_no_reader_can_use_is_unknown(number: float) -> None:
+    status = Status("training", 5, eta=number, steps_per_second=number, deadline=number)
+    assert sent(messages.encode(status)) == Status("training", 5)
+    event = Event("e", "eval\n\x1b]0;x\x07", 5, 0, number)
+    found = sent(messages.encode(event))
+    assert isinstance(found, Event)
+    assert found.kind.isprintable()
+    assert found.time == 0.0
+    announced = sent(messages.encode(MetricsAnnounced((MetricSpec("a\nb", "trained", number),))))
+    assert isinstance(announced, MetricsAnnounced)
+    assert announced.metrics[0] == MetricSpec("a b", "trained", None)
