@@ -241,17 +241,6 @@ def test_a_checkpoint_that_does_not_fit_is_named_with_what_it_lacks(tmp_path: Pa
         assert f"{path} does not fit this training: {said}; resume with" in str(told.value)
 
 
-def test_flat_parameters_without_names_are_refused_with_what_to_use(tmp_path: Path) -> None:
-    class FullyShardedDataParallel(torch.nn.Identity):
-        """Called like FSDP1's module, which needs an accelerator."""
-
-    toy, order = Toy(tmp_path), Order("checkpoint")
-    toy.model.append(FullyShardedDataParallel())
-    toy.run(30, {20: [order]})
-    assert "fully_shard (FSDP2) keeps the names" in order.error
-    assert not (tmp_path / "checkpoints").exists()
-
-
 def test_budget_and_skips_survive_a_resume_and_no_rollback_refunds_them(tmp_path: Path) -> None:
     toy = Toy(tmp_path, faults={4 * SPIKE: far_off})
     toy.run(220, {200: [Order("checkpoint")]})

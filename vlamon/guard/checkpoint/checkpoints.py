@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
 
 from vlamon.guard import collectives
 from vlamon.guard.checkpoint.index import Shelf
@@ -30,7 +29,6 @@ from vlamon.guard.reporting import Reporter
 from vlamon.guard.ring import Slot
 from vlamon.guard.settings import GuardSettings
 from vlamon.guard.state.capture import TrainingState, Tree, cuda_runs
-from vlamon.guard.state.sharding import live_tensors, named
 from vlamon.guard.state.tree import UnknownValue, join, split, to_json
 
 OWN = ("sampler", "detectors")
@@ -74,15 +72,6 @@ class Checkpoints:
             if order:
                 order.refuse("this training was given no run directory to write checkpoints to")
             return
-        if _flat_shards(training):
-            text = (
-                "no checkpoint: FullyShardedDataParallel cuts its parameters into pieces without "
-                "names; fully_shard (FSDP2) keeps the names, and its shards are written"
-            )
-            self._reporter.event("checkpoint", step, text, "error", ok=False)
-            if order:
-                order.refuse(text)
-            return
         self.close()
         self.begun = step
         self.shelf.begin(step)
@@ -120,7 +109,8 @@ class Checkpoints:
         from vlamon.guard.checkpoint.sharded import Shards
 
         assert self._writer is not None
-        rank, state = collectives.rank(), training.capture()
+        rank = collectives.rank()
+        state, mine = training.for_disk(rank)
         staged, why = self._stage(state)
         # A rank that cannot write must say so here: the others would wait for it in DCP's plan.
         said = collectives.everyone((why and f"rank {rank}: {why}", self._group.broken))
@@ -129,7 +119,6 @@ class Checkpoints:
             self._give_up(step, failures[0], order)
             return
         self._group.open(anew=any(broken for _, broken in said))
-        mine = list(named(state, training.order(), rank))
         shards = Shards(rank, collectives.world(), mine, self._group.ranks)
         self._number += 1
         session = f"{self._session}.{self._number}"
@@ -241,7 +230,7 @@ class Checkpoints:
     def _read(self, training: TrainingState, path: Path) -> tuple[Loaded | None, str]:
         """One that any rank cannot read is used by none; with what the first of them says."""
         assert self.durable is not None
-        live = live_tensors(training.capture(), training.order(), collectives.rank())
+        live = training.live(collectives.rank())
         loaded, failure = None, ""
         try:
             loaded = self.durable.load(path, collectives.rank(), live)
@@ -250,7 +239,8 @@ class Checkpoints:
         failures = [said for said in collectives.everyone(failure) if said]
         if loaded is None or failures:
             return None, next(iter(failures), "")
-        return _of_this_rank(loaded), ""
+        found = _of_this_rank(loaded)
+        return replace(found, state={**found.state, "by_name": True}), ""
 
     def _names(self) -> list[str]:
         """Rank 0's list."""
@@ -326,16 +316,6 @@ class _Writers:
         except BaseException:
             self.broken = True
             raise
-
-
-def _flat_shards(training: TrainingState) -> bool:
-    """Whether a module is FSDP1's, whose parameters are plain tensors that differ by rank."""
-    return any(
-        type(module).__name__ == "FullyShardedDataParallel"
-        for part in training.parts.values()
-        if isinstance(part, nn.Module)
-        for module in part.modules()
-    )
 
 
 def _for_all_ranks(state: Tree, meta: Mapping[str, Any]) -> Tree:

@@ -297,7 +297,9 @@ class Sharded:
         said = {json.dumps(head["state"].get("parts", {}).get(part)) for head in self._heads}
         return len(said) == 1 and '"$tensor"' not in said.pop()
 
-    def read(self, rank: int, live: Mapping[str, torch.Tensor]) -> tuple[Any, Mapping[str, Any]]:
+    def read(
+        self, rank: int, live: Mapping[str, torch.Tensor | Named]
+    ) -> tuple[Any, Mapping[str, Any]]:
         """State and meta of a rank (of rank 0 where there was none of that number), with those
         pieces of the shared tensors that `live` has."""
         head = self._heads[rank if rank < self.ranks else 0]

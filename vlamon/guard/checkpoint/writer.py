@@ -44,6 +44,7 @@ from vlamon.guard.checkpoint.disk import (
     write_bytes,
     write_tensors,
 )
+from vlamon.guard.state.sharding import Named
 from vlamon.guard.state.tree import from_json, join, split, to_json
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ class Durable:
         self,
         path: Path | None = None,
         rank: int = 0,
-        live: Mapping[str, torch.Tensor] | None = None,
+        live: Mapping[str, torch.Tensor | Named] | None = None,
     ) -> Loaded | None:
         """The newest checkpoint whose every byte is right; None where there is none at all.
 
@@ -314,7 +315,7 @@ def _manifest(path: Path) -> tuple[Mapping[str, Any], dict[str, Expected]]:
     return manifest, files
 
 
-def _read(path: Path, rank: int, live: Mapping[str, torch.Tensor]) -> Loaded:
+def _read(path: Path, rank: int, live: Mapping[str, torch.Tensor | Named]) -> Loaded:
     try:
         manifest, files = _manifest(path)
         if manifest["format"] == SHARDED:

@@ -22,7 +22,7 @@ from vlamon.guard.state.restore import Stateful as Stateful
 from vlamon.guard.state.restore import StateMismatch as StateMismatch
 from vlamon.guard.state.restore import Tree as Tree
 from vlamon.guard.state.restore import WayBack, extra_states
-from vlamon.guard.state.sharding import sharded
+from vlamon.guard.state.sharding import Named, live_tensors, named, sharded
 
 
 class TrainingState:
@@ -66,6 +66,26 @@ class TrainingState:
             "rng": capture_rng(self.generators),
         }
 
+    def for_disk(self, rank: int) -> tuple[Tree, list[Named]]:
+        """A state in which every tensor has a name and a box, and those; asked of all ranks."""
+        tree = self.capture()
+        if self.flat():
+            from vlamon.guard.state.fsdp1 import by_name
+
+            found = by_name(tree, self.parts, rank)
+            return found.state, list(found.named)
+        return tree, list(named(tree, self.order(), rank))
+
+    def live(self, rank: int) -> dict[str, torch.Tensor | Named]:
+        """What a checkpoint is cut for: live tensors, or their boxes, by name."""
+        if self.flat():
+            return {each.name: each for each in self.for_disk(rank)[1]}
+        return dict(live_tensors(self.capture(), self.order(), rank))
+
+    def flat(self) -> bool:
+        """Whether parameters are FSDP1's, whose cuts have no names."""
+        return flat_shards(self.parts.get("model"))
+
     def restore(self, tree: Tree, keep: Iterable[str] = ()) -> None:
         """Put a captured state back, but for the parts in `keep`. `tree` is left untouched.
 
@@ -91,18 +111,25 @@ class TrainingState:
             having = f"this training has {len(self.generators)}"
             raise StateMismatch(f"the saved state has {len(streams)} generators, {having}")
         way, split_up = WayBack(), self.sharded()
+        of_names = bool(tree.get("by_name")) and self.flat()
         for name, part in parts.items():
-            if name in spared:
+            if name in spared or (of_names and (name == "model" or isinstance(part, Optimizer))):
                 continue
             if name not in tree["parts"]:
                 raise StateMismatch(f"the saved state lacks {name}, this training has it")
             way.plan(name, part, tree["parts"][name], split_up)
+        if of_names:
+            from vlamon.guard.state import fsdp1
+
+            fsdp1.restore(tree, self.parts)
         way.go()
         if "rng" not in spared:
             restore_rng(tree["rng"], self.generators)
 
     def sharded(self) -> bool:
-        """Whether parameters are DTensors, of which every rank holds a piece."""
+        """Whether every rank holds a piece of the parameters."""
+        if self.flat():
+            return True
         modules = (part for part in self.parts.values() if isinstance(part, nn.Module))
         return any(sharded(parameter) for module in modules for parameter in module.parameters())
 
@@ -122,6 +149,13 @@ class TrainingState:
             for name, part in self.parts.items()
             if isinstance(part, Optimizer)
         }
+
+
+def flat_shards(module: Any) -> bool:
+    """Whether a module or one inside it is FSDP1's."""
+    return isinstance(module, nn.Module) and any(
+        type(each).__name__ == "FullyShardedDataParallel" for each in module.modules()
+    )
 
 
 def unwrapped(module: nn.Module) -> nn.Module:

@@ -163,11 +163,14 @@ def piece_of(saved: Any, live: Any) -> Any:
 
 
 def box_for(
-    saved: Named, live: Mapping[str, torch.Tensor]
+    saved: Named, live: Mapping[str, torch.Tensor | Named]
 ) -> tuple[Box, tuple[int | None, ...] | None]:
     """Which piece of a saved tensor this rank needs, and how it is split over the mesh."""
     whole = Box.whole(saved.shape)
     tensor: Any = live.get(saved.name, live.get(saved.like))
+    if isinstance(tensor, Named):  # of FSDP1, which places the piece itself
+        cut = tensor.shape == saved.shape and tensor.box != whole
+        return (tensor.box, ()) if cut else (whole, None)
     if not sharded(tensor):
         return whole, None
     if tuple(tensor.shape) == saved.shape:

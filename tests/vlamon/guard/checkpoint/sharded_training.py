@@ -19,15 +19,21 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+)
 from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.distributed.tensor import DTensor
 
 from tests.vlamon.guard.toy import Emitter, Order, Sampler
 from vlamon.guard import Guard, GuardSettings
 
 WRITE = os.write
+NAMES = ("0.weight", "0.bias", "1.weight", "1.bias", "4.weight", "4.bias")
 
 
 class Training:
@@ -36,10 +42,15 @@ class Training:
     def __init__(self, run_dir: Path, plan: dict[str, Any]) -> None:
         self.rank, self.plan = dist.get_rank(), plan
         torch.manual_seed(plan.get("seed", 0))
-        self.model = nn.Sequential(
+        self.model: nn.Module = nn.Sequential(
             nn.Linear(8, 33), nn.BatchNorm1d(33), nn.GELU(), nn.Dropout(0.1), nn.Linear(33, 1)
         )
-        if plan.get("shard", True):
+        if plan.get("shard") == "fsdp1":
+            options = {"use_orig_params": plan.get("use_orig_params", True)}
+            self.model = FullyShardedDataParallel(
+                self.model, device_id=torch.device("cpu"), **options
+            )
+        elif plan.get("shard", True):
             shape = tuple(plan.get("mesh", [dist.get_world_size()]))
             names = ("copies", "shards")[-len(shape) :]
             fully_shard(self.model, mesh=init_device_mesh("cpu", shape, mesh_dim_names=names))
@@ -100,9 +111,15 @@ class Training:
 
 def told(training: Training, trail: list[int]) -> dict[str, Any]:
     """What a test compares: what the ranks share, and what is this rank's own."""
-    tensors = [*training.model.parameters()]
-    for moments in training.optimizer.state_dict()["state"].values():
-        tensors += moments.values()
+    options = StateDictOptions(full_state_dict=True)
+    named = get_model_state_dict(training.model, options=options)
+    parameters = [named[name] for name in NAMES]
+    if training.plan.get("shard") == "fsdp1":
+        state = get_optimizer_state_dict(training.model, training.optimizer, options=options)
+        moments = [state["state"].get(name, {}) for name in NAMES]
+    else:
+        moments = list(training.optimizer.state_dict()["state"].values())
+    tensors = [*parameters, *(each[key] for each in moments for key in sorted(each))]
     return {
         "trail": trail,
         "shared": [digest(tensor) for tensor in tensors],

@@ -112,8 +112,46 @@ def three(root: Path, killed: Results) -> Results:
         {"name": "replicas", "dir": "p", "total": 13, "orders": {12: CHECKPOINT}, "shard": False},
         {"name": "cut", "dir": "p", "total": 13, "seed": 7},
         {"name": "goes on", "dir": "a", "total": 16, "seed": 7},
+        {"name": "flat", "dir": "a", "total": 13, "seed": 7, "shard": "fsdp1"},
     ]
     return ranks(3, root, plans)
+
+
+@pytest.fixture(scope="module")
+def flat(root: Path, killed: Results) -> Results:
+    """Two ranks under FSDP1: an uninterrupted run, one that is resumed, and ways back."""
+    fsdp1: dict[str, Any] = {"shard": "fsdp1"}
+    old = {**fsdp1, "use_orig_params": False}
+    kept = {"settings": {"slots": 0}, "settle_after": [12]}
+    to_disk = ["rollback", {"to": 12, "data": "replay"}]
+    plans = [
+        {"name": "whole", "dir": "f0", "total": 40, **fsdp1},
+        {"name": "first", "dir": "f1", "total": 13, "orders": {12: CHECKPOINT}, **fsdp1},
+        {"name": "resumed", "dir": "f1", "total": 40, "seed": 7, **fsdp1},
+        {"name": "durable", "dir": "f2", "total": 40, "orders": {12: CHECKPOINT, 20: to_disk},
+         **kept, **fsdp1},
+        {"name": "ring", "dir": "f3", "total": 40, "orders": {20: BACK}, **fsdp1},
+        {"name": "as fsdp2", "dir": "f1", "total": 13, "seed": 7},
+        {"name": "without orig params", "dir": "f1", "total": 13, "seed": 7, **old},
+        {"name": "of fsdp2", "dir": "a", "total": 13, "seed": 7, **fsdp1},
+    ]  # fmt: skip
+    return ranks(2, root, plans)
+
+
+@pytest.mark.parametrize("place", ["resumed", "durable", "ring"])
+def test_fsdp1_goes_back_and_resumes_bit_for_bit(flat: Results, place: str) -> None:
+    for whole, back in zip(flat["whole"], flat[place], strict=True):
+        assert back["trail"][0] == (13 if place == "resumed" else 0)
+        assert back["trail"].count(18) == (1 if place == "resumed" else 2)
+        assert exact(back) == exact(whole)
+
+
+def test_fsdp1_and_fully_shard_take_up_what_the_other_wrote(killed: Results, flat: Results) -> None:
+    for name in ("as fsdp2", "without orig params"):
+        assert all(result["shared"] == flat["first"][0]["shared"] for result in flat[name])
+    (of_fsdp2,) = killed["first"]  # its rank 1 was killed later on
+    for result in flat["of fsdp2"]:
+        assert result["shared"] == of_fsdp2["shared"], (result["trail"], result["events"])
 
 
 def exact(result: dict[str, Any]) -> tuple[Any, ...]:
@@ -203,6 +241,13 @@ def test_no_rank_waits_in_vain_for_one_that_still_writes(again: Results, plan: s
     assert {at for kind, at, _ in again[plan][0]["events"] if kind == "checkpoint"} != {-1}
 
 
+def test_three_ranks_under_fsdp1_take_up_what_two_have_written(
+    killed: Results, three: Results
+) -> None:
+    for result in three["flat"]:
+        assert result["shared"] == killed["first"][0]["shared"]
+
+
 def test_three_ranks_take_up_what_two_have_written(killed: Results, three: Results) -> None:
     for result in three["sharded"]:
         assert result["sharded"]
@@ -229,7 +274,7 @@ def test_a_checkpoint_of_replicas_is_cut_for_a_sharded_training(three: Results) 
 def test_torch_distributed_checkpoint_reads_the_same(three: Results) -> None:
     for result in three["sharded"]:
         count = len(result["dcp"]) // 2
-        moments = [result["shared"][count + 3 * i + 1] for i in range(count)]
+        moments = [result["shared"][count + 3 * i] for i in range(count)]
         assert result["dcp"] == result["shared"][:count] + moments
 
 
