@@ -52,14 +52,14 @@ def options_of(**settings: Any) -> Options:
 @click.option("--name", default="", help="Name of the run; the run directory's by default.")
 @click.option("--steps", type=click.IntRange(min=1), help="Optimizer steps.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of data and weights.")
-@click.option("--resume", is_flag=True, help="Go on from the newest durable checkpoint.")
+@click.option("--resume", is_flag=True, help="Continue from the newest durable checkpoint.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
 @click.option("--induce", multiple=True, metavar="KIND@SAMPLE", help=_induce_help())
-@click.option("--weights", type=click.Path(path_type=Path), help="Safetensors to start from.")
-@click.option("--max-seconds", type=float, help="End in order after this long.")
+@click.option("--weights", type=click.Path(path_type=Path), help="Checkpoint folder to start from.")
+@click.option("--max-seconds", type=float, help="Stop cleanly after this many seconds.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--no-emit", is_flag=True, help="No socket and no journal.")
-@click.option("--list-presets", is_flag=True, help="Name the presets and leave.")
+@click.option("--list-presets", is_flag=True, help="List the presets and exit.")
 def main(
     preset: str,
     socket: str | None,
@@ -76,7 +76,7 @@ def main(
     no_emit: bool,
     list_presets: bool,
 ) -> None:
-    """Train the VLA model on the procedural tabletop and show every batch to whoever watches.
+    """Train the VLA model on the procedural tabletop and show every batch to any monitor.
 
     Exit codes: 0 finished or stopped by an order, 1 the training failed, 2 a wrong setting or
     a checkpoint that does not fit it.

@@ -42,7 +42,7 @@ class LogFiles:
 
     def __init__(self, retry_seconds: float = RETRY_SECONDS) -> None:
         self.news: deque[str] = deque()
-        """Sentences about files that failed or recovered; whoever tells people takes them out."""
+        """Sentences about files that failed or recovered, for a caller to take and show."""
         self.failures = 0
         """Attempts at writing that failed."""
         self._retry = retry_seconds

@@ -50,7 +50,7 @@ class Clipping:
         self.limit = limit
         """0 for no clipping."""
         self.overrides = ResumeOverrides()
-        """A limit that a checkpoint does not overrule."""
+        """A limit that a checkpoint does not override."""
 
     def state_dict(self) -> dict[str, float]:
         """The limit."""

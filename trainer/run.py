@@ -42,7 +42,7 @@ class Options:
     seed: Annotated[int, Range(0, 2**32 - 1)] = 0
     """Orders the data and initialises the weights."""
     resume: bool = False
-    """Go on from the newest durable checkpoint of the run directory."""
+    """Continue from the newest durable checkpoint of the run directory."""
     induce: Sequence[str] = ()
     """Faults to order."""
     device: str = "auto"
@@ -50,11 +50,11 @@ class Options:
     emit: bool = True
     """False for a run without emitter, to measure what emission costs."""
     max_seconds: Annotated[float | None, Range(0)] = None
-    """End in order after this long."""
+    """Stop cleanly after this many seconds."""
     weights: Path | None = None
-    """Directory of safetensors shards to start from."""
+    """Checkpoint folder to start from, see `trainer.model.weights`."""
     stated: Collection[str] = ()
-    """Settings that the command line names: a checkpoint does not overrule them."""
+    """Settings that the command line names: a checkpoint does not override them."""
 
     def __post_init__(self) -> None:
         check_ranges(self, "--", dashed=True)

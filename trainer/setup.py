@@ -227,7 +227,7 @@ def guard_settings(config: TrainConfig) -> GuardSettings:
 def settable(
     design: LossDesign, clipping: Clipping, emitter: Emitter | None
 ) -> dict[str, Callable[[float], float]]:
-    """What `vlamon ctl set` may change: loss weights and clip_grad; each gives the old value."""
+    """What `vlamon ctl set` may change: loss weights and clip_grad; each returns the old value."""
 
     def set_weight(name: str, value: float) -> float:
         before = design.objectives.set(name, value)

@@ -92,7 +92,7 @@ class LossDesign:
         model.image_weight_ids = IMAGE_WEIGHT_IDS[config.image_weight_ids]
         self.objectives = Objectives(weights, weighting=config.weighting)
         self.overrides = ResumeOverrides()
-        """Weights that a checkpoint does not overrule."""
+        """Weights that a checkpoint does not override."""
         self.energy: EnergyTask | None = None
         if config.energy == "off":
             alone(config.coupling).prepare(model)

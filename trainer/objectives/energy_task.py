@@ -105,7 +105,7 @@ class EnergyTask:
         return self.coupling.weights()
 
     def before_update(self, outputs: Outputs, step: int) -> Outputs:
-        """Takes the inputs from the policy's own forward, where the coupling wants them so.
+        """Take the inputs from the policy's own forward, where the coupling needs them.
 
         Returns the outputs for the objectives; a coupling that entangles has put the energy loss
         in, so that it is weighted and summed like any term.
@@ -171,7 +171,7 @@ class EnergyTask:
                 torch.autograd.backward(self._scaled(result))
         if not average_gradients(self.model, has_loss=result is not None):
             return {}
-        limit = self.clip_grad or math.inf  # 0 is no clipping; the norm is wanted all the same
+        limit = self.clip_grad or math.inf  # 0 is no clipping; the norm is logged all the same
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
         if torch.isfinite(norm):
             self.optimizer.step()

@@ -17,7 +17,7 @@ from trainer.objectives.weighting import WEIGHTINGS, Weighting
 
 
 class ObjectiveError(ValueError):
-    """A name or value that the objectives do not know; the sentence is for the user."""
+    """An unknown name or a value out of range; the sentence is for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Objectives:
         return before
 
     def prepare(self, batch: Batch) -> Batch:
-        """The batch as the terms in force want it; to be called on the host, before the forward."""
+        """The batch as the terms in force need it; call it on the host, before the forward."""
         for name in self.weights:
             change = self.terms[name].prepare
             if change is not None:
