@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from vlamon.guard.state.owned import Owned, inner_optimizers
+from vlamon.guard.state.owned import Groups, Owned, inner_optimizers, is_zero
 from vlamon.guard.state.restore import Stateful as Stateful
 from vlamon.guard.state.restore import StateMismatch as StateMismatch
 from vlamon.guard.state.restore import Tree as Tree
@@ -41,6 +41,12 @@ class TrainingState:
             name: unwrapped(part) if isinstance(part, nn.Module) else part
             for name, part in parts.items()
         }
+        for name, part in list(self.parts.items()):
+            if is_zero(part):
+                wrapper: Any = part
+                self.parts[name] = wrapper.optim  # this rank's share
+                self.parts[f"{name}.groups"] = Groups(wrapper)
+        self._zero = any(is_zero(part) for part in parts.values())
         self.parts |= inner_optimizers(self.parts)
         self.generators = tuple(generators)
 
@@ -127,8 +133,8 @@ class TrainingState:
             restore_rng(tree["rng"], self.generators)
 
     def sharded(self) -> bool:
-        """Whether every rank holds a piece of the parameters."""
-        if self.flat():
+        """Whether every rank holds a piece of the parameters, or of the optimizer's state."""
+        if self.flat() or self._zero:
             return True
         modules = (part for part in self.parts.values() if isinstance(part, nn.Module))
         return any(sharded(parameter) for module in modules for parameter in module.parameters())

@@ -53,6 +53,31 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
         yield from _tensors(list(value.values()))
 
 
+def is_zero(part: object) -> bool:
+    """Whether it is PyTorch's ZeRO-1, which hands out its state only after a gather on one rank."""
+    return type(part).__name__ == "ZeroRedundancyOptimizer"
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The settings of an optimizer's groups, which ZeRO-1 copies to the optimizer that it splits
+    up: an lr that stayed would be the next step's."""
+
+    optimizer: Optimizer
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """What there is beside the parameters."""
+        return [
+            {name: value for name, value in group.items() if name != "params"}
+            for group in self.optimizer.param_groups
+        ]
+
+    def load_state_dict(self, state: list[dict[str, Any]]) -> None:
+        """Put them back."""
+        for group, saved in zip(self.optimizer.param_groups, state, strict=True):
+            group.update(saved)
+
+
 def inner_optimizers(parts: Mapping[str, Any]) -> dict[str, Optimizer]:
     """Optimizers inside the wrappers among these, whose state the wrapper does not share."""
     given = {id(part) for part in parts.values()}

@@ -27,6 +27,7 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.distributed.tensor import DTensor
 
 from tests.vlamon.guard.toy import Emitter, Order, Sampler
@@ -54,7 +55,12 @@ class Training:
             shape = tuple(plan.get("mesh", [dist.get_world_size()]))
             names = ("copies", "shards")[-len(shape) :]
             fully_shard(self.model, mesh=init_device_mesh("cpu", shape, mesh_dim_names=names))
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=3e-3)
+        self.optimizer: torch.optim.Optimizer
+        if plan.get("zero"):
+            parameters = self.model.parameters()
+            self.optimizer = ZeroRedundancyOptimizer(parameters, torch.optim.AdamW, lr=3e-3)
+        else:
+            self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=3e-3)
         self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, 1000)
         self.sampler = Sampler()
         self.emitter = Emitter()
@@ -118,7 +124,8 @@ def told(training: Training, trail: list[int]) -> dict[str, Any]:
         state = get_optimizer_state_dict(training.model, training.optimizer, options=options)
         moments = [state["state"].get(name, {}) for name in NAMES]
     else:
-        moments = list(training.optimizer.state_dict()["state"].values())
+        own: Any = getattr(training.optimizer, "optim", training.optimizer)
+        moments = list(own.state_dict()["state"].values())
     tensors = [*parameters, *(each[key] for each in moments for key in sorted(each))]
     return {
         "trail": trail,

@@ -121,6 +121,7 @@ def three(root: Path, killed: Results) -> Results:
 def flat(root: Path, killed: Results) -> Results:
     """Two ranks under FSDP1: an uninterrupted run, one that is resumed, and ways back."""
     fsdp1: dict[str, Any] = {"shard": "fsdp1"}
+    zero: dict[str, Any] = {"shard": False, "zero": True}
     old = {**fsdp1, "use_orig_params": False}
     kept = {"settings": {"slots": 0}, "settle_after": [12]}
     to_disk = ["rollback", {"to": 12, "data": "replay"}]
@@ -133,6 +134,10 @@ def flat(root: Path, killed: Results) -> Results:
         {"name": "ring", "dir": "f3", "total": 40, "orders": {20: BACK}, **fsdp1},
         {"name": "as fsdp2", "dir": "f1", "total": 13, "seed": 7},
         {"name": "without orig params", "dir": "f1", "total": 13, "seed": 7, **old},
+        {"name": "zero whole", "dir": "z0", "total": 40, **zero},
+        {"name": "zero first", "dir": "z1", "total": 13, "orders": {12: CHECKPOINT}, **zero},
+        {"name": "zero resumed", "dir": "z1", "total": 40, "seed": 7, **zero},
+        {"name": "zero ring", "dir": "z2", "total": 40, "orders": {20: BACK}, **zero},
         {"name": "of fsdp2", "dir": "a", "total": 13, "seed": 7, **fsdp1},
     ]  # fmt: skip
     return ranks(2, root, plans)
@@ -142,6 +147,15 @@ def flat(root: Path, killed: Results) -> Results:
 def test_fsdp1_goes_back_and_resumes_bit_for_bit(flat: Results, place: str) -> None:
     for whole, back in zip(flat["whole"], flat[place], strict=True):
         assert back["trail"][0] == (13 if place == "resumed" else 0)
+        assert back["trail"].count(18) == (1 if place == "resumed" else 2)
+        assert exact(back) == exact(whole)
+
+
+@pytest.mark.parametrize("place", ["resumed", "ring"])
+def test_zero_1_goes_back_and_resumes_with_every_ranks_share_of_the_optimizer(
+    flat: Results, place: str
+) -> None:
+    for whole, back in zip(flat["zero whole"], flat[f"zero {place}"], strict=True):
         assert back["trail"].count(18) == (1 if place == "resumed" else 2)
         assert exact(back) == exact(whole)
 
