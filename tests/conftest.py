@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
+import tempfile
 
 from hypothesis import settings
 
@@ -14,6 +17,12 @@ settings.load_profile("vlamon")
 # One thread for each test's arithmetic, set before torch is imported and inherited by processes:
 # the suite already runs on all cores, and threads that wait for one wait spinning.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Every training lists itself in the user's home; those of the tests, and of the processes that they
+# start, have one of their own.
+if "VLAMON_HOME" not in os.environ:
+    os.environ["VLAMON_HOME"] = tempfile.mkdtemp(prefix="vlamon-home-")
+    atexit.register(shutil.rmtree, os.environ["VLAMON_HOME"], ignore_errors=True)
 
 # A shell starts what it puts into the background (`make test &`) with SIGINT ignored, and every
 # child inherits that: Ctrl-C, which several tests send for real, would be heard by nobody.

@@ -20,12 +20,14 @@ from vlamon.tui.options import Options
 @click.argument("journal", required=False, type=click.Path())
 @click.option("--socket", metavar="PATH", help="The training's socket; waited for where it is not.")
 @click.option("--ssh", metavar="HOST:SOCKET", help="A socket on another machine, through ssh.")
+@click.option("--job", metavar="ID", help="The training of a cluster's job, on whatever node.")
 @click.option("--auto-rollback", is_flag=True, help="Order a rollback when an explosion comes.")
 @appearance
 def command(
     journal: str | None,
     socket: str | None,
     ssh: str | None,
+    job: str | None,
     plain: bool,
     json: bool,
     options: Options,
@@ -36,8 +38,8 @@ def command(
     /tmp/vla*.sock, and waited for where there is none yet. JOURNAL opens a run.vlaj (or the
     directory it lies in) whole, and follows it while a training writes it.
     """
-    if sum(given is not None for given in (journal, socket, ssh)) > 1:
-        raise click.UsageError("JOURNAL, --socket and --ssh exclude each other")
+    if sum(given is not None for given in (journal, socket, ssh, job)) > 1:
+        raise click.UsageError("JOURNAL, --socket, --ssh and --job exclude each other")
     if options.auto_rollback and options.read_only:
         raise click.UsageError("--auto-rollback gives orders, --read-only forbids them")
     if journal is not None and not _is_socket(journal):
@@ -45,14 +47,20 @@ def command(
     mode: Mode = mode_for(plain=plain, json=json)
     from vlamon.sources.monitored import Monitored
 
-    source = Monitored(source_of(journal, socket, ssh))
+    source = Monitored(source_of(journal, socket, ssh, job))
     if journal is not None:
         remember("watch", [journal])
     return present(source, mode, options)
 
 
-def source_of(journal: str | None, socket: str | None, ssh: str | None) -> Source:
+def source_of(
+    journal: str | None, socket: str | None, ssh: str | None, job: str | None = None
+) -> Source:
     """The source that these arguments of `watch` name."""
+    if job is not None:
+        from vlamon.sources.jobs import job_source
+
+        return job_source(job)
     if ssh is not None:
         from vlamon.sources.ssh import SshSource
 

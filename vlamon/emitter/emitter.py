@@ -38,7 +38,8 @@ from vlamon.emitter.journal_index import Past
 from vlamon.emitter.places import Claimed, claim, run_directory, socket_path
 from vlamon.emitter.progress_timeout import Patience
 from vlamon.emitter.queue import Item, NewAttempt, NewWeights, StatusChange
-from vlamon.emitter.run_info import continued, describe
+from vlamon.emitter.registrar import Registrar
+from vlamon.emitter.run_info import continued, describe, entry_of
 from vlamon.emitter.server import Server
 from vlamon.emitter.sidecar import STUCK, Sidecar
 from vlamon.emitter.status import checked
@@ -171,10 +172,12 @@ class Emitter:
         if past.torn:
             lost, size = sum(torn.frames for torn in past.torn), sum(t.bytes for t in past.torn)
             self.warn(f"the journal had {size} damaged bytes: about {lost} frames are lost")
+        self._registrar = Registrar(entry_of(info, bound, journal), lambda: history.status)
         self._sampler = Sampler(self._inbox.append)
         self._thread = threading.Thread(target=self._sidecar.run, name="vlamon", daemon=True)
         self._thread.start()
         self._sampler.start()
+        self._registrar.start()
         lifecycle.began(self)
 
     # ---- what a script says ----
@@ -394,6 +397,7 @@ class Emitter:
         patience = Patience(STUCK + 5.0)  # the sidecar ends by itself, unless a call never returns
         while thread.is_alive() and patience.left(sidecar.turns):
             thread.join(0.05)
+        self._registrar.stop()
         lifecycle.ended(self)
 
     def _too_late(self, item: Item) -> None:

@@ -15,6 +15,9 @@ from pathlib import Path
 from vlamon.emitter.blocklog import BlockLog, NoteLog
 from vlamon.emitter.history import History
 from vlamon.emitter.journal_index import Past
+from vlamon.emitter.journal_writer import Journal
+from vlamon.protocol.address import BoundSocket
+from vlamon.protocol.registry import Entry, job_of_environment
 from vlamon.protocol.sanitize import text
 from vlamon.ranks import Ranks
 from vlamon.records import MetricSpec, RunInfo
@@ -67,6 +70,23 @@ def describe(
         world_size=ranks.world_size,
         rank=ranks.rank,
         metrics=tuple(MetricSpec(name, "trained", weight) for name, weight in weights.items()),
+    )
+
+
+def entry_of(info: RunInfo, bound: BoundSocket | None, journal: Journal | None) -> Entry:
+    """The run as the user's list of runs has it."""
+    job, array_job = job_of_environment()
+    return Entry(
+        boot=info.boot,
+        name=info.name,
+        host=info.host,
+        pid=info.pid,
+        started=info.started,
+        socket="" if bound is None else bound.path,
+        journal="" if journal is None else os.path.abspath(journal.path),
+        job=job,
+        array_job=array_job,
+        total_steps=info.total_steps,
     )
 
 

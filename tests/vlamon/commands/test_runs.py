@@ -1,0 +1,43 @@
+"""`vlamon runs` and `vlamon slurm example`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+from tests.vlamon.commands.training import training, vlamon
+from vlamon.protocol import registry
+from vlamon.protocol.registry import Entry
+
+
+def test_a_run_is_listed_with_the_command_that_opens_it(tmp_path: Path) -> None:
+    home = {"VLAMON_HOME": str(tmp_path / "home")}
+    socket, journal = tmp_path / "vla.sock", tmp_path / "run.vlaj"
+    journal.touch()
+    forged = Entry("b", "bad\n\x1b]0;x\x07", ended=9.0, journal=str(journal))
+    registry.write(forged, str(tmp_path / "home" / "runs"))
+    over = vlamon(["runs"], **home).stdout
+    assert over.endswith(f"vlamon watch {journal}\n")
+    assert all(line.isprintable() for line in over.splitlines())
+    (found,) = [
+        each
+        for each in map(json.loads, vlamon(["runs", "--json"], **home).stdout.splitlines())
+        if each["boot"] == "b"
+    ]
+    assert (found["running"], found["open"]) == (False, ["vlamon", "watch", str(journal)])
+    with training(socket, **home):
+        while len(registry.entries(str(tmp_path / "home" / "runs"))) < 2:
+            time.sleep(0.01)
+        lines = vlamon(["runs"], **home).stdout.splitlines()
+    assert any(
+        line.startswith("demo") and line.endswith(f"vlamon watch --socket {socket}")
+        for line in lines
+    )
+
+
+def test_the_example_for_slurm_is_a_script_that_bash_reads() -> None:
+    done = vlamon(["slurm", "example"])
+    assert done.stdout.startswith("#!/bin/bash\n#SBATCH")
+    assert subprocess.run(["bash", "-n"], input=done.stdout, text=True).returncode == 0

@@ -1,0 +1,99 @@
+"""The list of runs: what a training writes about itself, and what a reader makes of any file."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vlamon import Emitter
+from vlamon.protocol import registry
+from vlamon.protocol.registry import Entry
+
+HOST = socket.gethostname()
+
+
+def test_an_entry_comes_back_as_it_was(tmp_path: Path) -> None:
+    place = str(tmp_path / "runs")
+    first = Entry("b1", "goal", HOST, os.getpid(), 1.0, 2.0, 0.0, "/tmp/a.sock", "/r/run.vlaj")
+    second = Entry("b2", "next", started=5.0, job="12", array_job="10_2", step=7, total_steps=9)
+    for entry in (first, second):
+        registry.write(entry, place)
+    assert registry.entries(place) == [second, first]
+    assert sorted(os.listdir(place)) == ["b1.json", "b2.json"]
+    assert os.stat(place).st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(("home", "place"), [("/h", "/h/runs"), ("", None), ("not/absolute", None)])
+def test_the_home_is_chosen_by_a_variable(
+    home: str, place: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLAMON_HOME", home)
+    assert registry.directory() == place
+
+
+@given(st.binary(max_size=200) | st.text().map(str.encode))
+def test_any_file_is_an_entry_or_passed_over(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        for name, text in (("a.json", data), ("b.json", b'{"boot": "b", "step": "x", "pid": 3}')):
+            Path(place, name).write_bytes(text)
+        assert Entry("b", pid=3) in registry.entries(place)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's file")
+def test_what_is_no_regular_file_of_ours_is_passed_over(tmp_path: Path) -> None:
+    registry.write(Entry("good"), str(tmp_path))
+    os.mkfifo(tmp_path / "fifo.json")
+    (tmp_path / "link.json").symlink_to(tmp_path / "good.json")
+    registry.write(Entry("theirs"), str(tmp_path))
+    os.chown(tmp_path / "theirs.json", 65534, 65534)
+    assert [entry.boot for entry in registry.entries(str(tmp_path))] == ["good"]
+
+
+def test_a_run_that_is_gone_is_not_running() -> None:
+    now = 1000.0
+    assert Entry("b", host=HOST, pid=os.getpid()).running(HOST, now)
+    assert not Entry("b", host=HOST, pid=1 << 30).running(HOST, now)
+    assert not Entry("b", host=HOST, pid=os.getpid(), ended=5.0).running(HOST, now)
+    assert Entry("b", host="other", updated=now - 60).running(HOST, now)
+    assert not Entry("b", host="other", updated=now - 1000).running(HOST, now)
+
+
+def test_files_of_runs_that_are_long_over_are_removed(tmp_path: Path) -> None:
+    for boot in ("old", "new"):
+        registry.write(Entry(boot), str(tmp_path))
+    os.utime(tmp_path / "old.json", (1.0, 1.0))
+    registry.clear(str(tmp_path), time.time())
+    assert [entry.boot for entry in registry.entries(str(tmp_path))] == ["new"]
+
+
+def test_a_training_lists_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLAMON_HOME", str(tmp_path))
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    path, place = tmp_path / "vla.sock", str(tmp_path / "runs")
+    with Emitter(path, run="goal", run_dir=tmp_path / "run", total_steps=10) as emitter:
+        while not (found := registry.entries(place)):
+            time.sleep(0.005)
+        emitter.log(3, closs=1.0)
+    (running,) = found
+    assert running.running(HOST, time.time())
+    assert (running.name, running.socket, running.job) == ("goal", str(path), "4711")
+    while not (ended := registry.entries(place)[0]).ended:
+        time.sleep(0.005)
+    assert (ended.step, ended.journal) == (3, str(tmp_path / "run" / "run.vlaj"))
+
+
+def test_a_home_that_cannot_be_written_keeps_nobody_from_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("VLAMON_HOME", str(tmp_path / "file"))
+    with Emitter(None, run_dir=tmp_path / "run") as emitter:
+        emitter.log(0, closs=1.0)
+    assert emitter.swallowed == 0

@@ -1,0 +1,93 @@
+"""A job's training is found in the list of runs, else where Slurm says that it runs."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from vlamon.protocol import registry
+from vlamon.protocol.registry import Entry
+from vlamon.sources import SourceError
+from vlamon.sources.jobs import Place, place_of_job
+
+HOST = socket.gethostname()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("VLAMON_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    return tmp_path
+
+
+def squeue(home: Path, answer: str, status: int = 0) -> None:
+    """A Slurm that answers this."""
+    (home / "bin").mkdir()
+    program = home / "bin" / "squeue"
+    out = ">&2" if status else ""
+    program.write_text(f"#!/bin/sh\necho '{answer}' {out}\nexit {status}\n")
+    program.chmod(0o755)
+
+
+def listed(home: Path, entry: Entry) -> None:
+    registry.write(entry, str(home / "runs"))
+
+
+def test_a_running_one_is_opened_live_here_or_through_ssh(home: Path) -> None:
+    now = time.time()
+    listed(home, Entry("a", host=HOST, pid=os.getpid(), socket="/tmp/a.sock", job="12"))
+    listed(home, Entry("b", host="n7", updated=now, socket="/tmp/b.sock", array_job="30_4"))
+    assert place_of_job("12") == Place(socket="/tmp/a.sock")
+    assert place_of_job("30_4") == Place(ssh="n7:/tmp/b.sock")
+
+
+def test_one_that_is_over_is_opened_from_its_journal(home: Path) -> None:
+    journal = home / "run.vlaj"
+    journal.touch()
+    listed(home, Entry("a", host="n7", updated=1.0, job="12", journal=str(journal)))
+    assert place_of_job("12") == Place(journal=str(journal))
+
+
+def test_a_requeued_job_is_opened_at_its_running_boot(home: Path) -> None:
+    journal = home / "run.vlaj"
+    journal.touch()
+    listed(home, Entry("a", host="n7", ended=9.0, started=9.0, job="12", journal=str(journal)))
+    listed(home, Entry("b", host="n8", updated=time.time(), socket="/tmp/b.sock", job="12"))
+    assert place_of_job("12") == Place(ssh="n8:/tmp/b.sock")
+
+
+def test_one_that_is_not_listed_is_asked_of_slurm(home: Path) -> None:
+    squeue(home, "4711|RUNNING|n9")
+    assert place_of_job("4711") == Place(ssh="n9:/tmp/vla-job4711.sock")
+
+
+def test_a_job_on_this_node_needs_no_ssh(home: Path) -> None:
+    squeue(home, f"4711|RUNNING|{HOST}")
+    assert place_of_job("4711") == Place(socket="/tmp/vla-job4711.sock")
+
+
+@pytest.mark.parametrize(
+    ("job", "answer", "status", "sentence"),
+    [
+        ("4711", "4711|PENDING|", 0, "job 4711 has not started"),
+        ("4711", "1|RUNNING|n1 2|RUNNING|n2", 0, "an array of 2 tasks"),
+        ("4711", "", 0, "it is not queued any more"),
+        ("4711", "slurm_load_jobs error: Invalid job id specified", 1, "Invalid job id"),
+        ("-o Proxy", "", 0, "is not a job"),
+    ],
+)
+def test_what_is_known_of_a_job_is_one_sentence(
+    home: Path, job: str, answer: str, status: int, sentence: str
+) -> None:
+    squeue(home, answer, status)
+    with pytest.raises(SourceError, match=sentence):
+        place_of_job(job)
+
+
+def test_without_slurm_and_list_the_way_out_is_said(home: Path) -> None:
+    with pytest.raises(SourceError, match="no squeue to ask: use --ssh"):
+        place_of_job("4711")

@@ -1,0 +1,103 @@
+"""`vlamon runs`: every run of the user that this machine knows of, and how to open it."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import socket
+import time
+from collections.abc import Iterable, Iterator
+
+import click
+
+from vlamon.protocol import registry
+from vlamon.protocol.registry import Entry
+from vlamon.safe_text import line
+from vlamon.sources.jobs import Place, place_of
+
+SHOWN = 20
+"""Runs that are listed without --all."""
+
+
+@click.command("runs")
+@click.option("--all", "every", is_flag=True, help="List runs that are over, however old, too.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a run.")
+def command(every: bool, as_json: bool) -> int:
+    """List your runs on this machine and, where the nodes share a home, on the whole cluster.
+
+    Each training keeps itself in $VLAMON_HOME/runs, else in ~/.local/state/vlamon/runs.
+    """
+    host, now = socket.gethostname(), time.time()
+    found = [(entry, place_of(entry, host, now)) for entry in known(host, now)]
+    found.sort(key=lambda each: each[0].running(host, now), reverse=True)
+    if not every:
+        found = [each for each in found if each[0].running(host, now) or each[1].journal][:SHOWN]
+    if as_json:
+        for entry, place in found:
+            click.echo(_json(entry, place, entry.running(host, now)), nl=False)
+    else:
+        for shown in table(found, host, now):
+            click.echo(line(shown))
+    return 0
+
+
+def known(host: str, now: float) -> list[Entry]:
+    """The runs of the list, and trainings that serve here and are not in it."""
+    listed = registry.entries(registry.directory())
+    there = {entry.socket for entry in listed if entry.host == host and entry.running(host, now)}
+    return [*_unlisted(there), *listed]
+
+
+def _unlisted(there: Iterable[str]) -> Iterator[Entry]:
+    from vlamon.sources.discovery import serving
+
+    for found in serving():
+        if found.path in there or found.info is None:
+            continue
+        info, status = found.info, found.status
+        yield Entry(
+            boot=info.boot,
+            name=info.name,
+            host=info.host,
+            pid=info.pid,
+            started=info.started,
+            updated=time.time(),
+            socket=found.path,
+            state="" if status is None else status.state,
+            step=None if status is None else status.step,
+            total_steps=info.total_steps,
+        )
+
+
+def table(found: list[tuple[Entry, Place]], host: str, now: float) -> Iterator[str]:
+    """The runs as aligned columns."""
+    if not found:
+        yield "No run is known here; a training that starts a vlamon.Emitter lists itself."
+        return
+    rows = [("run", "state", "step", "host", "job", "started", "open with")]
+    for entry, place in found:
+        running = entry.running(host, now)
+        total = f"/{entry.total_steps:,}" if entry.total_steps else ""
+        opened = shlex.join(["vlamon", "watch", *place.arguments]) if place.arguments else "–"
+        rows.append(
+            (
+                entry.name,
+                (entry.state or "running") if running else "ended" if entry.ended else "lost",
+                "–" if entry.step is None else f"{entry.step:,}{total}",
+                entry.host,
+                entry.array_job or entry.job or "–",
+                time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.started)),
+                opened,
+            )
+        )
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    for row in rows:
+        yield "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _json(entry: Entry, place: Place, running: bool) -> str:
+    from vlamon.views.json_lines import json_bytes
+
+    opened = ["vlamon", "watch", *place.arguments] if place.arguments else None
+    fields = dataclasses.asdict(entry) | {"running": running, "open": opened}
+    return json_bytes({"kind": "run", **fields}).decode()

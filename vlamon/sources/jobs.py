@@ -1,0 +1,107 @@
+"""The training of a cluster's job: found in the list of runs, else by asking Slurm for its node."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+
+from vlamon.protocol import registry
+from vlamon.protocol.registry import Entry
+from vlamon.sources import Source, SourceError
+
+_JOB = re.compile(r"\d+(_\d+)?")
+_STATES = {"PENDING": "has not started", "CONFIGURING": "is starting", "COMPLETING": "is ending"}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a run can be opened: one of the three."""
+
+    socket: str = ""
+    """A socket of this machine."""
+    ssh: str = ""
+    """`HOST:SOCKET` of another one."""
+    journal: str = ""
+    """A journal that this machine sees."""
+
+    @property
+    def arguments(self) -> list[str]:
+        """What `vlamon watch` is told."""
+        if self.socket:
+            return ["--socket", self.socket]
+        return ["--ssh", self.ssh] if self.ssh else [self.journal] if self.journal else []
+
+
+def place_of(entry: Entry, host: str, now: float) -> Place:
+    """Where a run of the list is opened from `host`."""
+    if entry.running(host, now) and entry.socket:
+        if entry.host == host:
+            return Place(socket=entry.socket)
+        return Place(ssh=f"{entry.host}:{entry.socket}")
+    there = entry.journal if entry.journal and os.path.exists(entry.journal) else ""
+    return Place(journal=there)
+
+
+def place_of_job(job: str) -> Place:
+    """Where the training of a job is opened. Raises SourceError with what is known of the job."""
+    if not _JOB.fullmatch(job):
+        raise SourceError(
+            f"{job!r} is not a job: write 123456, or 123456_7 for a task of an array."
+        )
+    host, now = socket.gethostname(), time.time()
+    listed = [e for e in registry.entries(registry.directory()) if job in (e.job, e.array_job)]
+    listed.sort(key=lambda entry: entry.running(host, now), reverse=True)  # then newest first
+    for entry in listed:
+        place = place_of(entry, host, now)
+        if place.arguments:
+            return place
+    number, node = _ask_slurm(job)
+    path = f"/tmp/vla-job{number}.sock"
+    if node.partition(".")[0] == host.partition(".")[0]:
+        return Place(socket=path)
+    return Place(ssh=f"{node}:{path}")
+
+
+def job_source(job: str) -> Source:
+    """The source of a job's training."""
+    place = place_of_job(job)
+    if place.ssh:
+        from vlamon.sources.ssh import SshSource
+
+        host, _, path = place.ssh.partition(":")
+        return SshSource(host, path)
+    if place.journal:
+        from vlamon.sources.journal import JournalSource
+
+        return JournalSource(place.journal)
+    from vlamon.sources.socket import SocketSource
+
+    return SocketSource(place.socket)
+
+
+def _ask_slurm(job: str) -> tuple[str, str]:
+    """The job's own number and the node of its first task."""
+    asked = ["squeue", "--noheader", "--jobs", job, "--format", "%A|%T|%B"]
+    try:
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=20.0)
+    except FileNotFoundError:
+        raise SourceError(
+            f"job {job} is not in the list of runs, and there is no squeue to ask: "
+            "use --ssh HOST:SOCKET."
+        ) from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SourceError(f"squeue did not answer for job {job}: {error}") from error
+    lines = [line.split("|") for line in done.stdout.split() if line.count("|") == 2]
+    if not lines:
+        why = done.stderr.strip().splitlines()[-1:] or ["it is not queued any more"]
+        raise SourceError(f"Slurm does not know job {job}: {why[0]}")
+    if len(lines) > 1:
+        raise SourceError(f"job {job} is an array of {len(lines)} tasks; name one, as {job}_0.")
+    number, state, node = lines[0]
+    if state != "RUNNING":
+        raise SourceError(f"job {job} {_STATES.get(state, f'is {state.lower()}')}.")
+    return number, node
