@@ -361,7 +361,7 @@ class Guard:
         text = f"resumed after step {loaded.step} from {loaded.path}"
         self.reporter.event("resumed", loaded.step, text)
         if loaded.ranks != collectives.world():
-            text = self.snapshots.checkpoints.dealt_anew(loaded)
+            text = self.snapshots.checkpoints.resharded(loaded)
             self.reporter.event("note", loaded.step, text, "warn")
 
     def _judge(self, step: int) -> None:

@@ -65,7 +65,7 @@ class GuardSettings:
     keep: int = 3
     """Checkpoints that stay on disk."""
     stall: float = 300.0
-    """Seconds without a byte from any rank after which a checkpoint of shards is given up."""
+    """Seconds that ranks wait for each other while they write a checkpoint of shards."""
     autopsy_steps: int = 400
     """Longest stretch that an autopsy replays."""
 

@@ -121,7 +121,7 @@ class Snapshots:
     def trust(self, step: int) -> None:
         """The detectors were quiet up to this step."""
         self.ring.quiet_until(step)
-        self.checkpoints.shelf.quiet_until(step)
+        self.checkpoints.index.quiet_until(step)
 
     def doubt(self, before: int | None) -> bool:
         """The training goes on with an explosion: states since its onset are no longer kept.
@@ -137,7 +137,7 @@ class Snapshots:
         ]
         for slot in doubtful:
             self.ring.forget(slot)
-        return self.checkpoints.shelf.doubt(before) or bool(doubtful)
+        return self.checkpoints.index.doubt(before) or bool(doubtful)
 
     def candidates(self, *, trusted_only: bool) -> list[Candidate]:
         """What can be returned to: memory first, then disk, each from the newest on.
@@ -171,7 +171,7 @@ class Snapshots:
         if candidate.slot is not None:
             self.ring.forget(candidate.slot)
         else:
-            self.checkpoints.shelf.lost(candidate.step)
+            self.checkpoints.index.lost(candidate.step)
 
     def forget_after(self, step: int) -> None:
         """A rollback went back to this step: what is newer is of the branch that is left."""
@@ -182,9 +182,9 @@ class Snapshots:
     def on_hand(self) -> tuple[Snapshot, ...]:
         """For the monitors: what there is on this rank."""
         on_disk = [
-            Snapshot(kept.step, str(kept.path), kept.trusted)
-            for kept in self.checkpoints.shelf.held
-            if kept.path is not None
+            Snapshot(entry.step, str(entry.path), entry.trusted)
+            for entry in self.checkpoints.index.held
+            if entry.path is not None
         ]
         in_memory = [
             Snapshot(slot.step, "ring", slot.trusted, slot.time, slot.closs)

@@ -21,7 +21,7 @@ import torch
 import torch.distributed as dist
 
 from vlamon.guard import collectives
-from vlamon.guard.checkpoint.index import Shelf
+from vlamon.guard.checkpoint.index import Index
 from vlamon.guard.checkpoint.writer import Durable, DurableError, Loaded, Writer, Written
 from vlamon.guard.command_queue import AgreedCommand
 from vlamon.guard.host_memory import NoMemory
@@ -49,7 +49,7 @@ class Checkpoints:
         self._session = ""
         """The same on all ranks once they have agreed on it."""
         self._number = 0
-        self.shelf = Shelf(trust_after)
+        self.index = Index(trust_after)
         """What this training can return to; which of it is on disk, rank 0 alone knows."""
         self.begun: int | None = None
         """Step of the last write that this branch began; every rank knows it."""
@@ -64,30 +64,30 @@ class Checkpoints:
         step: int,
         training: TrainingState,
         meta: Mapping[str, Any],
-        order: AgreedCommand | None,
+        command: AgreedCommand | None,
     ) -> None:
-        """Copy the state and begin to write it; the answer to `order` comes when it is on disk."""
+        """Copy the state and begin to write it; `command` is answered when it is on disk."""
         self._agree()
         if self._writer is None:
-            if order:
-                order.refuse("this training was given no run directory to write checkpoints to")
+            if command:
+                command.refuse("this training was given no run directory to write checkpoints to")
             return
         self.close()
         self.begun = step
-        self.shelf.begin(step)
+        self.index.begin(step)
         self._writer.durable.spared.clear()
-        self._writer.durable.spared.update(self.shelf.spared())
+        self._writer.durable.spared.update(self.index.spared())
         if training.sharded():
-            self._save_shards(step, training, meta, order)
+            self._save_shards(step, training, meta, command)
         else:
-            self._save_whole(step, training, meta, order)
+            self._save_whole(step, training, meta, command)
 
     def _save_whole(
         self,
         step: int,
         training: TrainingState,
         meta: Mapping[str, Any],
-        order: AgreedCommand | None,
+        command: AgreedCommand | None,
     ) -> None:
         assert self._writer is not None
         state = _for_all_ranks(training.capture(), meta)
@@ -95,16 +95,16 @@ class Checkpoints:
             return
         staged, why = self._stage(state)
         if staged is None:
-            self._give_up(step, why, order)
+            self._give_up(step, why, command)
         else:
-            self._writer.start(step, staged, meta, (step, order))
+            self._writer.start(step, staged, meta, (step, command))
 
     def _save_shards(
         self,
         step: int,
         training: TrainingState,
         meta: Mapping[str, Any],
-        order: AgreedCommand | None,
+        command: AgreedCommand | None,
     ) -> None:
         from vlamon.guard.checkpoint.sharded import Shards
 
@@ -116,7 +116,7 @@ class Checkpoints:
         said = collectives.everyone((why and f"rank {rank}: {why}", self._group.broken))
         failures = [failure for failure, _ in said if failure]
         if staged is None or failures:
-            self._give_up(step, failures[0], order)
+            self._give_up(step, failures[0], command)
             return
         self._group.open(anew=any(broken for _, broken in said))
         shards = Shards(rank, collectives.world(), mine, self._group.ranks)
@@ -124,7 +124,7 @@ class Checkpoints:
         session = f"{self._session}.{self._number}"
         durable = self._writer.durable
         write = partial(durable.write_shards, step, staged, shards, session, dict(meta))
-        self._writer.begin(step, partial(self._group.watch, write), (step, order))
+        self._writer.begin(step, partial(self._group.watch, write), (step, command))
 
     def _stage(self, state: Tree) -> tuple[Tree | None, str]:
         """A copy that stays as it is; None, and why, where there is no memory for it."""
@@ -136,13 +136,13 @@ class Checkpoints:
             return None, str(error)
         return self._staging.state(), ""
 
-    def _give_up(self, step: int, why: str, order: AgreedCommand | None) -> None:
+    def _give_up(self, step: int, why: str, command: AgreedCommand | None) -> None:
         """A checkpoint that could not even be begun."""
-        self.shelf.failed(step)
+        self.index.failed(step)
         text = f"checkpoint of step {step} was not written: {why}"
         self._reporter.event("checkpoint", step, text, "error", ok=False)
-        if order:
-            order.refuse(text)
+        if command:
+            command.refuse(text)
 
     def _agree(self) -> None:
         """Once: every rank writes into rank 0's directory, under names of the same session."""
@@ -158,19 +158,19 @@ class Checkpoints:
         self._writer = Writer(self.durable) if self.durable else None
 
     def poll(self) -> None:
-        """Tell how writes ended."""
+        """Report how writes ended."""
         if self._writer is None:
             return
-        for (step, order), outcome in self._writer.outcomes():
+        for (step, command), outcome in self._writer.outcomes():
             if isinstance(outcome, DurableError):
-                self.shelf.failed(step)
+                self.index.failed(step)
                 self._reporter.event("checkpoint", -1, str(outcome), "error", ok=False)
                 if collectives.rank():
                     logging.getLogger("vlamon.guard").error("%s", outcome)
-                if order:
-                    order.refuse(str(outcome))
+                if command:
+                    command.refuse(str(outcome))
                 continue
-            self.shelf.written(step, outcome.path)
+            self.index.written(step, outcome.path)
             done: dict[str, Any] = {
                 "step": outcome.step,
                 "path": str(outcome.path),
@@ -180,8 +180,8 @@ class Checkpoints:
             text = f"checkpoint of step {outcome.step} in {outcome.path} ({outcome.seconds:.2f} s)"
             told = {name: value for name, value in done.items() if name != "step"}
             self._reporter.event("checkpoint", outcome.step, text, ok=True, **told)
-            if order:
-                order.done(done)
+            if command:
+                command.done(done)
 
     def load(self, training: TrainingState) -> Loaded | None:
         """The newest checkpoint that is whole, to resume from; None where there is none at all.
@@ -204,7 +204,7 @@ class Checkpoints:
             for said in damaged:
                 text = f"{said}; the one before it is used"
                 self._reporter.event("checkpoint", -1, text, "error", ok=False)
-            self.shelf.found(paths, path, loaded.step)
+            self.index.found(paths, path, loaded.step)
             return loaded
         if damaged:
             raise DurableError(
@@ -214,21 +214,21 @@ class Checkpoints:
         return None
 
     def reload(self, training: TrainingState, step: int) -> Loaded | None:
-        """The checkpoint of a step on the shelf; one that cannot be read is told and taken off."""
+        """The checkpoint of a step; one that cannot be read is reported and forgotten."""
         self.close()  # it may be the one that is being written
-        path = self.shelf.path(step)
+        path = self.index.path(step)
         name = collectives.everyone(path and path.name)[0]
         loaded, why = None, "it was not written"
         if self.durable is not None and name:
             loaded, why = self._read(training, self.durable.root / name)
         if loaded is None:
-            self.shelf.lost(step)
+            self.index.lost(step)
             text = f"the checkpoint of step {step} cannot be returned to: {why}"
             self._reporter.event("checkpoint", -1, text, "error", ok=False)
         return loaded
 
     def _read(self, training: TrainingState, path: Path) -> tuple[Loaded | None, str]:
-        """One that any rank cannot read is used by none; with what the first of them says."""
+        """A checkpoint and an empty string; or None, and why, where any rank cannot read it."""
         assert self.durable is not None
         live = training.live(collectives.rank())
         loaded, failure = None, ""
@@ -254,20 +254,20 @@ class Checkpoints:
 
     def holds(self, step: int) -> bool:
         """Whether this very step is on disk or on its way there; asked by all ranks."""
-        return step in collectives.everyone(self.shelf.steps(trusted_only=False))[0]
+        return step in collectives.everyone(self.index.steps(trusted_only=False))[0]
 
     def steps(self, trusted_only: bool) -> list[int]:
         """Steps that can be returned to, the newest first; asked by all ranks."""
-        found: list[int] = collectives.everyone(self.shelf.steps(trusted_only))[0]
+        found: list[int] = collectives.everyone(self.index.steps(trusted_only))[0]
         return found
 
     def forget_after(self, step: int) -> None:
         """A rollback went back to this step: what is newer is of another branch."""
-        self.shelf.forget_after(step)
+        self.index.forget_after(step)
         if self.begun is not None and self.begun > step:
             self.begun = None
 
-    def dealt_anew(self, loaded: Loaded) -> str:
+    def resharded(self, loaded: Loaded) -> str:
         """What a resume on another number of ranks brought back, and what it could not."""
         left = loaded.state.get("left_alone", ())
         rest = (
@@ -282,7 +282,7 @@ class Checkpoints:
         )
 
     def close(self) -> None:
-        """Wait for a write under way and tell how it ended."""
+        """Wait for a write under way and report how it ended."""
         if self._writer is not None:
             self._writer.wait()
             self.poll()

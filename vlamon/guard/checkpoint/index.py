@@ -1,8 +1,8 @@
 """The checkpoints of the branch that is trained: which there are, and which can be trusted.
 
 The same rule as for snapshots in memory: a checkpoint is a *candidate* until the detectors have
-been quiet for long enough after it. What a rollback left behind, or an explosion came upon, stays
-on disk but is nothing to return to.
+been quiet for long enough after it. What a rollback left behind, and what was written since the
+onset of an explosion, stays on disk but is nothing to return to.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 @dataclass(slots=True)
-class Kept:
+class Entry:
     """One checkpoint."""
 
     step: int
@@ -25,62 +25,62 @@ class Kept:
 
 
 @dataclass(slots=True)
-class Shelf:
+class Index:
     """Oldest first. What was written is known to rank 0 alone; steps and trust to every rank."""
 
     trust_after: int
     """Quiet steps that turn a candidate into a trusted checkpoint."""
-    held: list[Kept] = field(default_factory=list)
+    held: list[Entry] = field(default_factory=list)
 
     def found(self, paths: Sequence[Path], resumed: Path, step: int) -> None:
         """A training resumed from one of these, newest first: it is trusted, as every start is.
 
-        Written before it and of a later step means: of a branch that a rollback left.
+        One that was written before it and holds a later step is of a branch that a rollback left.
         """
-        self.held = [Kept(step, resumed, trusted=True)]
+        self.held = [Entry(step, resumed, trusted=True)]
         older = paths[paths.index(resumed) + 1 :] if resumed in paths else ()
         for path in older:
             before = _step_of(path)
             if before is not None and before < self.held[0].step:
-                self.held.insert(0, Kept(before, path, step - before >= self.trust_after))
+                self.held.insert(0, Entry(before, path, step - before >= self.trust_after))
 
     def begin(self, step: int) -> None:
         """A checkpoint is being written."""
-        self.held = [kept for kept in self.held if kept.step < step]
-        self.held.append(Kept(step))
+        self.held = [entry for entry in self.held if entry.step < step]
+        self.held.append(Entry(step))
 
     def written(self, step: int, path: Path) -> None:
         """It is on disk; nothing to return to if a rollback left its branch in the meantime."""
-        for kept in self._being_written(step):
-            kept.path = path
+        for entry in self._being_written(step):
+            entry.path = path
 
     def failed(self, step: int) -> None:
         """It was not written."""
-        for kept in self._being_written(step):
-            self.held.remove(kept)
+        for entry in self._being_written(step):
+            self.held.remove(entry)
 
     def lost(self, step: int) -> None:
         """It cannot be read."""
-        self.held = [kept for kept in self.held if kept.step != step]
+        self.held = [entry for entry in self.held if entry.step != step]
 
     def quiet_until(self, step: int) -> None:
         """The detectors were quiet up to this step."""
-        for kept in self.held:
-            kept.trusted = kept.trusted or step - kept.step >= self.trust_after
+        for entry in self.held:
+            entry.trusted = entry.trusted or step - entry.step >= self.trust_after
 
     def doubt(self, before: int | None = None) -> bool:
-        """An explosion: what was written since its onset is not to be trusted; whether any was.
+        """An explosion: forget what was written since its onset. Returns whether any was.
 
         One that began some time `before` puts trusted ones in doubt as well, the oldest aside.
         """
-        count, trusted = len(self.held), [kept for kept in self.held if kept.trusted]
-        sure = [kept for kept in trusted if before is None or kept.step <= before]
+        count, trusted = len(self.held), [entry for entry in self.held if entry.trusted]
+        sure = [entry for entry in trusted if before is None or entry.step <= before]
         self.held = sure or trusted[:1]
         return len(self.held) < count
 
     def forget_after(self, step: int) -> None:
         """A rollback went back to this step."""
-        self.held = [kept for kept in self.held if kept.step <= step]
+        self.held = [entry for entry in self.held if entry.step <= step]
 
     def spared(self) -> set[str]:
         """Names that retention must leave: the newest trusted one, and the one to be trusted next.
@@ -88,20 +88,20 @@ class Shelf:
         Without the latter, checkpoints that retire before they are old enough to be trusted would
         leave a trusted one that is never followed by another.
         """
-        trusted = [kept for kept in self.held if kept.trusted][-1:]
-        heir = [kept for kept in self.held if not kept.trusted][:1]
-        return {kept.path.name for kept in (*trusted, *heir) if kept.path is not None}
+        trusted = [entry for entry in self.held if entry.trusted][-1:]
+        successor = [entry for entry in self.held if not entry.trusted][:1]
+        return {entry.path.name for entry in (*trusted, *successor) if entry.path is not None}
 
     def steps(self, trusted_only: bool) -> list[int]:
         """Steps that can be returned to, the newest first."""
-        return [kept.step for kept in reversed(self.held) if kept.trusted or not trusted_only]
+        return [entry.step for entry in reversed(self.held) if entry.trusted or not trusted_only]
 
     def path(self, step: int) -> Path | None:
         """Where the checkpoint of a step is."""
-        return next((kept.path for kept in self.held if kept.step == step), None)
+        return next((entry.path for entry in self.held if entry.step == step), None)
 
-    def _being_written(self, step: int) -> list[Kept]:
-        return [kept for kept in self.held if kept.step == step and kept.path is None]
+    def _being_written(self, step: int) -> list[Entry]:
+        return [entry for entry in self.held if entry.step == step and entry.path is None]
 
 
 def _step_of(path: Path) -> int | None:

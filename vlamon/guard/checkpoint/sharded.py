@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import io
 import json
-import pickle
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -65,6 +64,7 @@ from vlamon.guard.checkpoint.disk import (
     sync_directory,
     write_bytes,
 )
+from vlamon.guard.checkpoint.metadata import read_metadata
 from vlamon.guard.state.sharding import Box, Named, Piece, box_for
 from vlamon.guard.state.tree import from_json, join, split, to_json
 
@@ -289,7 +289,9 @@ class Sharded:
             json.loads(read_checked(path / head_name(rank), files[head_name(rank)]))
             for rank in range(ranks)
         ]
-        self._metadata = _unpickled(read_checked(path / METADATA, files[METADATA]), path)
+        self._metadata = read_metadata(
+            read_checked(path / METADATA, files[METADATA]), path / METADATA
+        )
         self.step = int(self._heads[0]["step"])
 
     def alike(self, part: str) -> bool:
@@ -366,47 +368,3 @@ class _Reader(FileSystemReader):
                 raise DurableError(f"{self._path}: the manifest does not know {name}")
             check_file(self._path / name, self._files[name])
         return super().read_data(plan, planner)
-
-
-_PLAIN = {
-    ("torch", "Size"),
-    ("torch.serialization", "_get_layout"),
-    ("pathlib", "PosixPath"),
-    ("pathlib._local", "PosixPath"),
-    ("torch.distributed.checkpoint.filesystem", "_StorageInfo"),
-    *(
-        ("torch.distributed.checkpoint.metadata", name)
-        for name in (
-            "Metadata",
-            "MetadataIndex",
-            "TensorStorageMetadata",
-            "BytesStorageMetadata",
-            "ChunkStorageMetadata",
-            "TensorProperties",
-            "StorageMeta",
-            "_MEM_FORMAT_ENCODING",
-        )
-    ),
-}
-"""What the metadata of a checkpoint is made of."""
-
-
-class _Unpickler(pickle.Unpickler):
-    """A checkpoint that somebody else wrote must not run code."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _PLAIN:
-            return super().find_class(module, name)
-        if module == "torch" and isinstance(found := getattr(torch, name, None), torch.dtype):
-            return found
-        raise pickle.UnpicklingError(f"{module}.{name} has no place in a checkpoint's metadata")
-
-
-def _unpickled(data: bytes, path: Path) -> Metadata:
-    try:
-        metadata = _Unpickler(io.BytesIO(data)).load()
-    except Exception as error:
-        raise DurableError(f"{path / METADATA} is damaged: {_line(error)}") from error
-    if not isinstance(metadata, Metadata):
-        raise DurableError(f"{path / METADATA} is damaged: it holds no metadata")
-    return metadata

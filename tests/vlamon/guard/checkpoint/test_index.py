@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vlamon.guard.checkpoint.index import Shelf
+from vlamon.guard.checkpoint.index import Index
 
 
-def shelf(*steps: int, trust_after: int = 20) -> Shelf:
-    held = Shelf(trust_after)
+def index(*steps: int, trust_after: int = 20) -> Index:
+    held = Index(trust_after)
     for step in steps:
         held.begin(step)
         held.written(step, place(step))
@@ -20,7 +20,7 @@ def place(step: int) -> Path:
 
 
 def test_a_checkpoint_is_a_candidate_until_it_was_quiet_for_long_enough() -> None:
-    held = shelf(10, 20)
+    held = index(10, 20)
     held.quiet_until(29)
     assert held.steps(trusted_only=True) == []
     held.quiet_until(30)
@@ -29,7 +29,7 @@ def test_a_checkpoint_is_a_candidate_until_it_was_quiet_for_long_enough() -> Non
 
 
 def test_an_explosion_leaves_the_trusted_ones() -> None:
-    held = shelf(10, 20)
+    held = index(10, 20)
     held.quiet_until(30)
     assert held.doubt()
     assert held.steps(trusted_only=False) == [10]
@@ -37,7 +37,7 @@ def test_an_explosion_leaves_the_trusted_ones() -> None:
 
 
 def test_what_was_being_written_when_the_training_went_back_is_of_the_branch_it_left() -> None:
-    held = shelf(10)
+    held = index(10)
     held.begin(20)
     held.forget_after(10)
     held.written(20, place(20))
@@ -45,14 +45,14 @@ def test_what_was_being_written_when_the_training_went_back_is_of_the_branch_it_
 
 
 def test_a_checkpoint_that_could_not_be_written_is_none() -> None:
-    held = shelf(10)
+    held = index(10)
     held.begin(20)
     held.failed(20)
     assert held.steps(trusted_only=False) == [10]
 
 
 def test_retention_leaves_the_newest_trusted_one_and_the_one_that_will_be_trusted_next() -> None:
-    held = shelf(0, 10, 20, 30)
+    held = index(0, 10, 20, 30)
     held.quiet_until(30)
     assert held.spared() == {place(10).name, place(20).name}
 
@@ -60,7 +60,7 @@ def test_retention_leaves_the_newest_trusted_one_and_the_one_that_will_be_truste
 def test_a_resume_finds_the_branch_that_it_goes_on_with() -> None:
     """Newest first on disk: 300 was left for 110, and 90 was left for 80 before that."""
     on_disk = [place(step) for step in (120, 110, 300, 80, 90, 50)]
-    held = Shelf(trust_after=20)
+    held = Index(trust_after=20)
     held.found(on_disk, place(110), 110)
     assert held.steps(trusted_only=False) == [110, 80, 50]
     assert held.steps(trusted_only=True) == [110, 80, 50]
