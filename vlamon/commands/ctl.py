@@ -26,6 +26,7 @@ class Shared:
     """What all commands have in common."""
 
     socket: str | None
+    ssh: str | None
     timeout: float
     as_json: bool
 
@@ -34,6 +35,9 @@ def shared_options(*, command: bool) -> list[click.Parameter]:
     """The options of every command, before its name or behind it; the later one counts."""
     options: list[click.Parameter] = [
         click.Option(["--socket"], metavar="PATH", help="The training's socket; else looked for."),
+        click.Option(
+            ["--ssh"], metavar="HOST:SOCKET", help="A socket on another machine, through ssh."
+        ),
         click.Option(
             ["--timeout"], type=float, help=f"Seconds to wait for it.  [default: {ANSWER:g}]"
         ),
@@ -48,12 +52,15 @@ def shared_options(*, command: bool) -> list[click.Parameter]:
     return options
 
 
-def _shared(ctx: click.Context, socket: str | None, timeout: float | None, as_json: bool) -> Shared:
+def _shared(
+    ctx: click.Context, socket: str | None, ssh: str | None, timeout: float | None, as_json: bool
+) -> Shared:
     if timeout is not None and not timeout > 0:
         raise click.UsageError(f"--timeout must be above 0, not {timeout:g}")
-    outer = ctx.obj or Shared(None, ANSWER, False)
+    outer = ctx.obj or Shared(None, None, ANSWER, False)
     shared = Shared(
         outer.socket if socket is None else socket,
+        outer.ssh if ssh is None else ssh,
         outer.timeout if timeout is None else timeout,
         outer.as_json or as_json,
     )
@@ -63,12 +70,14 @@ def _shared(ctx: click.Context, socket: str | None, timeout: float | None, as_js
 
 @click.group()
 @click.pass_context
-def command(ctx: click.Context, socket: str | None, timeout: float | None, as_json: bool) -> None:
+def command(
+    ctx: click.Context, socket: str | None, ssh: str | None, timeout: float | None, as_json: bool
+) -> None:
     """Give a training a command and wait until it is done.
 
     Exit codes: 0 done, 1 refused, 2 usage, 3 no trainer, 4 no answer in time.
     """
-    _shared(ctx, socket, timeout, as_json)
+    _shared(ctx, socket, ssh, timeout, as_json)
 
 
 command.params.extend(shared_options(command=False))
@@ -104,11 +113,12 @@ def _callback(spec: CommandSpec) -> Callable[..., int]:
         ctx: click.Context,
         /,
         socket: str | None,
+        ssh: str | None,
         timeout: float | None,
         as_json: bool,
         **args: Any,
     ) -> int:
-        shared = _shared(ctx, socket, timeout, as_json)
+        shared = _shared(ctx, socket, ssh, timeout, as_json)
         words = {
             key: " ".join(value) if isinstance(value, tuple) else value
             for key, value in args.items()
@@ -137,7 +147,7 @@ def _give(shared: Shared, given: Command) -> int:
 
 
 def _given(shared: Shared, given: Command) -> int:
-    with Talk(shared.socket) as talk:
+    with Talk(shared.socket, shared.ssh) as talk:
         info = talk.greet(shared.timeout)
         if not info.control:
             refusal = f"{info.name} takes no commands: its script never calls emitter.commands()"

@@ -19,14 +19,15 @@ SHOWN = ("closs", "loss_ct", "z_loss", "loss")
 
 @click.command()
 @click.option("--socket", metavar="PATH", help="The training's socket; found where there is one.")
+@click.option("--ssh", metavar="HOST:SOCKET", help="A socket on another machine, through ssh.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, see docs/json.md.")
 @click.option("--timeout", default=5.0, show_default=True, help="Seconds to wait for an answer.")
-def command(socket: str | None, as_json: bool, timeout: float) -> int:
+def command(socket: str | None, ssh: str | None, as_json: bool, timeout: float) -> int:
     """Say in a line what a training does right now.
 
     Exit codes: 0 said, 2 usage, 3 no trainer, 4 the trainer did not answer in time.
     """
-    with Talk(socket) as talk:
+    with Talk(socket, ssh) as talk:
         info = talk.greet(timeout)
 
         def settled(_: Record) -> bool | None:

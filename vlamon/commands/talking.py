@@ -8,11 +8,14 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TypeVar
 
+from click import UsageError
+
 from vlamon.errors import VlamonError
 from vlamon.records import Link, Record, RunInfo, Status
 from vlamon.sources import SourceError
 from vlamon.sources.discovery import NoTrainer, chosen_socket
 from vlamon.sources.socket import SocketSource
+from vlamon.sources.stream import StreamSource
 
 Found = TypeVar("Found")
 
@@ -32,10 +35,20 @@ class TimedOut(VlamonError):
 class Talk:
     """A connection without rows, as a context manager; raises NoTrainer where nobody serves."""
 
-    def __init__(self, socket: str | None) -> None:
-        self.path = chosen_socket(socket)
+    def __init__(self, socket: str | None, ssh: str | None = None) -> None:
         self.status: Status | None = None
-        self._source = SocketSource(self.path, rows=False)
+        self._source: StreamSource
+        if ssh is None:
+            self.path = chosen_socket(socket)
+            self._source = SocketSource(self.path, rows=False)
+        else:
+            from vlamon.sources.ssh import SshSource
+
+            if socket is not None:
+                raise UsageError("--socket and --ssh exclude each other")
+            host, _, path = ssh.partition(":")
+            self._source = SshSource(host, path or None, rows=False)
+            self.path = self._source.name
         self._unread: deque[Record] = deque()
 
     def __enter__(self) -> Talk:
@@ -50,7 +63,7 @@ class Talk:
         self._source.close()
 
     @property
-    def source(self) -> SocketSource:
+    def source(self) -> StreamSource:
         """The source itself."""
         return self._source
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -169,3 +170,23 @@ def test_the_only_socket_is_found_and_two_are_listed(tmp_path: Path) -> None:
     assert str(two) in both.stderr
     assert "demo (pid " in both.stderr
     assert named.returncode == 0
+
+
+def test_both_reach_another_machine_through_ssh(tmp_path: Path, socket: Path) -> None:
+    ssh = tmp_path / "ssh"  # runs at once, here, what it is to run at the far end
+    ssh.write_text('#!/bin/sh\nfor last; do :; done\nexec sh -c "$last"\n')
+    ssh.chmod(0o755)
+    far = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "VLAMON_REMOTE": f"{sys.executable} -m vlamon relay",
+    }
+    status = vlamon(["status", "--ssh", f"node:{socket}", "--timeout", "60"], **far)
+    done = vlamon(["ctl", "--ssh", f"node:{socket}", "checkpoint", "--reason", "reboot"], **far)
+    nobody = vlamon(["status", "--ssh", f"node:{tmp_path}/none.sock"], **far)
+    both = vlamon(["status", "--ssh", "node", "--socket", str(socket)], **far)
+
+    assert status.stdout.startswith("demo  training  step ")
+    assert done.stdout.startswith("checkpoint done: step ")
+    assert nobody.returncode == 3
+    assert nobody.stderr.count("\n") == 1
+    assert (both.returncode, "exclude each other" in both.stderr) == (2, True)
