@@ -34,6 +34,10 @@ def test_it_prints_every_batch_ends_by_itself_and_cleans_up(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert sum("closs" in line and " step " in line for line in done.stdout.splitlines()) >= 5
     assert " end " in done.stdout
+    assert "! note at step 0: a small vision-language-action model trains" in done.stdout
+    assert "broke off" not in done.stderr
+    assert "Try next:\n  vlamon demo --keep" in done.stderr
+    assert all(len(shown) <= 120 for shown in done.stdout.splitlines() if "closs" in shown[:60])
     assert left(tmp_path) == []
 
 

@@ -12,14 +12,16 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
 
 from vlamon.commands.appearance import appearance
+from vlamon.commands.demo_story import Narrated, next_steps
 from vlamon.commands.present import mode_for, present
 from vlamon.errors import VlamonError
+from vlamon.safe_text import line
 from vlamon.sources import Source
 from vlamon.tui.options import Options
 
@@ -52,19 +54,22 @@ def command(preset: str, steps: int, keep: bool, plain: bool, json: bool, option
     from vlamon.sources.socket import SocketSource
 
     with run_directory(keep) as run_dir, training(run_dir, preset, steps) as (socket, process):
-        source = SocketSource(socket)
         mode = mode_for(plain=plain, json=json)
+        source = Narrated(SocketSource(socket), EXPLODES_AT_STEP, brief=mode == "plain")
         if mode != "screen":
             alarm = threading.Timer(LAST_SECOND, _end, [process, source])
             alarm.daemon = True
             alarm.start()
-        return present(source, mode, options)
+        code = present(source, mode, options)
+    for shown in next_steps(str(run_dir) if keep else None):
+        click.echo(line(shown), err=True)
+    return code
 
 
 def _end(process: subprocess.Popen[bytes], source: Source) -> None:
     """Two minutes are over and nobody is there to press a key."""
-    _stop(process, patience=3.0)
-    source.close()
+    _signal(process, signal.SIGTERM, patience=3.0)
+    source.close()  # before the training is killed: that it broke off is no news then
 
 
 @contextmanager
@@ -75,7 +80,7 @@ def run_directory(keep: bool) -> Iterator[Path]:
         yield path
     finally:
         if keep:
-            click.echo(f"vlamon: the run is kept in {path}", err=True)
+            click.echo(line(f"vlamon: the run is kept in {path}"), err=True)
         else:
             shutil.rmtree(path, ignore_errors=True)
 
@@ -131,12 +136,13 @@ def _wait_for(socket: Path, process: subprocess.Popen[bytes], output: Path) -> N
         time.sleep(0.05)
 
 
-def _stop(process: subprocess.Popen[bytes], patience: float = 10.0) -> None:
-    for order in (signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is not None:
-            return
-        os.killpg(process.pid, order)
-        try:
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        _signal(process, number, patience=10.0)
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals, patience: float) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
             process.wait(patience)
-        except subprocess.TimeoutExpired:
-            continue
