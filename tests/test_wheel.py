@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import zipfile
+from email import message_from_bytes
+from email.message import Message
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+
+import vlamon
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("vlamon", "trainer", "themes", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md")
@@ -89,6 +95,69 @@ def test_the_wheel_holds_both_packages_and_the_themes(wheel: Path) -> None:
     shipped = {path.name for path in (ROOT / "themes").glob("*.toml")}
     assert {Path(name).name for name in names if name.startswith("vlamon/themes/")} >= shipped
     assert not [name for name in names if name.startswith(("tests/", "trainer/experiments"))]
+
+
+def metadata(wheel: Path) -> Message:
+    archive = zipfile.ZipFile(wheel)
+    (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+    return message_from_bytes(archive.read(name))
+
+
+def dependencies(wheel: Path) -> set[str]:
+    """What the wheel needs without an extra, as `name>=version`."""
+    needed = metadata(wheel).get_all("Requires-Dist") or []
+    return {need.replace(" ", "") for need in needed if "extra ==" not in need}
+
+
+def test_the_version_stands_in_one_place(wheel: Path) -> None:
+    recipe = (ROOT / "docs" / "packaging" / "recipe.yaml").read_text()
+
+    assert metadata(wheel)["Version"] == vlamon.__version__
+    assert f'version: "{vlamon.__version__}"' in recipe
+    assert "version = " not in (ROOT / "pyproject.toml").read_text().split("[tool")[0]
+
+
+def test_every_supported_python_is_named(wheel: Path) -> None:
+    named = [line for line in metadata(wheel).get_all("Classifier") or [] if ":: 3." in line]
+
+    assert [line.rpartition(" ")[2] for line in named] == ["3.11", "3.12", "3.13", "3.14"]
+
+
+def test_an_install_to_watch_is_small_beside_numpy(wheel: Path) -> None:
+    needed, sizes = [re.split(r"[><=~]", need)[0] for need in dependencies(wheel)], {}
+    while needed:
+        name = needed.pop().lower()
+        if name in sizes or name == "numpy":
+            continue
+        found = distribution(name)
+        files = (Path(str(found.locate_file(file))) for file in found.files or ())
+        counted = (file for file in files if file.suffix != ".pyc" and file.is_file())
+        sizes[name] = sum(file.stat().st_size for file in counted)
+        needs = (need for need in found.requires or () if "extra ==" not in need)
+        needed += [re.split(r"[\s;><=~!(\[]", need)[0] for need in needs]
+
+    assert not sizes.keys() & {"torch", "tensorboard", "transformers", "matplotlib"}
+    unpacked = sum(info.file_size for info in zipfile.ZipFile(wheel).infolist())
+    assert unpacked + sum(sizes.values()) <= 25_000_000, sizes
+
+
+def test_the_conda_recipe_needs_what_the_wheel_needs(wheel: Path) -> None:
+    recipe = (ROOT / "docs" / "packaging" / "recipe.yaml").read_text()
+    run = recipe.partition("  run:\n")[2].partition("\n\n")[0]
+    listed = {line.strip(" -").replace(" ", "") for line in run.splitlines()}
+    renamed = {need.replace("msgpack>", "msgpack-python>") for need in dependencies(wheel)}
+
+    def parts(needs: set[str]) -> set[frozenset[str]]:
+        return {frozenset(re.split(r",|(?=[<>])", need)) for need in needs}
+
+    assert parts(listed) == parts(renamed | {"python>=3.11"})
+
+
+def test_the_container_is_built_from_all_that_the_wheel_is(wheel: Path) -> None:
+    text = (ROOT / "docs" / "packaging" / "Dockerfile").read_text()
+
+    for part in PARTS:
+        assert re.search(rf"^COPY .*\b{re.escape(part)}\b", text, re.M), part
 
 
 def test_vlamon_tail_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
