@@ -101,7 +101,7 @@ def watched(
 
 def closs_readout(terminal: Terminal) -> str:
     """What the title of the closs chart says."""
-    found = re.search(r"closs.*? (\d+\.\d{3}) ", terminal.line(1))
+    found = re.search(r"closs.*? \(batch (\d+\.\d{3})\)", terminal.line(1))
     return found.group(1) if found else ""
 
 

@@ -74,6 +74,23 @@ class Bins:
         np.fmax(mean, self.low, out=mean)
         return np.fmin(mean, self.high, out=mean)
 
+    @property
+    def held(self) -> NDArray[np.uint8]:
+        """Finite values of each bin as far as a chart tells them apart: 0, 1 or 2 for several."""
+        return np.minimum(self.finite, 2).astype(np.uint8)
+
+    def part(self, first: int) -> Bins:
+        """Return the bins from `first` on, sharing memory."""
+        at = slice(first, None)
+        return Bins(
+            self.low[at],
+            self.high[at],
+            self.last[at],
+            self.total[at],
+            self.finite[at],
+            self.flags[at],
+        )
+
     def break_before(self, column: int) -> None:
         """Let no line lead to a column from the values before it."""
         if column > 0 and not self.flags[column - 1]:

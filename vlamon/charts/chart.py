@@ -29,12 +29,14 @@ from vlamon.charts.raster import (
     Guide,
     Shape,
     Spot,
+    placement,
     rasterise,
     shape,
 )
 from vlamon.charts.rows import Row
 from vlamon.charts.scale import ENOUGH, Extremes, Scale, fit
-from vlamon.charts.series import Drawing, draw, end_rows, end_width
+from vlamon.charts.series import MANY, Drawing, draw, end_rows, end_width
+from vlamon.charts.smoothing import newest_of_line
 from vlamon.charts.ticks import spoken
 from vlamon.charts.track import EventTrack, Piece, Track
 from vlamon.charts.viewport import View, Window
@@ -70,6 +72,9 @@ class Picture:
         self.window: Window | None = None
         self.scale: Scale | None = None
         self.drawing = Drawing(())
+        self._shapes: tuple[Shape, ...] = ()
+        """Of the curves as they were drawn; none where they have to be drawn again."""
+        self._spots: list[Spot] = []
         self._ends: list[Row] = []
         self._grid: Cells | None = None
         self._events = EventTrack()
@@ -102,15 +107,17 @@ class Picture:
         """
         width, height = size
         news = [track.update(store, view.axis, shown, parts) for track in self.tracks]
+        since = min((first for first in news if first is not None), default=shown.columns)
         self._events.update(store, view.axis)
         band = self._band.guides(store) if self._band is not None and look.band else ()
         self.guides = (*band, *self.own_guides)
         whole = (shown, view.cursor, size, look, self.guides) != self._seen
-        if any(news) or whole or self.scale is None:
+        self._seen = (shown, view.cursor, size, look, self.guides)
+        if whole or not self._looks_same(since, look, height - 2):
             self.drawing = draw(self.tracks, self.roles, self.names, look.smooth)
             self._rescale(shown, look, max(0, height - 2))
+            self._shapes = ()
         self.window, self._look = shown, look
-        self._seen = (shown, view.cursor, size, look, self.guides)
         rows = {0: self._title(store, cursor_row, width, look, glyphs)}
         rows.update(self._plot(store, shown, size, view, look, glyphs))
         if height >= 2:
@@ -121,6 +128,27 @@ class Picture:
         for n in changed:
             self.rows[n] = rows[n]
         return changed
+
+    def _looks_same(self, since: int, look: Look, rows: int) -> bool:
+        """Say whether what changed from a column on moves no dot: most batches of a long run."""
+        if self.scale is None or not self._shapes or len(self.tracks) > MANY:
+            return False
+        if since >= len(self.tracks[0].live.low):
+            return True
+        drawn = zip(self.drawing.curves, self._shapes, strict=True)
+        live = [(curve, found) for curve, found in drawn if curve.role != ABANDONED]
+        for (curve, found), track in zip(live, self.tracks, strict=True):
+            newest = newest_of_line(track.live, look.smooth, since)
+            if newest is None or curve.points:
+                return False
+            first, line = newest
+            placed = placement(track.live.part(first), line, self.scale, rows * DOTS_HIGH)
+            odd = (track.live.flags[since:] & ~np.uint8(FINITE)).any()
+            held = track.live.finite[since:]
+            young = ((held == 1) | (held == 2)).any()  # the band begins with the second batch
+            if odd or young or not found.ends_as(first, placed):
+                return False
+        return True
 
     # The range of y
 
@@ -178,10 +206,14 @@ class Picture:
         if rows <= 0:
             return {}
         assert self.scale is not None
-        shapes = [shape(curve, self.scale, rows * DOTS_HIGH) for curve in self.drawing.curves]
         spots = self._events.spots(store, self.metrics, shown)
+        if self._shapes and spots == self._spots and len(self.rows) == height:
+            return {}
+        curves = self.drawing.curves
+        self._shapes = shapes = tuple(shape(one, self.scale, rows * DOTS_HIGH) for one in curves)
+        self._spots = spots
         ends = end_rows(self.drawing.ends, self.scale, rows, end_width(self.names, width))
-        flags = [curve.bins.flags.tobytes() for curve in self.drawing.curves]
+        flags = [one.bins.flags.tobytes() + one.bins.held.tobytes() for one in curves]
         key = (*self._seen, self.scale, tuple(spots), tuple(one.key() for one in shapes), *flags)
         if key == self._drawn and ends == self._ends and len(self.rows) == height:
             return {}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ALERT_ROWS = 64
 """Batches after an explosion during which the title tells of it, unless a rollback came first."""
-EVERY = 5
+EVERY = 10
 """Fewest batches after which the trend is fitted again."""
 
 

@@ -9,7 +9,7 @@ of range or no number has a mark of its own, and a judged batch is a bright dot 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -146,6 +146,8 @@ class Cells:
 class Shape:
     """A curve in dots: what of it can be seen, so that an equal shape needs no new picture."""
 
+    line: Dots
+    """Dot of the line's value in each column."""
     first: Dots
     """First dot of the line in each column, counted from the top; may lie out of range."""
     end: Dots
@@ -159,17 +161,34 @@ class Shape:
         """Return what tells it from another shape."""
         return b"".join(dots.tobytes() for dots in (self.first, self.end, self.top, self.bottom))
 
+    def ends_as(self, since: int, other: Shape) -> bool:
+        """Say whether another shape is this one's part from a column on."""
+        return all(
+            np.array_equal(own[since:], newer)
+            for own, newer in (
+                (self.line, other.line),
+                (self.top, other.top),
+                (self.bottom, other.bottom),
+            )
+        )
+
 
 def shape(curve: Curve, scale: Scale, dots: int) -> Shape:
     """Place a curve on `dots` dot rows."""
-    first, end = spans(curve, scale, dots)
-    bins, some = curve.bins, ~np.isnan(curve.bins.high)
-    top = np.where(some, scale.dots(bins.high, dots), 0)
-    bottom = np.where(some, scale.dots(bins.low, dots), -1)
-    return Shape(first, end, top, bottom)
+    placed = placement(curve.bins, curve.line, scale, dots)
+    first, end = spans(curve, placed.line)
+    return replace(placed, first=first, end=end)
 
 
-def spans(curve: Curve, scale: Scale, dots: int) -> tuple[Dots, Dots]:
+def placement(bins: Bins, line: NDArray[np.float64], scale: Scale, dots: int) -> Shape:
+    """Place the values of columns, whose line is not drawn through yet."""
+    some = bins.finite > 0
+    middle, top, bottom = scale.dots(np.stack((line, bins.high, bins.low)), dots)
+    bottom[~some] = -1
+    return Shape(middle, middle, middle, top, bottom)
+
+
+def spans(curve: Curve, dots: Dots) -> tuple[Dots, Dots]:
     """Return the first dot of the line in each column and one past its last.
 
     Neighbours that do not touch are connected half way each, and empty columns between two values
@@ -177,7 +196,7 @@ def spans(curve: Curve, scale: Scale, dots: int) -> tuple[Dots, Dots]:
     """
     filled = ~np.isnan(curve.line)
     where = np.flatnonzero(filled)
-    top = np.where(filled, scale.dots(curve.line, dots), 0)
+    top = np.where(filled, dots, 0)
     end = np.where(filled, top + 1, 0)
     if len(where) < 2:
         return top, end
@@ -245,8 +264,8 @@ def rasterise(
     )
     shapes = shapes or [shape(curve, scale, rows * DOTS_HIGH) for curve in curves]
     both = list(zip(curves, shapes, strict=True))
-    for curve, found in both:
-        _draw_line(grid, curve, found)
+    if both:
+        _draw_lines(grid, both)
     dots = grid.lines.copy()
     for curve, found in both:
         _draw_band(grid, curve, found, dots, signs, tinted)
@@ -282,10 +301,20 @@ def _palette(curves: Sequence[Curve], guides: Sequence[Guide]) -> tuple[str, ...
     return tuple(roles)
 
 
-def _draw_line(grid: Cells, curve: Curve, found: Shape) -> None:
-    bits = patterns(found.first, found.end, len(grid.lines))
-    grid.lines |= bits
-    grid.roles[bits != 0] = grid.palette.index(curve.role)
+def _draw_lines(grid: Cells, both: Sequence[tuple[Curve, Shape]]) -> None:
+    """Draw all lines. Where several go through a cell, which has one colour, they take turns from
+    cell to cell, so that each is seen in its own colour; an abandoned one gives way."""
+    rows = len(grid.lines)
+    bits = np.stack([patterns(found.first, found.end, rows) for _, found in both])
+    lit = bits != 0
+    live = np.array([curve.role != ABANDONED for curve, _ in both])
+    lit[~live] &= ~lit[live].any(axis=0)
+    count = np.maximum(lit.sum(axis=0), 1)
+    turn = np.arange(lit.shape[2]) % count
+    for index, (curve, _) in enumerate(both):
+        mine = lit[index] & (lit[:index].sum(axis=0) == turn)
+        grid.lines[mine] = bits[index][mine]
+        grid.roles[mine] = grid.palette.index(curve.role)
 
 
 def _draw_band(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, Literal
 
 import numpy as np
@@ -23,22 +24,50 @@ def line_of(bins: Bins, smoothing: Smoothing) -> NDArray[np.float64]:
     several batches bounds the line by its least and greatest value; of one batch there is no band.
     """
     mean = bins.mean
-    points = POINTS[smoothing]
     held = np.flatnonzero(bins.finite)
-    if not points or len(held) <= points:
-        return mean
-    kernel = _triangle(len(mean) / (1.5 * points))
+    if smooths(len(held), smoothing):
+        mean[held] = _smoothed(bins, mean, held, _reach_and_kernel(len(mean), smoothing)[1])
+    return mean
+
+
+def newest_of_line(
+    bins: Bins, smoothing: Smoothing, since: int
+) -> tuple[int, NDArray[np.float64]] | None:
+    """Return the part of the line that a change of the columns from `since` on can reach, and where
+    it begins; None where that takes the whole line."""
+    if not smooths(int(np.count_nonzero(bins.finite)), smoothing):
+        return since, bins.part(since).mean
+    reach, kernel = _reach_and_kernel(len(bins.low), smoothing)
+    first = since - 2 * reach
+    if first < 0 or not bins.finite[first:since].all():
+        return None
+    part = bins.part(first)
+    mean, held_here = part.mean, np.flatnonzero(part.finite)
+    mean[held_here] = _smoothed(part, mean, held_here, kernel)
+    return since - reach, mean[reach:]
+
+
+def smooths(held: int, smoothing: Smoothing) -> bool:
+    """Say whether a line through so many columns is smoothed."""
+    return held > POINTS[smoothing] > 0
+
+
+def _smoothed(
+    bins: Bins, mean: NDArray[np.float64], held: NDArray[np.intp], kernel: NDArray[np.float64]
+) -> NDArray[np.float64]:
     weight = bins.finite[held].astype(np.float64)
     inside = slice(len(kernel) // 2, len(kernel) // 2 + len(held))
     spread = np.convolve(weight, kernel)[inside]
     smooth = np.convolve(mean[held] * weight, kernel)[inside] / spread
     low = np.where(weight > 1, bins.low[held], -np.inf)
     high = np.where(weight > 1, bins.high[held], np.inf)
-    mean[held] = np.clip(smooth, low, high)
-    return mean
+    return np.minimum(np.maximum(smooth, low), high)
 
 
-def _triangle(half_width: float) -> NDArray[np.float64]:
-    """Return a triangle's weights at whole columns; 1.5 half widths of it count as one point."""
+@lru_cache(maxsize=64)
+def _reach_and_kernel(columns: int, smoothing: Smoothing) -> tuple[int, NDArray[np.float64]]:
+    """Return how far a triangle reaches and its weights; 1.5 half widths of it are one point."""
+    half_width = columns / (1.5 * POINTS[smoothing])
     reach = max(1, int(np.ceil(half_width)) - 1)
-    return np.maximum(0.0, 1 - np.abs(np.arange(-reach, reach + 1)) / max(half_width, 1.0))
+    kernel = np.maximum(0.0, 1 - np.abs(np.arange(-reach, reach + 1)) / max(half_width, 1.0))
+    return reach, kernel

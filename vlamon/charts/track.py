@@ -135,8 +135,11 @@ class Track:
         self._newest = -math.inf
         self._rows = 0
 
-    def update(self, store: RunStore, axis: Axis, shown: Window, parts: Sequence[Piece]) -> bool:
-        """Bring the bins up to date; tells whether they may have changed."""
+    def update(
+        self, store: RunStore, axis: Axis, shown: Window, parts: Sequence[Piece]
+    ) -> int | None:
+        """Bring the bins up to date; returns the first column that may have changed, None for
+        none."""
         # Lines of another table than the batches' may land anywhere on the axis.
         lines = (len(store.epochs), len(store.intervals), len(store.metrics))
         # Older rows may come after newer ones, in front of them, when a long log is opened.
@@ -155,7 +158,7 @@ class Track:
             self.live.clear(first, shown.columns)
             self._query(store, axis, shown, first, parts)
         self._window, self._key, self._newest, self._rows = shown, key, newest, store.rows
-        return bool(whole or (fresh and first < shown.columns))
+        return first if (whole or fresh) and first < shown.columns else None
 
     def _first_column(self, shown: Window) -> int:
         """Return the column from which on rows that came since the last update can lie."""

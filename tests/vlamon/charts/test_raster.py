@@ -167,7 +167,7 @@ def test_sparse_rows_are_joined_by_a_line() -> None:
     values: list[list[float]] = [[] for _ in range(20)]
     values[0], values[19] = [0.0], [1.0]
     bins = bins_of(values)
-    first, end = spans(curve(bins), Scale(0.0, 1.0), 20)
+    first, end = spans(curve(bins), Scale(0.0, 1.0).dots(bins.mean, 20))
     assert (end > first).all()
     assert (np.diff(first) <= 0).all()
 
@@ -241,17 +241,17 @@ def test_a_newest_column_with_one_batch_does_not_pull_the_line() -> None:
     assert line_of(bins_of(values), "auto")[-1] == pytest.approx(8.1, abs=0.03)
 
 
-def test_several_series_share_cells_and_the_last_one_colours_them() -> None:
-    low: list[list[float]] = [[1.0]] * 4
-    high: list[list[float]] = [[7.0]] * 4
+def test_lines_that_share_cells_take_turns_in_their_own_colours() -> None:
+    low: list[list[float]] = [[1.0]] * 8
+    high: list[list[float]] = [[7.0]] * 8
     curves = [
         curve(bins_of(low), "series_1", band=False),
         curve(bins_of(high), "series_2", band=False),
         curve(bins_of(high), "series_3", band=False),
     ]
-    cells = rasterise(curves, Scale(0.0, 8.0), 4, 4)
-    assert cells.role(0, 0) == "series_3"
-    assert cells.role(3, 0) == "series_1"
+    cells = rasterise(curves, Scale(0.0, 8.0), 8, 4)
+    assert [cells.role(0, column) for column in range(4)] == ["series_2", "series_3"] * 2
+    assert [cells.role(3, column) for column in range(4)] == ["series_1"] * 4
 
 
 def test_ascii_draws_line_band_and_marks_without_a_character_beyond_ascii() -> None:
