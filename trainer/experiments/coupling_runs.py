@@ -107,23 +107,29 @@ def run(coupling: str, seed: int, energy: str = "reference") -> RunResult:
         step += 1
     seconds = time.perf_counter() - began
     l1, ranking = evaluate(policy, task, data.held_out)
-    steady = np.asarray(energies[WARM_UP:])
     return RunResult(
         energy=energy,
         coupling=coupling,
         seed=seed,
-        energy_variance=float(steady.var(ddof=1)),
-        energy_noise=float(np.diff(steady).var(ddof=1) / 2),
-        jolt_echo=float(np.mean([_echo(energies, at) for at in jolted_at])),
+        **_steadiness(energies, jolted_at),
         energy_explosions=_explosions(energies),
         policy_explosions=_explosions(losses),
         final_l1=l1,
         ranking=ranking,
-        energy_level=float(steady.mean()),
         seconds=seconds,
         policy_updates=len(losses),
         energy_updates=len(energies),
     )
+
+
+def _steadiness(energies: list[float], jolted_at: list[int]) -> dict[str, float]:
+    steady = np.asarray(energies[WARM_UP:])
+    return {
+        "energy_level": float(steady.mean()),
+        "energy_variance": float(steady.var(ddof=1)),
+        "energy_noise": float(np.diff(steady).var(ddof=1) / 2),
+        "jolt_echo": float(np.mean([_echo(energies, at) for at in jolted_at])),
+    }
 
 
 def head_and_trunk(policy: VLA) -> torch.optim.Optimizer:

@@ -116,6 +116,15 @@ def test_holm_corrects_and_never_reorders() -> None:
     assert holm([1.0, 0.9]) == [1.0, 1.0]
 
 
+def test_a_matrix_of_pairs_is_shown_only_where_it_could_show_something() -> None:
+    def text(seeds: int) -> str:
+        runs = [result(name, seed, 1.0) for name in ("joint", "cache") for seed in range(seeds)]
+        return markdown(paired(runs, ["joint", "cache"]))
+
+    assert "every pair" not in text(5)  # the smallest p of five pairs is 0.0625
+    assert "every pair" in text(6)
+
+
 def test_equal_runs_have_p_one() -> None:
     values = np.array([0.3, 0.2, 0.4])
     assert wilcoxon(values, values) == 1.0
