@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from trainer.config import build
+from trainer.evaluation_mode import evaluating
 from trainer.model.batch import Batch
 from trainer.model.layout import find_layout
 from trainer.model.vla import VLA, Outputs
@@ -24,19 +26,11 @@ from vlamon.guard import Probed
 @torch.no_grad()
 def probe(optimisation: Optimisation, batches: Sequence[Batch | Mapping[str, Any]]) -> Probed:
     """Losses of a step's batches on the weights as they are, closs per sample, and which modules
-    gave non-finite numbers."""
-    was_training = optimisation.model.training
-    optimisation.model.eval()
+    returned non-finite numbers."""
     sums: dict[str, list[Tensor]] = {}
     per_sample: list[float] = []
     samples: list[dict[str, Any]] = []
-    non_finite: list[str] = []
-    hooks = [
-        module.register_forward_hook(_watch(name, non_finite))
-        for name, module in optimisation.model.named_modules()
-        if name and not list(module.children())
-    ]
-    try:
+    with evaluating(optimisation.model), _non_finite(optimisation.model) as non_finite:
         for given in batches:
             batch = given if isinstance(given, Batch) else _unpacked(given)
             outputs = optimisation.model(batch)
@@ -49,10 +43,6 @@ def probe(optimisation: Optimisation, batches: Sequence[Batch | Mapping[str, Any
                     batch.sample_ids, batch.sources, batch.kinds, strict=True
                 )
             ]
-    finally:
-        for hook in hooks:
-            hook.remove()
-        optimisation.model.train(was_training)
     values = {name: float(torch.stack(each).mean()) for name, each in sums.items()}
     return Probed(values=values, per_sample=per_sample, samples=samples, non_finite=non_finite)
 
@@ -101,9 +91,22 @@ def _unpacked(packed: Mapping[str, Any]) -> Batch:
     )
 
 
-def _watch(name: str, found: list[str]) -> Any:
-    def hook(module: nn.Module, args: object, output: object) -> None:
+@contextmanager
+def _non_finite(model: nn.Module) -> Iterator[list[str]]:
+    """Names of the leaf modules that return a non-finite number, in order of their calls."""
+    found: list[str] = []
+
+    def hook(name: str, output: object) -> None:
         if isinstance(output, Tensor) and not bool(torch.isfinite(output).all()):
             found.append(name)
 
-    return hook
+    hooks = [
+        module.register_forward_hook(lambda _, args, output, name=name: hook(name, output))
+        for name, module in model.named_modules()
+        if name and not list(module.children())
+    ]
+    try:
+        yield found
+    finally:
+        for handle in hooks:
+            handle.remove()
