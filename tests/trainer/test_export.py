@@ -117,6 +117,13 @@ def test_norms_that_differ_from_head_to_head_are_not_shared(tmp_path: Path) -> N
     assert torch.equal(model.lm_head.weight, before)
 
 
+def test_a_head_of_another_horizon_is_refused_with_the_setting_that_fits(tmp_path: Path) -> None:
+    save(random_state(4), tmp_path, "safetensors")
+    head = replace(CONFIG.head, horizon=2)
+    with pytest.raises(WeightsError, match=r"which is a chunk of 5: --set data.horizon=5"):
+        load_weights(VLA(replace(CONFIG, head=head)), tmp_path)
+
+
 def test_a_pickle_that_is_more_than_tensors_is_refused_and_runs_nothing(tmp_path: Path) -> None:
     class Trap:
         def __reduce__(self) -> Any:

@@ -17,6 +17,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from trainer.model.tokens import ACTION_DIMS
+
 PICKLED = ("consolidated*.pth", "pytorch_model*.bin")
 """Files of PyTorch's that hold weights; the reference's `optimizer.*.pth` and `additional.*.pth`
 lie beside them and do not."""
@@ -26,6 +28,7 @@ IGNORED = ("model.vqmodel.",)
 """Parts of a Chameleon checkpoint that this model has no use for: images arrive as codes."""
 OPTIONAL = "action_head."
 """Half a head is an error."""
+ACTION_TOKENS = "action_head.action_token_embeddings.weight"
 NORMS = (".q_norm.weight", ".q_norm.bias", ".k_norm.weight", ".k_norm.bias")
 """Stored as shards × head_dim: each row is for the heads of one shard."""
 
@@ -131,9 +134,16 @@ def fitted(name: str, tensor: Tensor, shape: torch.Size) -> Tensor:
 def _misshaped(own: Mapping[str, Tensor], stored: Mapping[str, Stored]) -> list[str]:
     return [
         f"{name} ({_size(stored[name].shape)} instead of {_size(tuple(tensor.shape))})"
+        + (_horizon_hint(own, stored) if name == ACTION_TOKENS else "")
         for name, tensor in own.items()
         if name in stored and not _fits(name, stored[name].shape, tuple(tensor.shape))
     ]
+
+
+def _horizon_hint(own: Mapping[str, Tensor], stored: Mapping[str, Stored]) -> str:
+    each = ACTION_DIMS * own["action_head.hidden_projection.weight"].shape[1]
+    steps, rest = divmod(stored[ACTION_TOKENS].shape[-1], each)
+    return "" if rest else f", which is a chunk of {steps}: --set data.horizon={steps}"
 
 
 def _fits(name: str, given: tuple[int, ...], own: tuple[int, ...]) -> bool:
