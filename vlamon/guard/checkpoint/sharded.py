@@ -18,7 +18,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ from vlamon.guard.checkpoint.disk import (
     OutFile,
     check_file,
     hidden_directory,
+    make_room,
     read_checked,
     sync_directory,
     write_bytes,
@@ -114,7 +115,7 @@ def write(
     }
     files = _Files(folder, head_name(shards.rank), json.dumps(head).encode(), prepare)
     planner = _Pieces(shards.named, tensors)
-    with _in_a_sentence(), _without_warnings():
+    with _in_a_sentence(), _alone() if shards.group is None else nullcontext():
         dcp_save({}, storage_writer=files, planner=planner, process_group=shards.group)
     return files.manifest
 
@@ -128,8 +129,18 @@ def write_first(
 
         def prepare() -> None:
             stack.enter_context(hidden_directory(folder))
+            make_room(folder.parent, _size_of_all(shards, split(state)[1]))
 
         yield write(folder, shards, step, state, meta, prepare)
+
+
+def _size_of_all(shards: Shards, tensors: Sequence[torch.Tensor]) -> int:
+    """Bytes of all ranks, which hold about as much as this one; what they share counts once."""
+    size = 0
+    for each, tensor in zip(shards.named, tensors, strict=True):
+        own = each.box.sizes != each.shape or each.key[0] == "ranks"
+        size += tensor.nbytes * (shards.ranks if own else 1)
+    return size
 
 
 class _Pieces(DefaultSavePlanner):
@@ -267,11 +278,8 @@ def _line(error: BaseException) -> str:
 
 
 @contextmanager
-def _without_warnings() -> Iterator[None]:
-    """DCP warns of a single process, which is what a monitor or a test may be."""
-    if dist.is_available() and dist.is_initialized():
-        yield  # the filters are the process's, and a thread must not change them for the training
-        return
+def _alone() -> Iterator[None]:
+    """DCP warns of a process that reads or writes by itself, which is what is meant here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield
@@ -317,7 +325,7 @@ class Sharded:
             boxes[named.name] = box, piece
             found.append(piece if cut is None else Piece(piece, shape, cut))
         reader = _Reader(self.path, self._metadata, self._files)
-        with _in_a_sentence(), _without_warnings():
+        with _in_a_sentence(), _alone():
             dcp_load({}, storage_reader=reader, planner=_Cut(boxes), no_dist=True)
         return join(from_json(head["state"]), found), from_json(head["meta"])  # type: ignore[arg-type]
 

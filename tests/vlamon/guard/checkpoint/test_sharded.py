@@ -11,6 +11,7 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -86,6 +87,8 @@ def again(root: Path, killed: Results) -> Results:
     to_disk = ["rollback", {"to": 12, "data": "replay"}]
     orders = {12: CHECKPOINT, 20: to_disk, 30: CHECKPOINT}
     slow = {"breaks_at": 1, "how": "slow", "settings": {"durable_every": 2}}
+    three_times = {12: CHECKPOINT, 20: CHECKPOINT, 30: CHECKPOINT}
+    once = {"orders": three_times, "settle_after": [12, 20, 30]}
     full = {"orders": {12: CHECKPOINT, 20: CHECKPOINT}, "settle_after": [12, 20]}
     plans = [
         {"name": "whole", "dir": "v", "total": 40},
@@ -94,6 +97,7 @@ def again(root: Path, killed: Results) -> Results:
         {"name": "durable", "dir": "d", "total": 40, "orders": orders, **kept},
         {"name": "corrupt", "dir": "d", "total": 15, "corrupt": "step-000000030/__1_0.distcp"},
         {"name": "full", "dir": "f", "total": 40, "breaks_at": 15, "how": "full", **full},
+        {"name": "once", "dir": "o", "total": 40, "breaks_at": 15, "how": "full once", **once},
         {"name": "copies", "dir": "c", "total": 13, "orders": {12: CHECKPOINT}, "mesh": [2, 1]},
         {"name": "of copies", "dir": "c", "total": 13, "seed": 7},
         {"name": "poison", "dir": "n", "total": 20, "poison": 15},
@@ -228,6 +232,38 @@ def test_a_full_disk_of_one_rank_is_told_and_the_training_goes_on(
     assert names == {"latest", "step-000000012"}
 
 
+def test_the_checkpoint_after_one_that_failed_is_written(root: Path, again: Results) -> None:
+    for whole, once in zip(again["whole"], again["once"], strict=True):
+        assert exact(once) == exact(whole)
+    assert any("No space left" in text for text in texts(again["once"][0], "checkpoint"))
+    names = {path.name for path in (root / "o" / "checkpoints").iterdir()}
+    assert names == {"latest", "step-000000012", "step-000000030"}
+
+
+def test_a_checkpoint_that_does_not_fit_is_not_begun_on_any_rank(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Durable(tmp_path)
+    write_alone(store, 3)
+    nearly = SimpleNamespace(f_bavail=4097, f_frsize=4096, f_blocks=10**6)
+    monkeypatch.setattr(os, "statvfs", lambda path: nearly)
+    with pytest.raises(DurableError, match=r"No space left.*step-000000003 is still in force"):
+        write_alone(store, 4, size=4096)
+    assert {path.name for path in tmp_path.iterdir()} == {"latest", "step-000000003"}
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_any_number_of_ranks_takes_up_what_two_have_written(
+    root: Path, killed: Results, count: int
+) -> None:
+    plan = {"name": "sharded", "dir": "a", "total": 13, "seed": 7}
+    found = ranks(count, root, [plan])["sharded"]
+    assert len(found) == count
+    for result in found:
+        assert result["sharded"]
+        assert result["shared"] == killed["first"][0]["shared"]
+
+
 def test_a_shard_that_has_copies_is_written_once(root: Path, again: Results) -> None:
     folder = root / "c" / "checkpoints" / "step-000000012"
     metadata = FileSystemReader(folder).read_metadata()
@@ -292,9 +328,9 @@ def test_torch_distributed_checkpoint_reads_the_same(three: Results) -> None:
         assert result["dcp"] == result["shared"][:count] + moments
 
 
-def write_alone(store: Durable, step: int, value: float = 1.0) -> Path:
+def write_alone(store: Durable, step: int, value: float = 1.0, size: int = 4) -> Path:
     """A checkpoint of shards of a single rank."""
-    layer = nn.Linear(4, 3)
+    layer = nn.Linear(size, 3)
     nn.init.constant_(layer.weight, value)
     state = {
         "parts": {"model": dict(layer.named_parameters()), "sampler": {"cursor": 5}},
