@@ -1,8 +1,10 @@
 """What every metric is: kind, weight, unit, scale, a random guess's score, and how to read it.
 
-Open to names it has never heard of: `val_`, `train_` and `_rank3` around a name are understood,
+Open to any name: `val_`, `train_`, `_rank3` and `/layer_3` around a name are understood,
 `l1_loss_action_7` finds the entry of its family, and an unknown name gets an entry that says so.
-The texts are data in `vlamon/texts/`, one module a language.
+The texts are data in `vlamon/texts/`, one module per language; English stands in for a missing one.
+
+To add a metric, add its `Entry` to `_FAMILIES`, and its `Words` to `texts/en.py` to explain it.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import import_module
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from vlamon.records import Kind
 
@@ -57,12 +59,19 @@ class Entry:
     """For a metric of one action or image block: its right-aligned slot."""
     rank: int | None = None
     """For a per-rank name such as `closs_rank3`: the rank."""
+    layer: int | None = None
+    """For a per-layer name such as `grad_norm/layer_3`: the layer."""
     split: str = ""
     """For an average of a split: `val_ind` for `val_ind_closs`; empty for training batches."""
     known: bool = True
-    """False where the catalogue has never heard of the name."""
+    """False for a name that has no entry."""
     apart: bool = False
     """Whether it trains a model of its own on detached inputs: no part of the weighted total."""
+
+    @property
+    def copy(self) -> bool:
+        """Whether it is one of several of its family, by rank or layer, and no term by itself."""
+        return self.rank is not None or self.layer is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +169,7 @@ _SYNONYMS = {
 }
 
 _RANK = re.compile(r"^(?P<name>.+?)[_/]rank[_-]?(?P<rank>\d+)$")
+_LAYER = re.compile(r"(?:^|(?<=[._/]))[._/]?(?:layers?|blocks?)[._/-]?(?P<layer>\d+)(?=[._/]|$)")
 _SPLIT = re.compile(r"^(?P<split>val_ind|val_ood|val|eval|test|train)[_/](?P<name>.+)$")
 _SLOT = re.compile(r"^(?P<name>l1_loss_action|acc_action|acc_image)_(?P<slot>\d+)$")
 _PULL = re.compile(r"^(?P<name>pull|conflict)_.+$")
@@ -173,23 +183,30 @@ def known_families() -> tuple[str, ...]:
 @lru_cache(maxsize=4096)
 def entry(name: str, vocab: int = DEFAULT_VOCAB) -> Entry:
     """What is known of a metric; for an unknown one, an entry with `known` False."""
-    bare, rank, split, slot = _taken_apart(name)
-    found = _FAMILIES.get(_SYNONYMS.get(bare, bare))
+    parts = _taken_apart(name)
+    found = _FAMILIES.get(_SYNONYMS.get(parts.bare, parts.bare))
     if found is None:
-        return Entry(name, bare, rank=rank, split=split, slot=slot, known=False)
+        better: Better = "lower" if is_loss_name(parts.bare) else ""
+        found = Entry(name, parts.bare, better=better, known=False)
     guess = _GUESSES.get(found.family)
     return replace(
         found,
         name=name,
         # An average of another split is looked at, never trained on.
-        kind="watched" if split not in ("", "train") else found.kind,
+        kind="watched" if parts.split not in ("", "train") else found.kind,
         guess=None if guess is None else guess.score(vocab),
         guess_label="" if guess is None else guess.label,
         guess_needs_vocab=guess is not None and guess.needs_vocab,
-        rank=rank,
-        split=split,
-        slot=slot,
+        rank=parts.rank,
+        layer=parts.layer,
+        split=parts.split,
+        slot=parts.slot,
     )
+
+
+def is_loss_name(name: str) -> bool:
+    """Say whether a name that has no entry calls itself a loss."""
+    return any(word.endswith(("loss", "losses")) for word in re.split(r"[^a-z]+", name.lower()))
 
 
 def random_guess(name: str, vocab: int = DEFAULT_VOCAB) -> float | None:
@@ -198,9 +215,13 @@ def random_guess(name: str, vocab: int = DEFAULT_VOCAB) -> float | None:
 
 
 def words(name: str, language: str = "en") -> Words | None:
-    """What is said of a metric; None where the catalogue has never heard of it."""
-    texts: dict[str, Words] = import_module(f"vlamon.texts.{language}").METRICS
-    return texts.get(entry(name).family)
+    """What is said of a metric, in English where the language lacks it; None for an unknown one."""
+    family = entry(name).family
+    for tongue in dict.fromkeys((language, "en")):
+        texts: dict[str, Words] = import_module(f"vlamon.texts.{tongue}").METRICS
+        if family in texts:
+            return texts[family]
+    return None
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -212,23 +233,38 @@ def in_order(names: Iterable[str]) -> list[str]:
             known.split not in ("", "train"),
             known.order,
             known.family,
-            known.rank is not None,
-            -1 if known.slot is None else known.slot,
+            known.copy,
+            *(-1 if part is None else part for part in (known.slot, known.rank, known.layer)),
             name,
         )
 
     return sorted(names, key=place)
 
 
-def _taken_apart(name: str) -> tuple[str, int | None, str, int | None]:
-    """The name without rank, split and slot, and these three."""
-    bare, rank, split, slot = name, None, "", None
+class _Parts(NamedTuple):
+    """A name taken apart."""
+
+    bare: str
+    """The name without the parts below."""
+    rank: int | None
+    layer: int | None
+    split: str
+    slot: int | None
+
+
+def _taken_apart(name: str) -> _Parts:
+    bare, rank, layer, split, slot = name, None, None, "", None
     if (found := _RANK.match(bare)) is not None:
         bare, rank = found["name"], int(found["rank"])
+    if (found := _LAYER.search(bare)) is not None:
+        head, tail = bare[: found.start()].rstrip("._/"), bare[found.end() :]
+        rest = head + tail if head else tail.lstrip("._/")
+        if rest:
+            bare, layer = rest, int(found["layer"])
     if bare not in _SYNONYMS and (found := _SPLIT.match(bare)) is not None:
         bare, split = found["name"], found["split"]
     if (found := _SLOT.match(bare)) is not None:
         bare, slot = found["name"], int(found["slot"])
     elif (found := _PULL.match(bare)) is not None:
         bare = found["name"]
-    return bare, rank, split, slot
+    return _Parts(bare, rank, layer, split, slot)

@@ -9,7 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.vlamon.commands.training import vlamon
-from vlamon.catalogue import LANGUAGES, entry, in_order, known_families, random_guess, words
+from vlamon import catalogue
+from vlamon.catalogue import (
+    LANGUAGES,
+    Entry,
+    Words,
+    entry,
+    in_order,
+    known_families,
+    random_guess,
+    words,
+)
+from vlamon.charts.panels import groups, line_names
+from vlamon.texts import en, zh
 
 
 def test_the_trained_terms_have_their_weights() -> None:
@@ -82,7 +94,63 @@ def test_every_family_is_explained_in_every_language(name: str, language: str) -
     assert text is not None
     assert all((text.title, text.meaning, text.formula, text.reading, text.advice))
     chinese = any("\u4e00" <= character <= "\u9fff" for character in text.meaning)
-    assert chinese == (language == "zh")
+    assert chinese == (language == "zh" and text != words(name, "en"))
+    assert chinese or language == "en" or name not in zh.METRICS
+
+
+def test_a_metric_is_added_in_one_place_to_be_shown_and_in_two_to_be_explained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    added = Entry("stiffness", "stiffness", unit="N/m", scale="log", better="steady", order=15)
+    monkeypatch.setitem(catalogue._FAMILIES, "stiffness", added)
+    entry.cache_clear()
+    try:
+        names = ["loss_ct", "stiffness_rank1", "stiffness_rank0", "closs", "stiffness"]
+        assert in_order(names)[:2] == ["closs", "stiffness"]
+        shown = [group.name for group in groups(names)]
+        assert shown == ["closs", "stiffness", "loss_ct", "stiffness by rank"]
+        assert entry("val_stiffness").unit == "N/m"
+        assert words("stiffness") is None
+
+        told = Words("stiffness", "How hard the arm resists.")
+        monkeypatch.setitem(en.METRICS, "stiffness", told)
+
+        assert words("stiffness_rank1") == told
+        assert words("stiffness", "zh") == told
+    finally:
+        entry.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "layer"),
+    [
+        ("grad_norm/layer_3", "grad_norm", 3),
+        ("grad_norm/layers.12", "grad_norm", 12),
+        ("layers.7.attn_loss", "attn_loss", 7),
+        ("model/blocks/4/mlp_loss", "model/mlp_loss", 4),
+        ("closs_layer_2_rank1", "closs", 2),
+        ("layer_norm", "layer_norm", None),
+        ("layer_3", "layer_3", None),
+    ],
+)
+def test_the_copies_of_a_metric_by_layer_are_one_family(
+    name: str, family: str, layer: int | None
+) -> None:
+    assert (entry(name).family, entry(name).layer) == (family, layer)
+
+
+def test_layers_share_a_chart_in_their_order() -> None:
+    names = [f"grad_norm/layer_{layer}" for layer in (10, 2, 1)]
+    found = groups(["grad_norm", *names])
+    assert [group.name for group in found] == ["grad_norm", "grad_norm by layer"]
+    assert found[1].metrics == tuple(reversed(names))
+    assert line_names(found[1].metrics) == ("l1", "l2", "l10")
+
+
+def test_an_unknown_loss_is_better_the_lower_it_is() -> None:
+    assert entry("my_loss").better == "lower"
+    assert entry("wobble").better == ""
+    assert not entry("my_loss").known
 
 
 def test_explain_teaches_and_knows_slots() -> None:

@@ -17,13 +17,14 @@ _OTHERS = SERIES[3:]
 
 @lru_cache(maxsize=4096)
 def role_of_metric(name: str) -> str:
-    """Return the role that draws a metric: by its rank or slot, by the term that it tells of, by
-    its family, else by its name.
+    """Return the role that draws a metric: by its rank, layer or slot, by the term that it tells
+    of, by its family, else by its name.
 
-    A rank and a slot have the colour of their number, so that slot 7 is the same in each family.
+    Ranks, layers and slots have the colour of their number: slot 7 is the same in each family.
     """
     known = entry(name)
-    number = known.rank if known.rank is not None else known.slot
+    numbers = (known.rank, known.layer, known.slot)
+    number = next((one for one in numbers if one is not None), None)
     if number is not None:
         return SERIES[number % len(SERIES)]
     if known.family == "pull" and name.startswith("pull_"):

@@ -1,8 +1,8 @@
 """Which charts there are: the run's metrics in groups, in the order of the catalogue.
 
-Slots of one family share a chart, so do the pulls of all terms, and the ranks and the validation
-splits of one metric; a metric that the catalogue has never heard of gets a chart of its own, behind
-the known ones.
+Slots of one family share a chart, so do the pulls of all terms, and the ranks, the layers and the
+validation splits of one metric; a metric without an entry gets a chart of its own, behind the
+others.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from vlamon.catalogue import Entry, entry
+
+MOST_NAMED = 8
+"""Most lines of a chart that each have their name at their end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,8 @@ def groups(
         if pins:
             return 0, min(pins)
         known = entry(group.metrics[0])
-        if known.rank is not None:
-            return 1, 85  # one line a rank is for a closer look, behind what all ranks make
+        if known.copy:
+            return 1, 85  # a line per rank or layer is for a closer look, behind what all make
         if group.metrics[0] in trained and not known.known:
             return 1, 35  # a term that only this run has stands behind the known losses
         if known.family in ("total", "loss") and trained:
@@ -61,6 +64,8 @@ def _family(known: Entry) -> str:
     stem = known.family if known.family in ("pull", "conflict") else known.name
     if known.rank is not None:
         stem = f"{known.family} by rank"
+    elif known.layer is not None:
+        stem = f"{known.family} by layer"
     elif known.slot is not None:
         stem = f"{known.family}"
     if known.split not in ("", "train"):
@@ -71,7 +76,8 @@ def _family(known: Entry) -> str:
 def _in_chart(name: str) -> tuple[str, int, int, str]:
     known = entry(name)
     slot = -1 if known.slot is None else known.slot
-    return known.split, -1 if known.rank is None else known.rank, slot, name
+    copy = known.rank if known.rank is not None else known.layer
+    return known.split, -1 if copy is None else copy, slot, name
 
 
 def distinctions(names: Sequence[str]) -> tuple[str, ...]:
@@ -86,12 +92,15 @@ def distinctions(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def line_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the lines of one chart: `rank 3` for one of ranks, else what differs."""
-    ranks = [entry(name).rank for name in names]
-    if len(names) > 1 and all(rank is not None for rank in ranks):
-        families = {entry(name).family for name in names}
-        if len(families) == 1:
-            return tuple(f"rank {rank}" if len(names) > 8 else f"r{rank}" for rank in ranks)
+    """Return the names of the lines of one chart: `r3` or `l3` for ranks and layers, `rank 3` where
+    only one of many is named, else what differs."""
+    known = [entry(name) for name in names]
+    one_family = len(names) > 1 and len({(one.family, one.split) for one in known}) == 1
+    for kind in ("rank", "layer") if one_family else ():
+        numbers = [getattr(one, kind) for one in known]
+        if None not in numbers:
+            short = kind[0] if len(names) <= MOST_NAMED else f"{kind} "
+            return tuple(f"{short}{number}" for number in numbers)
     return distinctions(names)
 
 

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from vlamon.charts.bins import FINITE, Bins
 from vlamon.charts.numbers import number
+from vlamon.charts.panels import MOST_NAMED
 from vlamon.charts.raster import ABANDONED, Curve
 from vlamon.charts.rows import Row, cells, shorten
 from vlamon.charts.scale import Scale
 from vlamon.charts.smoothing import Smoothing, line_of
 from vlamon.charts.track import Track
 
-MANY = 8
+MANY = MOST_NAMED
 """Most series that are lines of their own: more become their median and the one that stands out."""
 FEW = 8
 """Least dot columns per value of a series that is drawn as dots and level steps."""

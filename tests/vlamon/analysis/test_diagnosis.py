@@ -241,6 +241,12 @@ class TestWeights:
         lines = epochs(closs=[3, 3.01], train_closs=[3, 3.01], train_z_loss=[40, 40])
         assert "term-without-weight" not in ids(lines)
 
+    def test_the_copies_of_a_term_by_rank_or_layer_are_no_losses_of_their_own(self) -> None:
+        copies = {f"closs_rank{rank}": [3.0, 3.1] for rank in range(2)}
+        copies |= {f"loss/layer_{layer}": [1.0, 1.1] for layer in range(2)}
+        lines = epochs(closs=[3, 3.01], loss_ct=[0.1, 0.1], **copies)
+        assert "term-without-weight" not in ids(lines)
+
     def test_zeros_of_batches_without_actions(self) -> None:
         head = noisy(0.2, 600)
         head[np.random.default_rng(3).random(600) < 0.45] = 0.0

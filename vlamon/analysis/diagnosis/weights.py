@@ -9,6 +9,7 @@ import numpy as np
 from vlamon.analysis.anomalies import Anomaly, neighbour_medians
 from vlamon.analysis.diagnosis.finding import Finding
 from vlamon.analysis.evidence import Evidence, Series
+from vlamon.catalogue import entry
 
 _WATCHED = ("l1_loss_action", "train_", "val_", "eval_", "test_", "pull_", "conflict_")
 _DILUTED = 0.02
@@ -28,6 +29,7 @@ def term_without_weight(evidence: Evidence, found: Sequence[Anomaly]) -> list[Fi
         and name not in evidence.weights
         and name not in ("loss", "total_loss", "total")
         and not name.startswith(_WATCHED)
+        and not entry(name).copy
     ]
     if not nameless:
         return []
