@@ -37,7 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "relay": ("vlamon.commands.relay", "Carry a training's socket over stdin and stdout."),
     "replay": ("vlamon.commands.replay", "Play a journal back, at any speed."),
     "prometheus": ("vlamon.commands.prometheus", "Serve the newest values to Prometheus."),
-    "export": ("vlamon.commands.export", "Write a journal or a log as CSV or JSON Lines."),
+    "export": ("vlamon.commands.export", "Write a run as CSV, JSON, Parquet or TensorBoard."),
     "explain": ("vlamon.commands.explain", "Explain a metric: formula, range, what to do."),
     "slurm": ("vlamon.commands.slurm", "Print a batch script for a Slurm cluster."),
     "doctor": ("vlamon.commands.doctor", "Check this machine, and say what mends each finding."),

@@ -33,14 +33,20 @@ def csv_rows(
     records: Callable[[], Iterable[Record]], kind: str | None, path: str
 ) -> Iterator[bytes]:
     """The lines of a CSV with a header; `records` is called twice."""
+    _, header, rows = table_of(records, kind, path)
+    return csv_table(header, ([row.get(name) for name in header] for row in rows))
+
+
+def table_of(
+    records: Callable[[], Iterable[Record]], kind: str | None, path: str
+) -> tuple[str, list[str], Iterator[Mapping[str, Any]]]:
+    """Kind of the rows, their columns, and the rows by column; `records` is called twice."""
     names, counts = _columns(records())
     chosen = kind or next((one for one in PREFERRED if counts[one]), "batch")
     if not counts[chosen]:
         there = ", ".join(f"{count} {one}" for one, count in counts.items()) or "nothing"
         raise VlamonError(f"{path} holds no {chosen} rows; there is {there}.")
-    header = [*AXES[chosen], *names.get(chosen, ())]
-    rows = ([row.get(name) for name in header] for row in _rows(records(), chosen))
-    return csv_table(header, rows)
+    return chosen, [*AXES[chosen], *names.get(chosen, ())], _rows(records(), chosen)
 
 
 def csv_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[bytes]:
