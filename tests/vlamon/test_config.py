@@ -92,6 +92,22 @@ def test_what_a_file_switches_off_is_off_on_screen(
         assert getattr(seen[1], field) is True
 
 
+def test_charts_are_pinned_hidden_and_smoothed_by_a_file(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vlamon.commands import tail
+
+    project(place, 'pinned = ["loss_ct"]\nhidden = ["lr", "time"]\nsmoothing = "off"\n')
+    seen: list[Any] = []
+    monkeypatch.setattr(tail, "present", lambda _, __, options: seen.append(options) or 0)
+
+    assert run(["tail", str(LOG), "--once"]) == 0
+    assert (seen[0].pinned, seen[0].hidden) == (("loss_ct",), ("lr", "time"))
+    assert seen[0].smoothing == "off"
+    assert run(["tail", str(LOG), "--once", "--pin", "closs"]) == 0
+    assert seen[1].pinned == ("closs",)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -22,6 +22,9 @@ LOOKS = (
     "notify",
     "bell",
     "axis",
+    "smoothing",
+    "pinned",
+    "hidden",
     "every",
 )
 """Parameters that are fields of `Options` as they are."""
@@ -89,6 +92,14 @@ OPTIONS = (
         default="step",
         help="X axis to start with.",
     ),
+    click.option(
+        "--smoothing",
+        type=click.Choice(["off", "auto", "strong"]),
+        default="auto",
+        help="Smoothing of the lines to start with.",
+    ),
+    click.option("--pin", "pinned", metavar="NAME", multiple=True, help="Show this metric first."),
+    click.option("--hide", "hidden", metavar="NAME", multiple=True, help="Hide this metric."),
     switch("log-y", False, "Start with logarithmic y axes."),
     switch("ascii", False, "Draw with ASCII alone."),
     switch("low-bandwidth", False, "For slow links: few colours and frames."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from vlamon.catalogue import DEFAULT_VOCAB, entry
 from vlamon.charts.chart_style import Look
@@ -37,6 +37,7 @@ class ChartStyling:
         self._weighed: tuple[int, Mapping[str, float]] = (-1, {})
         self.look = Look(
             log=options.log,
+            smooth=cast(Smoothing, options.smoothing),
             ascii_only=rendering.ascii_only,
             utc_offset=host.shell.utc_offset,
         )

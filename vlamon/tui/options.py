@@ -35,3 +35,9 @@ class Options:
     """X axis to start with: step, epoch, time or since."""
     log: bool = False
     """Start with logarithmic y axes."""
+    smoothing: str = "auto"
+    """Smoothing of the lines to start with: off, auto or strong."""
+    pinned: tuple[str, ...] = ()
+    """Metrics whose charts come first, in this order."""
+    hidden: tuple[str, ...] = ()
+    """Metrics whose charts are hidden."""

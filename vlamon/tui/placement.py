@@ -37,8 +37,8 @@ class Placement:
         self.charts: list[Chart] = []
         """The charts on screen, in reading order."""
         self.arrangement = Arrangement("numbers", ())
-        self.pinned: list[str] = []
-        self.hidden: set[str] = set()
+        self.pinned = list(host.shell.options.pinned)
+        self.hidden = set(host.shell.options.hidden)
         self.page = 0
         self.lower = ""
         """Panel that was chosen for the lower place; empty for the usual one."""

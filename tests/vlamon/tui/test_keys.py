@@ -278,6 +278,15 @@ async def test_v_before_the_first_batch_says_that_there_is_none() -> None:
         assert "no batch yet" in status_text(screen)
 
 
+async def test_settings_pin_hide_and_smooth_from_the_start() -> None:
+    options = {"pinned": ("grad_norm",), "hidden": ("loss_ct",), "smoothing": "off"}
+    async with running(size=(120, 40), **options) as (_, screen, _feed):
+        titles = [chart.picture.title for chart in screen.placement.charts]
+        assert titles[0].startswith("grad_norm")
+        assert not any(title.startswith("loss_ct") for title in titles)
+        assert {chart.look.smooth for chart in screen.placement.charts} == {"off"}
+
+
 async def test_slash_finds_pins_and_hides_metrics() -> None:
     async with running() as (pilot, screen, _):
         await pilot.press("slash", *"grad")
