@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from vlamon.charts.cells import Guide
 from vlamon.charts.numbers import number
-from vlamon.charts.raster import Guide
 from vlamon.detect.spikes import ComponentDetectors, SpikeDetector
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from vlamon.charts.band import Band
 from vlamon.charts.bins import FINITE, NEG_INF, POS_INF
 from vlamon.charts.bins import NAN as NAN_FLAG
 from vlamon.charts.braille import DOTS_HIGH
+from vlamon.charts.cells import ABANDONED, ASCII, UNICODE, Cells, Guide, Spot
 from vlamon.charts.chart_style import Look, border_role
 from vlamon.charts.frame import AROUND, Readout, axis_row, plot_row, title_row
 from vlamon.charts.glyphs import UNICODE as UNICODE_GLYPHS
@@ -21,21 +22,11 @@ from vlamon.charts.headline import Headline, of_lines
 from vlamon.charts.marks import INFINITE, NAN, loudest
 from vlamon.charts.numbers import count, number
 from vlamon.charts.panels import line_names
-from vlamon.charts.raster import (
-    ABANDONED,
-    ASCII,
-    UNICODE,
-    Cells,
-    Guide,
-    Shape,
-    Spot,
-    placement,
-    rasterise,
-    shape,
-)
+from vlamon.charts.raster import rasterise
 from vlamon.charts.rows import Row
 from vlamon.charts.scale import ENOUGH, Extremes, Scale, fit
 from vlamon.charts.series import MANY, Drawing, draw, end_rows, end_width
+from vlamon.charts.shapes import Shape, placement, shape
 from vlamon.charts.smoothing import newest_of_line
 from vlamon.charts.ticks import spoken
 from vlamon.charts.track import EventTrack, Piece, Track

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.cells import cell_len
 
+from vlamon.charts.cells import MARKED, Cells
 from vlamon.charts.chart_style import Look, border_role
 from vlamon.charts.glyphs import Glyphs
 from vlamon.charts.marks import MARKS, NAN, QUIETEST_OVER_LABELS
 from vlamon.charts.numbers import short_count
-from vlamon.charts.raster import MARKED, Cells
 from vlamon.charts.rows import Row, cells, crop, shorten_name
 from vlamon.charts.ticks import Tick, x_ticks
 from vlamon.charts.viewport import View, Window

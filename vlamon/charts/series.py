@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlamon.charts.bins import FINITE, Bins
+from vlamon.charts.cells import ABANDONED, Curve
 from vlamon.charts.numbers import number
 from vlamon.charts.panels import MOST_NAMED
-from vlamon.charts.raster import ABANDONED, Curve
 from vlamon.charts.rows import Row, cells, shorten
 from vlamon.charts.scale import Scale
 from vlamon.charts.smoothing import Smoothing, line_of
@@ -106,26 +106,34 @@ def last_value(line: NDArray[np.float64]) -> float | None:
 
 def _common(tracks: Sequence[Track], roles: Sequence[str], smoothing: Smoothing) -> Drawing:
     """Draw the median of many series over the tint between their least and greatest, and the one
-    that stands out as a line."""
+    that stands out as a line, which the tint leaves out: it would hide how close the others are."""
     lines = np.stack([line_of(track.live, smoothing) for track in tracks])
-    ranked = np.sort(lines, axis=0)
-    count = (ranked == ranked).sum(axis=0)
-    some, column = count > 0, np.arange(lines.shape[1])
-    lower, upper = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(lines) - 1)
-    middle = np.where(some, (ranked[lower, column] + ranked[upper, column]) / 2, np.nan)
-    low = np.where(some, ranked[0], np.nan).astype(np.float32)
-    high = np.where(some, ranked[np.maximum(count - 1, 0), column], np.nan).astype(np.float32)
+    _, middle, _ = _ranked(lines)
+    found = outlier(lines, middle)
+    usual = lines if found is None else np.delete(lines, found.index, axis=0)
+    low, middle, high = _ranked(usual)
+    some = middle == middle
     flags = np.bitwise_or.reduce([track.live.flags for track in tracks]) & ~np.uint8(FINITE)
     flags |= np.where(some, np.uint8(FINITE), np.uint8(0))
-    total = np.where(some, middle, 0.0) * 2
-    bins = Bins(low, high, middle.astype(np.float32), total, 2 * some.astype(np.int64), flags)
-    curves = [Curve(bins, middle, roles[0])]
-    found = outlier(lines, middle)
-    if found is None:
-        return Drawing(tuple(curves))
-    live = tracks[found.index].live
-    curves.append(Curve(live, lines[found.index], "foreground", band=False))
+    total, finite = np.where(some, 2 * middle, 0.0), 2 * some.astype(np.int64)
+    least, last, greatest = (values.astype(np.float32) for values in (low, middle, high))
+    curves = [Curve(Bins(least, greatest, last, total, finite, flags), middle, roles[0])]
+    if found is not None:
+        live = tracks[found.index].live
+        curves.append(Curve(live, lines[found.index], "foreground", band=False))
     return Drawing(tuple(curves), outlier=found)
+
+
+def _ranked(
+    lines: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the least value, the median and the greatest value of each column, NaN for none."""
+    ranked = np.sort(lines, axis=0)  # NaN last
+    count, column = (ranked == ranked).sum(axis=0), np.arange(lines.shape[1])
+    lower, upper = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(lines) - 1)
+    middle = (ranked[lower, column] + ranked[upper, column]) / 2
+    high = ranked[np.maximum(count - 1, 0), column]
+    return ranked[0], np.where(count > 0, middle, np.nan), high
 
 
 def outlier(lines: NDArray[np.float64], middle: NDArray[np.float64]) -> Outlier | None:

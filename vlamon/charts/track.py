@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlamon.charts.bins import Bins
+from vlamon.charts.cells import Spot
 from vlamon.charts.marks import rank_of
-from vlamon.charts.raster import Spot
 from vlamon.charts.ticks import Axis
 from vlamon.charts.viewport import Extent, Window
 

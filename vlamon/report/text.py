@@ -10,8 +10,8 @@ import numpy as np
 
 from vlamon.analysis.evidence import Series
 from vlamon.charts.bins import Bins
+from vlamon.charts.cells import Curve as RasterCurve
 from vlamon.charts.numbers import number
-from vlamon.charts.raster import Curve as RasterCurve
 from vlamon.charts.raster import rasterise
 from vlamon.charts.scale import fit
 from vlamon.report.body import Bar, Block, Curve, Finding, Items, Note, Table, compose

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from vlamon.catalogue import DEFAULT_VOCAB, entry
+from vlamon.charts.cells import Guide
 from vlamon.charts.chart_style import Look
 from vlamon.charts.glyphs import plain
 from vlamon.charts.panels import Group
-from vlamon.charts.raster import Guide
 from vlamon.charts.smoothing import Smoothing
 from vlamon.tui.notices import Notice
 from vlamon.tui.widgets.contribution import short_weight

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vlamon.charts.cells import Guide
 from vlamon.charts.chart import Picture, plot_columns
 from vlamon.charts.chart_style import Look
 from vlamon.charts.frame import plot_row
 from vlamon.charts.glyphs import UNICODE as GLYPHS
 from vlamon.charts.metric_roles import roles_of_lines
-from vlamon.charts.raster import Guide
 from vlamon.charts.rows import cells, text_of
 from vlamon.charts.smoothing import Smoothing
 from vlamon.charts.ticks import Axis
@@ -321,7 +321,9 @@ def test_of_more_than_eight_series_the_median_is_drawn_and_the_outlier_named() -
     lines = draw(chart, store)
     assert "median 8." in lines[0]
     assert "rank 5 ×2.1" in lines[0]
-    assert len(chart.drawing.curves) == 2
+    common, odd = chart.drawing.curves
+    assert np.nanmax(common.bins.high) < 9.0, "the tint is of the others"
+    assert np.nanmin(odd.line) > 17.0
     store, chart = ranks(12)
     assert "rank" not in draw(chart, store)[0].replace("by rank", "")
 

@@ -10,17 +10,10 @@ from numpy.typing import NDArray
 
 from vlamon.charts.bins import FINITE, NAN, NEG_INF, POS_INF, Bins
 from vlamon.charts.braille import BLANK, DOTS_HIGH, lit, patterns
-from vlamon.charts.raster import (
-    ASCII,
-    MARKED,
-    Cells,
-    Curve,
-    Guide,
-    Spot,
-    rasterise,
-    spans,
-)
+from vlamon.charts.cells import ASCII, MARKED, Cells, Curve, Guide, Spot
+from vlamon.charts.raster import rasterise
 from vlamon.charts.scale import Scale, fit
+from vlamon.charts.shapes import spans
 from vlamon.charts.smoothing import Smoothing, line_of
 
 ROWS = 6

@@ -13,12 +13,12 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from vlamon.charts.braille import DOTS_WIDE
+from vlamon.charts.cells import Guide
 from vlamon.charts.chart import Picture
 from vlamon.charts.chart_style import Look
 from vlamon.charts.frame import AROUND
 from vlamon.charts.glyphs import ASCII, UNICODE
 from vlamon.charts.metric_roles import roles_of_lines
-from vlamon.charts.raster import Guide
 from vlamon.charts.track import extent, pieces
 from vlamon.charts.viewport import Extent, Viewport, Window, window
 from vlamon.charts.y_labels import GUTTER
