@@ -182,7 +182,7 @@ def test_of_two_trainers_on_one_path_one_trains_and_one_says_why_not(
 OTHER_USER = """
 import os, sys
 import vlamon.cli, vlamon.commands.watch, vlamon.commands.ctl, vlamon.commands.status
-import vlamon.sources.judged, vlamon.sources.socket, vlamon.views.plain_lines, numpy
+import vlamon.sources.monitored, vlamon.sources.socket, vlamon.views.plain_lines, numpy
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 sys.exit(vlamon.cli.run(sys.argv[1:]))
 """

@@ -55,7 +55,9 @@ def main() -> None:
     digest = hashlib.sha256()
     go = args.out.with_suffix(".go")
     watched = args.socket or args.run_dir
-    emitter = Emitter(args.socket, run="fault", run_dir=args.run_dir) if watched else None
+    emitter = None
+    if watched:
+        emitter = Emitter(args.socket, run="fault", run_dir=args.run_dir, on_conflict="raise")
     with emitter or nullcontext():
         while emitter is not None and watching(emitter) < args.monitors:
             time.sleep(0.01)

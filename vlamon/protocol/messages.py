@@ -8,13 +8,35 @@ replaced where that loses nothing. `batch` has a module of its own, block.py.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from vlamon.protocol import block
+from vlamon.protocol.fields import (
+    ARGV,
+    COUNT,
+    FINITE,
+    FLAG,
+    LINE,
+    MAP,
+    MOMENT,
+    NUMBER,
+    NUMBERS,
+    REQUIRED,
+    TEXT,
+    TEXTS,
+    WHOLE,
+    Codec,
+    Table,
+    count,
+    exactly,
+    finite,
+    one_of,
+    required,
+)
 from vlamon.protocol.frames import VERSION, Message, ProtocolError
-from vlamon.protocol.sanitize import plain, text
+from vlamon.protocol.sanitize import plain
 from vlamon.records import (
     Command,
     Device,
@@ -32,11 +54,6 @@ from vlamon.records import (
     Status,
 )
 from vlamon.safe_text import line
-
-R = TypeVar("R")
-MAX_COUNT = 1 << 62
-"""Bound of every whole number: two of them add up to an i64."""
-_ARGV = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +144,7 @@ def note_number(message: Message) -> int | None:
     Raises ProtocolError.
     """
     try:
-        return _count(message["k"]) if "k" in message else None
+        return count(message["k"]) if "k" in message else None
     except (TypeError, ValueError) as error:
         raise ProtocolError(f"`{message['t']}` has a wrong `k`: {message['k']!r:.60}") from error
 
@@ -159,168 +176,14 @@ def check_monitor(message: Message) -> None:
         )
 
 
-# ---- how one value travels ----
-
-
-@dataclass(frozen=True, slots=True)
-class Codec:
-    """One value on its way out and back."""
-
-    decode: Callable[[Any], Any]
-    """The value in what came; raises TypeError or ValueError where it is none."""
-    encode: Callable[[Any], Any] = lambda value: value
-    """What msgpack carries for the value."""
-
-
-def _of(kind: type) -> Callable[[Any], Any]:
-    def decode(value: Any) -> Any:
-        if type(value) is not kind:
-            raise TypeError
-        return value
-
-    return decode
-
-
-def _whole(value: Any) -> int:
-    # bool is no int here: True as a step is a broken sender.
-    if type(value) is not int or not -MAX_COUNT < value < MAX_COUNT:
-        raise TypeError
-    return value
-
-
-def _count(value: Any) -> int:
-    if _whole(value) < 0:
-        raise ValueError
-    return int(value)
-
-
-def _number(value: Any) -> float:
-    if type(value) not in (int, float):
-        raise TypeError
-    return float(value)
-
-
-def _finite(value: Any) -> float | None:
-    number = _number(value)
-    return number if math.isfinite(number) else None
-
-
-def _moment(value: Any) -> float:
-    return _finite(value) or 0.0
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    if type(value) is not list or not all(type(item) is str for item in value):
-        raise TypeError
-    return tuple(value)
-
-
-def _numbers(value: Any) -> Mapping[str, float]:
-    if type(value) is not dict:
-        raise TypeError
-    return {block.checked_name(name): _number(item) for name, item in value.items()}
-
-
-WHOLE, COUNT = Codec(_whole), Codec(_count)
-NUMBER = Codec(_number)
-"""A float as logged: NaN and infinities are values."""
-FINITE = Codec(_finite)
-"""A float of which nothing is known where it is not finite."""
-MOMENT = Codec(_moment)
-"""Seconds since the epoch; 0 where unknown."""
-FLAG = Codec(_of(bool))
-TEXT = Codec(_of(str))
-LINE = Codec(lambda value: line(_of(str)(value)))
-"""A word or a name: one line, nothing that a terminal acts on."""
-MAP = Codec(_of(dict), dict)
-TEXTS = Codec(_texts, list)
-ARGV = Codec(_texts, lambda parts: [text(part) for part in parts[:_ARGV]])
-NUMBERS = Codec(_numbers, dict)
-
-
-def _one_of(*words: str) -> Codec:
-    """One of these words, the first where it is another one: a later version may know more."""
-
-    def decode(value: Any) -> str:
-        _of(str)(value)
-        return value if value in words else words[0]
-
-    return Codec(decode)
-
-
-def _required(most: int) -> Codec:
-    """A text that has to be there."""
-
-    def decode(value: Any) -> str:
-        if not 0 < len(_of(str)(value)) <= most:
-            raise ValueError
-        return str(value)
-
-    return Codec(decode)
-
-
-class Table(Generic[R]):
-    """The fields of one record, each with its codec and what it is where it is absent."""
-
-    def __init__(self, kind: Callable[..., R], /, **fields: tuple[Codec, Any]) -> None:
-        self.kind = kind
-        self.fields = fields
-
-    def encode(self, record: Any) -> Message:
-        """The fields as msgpack carries them."""
-        message: Message = {}
-        for name, (codec, _) in self.fields.items():
-            value = getattr(record, name)
-            message[name] = None if value is None else codec.encode(value)
-        return message
-
-    def decode(self, message: Any) -> R:
-        """The record in a message. Raises ProtocolError."""
-        if type(message) is not dict:
-            raise ProtocolError(f"a {getattr(self.kind, '__name__', 'record')} is no map")
-        found = {}
-        for name, (codec, default) in self.fields.items():
-            value = message.get(name, default)
-            if value is None or value is default:
-                if default is REQUIRED:
-                    raise ProtocolError(f"`{message.get('t')}` has no `{name}`")
-                found[name] = default
-                continue
-            try:
-                found[name] = codec.decode(value)
-            except ProtocolError:
-                raise
-            except (TypeError, ValueError, OverflowError) as error:
-                wrong = f"`{message.get('t')}` has a wrong `{name}`: {value!r:.60}"
-                raise ProtocolError(wrong) from error
-        return self.kind(**found)
-
-    @property
-    def one(self) -> Codec:
-        """Such a record as a value of another one."""
-        return Codec(self.decode, self.encode)
-
-    @property
-    def many(self) -> Codec:
-        """A list of them."""
-
-        def decode(value: Any) -> tuple[R, ...]:
-            return tuple(self.decode(item) for item in _of(list)(value))
-
-        return Codec(decode, lambda records: [self.encode(record) for record in records])
-
-
-REQUIRED = object()
-
-
 def _decode_specs(value: Any) -> tuple[MetricSpec, ...]:
     specs = []
-    for item in _of(list)(value):
+    for item in exactly(list)(value):
         name, kind, weight, unit = item
         if kind not in ("trained", "watched"):
             raise ValueError
-        known = None if weight is None else _finite(weight)
-        specs.append(MetricSpec(block.checked_name(name), kind, known, line(_of(str)(unit))))
+        known = None if weight is None else finite(weight)
+        specs.append(MetricSpec(block.checked_name(name), kind, known, line(exactly(str)(unit))))
     return tuple(specs)
 
 
@@ -392,7 +255,7 @@ FROM_TRAINER: Mapping[str, Table[Any]] = {
         step=(WHOLE, 0),
         attempt=(WHOLE, 0),
         time=(MOMENT, 0.0),
-        severity=(_one_of("info", "warn", "error"), "info"),
+        severity=(one_of("info", "warn", "error"), "info"),
         text=(TEXT, ""),
         data=(MAP, {}),
     ),
@@ -414,11 +277,11 @@ FROM_TRAINER: Mapping[str, Table[Any]] = {
     "status": Table(
         Status,
         state=(
-            _one_of("training", "paused", "rolling_back", "checkpointing", "stopped", "ended"),
+            one_of("training", "paused", "rolling_back", "checkpointing", "stopped", "ended"),
             "training",
         ),
         step=(WHOLE, 0),
-        phase=(_one_of("", "data", "forward", "backward", "step", "checkpoint"), ""),
+        phase=(one_of("", "data", "forward", "backward", "step", "checkpoint"), ""),
         epoch=(FINITE, None),
         steps_per_second=(FINITE, None),
         eta=(FINITE, None),
@@ -457,9 +320,9 @@ FROM_MONITOR: Mapping[str, Table[Any]] = {
     ),
     "command": Table(
         Command,
-        id=(_required(200), REQUIRED),
-        name=(_required(100), REQUIRED),
-        args=(Codec(_of(dict), lambda args: plain(dict(args))), {}),
+        id=(required(200), REQUIRED),
+        name=(required(100), REQUIRED),
+        args=(Codec(exactly(dict), lambda args: plain(dict(args))), {}),
     ),
 }
 """What a monitor sends."""
