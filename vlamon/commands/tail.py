@@ -60,9 +60,9 @@ def command(
     ]
     source: Source = Alerting(sources[0] if len(sources) == 1 else Together(sources))
     if options.gpu and (gpu or mode == "screen"):
-        from vlamon.sources.local_gpu import Beside
+        from vlamon.sources.local_gpu import LocalGpu
 
-        source = Beside(source, files)
+        source = LocalGpu(source, files)
     remember("tail", files)
     # A log has nobody who takes orders: their keys would only be in the way.
     code = present(source, mode, replace(options, read_only=True))

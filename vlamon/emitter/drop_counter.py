@@ -10,7 +10,7 @@ REASONS = 100
 """Reasons that are told apart."""
 
 
-class Tally:
+class DropCounter:
     """Counts on any thread."""
 
     def __init__(self) -> None:

@@ -33,10 +33,10 @@ from vlamon.emitter.arguments import (
     floats,
 )
 from vlamon.emitter.commands import CommandInbox, outcome
-from vlamon.emitter.drop_counter import Tally
-from vlamon.emitter.journal_index import Past
+from vlamon.emitter.drop_counter import DropCounter
+from vlamon.emitter.journal_index import JournalIndex
 from vlamon.emitter.places import Claimed, claim, run_directory, socket_path
-from vlamon.emitter.progress_timeout import Patience
+from vlamon.emitter.progress_timeout import ProgressTimeout
 from vlamon.emitter.queue import Item, NewAttempt, NewWeights, StatusChange
 from vlamon.emitter.registrar import Registrar
 from vlamon.emitter.run_info import continued, describe, entry_of
@@ -98,7 +98,7 @@ class Emitter:
         self._append = self._inbox.append
         self._now = time.time
         self._event_numbers = itertools.count()
-        self._tally = Tally()
+        self._dropped = DropCounter()
         self._attempt = 0
         self._ended = False
         self._failed = False
@@ -146,7 +146,7 @@ class Emitter:
         read_only: bool,
     ) -> None:
         bound, journal = claimed.socket, claimed.journal
-        past = Past() if journal is None else journal.past
+        past = JournalIndex() if journal is None else journal.past
         self._attempt = past.last_attempt + 1
         history = continued(past, info, self._attempt)
         self._user = info.user
@@ -338,12 +338,12 @@ class Emitter:
     @property
     def swallowed(self) -> int:
         """How many values and calls were kept back because they could not be understood."""
-        return self._tally.total
+        return self._dropped.total
 
     @property
     def swallowed_by_reason(self) -> Mapping[str, int]:
         """The same, by reason."""
-        return self._tally.by_reason()
+        return self._dropped.by_reason()
 
     @contextlib.contextmanager
     def _kept(self, what: str) -> Iterator[None]:
@@ -354,7 +354,7 @@ class Emitter:
 
     def swallow(self, reason: str) -> None:
         """Count; the first of a kind is told at once, the total at the end. On any thread."""
-        first = self._tally.add(reason)
+        first = self._dropped.add(reason)
         if first and os.getpid() == self._owner:
             told = f"vlamon left something out: {first}"
             # Not through `_append`: the sidecar may find out after the script has ended.
@@ -394,20 +394,22 @@ class Emitter:
         self._append = self._too_late
         self._sampler.stop()
         sidecar.stopping.set()
-        patience = Patience(STUCK + 5.0)  # the sidecar ends by itself, unless a call never returns
-        while thread.is_alive() and patience.left(sidecar.turns):
+        timeout = ProgressTimeout(
+            STUCK + 5.0
+        )  # the sidecar ends by itself, unless a call never returns
+        while thread.is_alive() and timeout.left(sidecar.turns):
             thread.join(0.05)
         self._registrar.stop()
         lifecycle.ended(self)
 
     def _too_late(self, item: Item) -> None:
         """Takes the place of the inbox after the end: a metric would get lost without a word."""
-        self._tally.add("the emitter is closed")
+        self._dropped.add("the emitter is closed")
 
     def last_words(self) -> list[Event]:
         """What is said when everything else was: asked for by the sidecar, on its thread."""
         words = []
-        summary = self._tally.summary()
+        summary = self._dropped.summary()
         if summary:
             reasons = {"reasons": self.swallowed_by_reason}
             words.append(self._make_event("note", text=summary, severity="warn", data=reasons))
@@ -428,7 +430,7 @@ class Emitter:
         """In a forked child: nothing here is its own, so let go of it and say nothing."""
         self._append = _discard
         self._inbox.clear()
-        self._tally.abandon()
+        self._dropped.abandon()
         if self._sidecar is not None:
             self._sidecar.abandon()
 

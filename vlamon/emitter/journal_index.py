@@ -15,7 +15,7 @@ _INDEX_ROWS = 4096
 
 
 @dataclass(slots=True)
-class Past:
+class JournalIndex:
     """What earlier boots wrote: where to go on, and what late joiners are still to be told."""
 
     run_id: str = ""

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from vlamon.emitter.blocklog import Piece
 from vlamon.emitter.history import Fetch
-from vlamon.emitter.journal_index import Past
+from vlamon.emitter.journal_index import JournalIndex
 from vlamon.protocol import block as blocks
 from vlamon.protocol.address import trusted
 from vlamon.protocol.block import Block
@@ -50,7 +50,7 @@ class Journal:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Open or create; raises JournalError."""
         self.path = os.fspath(path)
-        self.past = Past()
+        self.past = JournalIndex()
         self.failure = ""
         """Why nothing is written any more; empty while all is well."""
         self.trouble = ""
@@ -65,7 +65,7 @@ class Journal:
         """Called on the journal's thread when a fetch is done."""
         self._descriptor = self._open()
         try:
-            self._read_past()
+            self._read_index()
         except BaseException:
             os.close(self._descriptor)
             raise
@@ -124,7 +124,7 @@ class Journal:
         if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) != 0o600:
             os.fchmod(descriptor, 0o600)
 
-    def _read_past(self) -> None:
+    def _read_index(self) -> None:
         size = os.fstat(self._descriptor).st_size
         for found in scan(self._descriptor):
             self.past.take(found)

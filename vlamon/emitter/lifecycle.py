@@ -10,7 +10,7 @@ import weakref
 from typing import Protocol
 
 
-class Living(Protocol):
+class Closeable(Protocol):
     """What an emitter can be told when its process ends or forks."""
 
     def abandon(self) -> None:
@@ -20,16 +20,16 @@ class Living(Protocol):
         """The interpreter ends, by the exception that `failed` names if it names one."""
 
 
-_LIVING: weakref.WeakSet[Living] = weakref.WeakSet()
+_LIVING: weakref.WeakSet[Closeable] = weakref.WeakSet()
 
 
-def began(emitter: Living) -> None:
+def began(emitter: Closeable) -> None:
     """From now on it is told."""
     _LIVING.add(emitter)
     atexit.register(_close, weakref.ref(emitter))
 
 
-def ended(emitter: Living) -> None:
+def ended(emitter: Closeable) -> None:
     """It has been closed."""
     _LIVING.discard(emitter)
 
@@ -44,7 +44,7 @@ def _abandon_all() -> None:
 os.register_at_fork(after_in_child=_abandon_all)
 
 
-def _close(reference: weakref.ref[Living]) -> None:
+def _close(reference: weakref.ref[Closeable]) -> None:
     emitter = reference()
     if emitter is not None:
         failed = getattr(sys, "last_type", None)

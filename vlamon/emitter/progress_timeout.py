@@ -6,7 +6,7 @@ import math
 import time
 
 
-class Patience:
+class ProgressTimeout:
     """Ends when nothing has moved for `seconds`, or where there is a limit, after that."""
 
     def __init__(self, seconds: float, limit: float = math.inf) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from vlamon.emitter.blocklog import BlockLog, NoteLog
 from vlamon.emitter.history import History
-from vlamon.emitter.journal_index import Past
+from vlamon.emitter.journal_index import JournalIndex
 from vlamon.emitter.journal_writer import Journal
 from vlamon.protocol.address import BoundSocket
 from vlamon.protocol.registry import Entry, job_of_environment
@@ -28,7 +28,7 @@ _ARGV = 4000
 Folder = str | os.PathLike[str]
 
 
-def continued(past: Past, info: RunInfo, attempt: int) -> History:
+def continued(past: JournalIndex, info: RunInfo, attempt: int) -> History:
     """The history that earlier boots left, for this one to go on with."""
     notes = NoteLog()
     for at, message in past.notes:

@@ -11,21 +11,20 @@ import os
 import selectors
 import socket
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from vlamon.emitter.allowance import Allowance
-from vlamon.emitter.blocklog import Forgotten
 from vlamon.emitter.commands import CommandInbox
-from vlamon.emitter.history import Fetch, History
+from vlamon.emitter.history import History
+from vlamon.emitter.subscriber import Subscriber
 from vlamon.protocol import block as blocks
 from vlamon.protocol import messages
 from vlamon.protocol.address import BoundSocket, peer_of
-from vlamon.protocol.frames import FROM_MONITOR, FrameReader, ProtocolError, pack
+from vlamon.protocol.frames import ProtocolError, pack
 from vlamon.protocol.messages import Bye, Subscription
 from vlamon.protocol.sanitize import text
-from vlamon.records import Command, Gap, Peer, Reply
+from vlamon.records import Command, Peer
 
 SUBSCRIBERS = 64
 """Monitors at once."""
@@ -33,10 +32,8 @@ STRANGERS = 16
 """Of these, monitors of other users: they must not lock the owner out."""
 OUTBOX = 64
 """Frames that may wait for one monitor before nothing more is read from it."""
-MESSAGES = (20.0, 100.0)
-"""Messages a second, and at once, that are read from one monitor."""
 STRANGE_MESSAGES = (20.0, 100.0)
-"""The same for all monitors of other users together."""
+"""Messages a second, and at once, that are read from all monitors of other users together."""
 CONNECTIONS = (50.0, 100.0)
 """Connections a second, and at once, that are accepted."""
 STALL = 30.0
@@ -44,41 +41,6 @@ STALL = 30.0
 _TURN = 4 << 20
 """Bytes for one subscriber before the others get their turn."""
 _READ = 32 << 10
-_FORGOTTEN = "older than the trainer's memory, and there is no journal to read it from"
-_DAMAGED = "the journal has lost them"
-
-
-@dataclass(eq=False, slots=True)
-class Subscriber:
-    """One connection: what it has been sent, and what is on its way."""
-
-    sock: socket.socket
-    peer: Peer
-    progress: float
-    """When bytes last went out or came in, monotonic."""
-    reader: FrameReader = field(default_factory=lambda: FrameReader(FROM_MONITOR))
-    outbox: deque[bytes] = field(default_factory=deque)
-    """Frames for this one alone: greeting, replies, gaps, last words."""
-    allowance: Allowance = field(default_factory=lambda: Allowance(*MESSAGES))
-    events: int = selectors.EVENT_READ
-    """What the selector watches for."""
-    sending: memoryview | None = None
-    subscribed: bool = False
-    rows: bool = True
-    seq: int = 0
-    note: int = 0
-    gpu: int = 0
-    status: int = 0
-    greeting: int = 0
-    fetch: Fetch | None = None
-    blocked: bool = False
-    """The kernel takes no more at the moment."""
-    closing: bool = False
-    """Close when the outbox is empty."""
-
-    def hear(self, reply: Reply) -> None:
-        """Send the answer to a command."""
-        self.outbox.append(pack(messages.encode(reply)))
 
 
 class Server:
@@ -154,7 +116,7 @@ class Server:
     @property
     def idle(self) -> bool:
         """Whether every subscriber has everything."""
-        return all(self._done(subscriber) for subscriber in self.subscribers)
+        return all(subscriber.up_to_date(self.history) for subscriber in self.subscribers)
 
     def say_goodbye(self, reason: str) -> None:
         """Queue last words behind all that a subscriber has still to get."""
@@ -321,7 +283,7 @@ class Server:
         budget = _TURN
         while budget > 0 and not subscriber.blocked:
             if subscriber.sending is None:
-                frame = self._next(subscriber)
+                frame = subscriber.next_frame(self.history)
                 if frame is None:
                     break
                 subscriber.sending = memoryview(frame)
@@ -350,94 +312,6 @@ class Server:
         writes = subscriber.sending is not None or budget <= 0
         reads = subscriber.closing or self._may_speak(subscriber)
         self._watch(subscriber, selectors.EVENT_READ * reads | selectors.EVENT_WRITE * writes)
-
-    def _done(self, subscriber: Subscriber) -> bool:
-        if subscriber.sending is not None or subscriber.outbox:
-            return False
-        if not subscriber.subscribed:
-            return True
-        rows = not subscriber.rows or subscriber.seq >= self.history.log.end
-        return rows and subscriber.note >= len(self.history.notes)
-
-    def _next(self, subscriber: Subscriber) -> bytes | None:
-        """The next frame for this subscriber, in the order in which things happened."""
-        history = self.history
-        refused = subscriber.closing and not subscriber.subscribed
-        if subscriber.greeting != history.greetings and not refused:
-            subscriber.greeting = history.greetings
-            return history.greeting
-        if subscriber.outbox and not subscriber.closing:
-            return subscriber.outbox.popleft()
-        if subscriber.subscribed:
-            if subscriber.status != history.statuses:
-                subscriber.status = history.statuses
-                return history.status_frame
-            frame = self._next_of_history(subscriber)
-            if frame is not None:
-                return frame
-        return subscriber.outbox.popleft() if subscriber.outbox else None
-
-    def _next_of_history(self, subscriber: Subscriber) -> bytes | None:
-        history = self.history
-        note = history.notes.due(
-            subscriber.note, subscriber.seq if subscriber.rows else history.log.end
-        )
-        if note is not None:
-            subscriber.note += 1
-            return note
-        if subscriber.rows:
-            rows = self._next_rows(subscriber)
-            if rows is not None:
-                return rows
-        sample = history.gpu_after(subscriber.gpu)
-        if sample is not None:
-            subscriber.gpu, frame = sample
-            return frame
-        return None
-
-    def _next_rows(self, subscriber: Subscriber) -> bytes | None:
-        if subscriber.fetch is not None:
-            return self._next_fetched(subscriber)
-        piece = self.history.log.read(subscriber.seq)
-        if piece is None:
-            return None
-        if not isinstance(piece, Forgotten):
-            subscriber.seq = piece.end
-            return piece.frame
-        if self.history.fetch is not None:
-            subscriber.fetch = self.history.fetch(subscriber.seq)
-            return None
-        return self._skip(subscriber, piece.resume, piece.resume_step, _FORGOTTEN)
-
-    def _next_fetched(self, subscriber: Subscriber) -> bytes | None:
-        """Rows that the journal's thread has read back; None while it is at it."""
-        fetch = subscriber.fetch
-        assert fetch is not None
-        if not fetch.done.is_set():
-            return None
-        if fetch.pieces:
-            piece = fetch.pieces[0]
-            if piece.seq > subscriber.seq:
-                return self._skip(subscriber, piece.seq, piece.first_step, _DAMAGED)
-            subscriber.seq = piece.end
-            fetch.pieces.popleft()
-            if not fetch.pieces:
-                subscriber.fetch = None
-            return piece.frame
-        subscriber.fetch = None
-        gone = self.history.log.read(subscriber.seq)
-        if isinstance(gone, Forgotten):
-            return self._skip(subscriber, gone.resume, gone.resume_step, _DAMAGED)
-        return None
-
-    def _skip(
-        self, subscriber: Subscriber, resume: int, resume_step: int | None, reason: str
-    ) -> bytes:
-        """Move the cursor forward and say what was lost."""
-        rows = resume - subscriber.seq
-        subscriber.seq = resume
-        last = None if resume_step is None else resume_step - 1
-        return pack(messages.encode(Gap(rows, None, last, reason)))
 
 
 def _nothing() -> None:

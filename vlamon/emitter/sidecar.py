@@ -19,7 +19,7 @@ from typing import Any
 from vlamon.emitter.commands import CommandInbox
 from vlamon.emitter.history import History
 from vlamon.emitter.journal_writer import QUEUE, Journal
-from vlamon.emitter.progress_timeout import Patience
+from vlamon.emitter.progress_timeout import ProgressTimeout
 from vlamon.emitter.queue import Item, NewAttempt, NewWeights, Owner
 from vlamon.emitter.server import Server
 from vlamon.emitter.status import StatusBoard
@@ -149,13 +149,13 @@ class Sidecar:
 
     def _take_rest(self) -> None:
         """What the script logged last, however much it is; only a GPU that hangs ends it early."""
-        patience = Patience(HUNG)
+        timeout = ProgressTimeout(HUNG)
         while True:
             self._turn(0.005)
             if not self.inbox:
                 return
             self._await_disk(QUEUE // 2)  # here nobody is hurt by waiting for a slow disk
-            if not patience.left(self._taken):
+            if not timeout.left(self._taken):
                 lost = len(self.inbox)
                 self.inbox.clear()
                 self.owner.swallow(f"{lost} batches and events behind a GPU that hangs")
@@ -166,14 +166,14 @@ class Sidecar:
         journal = self.journal
         if journal is None or (most and journal.waiting <= most):
             return
-        patience = Patience(STUCK)
+        timeout = ProgressTimeout(STUCK)
         full_since = journal.tries
         while journal.waiting > most and not journal.failure:
             journal.push()
             self._turn(0.02)
             if not most and journal.trouble and journal.tries > full_since + 1:
                 journal.give_up(journal.trouble)  # the run ends: there is no later to wait for
-            elif not patience.left(journal.written):
+            elif not timeout.left(journal.written):
                 journal.give_up(f"the disk took nothing for {STUCK:g} s")
 
     def _finish(self) -> None:
@@ -200,8 +200,8 @@ class Sidecar:
         self._turn(0.0)  # the news that the journal stopped is news for them
         self._turn(0.0)
         server.say_goodbye("the training ended")
-        patience = Patience(DRAIN, LONGEST)
-        while server.subscribers and patience.left(server.sent):
+        timeout = ProgressTimeout(DRAIN, LONGEST)
+        while server.subscribers and timeout.left(server.sent):
             self.turns += 1
             server.serve(0.02)
 

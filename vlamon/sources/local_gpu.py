@@ -23,7 +23,7 @@ _COPIERS = ("tee", "cat", "ts", "logger")
 """Programs that write a log on behalf of another one."""
 
 
-class Beside:
+class LocalGpu:
     """A log's source with this machine's samples in between."""
 
     def __init__(self, source: Source, paths: Sequence[str]) -> None:
@@ -32,7 +32,7 @@ class Beside:
         self._samples: list[GpuSample] = []
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="vlamon-beside", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="vlamon-local-gpu", daemon=True)
         self._started = False
 
     @property

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.vlamon.emitter.test_blocklog import plain_blocks
 from tests.vlamon.protocol.strategies import messages_, rows_of
-from vlamon.emitter import server
+from vlamon.emitter import server, subscriber
 from vlamon.emitter.blocklog import BlockLog, NoteLog
 from vlamon.emitter.commands import CommandInbox
 from vlamon.emitter.history import History
@@ -358,7 +358,7 @@ def test_a_flood_of_messages_is_read_at_the_pace_of_the_allowance(
 ) -> None:
     now = [1000.0]
     monkeypatch.setattr(server.time, "monotonic", lambda: now[0])
-    rate, burst = server.MESSAGES
+    rate, burst = subscriber.MESSAGES
     client = stage.join()
     for number in range(400):
         client.send(messages.encode(Command(f"c-{number}", "pause")))

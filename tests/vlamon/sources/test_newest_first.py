@@ -15,7 +15,7 @@ import pytest
 from vlamon.records import EpochBlock, EpochRow, GpuSample, IntervalBlock, Record
 from vlamon.sources import Source, newest_first
 from vlamon.sources.feed import Feed
-from vlamon.sources.local_gpu import Beside, writer_of
+from vlamon.sources.local_gpu import LocalGpu, writer_of
 from vlamon.sources.logfile import LogFile
 from vlamon.sources.multi_file import Together, opened
 from vlamon.sources.newest_first import NewestFirst, long_log
@@ -192,7 +192,7 @@ def test_samples_stand_beside_a_log_that_is_written_here(tmp_path: Path) -> None
     writer = subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
-    source = Beside(LogFile(str(log)), [str(log)])
+    source = LocalGpu(LogFile(str(log)), [str(log)])
     try:
         assert writer.stdout is not None
         writer.stdout.readline()
