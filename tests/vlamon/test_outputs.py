@@ -149,8 +149,10 @@ EVIL = "\x1b]0;owned\x07\x9b2J\u202egnp\r\n<script>|=1"
 
 
 @pytest.fixture
-def evil_run(tmp_path: Path) -> Path:
+def evil_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run whose names are attacks, as journal and as log, in a directory named likewise."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.delenv("VLAMON_HOME", raising=False)
     place = tmp_path / "\x1b[2J\u202e\n<b>"
     with Emitter(None, run=EVIL, run_dir=place / "run", weights={EVIL: 1.0}) as emitter:
         for step in range(80):
@@ -158,6 +160,8 @@ def evil_run(tmp_path: Path) -> Path:
         emitter.event("note", step=3, text=EVIL)
     lines = [json.dumps({"step": i, EVIL: 1.0 + 90 * (i == 50)}) for i in range(80)]
     (place / "log.jsonl").write_text("\n".join([*lines[:9], EVIL, *lines[9:]]) + "\n")
+    (place / "vlamon.toml").write_text(f"{json.dumps(EVIL)} = 1\ntheme = {json.dumps(EVIL)}\n")
+    monkeypatch.chdir(place)
     return place
 
 
@@ -182,6 +186,13 @@ def commands(place: Path) -> Iterator[list[str]]:
     yield ["watch", log]
     yield ["tail", EVIL, "--once"]
     yield ["analyze", log, "--weight", f"{EVIL}x=1"]
+    yield ["doctor", str(place), journal + EVIL]
+    yield ["doctor", str(place), "--json"]
+    yield ["config"]
+    yield ["config", "--json"]
+    yield ["runs", "--all"]
+    yield ["prometheus", "--once", "--socket", journal + "/no.sock"]
+    yield []
     yield [EVIL]
     yield ["--" + EVIL]
 

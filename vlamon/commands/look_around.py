@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,8 +18,14 @@ from vlamon.charts.numbers import age
 from vlamon.commands.last_run import recall
 from vlamon.safe_text import line
 
+if TYPE_CHECKING:
+    from vlamon.protocol.registry import Entry
+
+HERE = "In this directory"
 MOST = 5
 """Offers of one kind."""
+LATELY = 2
+"""Runs that are over."""
 LOOKED_AT = 300
 """Entries of a directory that are looked at: some hold a million samples."""
 SNIFFED = 12
@@ -76,25 +84,46 @@ def listed(found: Sequence[Offer]) -> Iterator[str]:
 
 
 def offers() -> Iterator[Offer]:
-    """Trainings that run here, logs in this directory, the run opened last, and the demo."""
-    yield from _running()
-    yield from _here(os.curdir, time.time())
+    """Trainings that run, logs in this directory, runs that are over, and the demo."""
+    from vlamon.commands.runs import known
+
+    host, now = socket.gethostname(), time.time()
+    found = known(host, now)
+    yield from _running(found, host, now)
+    yield from _here(os.curdir, now)
+    yield from _over(found, host, now)
     last = recall()
     if last:
         yield Offer("Opened last", os.path.basename(last[1].rstrip("/")), tuple(last))
     yield Offer("To try it", "a small training that explodes and recovers", ("demo",))
 
 
-def _running() -> Iterator[Offer]:
-    from vlamon.sources.discovery import serving
+def _running(found: Sequence[Entry], host: str, now: float) -> Iterator[Offer]:
+    from vlamon.sources.jobs import place_of
 
-    for found in serving()[:MOST]:
-        if found.info is None:
-            continue
-        text = found.info.name
-        if found.status is not None:
-            text += f", {found.status.state} at step {found.status.step:,}"
-        yield Offer("Running on this machine", text, ("watch", "--socket", found.path))
+    running = [entry for entry in found if entry.running(host, now)]
+    for entry in running[:MOST]:
+        text = entry.name
+        if entry.state and entry.step is not None:
+            text += f", {entry.state} at step {entry.step:,}"
+        if entry.host != host:
+            text += f" on {entry.host}"
+        arguments = place_of(entry, host, now).arguments
+        if arguments:
+            yield Offer("Running", text, ("watch", *arguments))
+
+
+def _over(found: Sequence[Entry], host: str, now: float) -> Iterator[Offer]:
+    """The newest runs that are over and whose journals are still there."""
+    from vlamon.sources.jobs import place_of
+
+    over = [entry for entry in found if not entry.running(host, now)]
+    offers = [
+        _offer("Over", entry.name, ("watch", *place.arguments), entry.updated, now)
+        for entry in sorted(over, key=lambda entry: entry.updated, reverse=True)
+        if (place := place_of(entry, host, now)).arguments
+    ]
+    yield from offers[:LATELY]
 
 
 def _here(directory: str, now: float) -> Iterator[Offer]:
@@ -107,23 +136,21 @@ def _here(directory: str, now: float) -> Iterator[Offer]:
             command = ("watch" if journal else "tail", os.path.normpath(place))
             changed = max(_changed(os.path.join(place, name)) for name in logs)
             text = ", ".join(logs[:1] if journal else logs)
-            found.append((changed, _offer(text, command, changed, now)))
+            found.append((changed, _offer(HERE, text, command, changed, now)))
     # A run's own directory is one offer; its other logs belong to it.
     is_run = any(os.path.isfile(os.path.join(directory, name)) for name in RUN_LOGS)
     named = [] if is_run else _entries(directory)
     for path in sorted(named, key=_changed, reverse=True)[:SNIFFED]:
         if _is_log(path):
             name = os.path.normpath(path)
-            found.append((_changed(path), _offer(name, ("tail", name), _changed(path), now)))
+            found.append((_changed(path), _offer(HERE, name, ("tail", name), _changed(path), now)))
     found.sort(key=lambda each: each[0], reverse=True)
     yield from (offer for _, offer in found[:MOST])
 
 
-def _offer(text: str, arguments: tuple[str, ...], changed: float, now: float) -> Offer:
+def _offer(group: str, text: str, arguments: tuple[str, ...], changed: float, now: float) -> Offer:
     when = age(now - changed)
-    return Offer(
-        "In this directory", f"{text} ({when if when == 'now' else f'{when} ago'})", arguments
-    )
+    return Offer(group, f"{text} ({when if when == 'now' else f'{when} ago'})", arguments)
 
 
 def _places(directory: str) -> Iterator[str]:

@@ -26,6 +26,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
     monkeypatch.delenv("VLAMON_SOCKET", raising=False)
+    monkeypatch.delenv("VLAMON_HOME", raising=False)
     monkeypatch.setattr(discovery, "TEMPORARY", str(tmp_path / "none" / "*.sock"))
     place = tmp_path / "here"
     place.mkdir()
@@ -51,9 +52,11 @@ def test_a_training_that_runs_here_is_offered_first(tmp_path: Path) -> None:
     (tmp_path / "run" / "vlamon").mkdir(parents=True)
     with training(tmp_path / "run" / "vlamon" / "a.sock", run_dir=tmp_path / "r"):
         first = next(offers())
+    newest = next(offer for offer in offers() if offer.group == "Over")
 
-    assert first.group == "Running on this machine"
-    assert first.text.startswith("demo, training at step")
+    assert first.group == "Running"
+    assert first.text.startswith("demo")
+    assert newest.arguments == ("watch", str(tmp_path / "r" / "run.vlaj"))
     assert first.arguments == ("watch", "--socket", str(tmp_path / "run" / "vlamon" / "a.sock"))
 
 
