@@ -28,6 +28,7 @@ from vlamon.tui.themes import (
     no_colours,
     sixteen_colours,
     textual_theme,
+    true_colours,
 )
 from vlamon.tui.typed_ahead import TypedAhead
 
@@ -68,7 +69,7 @@ class Dashboard(TypedAhead, DiffDisplay, App[int]):
         self.environ = os.environ if environ is None else environ
         self.theme_set = themes or load_themes()
         self.rendering = Rendering(
-            Palette(self.theme_set.themes[self._first_theme()], self._colourless),
+            self._palette(self._first_theme()),
             self.options.ascii or not _utf8(self.environ),
         )
         self._last_title = ""
@@ -81,6 +82,10 @@ class Dashboard(TypedAhead, DiffDisplay, App[int]):
     @property
     def _colourless(self) -> bool:
         return no_colours(self.environ)
+
+    def _palette(self, name: str) -> Palette:
+        theme, true_colour = self.theme_set.themes[name], true_colours(self.environ)
+        return Palette(theme, self._colourless, true_colour=true_colour)
 
     def _first_theme(self) -> str:
         """Choose the theme: the one asked for, else by what the terminal can show, else the one
@@ -139,7 +144,7 @@ class Dashboard(TypedAhead, DiffDisplay, App[int]):
         theme = self.theme_set.themes.get(name)
         if theme is None:
             return
-        self.rendering.palette = Palette(theme, self._colourless)
+        self.rendering.palette = self._palette(name)
         self.theme = f"vlamon-{name}"
         for screen in self.screen_stack:
             repaint = getattr(screen, "repaint_all", None)

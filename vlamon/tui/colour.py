@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 RGB = tuple[int, int, int]
 
@@ -51,7 +52,9 @@ DEFICIENCIES = tuple(_DEFICIENCY)
 
 
 def rgb(colour: str) -> RGB | None:
-    """Read `#rrggbb` or `ansi_<name>`; None for anything else."""
+    """Read `#rrggbb`, `ansi_<name>` or `color(<number>)`; None for anything else."""
+    if colour.startswith("color("):
+        return FIXED[int(colour[6:-1]) - 16]
     if colour.startswith("ansi_"):
         return XTERM.get(colour[5:])
     found = _HEX.match(colour)
@@ -90,6 +93,21 @@ def mixed(one: str, other: str, share: float) -> str:
         return one
     parts = (round(a * share + b * (1 - share)) for a, b in zip(ink, paper, strict=True))
     return "#" + "".join(f"{part:02x}" for part in parts)
+
+
+_LEVELS = (0, 95, 135, 175, 215, 255)
+FIXED: list[RGB] = [(red, green, blue) for red in _LEVELS for green in _LEVELS for blue in _LEVELS]
+FIXED += [(level, level, level) for level in range(8, 239, 10)]
+"""The colours of a 256-colour terminal that are the same everywhere, from number 16 on."""
+
+
+@lru_cache(maxsize=512)
+def nearest_of_256(colour: str) -> str:
+    """Return the colour of a 256-colour terminal that looks most like one, as `color(<number>)`."""
+    wanted = rgb(colour)
+    if wanted is None:
+        return colour
+    return f"color({16 + min(range(240), key=lambda at: difference(FIXED[at], wanted))})"
 
 
 def seen_by(deficiency: str, colour: RGB) -> RGB:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlamon.charts.metric_roles import SERIES
 from vlamon.locations import shipped_themes_directory, user_themes_directory
-from vlamon.tui.colour import contrast, mixed, rgb
+from vlamon.tui.colour import contrast, mixed, nearest_of_256, rgb
 
 if TYPE_CHECKING:
     from rich.style import Style
@@ -180,9 +180,11 @@ def _checked_colours(where: str, table: Any) -> tuple[dict[str, str], list[str]]
 class Palette:
     """A theme ready to paint with: a role's text to a Rich style, made once each."""
 
-    def __init__(self, theme: Theme, colourless: bool = False) -> None:
+    def __init__(self, theme: Theme, colourless: bool = False, *, true_colour: bool = True) -> None:
         self.theme = theme
         self.colourless = colourless
+        self.true_colour = true_colour
+        """Whether the terminal shows any colour, or the nearest of 256."""
         self.tinted = not (theme.ansi or colourless)
         """Whether there are background colours between those of the theme."""
         self.style = lru_cache(maxsize=512)(self._style)
@@ -239,6 +241,9 @@ class Palette:
             return self.theme.colours["background"]
         hue, paper = self.theme.colours[_bare(name)], self.theme.colours["background"]
         grounds = [mixed(hue, paper, share) for share in TINTS]
+        if not self.true_colour:
+            # The terminal's own choice would be by channel: a dark red for a dark orange.
+            grounds = [nearest_of_256(ground) for ground in grounds]
         inks = [self.theme.colours[role] for role in ROLES]
         inks = [ink for ink in inks if readable(ink, paper)]
         fit = (one for one in grounds if all(readable(ink, one) for ink in inks))
@@ -311,11 +316,16 @@ _COLOURLESS = {"input-cursor-text-style": "reverse", "block-cursor-text-style": 
 
 def sixteen_colours(environ: Mapping[str, str]) -> bool:
     """Say whether a terminal promises no more than sixteen colours (OpenSSH forwards only TERM)."""
-    if environ.get("COLORTERM", "").strip().lower() in ("truecolor", "24bit"):
+    if true_colours(environ):
         return False
     term = environ.get("TERM", "").strip().lower()
     modern = ("256color", "kitty", "ghostty", "alacritty", "wezterm", "direct")
     return not any(word in term for word in modern)
+
+
+def true_colours(environ: Mapping[str, str]) -> bool:
+    """Say whether a terminal promises more than 256 colours."""
+    return environ.get("COLORTERM", "").strip().lower() in ("truecolor", "24bit")
 
 
 def no_colours(environ: Mapping[str, str]) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from rich.color import Color, ColorSystem
 
 from vlamon.charts.metric_roles import SERIES
-from vlamon.tui.colour import DEFICIENCIES, contrast, difference, rgb, seen_by
+from vlamon.tui.colour import DEFICIENCIES, FIXED, contrast, difference, rgb, seen_by
 from vlamon.tui.themes import (
     BACKGROUNDS,
     READABLE,
@@ -105,6 +105,25 @@ def test_a_tint_is_seen_and_everything_is_readable_on_it(name: str) -> None:
         assert difference(ground, paper) >= 5, role  # type: ignore[arg-type]
         for ink in ROLES:
             assert contrast(colour(palette.theme, ink), ground) >= READABLE  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", sorted({*SHIPPED} - {"sixteen"}))
+def test_in_256_colours_a_tint_is_one_of_them_and_never_looks_like_an_alert(name: str) -> None:
+    palette = Palette(SHIPPED[name], true_colour=False)
+    paper = in_256_colours(palette.theme, "background")
+    for role in METRICS:
+        style = palette.style(f"{role} on tint:{role}")
+        assert style.bgcolor is not None
+        assert style.bgcolor.number is not None
+        ground = tuple(style.bgcolor.get_truecolor())
+        assert ground == FIXED[style.bgcolor.number - 16]
+        assert ground != paper, role
+        ratio = contrast(in_256_colours(palette.theme, role), ground)  # type: ignore[arg-type]
+        assert ratio >= 3, (role, ratio)  # what WCAG asks of lines
+        true = Palette(SHIPPED[name]).style(f"{role} on tint:{role}").bgcolor
+        assert true is not None
+        meant = tuple(true.get_truecolor())
+        assert difference(ground, meant) <= 25, (role, ground, meant)  # type: ignore[arg-type]
 
 
 def test_there_are_no_tints_where_there_are_sixteen_colours_or_none() -> None:
