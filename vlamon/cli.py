@@ -28,20 +28,20 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("vlamon.commands.run", "Run a training and watch it through its own trackers."),
     "tail": ("vlamon.commands.tail", "Watch a training through its log files."),
     "analyze": ("vlamon.commands.analyze", "Write a report on a run from its logs."),
-    "diff": ("vlamon.commands.diff", "Say where two runs part, and which term first."),
+    "diff": ("vlamon.commands.diff", "Find where two runs diverge, and which term first."),
     "runs": ("vlamon.commands.runs", "List your runs, here and on the cluster."),
-    "status": ("vlamon.commands.status", "Say in a line what a training does right now."),
-    "ctl": ("vlamon.commands.ctl", "Order a checkpoint, a rollback, a pause and more."),
+    "status": ("vlamon.commands.status", "Print in one line what a training is doing."),
+    "ctl": ("vlamon.commands.ctl", "Request a checkpoint, a rollback, a pause and more."),
     "alert": ("vlamon.commands.alert", "Name and test the channels that alerts are sent over."),
     "watchdog": ("vlamon.commands.watchdog", "Send a message when a training is gone or silent."),
-    "relay": ("vlamon.commands.relay", "Carry a training's socket over stdin and stdout."),
+    "relay": ("vlamon.commands.relay", "Forward a training's socket over stdin and stdout."),
     "replay": ("vlamon.commands.replay", "Play a journal back, at any speed."),
     "prometheus": ("vlamon.commands.prometheus", "Serve the newest values to Prometheus."),
     "export": ("vlamon.commands.export", "Write a run as CSV, JSON, Parquet or TensorBoard."),
     "explain": ("vlamon.commands.explain", "Explain a metric: formula, range, what to do."),
     "slurm": ("vlamon.commands.slurm", "Print a batch script for a Slurm cluster."),
-    "doctor": ("vlamon.commands.doctor", "Check this machine, and say what mends each finding."),
-    "config": ("vlamon.commands.config", "Show the settings, and where each was set."),
+    "doctor": ("vlamon.commands.doctor", "Check this machine, and show how to fix what it finds."),
+    "config": ("vlamon.commands.config", "Show the settings and where each was set."),
     "completion": ("vlamon.commands.completion", "Print the completion script of a shell."),
     "man": ("vlamon.commands.man", "Print or write the manual pages."),
 }
@@ -73,7 +73,7 @@ class LazyGroup(click.Group):
         if name is not None and not ctx.resilient_parsing:
             settings = config.load()
             ctx.default_map = {name: settings.parameters}
-            if name != "config":  # which tells of them by itself
+            if name != "config":  # which lists them itself
                 for complaint in settings.complaints:
                     _complain("vlamon", line(complaint), 0)
         return name, command, rest
@@ -127,7 +127,7 @@ def vlamon(ctx: click.Context) -> int:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run a command and exit; a user's mistake ends in one sentence and code 2."""
+    """Run a command and exit; a user's mistake is one sentence and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(

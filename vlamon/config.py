@@ -54,7 +54,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("theme", "text", None, "Colours: a shipped theme or one of your own."),
     Setting("ascii", "flag", False, "Draw with ASCII alone."),
     Setting("low_bandwidth", "flag", False, "For slow links: few colours and frames."),
-    Setting("read_only", "flag", False, "Hide everything that gives orders."),
+    Setting("read_only", "flag", False, "Hide everything that gives commands."),
     Setting("mouse", "flag", True, "Ask the terminal for mouse events."),
     Setting("title", "flag", True, "Write the run's pulse into the terminal's title."),
     Setting("notify", "flag", True, "Send desktop notifications on alerts."),

@@ -1,4 +1,4 @@
-"""The catalogue: families, names taken apart, names it has never heard of, two languages."""
+"""The catalogue: families, names taken apart, unknown names, two languages."""
 
 from __future__ import annotations
 
@@ -172,5 +172,5 @@ def test_an_unknown_name_is_no_error_and_near_ones_are_named() -> None:
     done = vlamon(["explain", "clos"])
 
     assert done.returncode == 0
-    assert "never heard of 'clos'" in done.stdout
+    assert "Unknown metric 'clos'" in done.stdout
     assert "closs" in done.stdout

@@ -12,13 +12,13 @@ from click.core import ParameterSource
 from vlamon.errors import VlamonError
 from vlamon.safe_text import line
 
-EXIT_CODES = "Exit code: 0 healthy, 10 warnings, 20 explosion, 2 for a mistake in the call."
+EXIT_CODES = "Exit code: 0 healthy, 10 warnings, 20 explosion, 2 usage error."
 
 
 def assignments(
     ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 ) -> dict[str, float]:
-    """`NAME=NUMBER` of each value, split at the last `=`; anything else is a mistake."""
+    """Parse `NAME=NUMBER`, split at the last `=`."""
     found = {}
     for value in values:
         name, equals, number = value.rpartition("=")
@@ -34,9 +34,9 @@ def assignments(
 
 
 def limit(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
-    """A number that a gradient norm can reach."""
+    """A finite number, at least 0."""
     if value is not None and not 0 <= value < math.inf:
-        raise click.BadParameter(f"{value:g} is no gradient norm", ctx, param)
+        raise click.BadParameter(f"{value:g} is not a gradient norm", ctx, param)
     return value
 
 
@@ -46,7 +46,7 @@ def limit(ctx: click.Context, param: click.Parameter, value: float | None) -> fl
     "--format",
     "layout",
     type=click.Choice(["text", "md", "html", "json"]),
-    help="How the report is written; else by the name of the output, else text.",
+    help="Format of the report; the default follows the output's name, else text.",
 )
 @click.option("-o", "--output", type=click.Path(), help="Write here instead of to stdout.")
 @click.option(
@@ -60,7 +60,7 @@ def limit(ctx: click.Context, param: click.Parameter, value: float | None) -> fl
 @click.option(
     "--vocab",
     type=click.IntRange(min=2),
-    help="Vocabulary that closs is measured against; else the run's own, else 65536.",
+    help="Vocabulary that closs is measured against; default: the run's own, else 65536.",
 )
 @click.option(
     "--clip-grad",
@@ -85,9 +85,9 @@ def command(
     lang: str,
     unknown: bool,
 ) -> int:
-    """Write what the logs of a run tell: epochs, anomalies, shares, convergence, likely causes.
+    """Report on a run from its logs: epochs, anomalies, shares, convergence, likely causes.
 
-    Several files are one run; a run's directory or its journal will do. The exit code makes it
+    Several files are one run; a run's directory or its journal works too. The exit code makes it
     usable in scripts.
     """
     from vlamon.analysis.evidence import Settings, gather

@@ -103,7 +103,7 @@ OPTIONS = (
     switch("log-y", False, "Start with logarithmic y axes."),
     switch("ascii", False, "Draw with ASCII alone."),
     switch("low-bandwidth", False, "For slow links: few colours and frames."),
-    switch("read-only", False, "Hide everything that gives orders."),
+    switch("read-only", False, "Hide everything that gives commands."),
     switch("mouse", True, "Ask the terminal for mouse events."),
     switch("title", True, "Write the run's pulse into the terminal's title."),
     switch("notify", True, "Send desktop notifications on alerts."),

@@ -1,4 +1,4 @@
-"""`vlamon diff RUN_A RUN_B`: where two runs part, and which term first."""
+"""`vlamon diff RUN_A RUN_B`: where two runs diverge, and which term first."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import sys
 
 import click
 
-EXIT_CODES = """Exit code: 0 the same, 1 they part, 2 nothing in common or a mistake in the call."""
+EXIT_CODES = """Exit code: 0 identical, 1 they diverge, 2 nothing in common or a usage error."""
 
 
 @click.command(epilog=EXIT_CODES)
 @click.argument("run_a")
 @click.argument("run_b")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
-@click.option("--plain", is_flag=True, help="A table (what is written anyway).")
+@click.option("--plain", is_flag=True, help="A table; the default.")
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0),
     default=1e-9,
     show_default=True,
-    help="Relative difference up to which two values are the same.",
+    help="Relative difference up to which two values count as equal.",
 )
 @click.option("--log-format", metavar="NAME", help="Force the format of the logs.")
 def command(
@@ -30,7 +30,7 @@ def command(
     tolerance: float,
     log_format: str | None,
 ) -> int:
-    """Align two runs by step (or epoch) and say where they part, which term first.
+    """Align two runs by step (or epoch) and find where they diverge, and which term first.
 
     A run is a log, several logs joined by commas, a journal (run.vlaj), or a run's directory.
     """

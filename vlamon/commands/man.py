@@ -70,8 +70,8 @@ def main_page(root: click.Command, commands: Mapping[str, click.Command]) -> Ite
 
 EXIT_CODES = {
     "0": "Done; the training ended.",
-    "1": "The order was refused; two runs differ (diff).",
-    "2": "A mistake in the call, or a file that cannot be read.",
+    "1": "The command was refused; two runs diverge (diff).",
+    "2": "A usage error, or a file that cannot be read.",
     "3": "No training was found.",
     "4": "The training did not answer in time.",
     "10, 20": "analyze: warnings, an explosion.",

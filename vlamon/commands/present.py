@@ -68,7 +68,7 @@ def _screen(source: Source, options: Options) -> int:
 
 
 class _Ordering:
-    """`--auto-rollback` without a screen: orders given, and what became of them, on stderr."""
+    """`--auto-rollback` without a screen: reports each command and its outcome on stderr."""
 
     def __init__(self, source: Source) -> None:
         from vlamon.detect.auto_rollback import AutoRollback
@@ -78,7 +78,7 @@ class _Ordering:
         self._given: set[str] = set()
 
     def hear(self, record: Record) -> None:
-        """Answer a live explosion; repeat the reply to an own order."""
+        """Answer a live explosion; report the reply to a command of ours."""
         wanted = self._monitor.hear(record)
         if wanted is not None:
             command = make("rollback", event=wanted.event)

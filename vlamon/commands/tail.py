@@ -64,7 +64,7 @@ def command(
 
         source = LocalGpu(source, files)
     remember("tail", files)
-    # A log has nobody who takes orders: their keys would only be in the way.
+    # Nothing takes commands behind a log: their keys would only be in the way.
     code = present(source, mode, replace(options, read_only=True))
     for path, log in zip(files, sources, strict=True):
         _tell_unknown(path, log, show=unknown)
@@ -86,7 +86,7 @@ def _tell_unknown(path: str, source: Source, *, show: bool) -> None:
     if found is None or not found.count:
         return
     hint = "" if show else "; --unknown shows the first of them"
-    told = f"vlamon: {path}: {found.count} line(s) were not understood{hint}"
+    told = f"vlamon: {path}: lines not understood: {found.count}{hint}"
     click.echo(line(told), err=True)
     for number, sample in found.samples if show else ():
         click.echo(line(f"{path}:{number}: {sample}"), err=True)

@@ -21,7 +21,7 @@ from vlamon.tui.options import Options
 @click.option("--socket", metavar="PATH", help="The training's socket; waited for where it is not.")
 @click.option("--ssh", metavar="HOST:SOCKET", help="A socket on another machine, through ssh.")
 @click.option("--job", metavar="ID", help="The training of a cluster's job, on whatever node.")
-@click.option("--auto-rollback", is_flag=True, help="Order a rollback when an explosion comes.")
+@click.option("--auto-rollback", is_flag=True, help="Request a rollback when the loss explodes.")
 @appearance
 def command(
     journal: str | None,
@@ -41,9 +41,9 @@ def command(
     if sum(given is not None for given in (journal, socket, ssh, job)) > 1:
         raise click.UsageError("JOURNAL, --socket, --ssh and --job exclude each other")
     if options.auto_rollback and options.read_only:
-        raise click.UsageError("--auto-rollback gives orders, --read-only forbids them")
+        raise click.UsageError("--auto-rollback gives commands, and --read-only forbids them")
     if journal is not None and not _is_socket(journal):
-        options = replace(options, read_only=True)  # a journal has nobody who takes orders
+        options = replace(options, read_only=True)  # nothing takes commands behind a journal
     mode: Mode = mode_for(plain=plain, json=json)
     from vlamon.sources.monitored import Monitored
 
@@ -85,7 +85,7 @@ def journal_path(given: str) -> str:
     if not os.path.exists(path):
         raise SourceError(f"{path} does not exist; a live training is watched with --socket.")
     if os.path.getsize(path) and not starts_with(path, JOURNAL):
-        raise SourceError(f"{path} is no journal; a log is opened with `vlamon tail {path}`.")
+        raise SourceError(f"{path} is not a journal; a log is opened with `vlamon tail {path}`.")
     return path
 
 

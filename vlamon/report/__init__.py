@@ -1,4 +1,4 @@
-"""The written report on a run: what it says, apart from how it is set."""
+"""The written report on a run: its contents, its body, and the formats that set it."""
 
 from vlamon.report.contents import Report, SourceNote, compile_report
 

@@ -20,8 +20,8 @@ HEALTHY, WARNINGS, EXPLOSION = 0, 10, 20
 """Exit codes of `vlamon analyze`."""
 STATUSES = ("start", "explosion", "recovered", "rising", "falling", "steady", "non-finite")
 _STEADY = 0.02
-_TOLD = ("explode", "rollback", "autopsy", "paused", "end")
-"""Kinds of events that belong into a report even when they are not loud."""
+_LISTED = ("explode", "rollback", "autopsy", "paused", "end")
+"""Kinds of events that a report lists whatever their severity."""
 _CHARTED = 6
 
 
@@ -94,7 +94,7 @@ class Report:
     diagnoses: tuple[Diagnosis, ...]
     readings: tuple[Reading, ...]
     events: tuple[Event, ...]
-    """What the run itself told and nobody may miss."""
+    """Events of the run that a report must not omit."""
     not_inverted: tuple[str, ...]
     """Meters of a running-average log whose interval means cannot be recovered."""
     lang: str = "en"
@@ -141,14 +141,14 @@ def compile_report(
         ),
         diagnoses=tuple(diagnose(evidence, found, lang)),
         readings=tuple(_readings(evidence)),
-        events=tuple(event for event in evidence.events if _tells(event)),
+        events=tuple(event for event in evidence.events if _is_listed(event)),
         not_inverted=evidence.not_inverted,
         lang=lang,
     )
 
 
-def _tells(event: Event) -> bool:
-    return event.severity != "info" or event.kind in _TOLD
+def _is_listed(event: Event) -> bool:
+    return event.severity != "info" or event.kind in _LISTED
 
 
 def _columns(evidence: Evidence) -> tuple[str, ...]:

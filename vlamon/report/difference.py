@@ -1,4 +1,4 @@
-"""The report of `vlamon diff`: where two runs part, as text or as JSON."""
+"""The report of `vlamon diff`: where two runs diverge, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHOWN = 24
 
 
 def difference_text(names: tuple[str, str], comparison: Comparison) -> str:
-    """A table, the earliest parting first."""
+    """A table, the earliest divergence first."""
     return "\n".join(map(line, _lines(names, comparison))) + "\n"
 
 
@@ -44,13 +44,13 @@ def _lines(names: tuple[str, str], comparison: Comparison) -> Iterator[str]:
     yield f"B {names[1]}"
     yield ""
     if not comparison.comparable:
-        yield "The two have no metric with a common step or epoch: there is nothing to compare."
+        yield "The runs have no metric with a common step or epoch: there is nothing to compare."
     elif first is None:
         most = max(parting.compared for parting in comparison.partings)
-        yield f"The same: {len(comparison.partings)} metrics over {most} common places."
+        yield f"Identical: {len(comparison.partings)} metrics over {most} common points."
     else:
         yield (
-            f"They part at {first.first}, {first.metric} first: "
+            f"The runs diverge at {first.first}, {first.metric} first: "
             f"{_exact(first.left)} | {_exact(first.right)}"
         )
     for name, left, right in comparison.weights:
@@ -64,7 +64,7 @@ def _lines(names: tuple[str, str], comparison: Comparison) -> Iterator[str]:
 
 
 def _table(comparison: Comparison) -> Iterator[str]:
-    rows = [("metric", "from", "A", "B", "apart from", "last A", "last B")]
+    rows = [("metric", "from", "A", "B", "apart since", "last A", "last B")]
     for parting in comparison.partings[:_SHOWN]:
         rows.append(
             (

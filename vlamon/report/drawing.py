@@ -1,4 +1,4 @@
-"""Curves reduced to a number of columns without losing the one value that broke."""
+"""Curves reduced to a number of columns, in which the one value that broke stays visible."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class Columns:
     high: NDArray[np.float64]
     mean: NDArray[np.float64]
     broken: NDArray[np.bool_]
-    """Columns with a value that is no number."""
+    """Columns with a non-finite value."""
     first: float
-    """What stands at the left edge."""
+    """Step or epoch at the left edge."""
     last: float
-    """What stands at the right edge."""
+    """Step or epoch at the right edge."""
 
     @property
     def log(self) -> bool:
-        """Whether the values want a logarithmic axis."""
+        """Whether a logarithmic axis fits the values better."""
         low, high = self.range
         return low > 0 and high / low > _LOG_RATIO
 

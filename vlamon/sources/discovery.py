@@ -60,7 +60,7 @@ def chosen_socket(named: str | None) -> str:
     if path:
         if os.path.exists(path) and not is_socket(path):
             raise SourceError(
-                f"{path} is no socket; a journal is opened with `vlamon watch {path}`."
+                f"{path} is not a socket; a journal is opened with `vlamon watch {path}`."
             )
         return path
     found = serving()

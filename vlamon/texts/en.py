@@ -30,8 +30,8 @@ LABELS = {
     "lower": "down",
     "higher": "up",
     "steady": "steady",
-    "unknown": "The catalogue has never heard of {name!r}: it is shown and watched like any "
-    "metric, without a weight, a unit or a typical range.",
+    "unknown": "Unknown metric {name!r}: it is charted and watched like any other, without a "
+    "weight, a unit or a typical range.",
     "near": "Similar names: {names}.",
     "all": "Known metrics: {names}.",
 }

@@ -31,7 +31,7 @@ from vlamon.safe_text import escaped_json
 
 
 def json_lines(record: Record) -> Iterator[bytes]:
-    """The lines of a record, each with its newline; none for what is no part of the schema."""
+    """The lines of a record, each with its newline; none for what the schema leaves out."""
     for line in json_objects(record):
         yield json_bytes(line)
 

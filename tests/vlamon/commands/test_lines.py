@@ -199,7 +199,7 @@ def test_each_kind_of_file_is_told_how_it_is_opened(run: Path, tmp_path: Path) -
         (["watch", str(log)], f"vlamon tail {log}"),
         (["replay", str(log)], f"vlamon tail {log}"),
         (["watch", "--socket", str(journal)], f"vlamon watch {journal}"),
-        (["status", "--socket", str(log)], "is no socket"),
+        (["status", "--socket", str(log)], "is not a socket"),
     ):
         done = vlamon(arguments)
         assert done.returncode == 2

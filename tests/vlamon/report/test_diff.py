@@ -44,13 +44,13 @@ def test_the_first_step_and_the_first_term_are_named(capfdbinary: Any, tmp_path:
     parted = {p["metric"]: p["step"] for p in found["metrics"]}
     assert parted == {"loss_ct": 20, "closs": 21, "z_loss": None}
     _, text, _ = diff(capfdbinary, *files)
-    assert "They part at step 20, loss_ct first" in text
+    assert "The runs diverge at step 20, loss_ct first" in text
 
 
 def test_two_logs_of_one_run_are_the_same(capfdbinary: Any) -> None:
     code, out, _ = diff(capfdbinary, SAMPLE / "output.log", SAMPLE / "output.log")
     assert code == 0
-    assert "The same" in out
+    assert "Identical" in out
 
 
 def test_clocks_alone_do_not_part_two_runs(capfdbinary: Any, tmp_path: Path) -> None:
