@@ -394,9 +394,8 @@ class Emitter:
         self._append = self._too_late
         self._sampler.stop()
         sidecar.stopping.set()
-        timeout = ProgressTimeout(
-            STUCK + 5.0
-        )  # the sidecar ends by itself, unless a call never returns
+        # The sidecar ends by itself, unless one of its calls never returns.
+        timeout = ProgressTimeout(STUCK + 5.0)
         while thread.is_alive() and timeout.left(sidecar.turns):
             thread.join(0.05)
         self._registrar.stop()

@@ -55,8 +55,6 @@ _FLUSH_EVERY = 0.5
 """Seconds between two blocks while nobody watches; then every look makes one."""
 _STATUS_EVERY = 10.0
 """Seconds between two statuses in the journal while the state stays the same."""
-_STEPS = 1 << 53
-"""Steps that a float holds exactly: axes are floats."""
 _BATCH = 20_000
 """Rows taken at one look; a script that logs faster than that is caught up with over several."""
 
@@ -290,7 +288,7 @@ class Sidecar:
         except (TypeError, ValueError, OverflowError) as error:
             self.owner.swallow(f"step or epoch is no number: {error}"[:200])
             return
-        if not -_STEPS < step < _STEPS:
+        if not -blocks.MAX_STEP < step < blocks.MAX_STEP:
             self.owner.swallow("step does not fit 53 bits")
             return
         if isinstance(metrics, Reading):

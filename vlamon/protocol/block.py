@@ -28,6 +28,8 @@ MAX_METRICS = 1000
 """Metrics that one run may have; a script that makes up a name a step must not fill memory."""
 MAX_NAME = 200
 """Bytes of a metric's name."""
+MAX_STEP = 1 << 53
+"""Largest step: axes are floats, which hold no larger one exactly."""
 _WIDTH = {"f": 4, "d": 8}
 _SWAP = sys.byteorder == "big"
 
@@ -330,7 +332,7 @@ def times(block: Block) -> list[float]:
 
 
 def record(block: Block) -> BatchBlock:
-    """The block as the store takes it."""
+    """The block as the store takes it. Raises ProtocolError where no axis can hold its steps."""
     import numpy as np
 
     from vlamon.records import BatchBlock, Column
@@ -346,11 +348,14 @@ def record(block: Block) -> BatchBlock:
         full = np.full(block.rows, math.nan)
         full[present] = values
         columns[name] = Column(full, present)
+    step = np.frombuffer(block.step, dtype="<i8")
+    if step.min() < -MAX_STEP or step.max() > MAX_STEP:
+        raise ProtocolError("a batch block has a step beyond 53 bits")
     epoch, time = (np.frombuffer(data, dtype="<f8") for data in (block.epoch, block.time))
     return BatchBlock(
         seq=block.seq,
         attempt=block.attempt,
-        step=np.frombuffer(block.step, dtype="<i8"),
+        step=step,
         # An infinite epoch or time places no row on an axis: unknown, as NaN is.
         epoch=epoch if not np.isinf(epoch).any() else np.where(np.isinf(epoch), math.nan, epoch),
         time=time if not np.isinf(time).any() else np.where(np.isinf(time), math.nan, time),

@@ -135,3 +135,9 @@ def test_names_are_one_line_of_printable_text_to_the_reader() -> None:
     block = blocks.from_message(message)
     assert all(name.isprintable() for name in block.columns)
     assert block.weights == {"a b": 1.0}
+
+
+@pytest.mark.parametrize("step", [1 << 62, -(1 << 62)])
+def test_a_step_that_no_axis_holds_is_a_clean_error(step: int) -> None:
+    with pytest.raises(ProtocolError, match="beyond 53 bits"):
+        blocks.record(blocks.from_rows(0, 0, [(step, 0.5, 5.0, {"closs": 1.0})]))
