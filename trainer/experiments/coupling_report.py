@@ -82,21 +82,17 @@ def can_be_significant(seeds: int, comparisons: int) -> bool:
 def _summary(table: Table) -> list[str]:
     heads = [head for head, _ in MEASURES.values()]
     lines = [
-        f"| coupling | {' | '.join(heads)} | explosions energy / L1 | wall time | updates |",
-        "|---" * (len(heads) + 4) + "|",
+        f"| coupling | {' | '.join(heads)} | explosions energy / L1 | updates |",
+        "|---" * (len(heads) + 3) + "|",
     ]
-    joint = np.median([run.seconds for run in table.runs["joint"]])
     for name in table.couplings:
         runs = table.runs[name]
         cells = [_quartiles(table.values(name, measure)) for measure in MEASURES]
         bangs = sum(run.energy_explosions > 0 for run in runs)
         policy = sum(run.policy_explosions > 0 for run in runs)
-        time = np.median([run.seconds for run in runs]) / joint
         updates = {(run.policy_updates, run.energy_updates) for run in runs}
         shown = ", ".join(f"{policy} + {energy}" for policy, energy in sorted(updates))
-        lines.append(
-            f"| `{name}` | {' | '.join(cells)} | {bangs} / {policy} runs | ×{time:.2f} | {shown} |"
-        )
+        lines.append(f"| `{name}` | {' | '.join(cells)} | {bangs} / {policy} runs | {shown} |")
     return lines
 
 
