@@ -64,7 +64,7 @@ def _ascii(pattern: int) -> str:
         return ":"
     if last <= 1:
         return "'" if first == 0 else "-"
-    return "." if last == DOTS_HIGH - 1 else "-"
+    return "_" if last == DOTS_HIGH - 1 else "-"
 
 
 @lru_cache(maxsize=2)
