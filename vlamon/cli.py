@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vlamon import __version__, config
+from vlamon import __version__
 from vlamon.errors import VlamonError
 from vlamon.safe_text import line
 
@@ -71,6 +71,8 @@ class LazyGroup(click.Group):
         """The command that was named; the settings in force are its defaults."""
         name, command, rest = super().resolve_command(ctx, args)
         if name is not None and not ctx.resilient_parsing:
+            from vlamon import config
+
             settings = config.load()
             ctx.default_map = {name: settings.parameters}
             if name != "config":  # which lists them itself
