@@ -24,6 +24,12 @@ if "VLAMON_HOME" not in os.environ:
     os.environ["VLAMON_HOME"] = tempfile.mkdtemp(prefix="vlamon-home-")
     atexit.register(shutil.rmtree, os.environ["VLAMON_HOME"], ignore_errors=True)
 
+# So has what vlamon remembers (last run, theme) and what it is set to: nothing of the user's is
+# read or written.
+for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+    os.environ[name] = os.path.join(tempfile.gettempdir(), f"vlamon-{os.getpid()}-{name.lower()}")
+    atexit.register(shutil.rmtree, os.environ[name], ignore_errors=True)
+
 # A shell starts what it puts into the background (`make test &`) with SIGINT ignored, and every
 # child inherits that: Ctrl-C, which several tests send for real, would be heard by nobody.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
