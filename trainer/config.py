@@ -1,4 +1,4 @@
-"""What a training can be told: frozen dataclasses, TOML presets, `--set key=value` on top.
+"""The settings of a training: frozen dataclasses, TOML presets, `--set key=value` on top.
 
 A key is dotted (`optim.lr`) or, where only one section has it, its last part (`lr`). Whatever is
 not known is refused with a sentence that names the nearest key.
@@ -223,8 +223,8 @@ def difference(config: Any, before: Mapping[str, Any], name: str) -> str:
     for item in fields(config):
         now, key = getattr(config, item.name), f"{name}.{item.name}"
         if is_dataclass(now):
-            if told := difference(now, before.get(item.name, {}), key):
-                return told
+            if changed := difference(now, before.get(item.name, {}), key):
+                return changed
             continue
         if item.name not in before:
             return f"it lacks {key}"

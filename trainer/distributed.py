@@ -149,7 +149,7 @@ class Reducer:
             return Reduced(dict(values), {name: counts.get(name, of) / of for name in values})
         unknown = set(values) - set(self._names)
         if unknown:
-            raise KeyError(f"no rank was told to reduce {', '.join(sorted(unknown))}")
+            raise KeyError(f"metrics that no rank expects: {', '.join(sorted(unknown))}")
         zero = torch.zeros((), device=self._ranks.device)
         own = torch.zeros((2, self._ranks.size), device=self._ranks.device)
         if self._of_each in values:
@@ -164,12 +164,12 @@ class Reducer:
         sums, has, own = packed[:count], packed[count : 2 * count], packed[2 * count :]
         # Which ranks had it is known on the host only after the reduction; on a GPU this is the
         # one place where a step of several ranks waits for the device.
-        told, size = torch.cat((has, own)).tolist(), self._ranks.size
-        shared = {name: c for name, c in zip(self._names, told, strict=False) if c}
+        host, size = torch.cat((has, own)).tolist(), self._ranks.size
+        shared = {name: c for name, c in zip(self._names, host, strict=False) if c}
         mean = dict(zip(self._names, sums / has.clamp(min=1), strict=True))
         order = [name for name in values if name in shared]
         reduced = {name: mean[name] for name in [*order, *(n for n in shared if n not in values)]}
         for rank in range(1, size):
-            if told[count + size + rank]:
+            if host[count + size + rank]:
                 reduced[f"{self._of_each}_rank{rank}"] = own[rank]
         return Reduced(reduced, {n: c / (of * size) for n, c in shared.items()})

@@ -26,7 +26,7 @@ class FaultError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a fault is and how strong it is unless told."""
+    """What a fault is, and its usual length and strength."""
 
     samples: int
     """Samples that it lasts for; 0 for a moment."""

@@ -18,10 +18,10 @@ def refuse_another_run(config: TrainConfig, run_dir: Path) -> None:
         return
     before = json.loads(path.read_text())["config"]
     for section in ("model", "data"):
-        told = difference(getattr(config, section), before.get(section, {}), section)
-        if told:
+        changed = difference(getattr(config, section), before.get(section, {}), section)
+        if changed:
             raise ConfigError(
-                f"{path} was written with another [{section}] ({told}): resume with the same"
+                f"{path} was written with another [{section}] ({changed}): resume with the same"
                 " preset and --set, or choose another --run-dir"
             )
     name = before.get("optim", {}).get("name", config.optim.name)

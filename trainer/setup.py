@@ -1,4 +1,4 @@
-"""Builds a run from its configuration; whatever is wrong with that is said here."""
+"""Builds a run from its configuration; every mistake in that is reported here."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def check_compiler(device: torch.device) -> None:
 
 
 def prepare(config: TrainConfig, options: Options) -> Run:
-    """Build a run; everything that can be wrong with the configuration is said here."""
+    """Build a run; raises with a sentence for what is wrong with the configuration."""
     faults = Faults(options.induce, options.seed)
     settings = guard_settings(config)
     ranks = distributed.join(options.device)
@@ -210,7 +210,7 @@ def training_data(
 
 
 def guard_settings(config: TrainConfig) -> GuardSettings:
-    """The guard's settings; a durable checkpoint belongs to every epoch's end unless told."""
+    """The guard's settings; by default a durable checkpoint is due at every epoch's end."""
     try:
         return GuardSettings(
             mode=config.guard.mode,  # type: ignore[arg-type]

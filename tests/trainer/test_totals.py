@@ -44,8 +44,8 @@ def test_the_total_is_the_sum_of_the_terms_where_a_micro_batch_lacks_one(tmp_pat
     seen = rows(tmp_path)
     for values, weights in seen:
         assert weighed(values, weights) == pytest.approx(values["total"], rel=1e-5)
-    felt = {weights["loss_ct"] for values, weights in seen if "loss_ct" in values}
-    assert felt == {10.0, 5.0}  # half of the micro-batches: half of the weight
+    effective = {weights["loss_ct"] for values, weights in seen if "loss_ct" in values}
+    assert effective == {10.0, 5.0}  # half of the micro-batches: half of the weight
 
 
 def test_the_factors_of_an_adaptive_coupling_travel_with_the_weights(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ class Scene:
     task: str
     """`reach` or `push`."""
     instruction: str
-    """What the robot is told, without the question around it."""
+    """The instruction, without the question around it."""
     blocks: tuple[Block, ...]
     """The block that is meant comes first, distractors behind it."""
     disc: tuple[float, float] | None
@@ -95,7 +95,7 @@ class Scene:
     """1 open, 0 closed."""
 
     def state(self) -> tuple[float, ...]:
-        """The eight numbers that the policy is told: position, wrist, and the two fingers."""
+        """The eight numbers that the policy sees: position, wrist, and the two fingers."""
         x, y, z = self.gripper
         roll, pitch, yaw = (angle / 0.6 for angle in self.tilt)
         return (x, y, 2 * z - 1, roll, pitch, yaw, 2 * self.opening - 1, 1 - 2 * self.opening)

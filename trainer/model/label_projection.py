@@ -36,7 +36,7 @@ class TokenStatistics:
 def project_labels(hidden: Tensor, weight: Tensor, targets: Tensor) -> TokenStatistics:
     """Statistics of `hidden @ weight.T` [N, V] at the targets [N].
 
-    Left out of torch.compile: it would unroll the slices and compile anew for every N.
+    Left out of torch.compile: it would unroll the slices and recompile for every N.
     """
     apply: Any = _LabelProjection.apply
     logsumexp, target_logit, argmax = apply(hidden, weight, targets)

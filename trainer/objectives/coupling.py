@@ -22,7 +22,7 @@ from trainer.model.vla import VLA
 from trainer.objectives.total import ObjectiveError
 
 When = Literal["before", "after"]
-"""Energy inputs as the policy's forward found them, or computed anew after its update."""
+"""Energy inputs from the policy's own forward, or recomputed after its update."""
 DEFAULT_REFRESH = 50
 """Steps for which `cache` keeps the head that makes the layer actions: the proposal's period."""
 
@@ -68,8 +68,8 @@ class Remedy:
         """Head that makes the layer actions, given the policy's own."""
         return live
 
-    def kept(self, step: int, head: nn.Module) -> nn.Module:
-        """The same head, or a copy that stands still for a while."""
+    def cached(self, step: int, head: nn.Module) -> nn.Module:
+        """The same head, or a copy that is refreshed now and then."""
         return head
 
     def policy_updated(self, model: VLA) -> None:
@@ -84,10 +84,9 @@ class Remedy:
 
 
 class Entangled(Remedy):
-    """No remedy but the disease itself: the hidden states are not detached.
+    """No remedy: the hidden states are not detached, so the energy loss trains the decoder too.
 
-    What joint training is where nobody thought of detaching; the yardstick for every claim that a
-    remedy protects the policy.
+    The yardstick for every claim that a remedy protects the policy.
     """
 
     name = "entangled"
@@ -100,7 +99,7 @@ class Entangled(Remedy):
 
 
 class Isolate(Remedy):
-    """Two phases: the policy is updated first, then the energy inputs are computed anew."""
+    """Two phases: the policy is updated first, then the energy inputs are recomputed."""
 
     name = "isolate"
 
@@ -178,7 +177,7 @@ class Adaptive(Remedy):
 
 
 class Cache(Remedy):
-    """Keeps what makes the layer actions: a copy of the head, taken anew every `refresh` steps.
+    """Makes the layer actions with a copy of the head that is refreshed every `refresh` steps.
 
     The proposal kept the layer actions themselves, by sample. A sample comes back only in the next
     pass over the data, long after its entry is stale, so nothing was ever found there. Kept as a
@@ -196,7 +195,7 @@ class Cache(Remedy):
     def prepare(self, model: VLA) -> None:
         self.copy = copy.deepcopy(model.action_head).requires_grad_(False).eval()
 
-    def kept(self, step: int, head: nn.Module) -> nn.Module:
+    def cached(self, step: int, head: nn.Module) -> nn.Module:
         if self.copy is None:
             return head
         if self.taken is None or step - self.taken >= self.refresh:
@@ -328,9 +327,9 @@ class Coupling(Remedy):
             live = part.head(live)
         return live
 
-    def kept(self, step: int, head: nn.Module) -> nn.Module:
+    def cached(self, step: int, head: nn.Module) -> nn.Module:
         for part in self.parts:
-            head = part.kept(step, head)
+            head = part.cached(step, head)
         return head
 
     def policy_updated(self, model: VLA) -> None:

@@ -1,6 +1,6 @@
 """Training of the energy model beside a policy: inputs, loss, its own optimizer and clipping.
 
-The loop tells it three things a step, whatever the coupling:
+The loop calls it at three places of a step, under any coupling:
 
     if energy.policy_turn(step):
         outputs = model(batch, keep_layers=energy.keep_layers)
@@ -213,8 +213,8 @@ class EnergyTask:
         )
 
     def _head(self, step: int) -> nn.Module:
-        """Head that makes the layer actions; asked for on every rank, whatever rows it has."""
-        return self.coupling.kept(step, self.coupling.head(self.policy.action_head))
+        """Head that makes the layer actions; called on every rank, even one without policy rows."""
+        return self.coupling.cached(step, self.coupling.head(self.policy.action_head))
 
     def layer_actions(self, outputs: Outputs, head: nn.Module) -> Tensor:
         """[P, layers, horizon, 7]: the head on the hidden states of each layer that is compared."""

@@ -168,7 +168,7 @@ def test_the_cache_is_taken_anew_again_and_again() -> None:
     live = VLA(MODEL).action_head
     taken = []
     for step in range(8):
-        cache.kept(step, live)
+        cache.cached(step, live)
         taken.append(cache.taken)
     assert taken == [0, 0, 0, 3, 3, 3, 6, 6]  # the seed's cache never aged again
 
