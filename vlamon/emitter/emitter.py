@@ -8,10 +8,8 @@ in `swallowed` and told to the monitors as an event.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 import os
-import sys
 import threading
 import time
 import uuid
@@ -22,9 +20,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from vlamon.emitter import lifecycle
-from vlamon.emitter.arguments import (
-    EmitterError as EmitterError,
-)
+from vlamon.emitter.arguments import EmitterError as EmitterError
 from vlamon.emitter.arguments import (
     checked_choice,
     checked_count,
@@ -34,8 +30,9 @@ from vlamon.emitter.arguments import (
 )
 from vlamon.emitter.commands import CommandInbox, outcome
 from vlamon.emitter.drop_counter import DropCounter
+from vlamon.emitter.events import EventMaker
 from vlamon.emitter.journal_index import JournalIndex
-from vlamon.emitter.places import Claimed, claim, run_directory, socket_path
+from vlamon.emitter.places import Claimed, claim, run_directory, say, socket_path
 from vlamon.emitter.progress_timeout import ProgressTimeout
 from vlamon.emitter.queue import Item, NewAttempt, NewWeights, StatusChange
 from vlamon.emitter.registrar import Registrar
@@ -47,7 +44,6 @@ from vlamon.emitter.values import Reading, scalar, settle
 from vlamon.gpu import Sampler
 from vlamon.protocol.address import AddressError
 from vlamon.protocol.journal import JournalError
-from vlamon.protocol.sanitize import plain
 from vlamon.protocol.sanitize import text as plain_text
 from vlamon.ranks import ranks
 from vlamon.records import (
@@ -63,9 +59,7 @@ from vlamon.records import (
 )
 from vlamon.safe_text import line
 
-_LOUD: Mapping[str, Severity] = {"warn": "warn", "explode": "error", "trainer_error": "error"}
-_MISSING: Any = None
-"""The step of a call that gives none."""
+_MISSING: Any = None  # the step of a call that names none
 
 
 class Emitter:
@@ -97,11 +91,9 @@ class Emitter:
         self._inbox: deque[Item] = deque()
         self._append = self._inbox.append
         self._now = time.time
-        self._event_numbers = itertools.count()
+        self._events = EventMaker(self._boot)
         self._dropped = DropCounter()
         self._attempt = 0
-        self._ended = False
-        self._failed = False
         self._end_reason = ""
         self._thread: threading.Thread | None = None
         self._sidecar: Sidecar | None = None
@@ -109,10 +101,8 @@ class Emitter:
         self._weights = checked_weights(weights)
         strict = checked_choice("on_conflict", on_conflict, ("warn", "raise")) == "raise"
         asked_path, asked_dir = checked_path("path", path), checked_path("run_dir", run_dir)
-        steps, per_epoch = (
-            checked_count("total_steps", total_steps),
-            checked_count("steps_per_epoch", steps_per_epoch),
-        )
+        steps = checked_count("total_steps", total_steps)
+        per_epoch = checked_count("steps_per_epoch", steps_per_epoch)
         words = checked_count("vocab", vocab)
         here = ranks()
         place = socket_path(asked_path, run or os.path.basename(asked_dir or ""), here)
@@ -224,7 +214,8 @@ class Emitter:
             named = line(plain_text(split))
             if not math.isfinite(float(epoch)):
                 raise ValueError(f"epoch is {float(epoch)}")
-            row = EpochRow(float(epoch), named, values, self._attempt, _whole(step), self._now())
+            at = None if step is None else int(step)
+            row = EpochRow(float(epoch), named, values, self._attempt, at, self._now())
             self._append(row)
 
     def event(
@@ -239,33 +230,13 @@ class Emitter:
     ) -> str:
         """Something that nobody may miss. Returns the id that an order answering it carries."""
         try:
-            event = self._make_event(kind, step, text, severity, data)
+            event = self._events.make(self._attempt, kind, step, text, severity, data)
         except Exception as error:
             self.swallow(f"event failed: {type(error).__name__}: {error}"[:200])
             return ""
-        self._ended |= kind == "end"
-        self._failed |= kind == "trainer_error"
+        self._events.note_end(kind)
         self._append(event)
         return event.id
-
-    def _make_event(
-        self,
-        kind: str,
-        step: int | None = None,
-        text: str = "",
-        severity: Severity | None = None,
-        data: Mapping[str, Any] | None = None,
-    ) -> Event:
-        return Event(
-            f"{self._boot[:8]}-{next(self._event_numbers)}",
-            line(plain_text(kind)),
-            -1 if step is None else int(step),
-            self._attempt,
-            self._now(),
-            severity or _LOUD.get(kind, "info"),
-            plain_text(text),
-            plain(dict(data or {})),
-        )
 
     def set_weights(self, weights: Mapping[str, float]) -> None:
         """The weights in force from the next batch on."""
@@ -358,10 +329,11 @@ class Emitter:
         if first and os.getpid() == self._owner:
             told = f"vlamon left something out: {first}"
             # Not through `_append`: the sidecar may find out after the script has ended.
-            self._inbox.append(self._make_event("note", text=told, severity="warn"))
+            note = self._events.make(self._attempt, "note", said=told, severity="warn")
+            self._inbox.append(note)
 
     def warn(self, text: str) -> None:
-        self._inbox.append(self._make_event("warn", text=text))
+        self._inbox.append(self._events.make(self._attempt, "warn", said=text))
 
     # ---- the end ----
 
@@ -407,22 +379,12 @@ class Emitter:
 
     def last_words(self) -> list[Event]:
         """What is said when everything else was: asked for by the sidecar, on its thread."""
-        words = []
-        summary = self._dropped.summary()
-        if summary:
-            reasons = {"reasons": self.swallowed_by_reason}
-            words.append(self._make_event("note", text=summary, severity="warn", data=reasons))
-        if not self._ended:
-            reason = self._end_reason
-            severity: Severity = "error" if self._failed else "info"
-            words.append(
-                self._make_event("end", text=reason or "the training ended", severity=severity)
-            )
-        return words
+        summary, reasons = self._dropped.summary(), self.swallowed_by_reason
+        return self._events.last_words(self._attempt, self._end_reason, summary, reasons)
 
     def close_at_exit(self, failed: str) -> None:
         """Close what the script left open; `failed` names the exception that ended it."""
-        self._failed |= bool(failed)
+        self._events.failed |= bool(failed)
         self.close(f"stopped by {failed}" if failed else "")
 
     def abandon(self) -> None:
@@ -434,15 +396,5 @@ class Emitter:
             self._sidecar.abandon()
 
 
-def say(text: str) -> None:
-    """One line on stderr, as far as there is one."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        print(f"vlamon: {text}.", file=sys.stderr, flush=True)
-
-
 def _discard(item: Item) -> None:
     """Takes the place of the inbox where nobody looks into it."""
-
-
-def _whole(step: int | None) -> int | None:
-    return None if step is None else int(step)

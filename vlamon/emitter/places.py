@@ -6,8 +6,10 @@ taken, and the reason is told on stderr and as an event, unless the script asks 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +81,12 @@ def claim(place: str | None, run_dir: str | None, share: bool, strict: bool) -> 
             bound.close()
         raise
     return Claimed(bound, journal, tuple(problems))
+
+
+def say(text: str) -> None:
+    """One line on stderr, as far as there is one."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        print(f"vlamon: {text}.", file=sys.stderr, flush=True)
 
 
 def _claim_socket(

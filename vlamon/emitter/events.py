@@ -1,0 +1,68 @@
+"""Makes the events of one boot: numbered, timed, and of plain values that a frame can carry."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vlamon.protocol.sanitize import plain, text
+from vlamon.records import Event, Severity
+from vlamon.safe_text import line
+
+_LOUD: Mapping[str, Severity] = {"warn": "warn", "explode": "error", "trainer_error": "error"}
+
+
+@dataclass(slots=True)
+class EventMaker:
+    """Numbers events through a boot; on any thread."""
+
+    boot: str
+    """Begins every id, so that ids are unique within the run."""
+    ended: bool = False
+    """Whether the script said so itself."""
+    failed: bool = False
+    """Whether the training ended by an error."""
+    _numbers: itertools.count[int] = field(default_factory=itertools.count)
+
+    def make(
+        self,
+        attempt: int,
+        kind: str,
+        step: int | None = None,
+        said: str = "",
+        severity: Severity | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> Event:
+        """One event; step -1 where the script named none. Raises for a step that is no number."""
+        return Event(
+            f"{self.boot[:8]}-{next(self._numbers)}",
+            line(text(kind)),
+            -1 if step is None else int(step),
+            attempt,
+            time.time(),
+            severity or _LOUD.get(kind, "info"),
+            text(said),
+            plain(dict(data or {})),
+        )
+
+    def note_end(self, kind: str) -> None:
+        """Remember how the run ended, where this kind of event says so."""
+        self.ended |= kind == "end"
+        self.failed |= kind == "trainer_error"
+
+    def last_words(
+        self, attempt: int, reason: str, dropped: str, reasons: Mapping[str, int]
+    ) -> list[Event]:
+        """The events that end a run: what was left out, and the end, unless the script said it."""
+        words = []
+        if dropped:
+            data = {"reasons": dict(reasons)}
+            words.append(self.make(attempt, "note", said=dropped, severity="warn", data=data))
+        if not self.ended:
+            severity: Severity = "error" if self.failed else "info"
+            said = reason or "the training ended"
+            words.append(self.make(attempt, "end", said=said, severity=severity))
+        return words
