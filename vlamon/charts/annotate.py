@@ -75,7 +75,8 @@ def draw_points(grid: Cells, curve: Curve, found: Shape, signs: Signs) -> None:
 
 
 def mark_outside(grid: Cells, curve: Curve, found: Shape, signs: Signs) -> None:
-    """Mark where values leave the range: one arrow with the farthest value for neighbours."""
+    """Mark where values leave the range: one arrow with the farthest value for neighbours, none
+    over what a judged batch has written."""
     bins, dots = curve.bins, len(grid.glyphs) * DOTS_HIGH
     role = ABANDONED if curve.role == ABANDONED else OUTSIDE
     drawn = curve.band or curve.raw
@@ -95,7 +96,9 @@ def mark_outside(grid: Cells, curve: Curve, found: Shape, signs: Signs) -> None:
             values = bins.high[at] if row == 0 else bins.low[at]
             farthest = int(far(values))
             cell = (at.start + farthest) // DOTS_WIDE
-            _arrow(grid, row, cell, sign, float(values[farthest]), role, NEAR)
+            written = grid.glyphs[row, cell] != ord(signs.guide)
+            if not (written and grid.role(row, cell) in ("warn", "explode")):
+                _arrow(grid, row, cell, sign, float(values[farthest]), role, signs, NEAR)
     for row, flag in ((0, POS_INF), (-1, NEG_INF)):
         infinite = (bins.flags & flag) != 0
         if infinite.any():
@@ -103,13 +106,20 @@ def mark_outside(grid: Cells, curve: Curve, found: Shape, signs: Signs) -> None:
 
 
 def _arrow(
-    grid: Cells, row: int, cell: int, sign: str, value: float, role: str, near: int = 0
+    grid: Cells,
+    row: int,
+    cell: int,
+    sign: str,
+    value: float,
+    role: str,
+    signs: Signs,
+    near: int = 0,
 ) -> None:
     """Put an arrow into its cell and its value beside it, or up to `near` cells away."""
     grid.write(row, cell, sign, role)
     label = number(value, 3)
-    label = label if not sign.isascii() else label.replace("−", "-")
-    free = grid.glyphs[row] == ord(" ")
+    label = label.replace("−", "-") if signs.ascii_only else label
+    free = (grid.glyphs[row] == ord(" ")) | (grid.glyphs[row] == ord(signs.guide))
     for start in (cell + 1, cell - len(label)):
         if start >= 0 and start + len(label) <= len(free) and free[start:][: len(label)].all():
             grid.write(row, start, label, role)
@@ -128,12 +138,7 @@ def draw_spot(grid: Cells, spot: Spot, scale: Scale, signs: Signs) -> None:
         return
     above = spot.value > scale.high
     edge = 0 if above else rows - 1
-    taken = grid.roles[edge] == grid.palette.index(OUTSIDE)
-    start = cell + 1
-    while start < grid.glyphs.shape[1] and taken[start]:  # the value of an unjudged arrow
-        grid.glyphs[edge, start] = ord(" ")
-        start += 1
-    _arrow(grid, edge, cell, signs.above if above else signs.below, spot.value, spot.role)
+    _arrow(grid, edge, cell, signs.above if above else signs.below, spot.value, spot.role, signs)
 
 
 def mark_missing(

@@ -82,15 +82,16 @@ def rasterise(
     dark = grid.glyphs == ord(" ")
     for guide in guides:
         draw_guide(grid, guide, scale, dark, signs)
-    for guide in guides:
-        label_guide(grid, guide, scale, dark, signs)
     for curve, found in both:
         if curve.points:
             draw_points(grid, curve, found, signs)
-        mark_outside(grid, curve, found, signs)
-        mark_missing(grid, curve.bins, scale, dark, signs)
     for spot in spots:
         draw_spot(grid, spot, scale, signs)
+    for curve, found in both:
+        mark_outside(grid, curve, found, signs)
+        mark_missing(grid, curve.bins, scale, dark, signs)
+    for guide in guides:
+        label_guide(grid, guide, scale, dark, signs)
     if cursor is not None and 0 <= cursor < columns:
         column = cursor // DOTS_WIDE
         free = grid.glyphs[:, column] == ord(" ")
@@ -147,9 +148,13 @@ def _draw_band(
     top = np.where(wide, found.top, _FAR).reshape(-1, DOTS_WIDE)
     bottom = np.where(wide, found.bottom, -_FAR).reshape(-1, DOTS_WIDE)
     if tinted:
-        edge = np.arange(rows, dtype=np.intp)[:, None] * DOTS_HIGH
-        covered = np.minimum(bottom.max(axis=1), edge + DOTS_HIGH - 1)
-        covered = covered - np.maximum(top.min(axis=1), edge) + 1
+        upper, lower = top.min(axis=1), bottom.max(axis=1)
+        first = np.arange(rows, dtype=np.intp)[:, None] * DOTS_HIGH
+        last = first + DOTS_HIGH - 1
+        out = (upper > last[-1]) | (lower < 0)
+        first[0], last[-1] = -_FAR, _FAR  # what goes on beyond the range reaches its edge
+        covered = np.minimum(lower, last) - np.maximum(upper, first) + 1
+        covered[:, out] = 0
         behind = covered >= np.where(grid.lines != 0, 1, DOTS_HIGH // 2)
         grid.grounds[behind] = grid.palette.index(curve.role)
         return

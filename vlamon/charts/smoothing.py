@@ -56,12 +56,25 @@ def _smoothed(
     bins: Bins, mean: NDArray[np.float64], held: NDArray[np.intp], kernel: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     weight = bins.finite[held].astype(np.float64)
-    inside = slice(len(kernel) // 2, len(kernel) // 2 + len(held))
-    spread = np.convolve(weight, kernel)[inside]
-    smooth = np.convolve(mean[held] * weight, kernel)[inside] / spread
+    smooth = _spread(mean[held] * weight, kernel) / _spread(weight, kernel)
     low = np.where(weight > 1, bins.low[held], -np.inf)
     high = np.where(weight > 1, bins.high[held], np.inf)
     return np.minimum(np.maximum(smooth, low), high)
+
+
+def _spread(values: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return values spread by a kernel.
+
+    `np.convolve` gives up the interpreter's lock, whatever the size: with the diagnosis computing
+    on a thread of its own, each of its calls then waited for milliseconds.
+    """
+    reach = len(kernel) // 2
+    padded = np.zeros(len(values) + 2 * reach)
+    padded[reach : reach + len(values)] = values
+    spread = np.zeros(len(values))
+    for offset in range(len(kernel)):
+        spread += padded[offset : offset + len(values)] * kernel[offset]
+    return spread
 
 
 @lru_cache(maxsize=64)

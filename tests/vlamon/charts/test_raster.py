@@ -128,6 +128,19 @@ def test_a_judged_batch_is_a_bright_dot_at_its_height_or_an_arrow_with_its_value
     assert cells.role(0, 30) == "explode"
 
 
+def test_a_guide_hides_neither_a_judged_batch_nor_its_value() -> None:
+    bins = bins_of([[8.0, 9.0]] * 100)
+    guide = Guide(8.9, "guess", "chance 8.90")
+    for column in range(0, 100, 2):
+        spots = [Spot(column, 95.2, "explode")]
+        scale = Scale(8.0, 8.95)
+        cells = rasterise([curve(bins)], scale, 100, ROWS, guides=[guide], spots=spots)
+        top = text(cells)[0]
+        assert top[column // 2] == "↑"
+        assert "95.2" in top
+        assert "8.90" in "".join(text(cells)[:2])
+
+
 def test_an_outlier_does_not_squash_the_curve_and_is_marked_where_it_happened() -> None:
     values: list[list[float]] = [[8.0 + 0.01 * n, 8.5 + 0.01 * n] for n in range(100)]
     values[61] = [8.4, 95.0]
