@@ -125,16 +125,6 @@ def make_directory(path: Path) -> None:
         raise ConfigError(f"--run-dir {path} cannot be made: {why}") from None
 
 
-def start_directory(config: TrainConfig, options: Options, ranks: Ranks) -> None:
-    """A fresh run's own `run.json`, and no codebook of another run."""
-    try:
-        (options.run_dir / "codebook.npz").unlink(missing_ok=True)
-        write_description(config, options.run_dir, options.seed, ranks.size)
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise ConfigError(f"--run-dir {options.run_dir} cannot be written: {why}") from None
-
-
 def loss_design(model: VLA, config: TrainConfig, options: Options) -> LossDesign:
     """Losses, weights and energy model, where anything of it is trained at all."""
     design = LossDesign(model, config.objectives, config.weights)
@@ -159,16 +149,20 @@ def make_rate_and_clipping(config: TrainConfig, options: Options) -> tuple[Learn
 def shared_codebook(config: TrainConfig, options: Options, ranks: Ranks) -> Codebook:
     """The first rank fits and writes it, the others read it: all of them speak the same codes.
 
-    Only a resume goes on with the one that lies in the directory: another training's is of other
-    images.
+    Only a resume uses the one that is in the directory: another training's is of other images.
     """
     path = options.run_dir / "codebook.npz"
+    if ranks.leads and options.resume:
+        refuse_another_run(config, options.run_dir)
     if ranks.leads:
-        if options.resume:
-            refuse_another_run(config, options.run_dir)
-        else:
-            start_directory(config, options, ranks)
-        load_or_fit_codebook(config.data, path)
+        try:
+            if not options.resume:
+                path.unlink(missing_ok=True)
+                write_description(config, options.run_dir, options.seed, ranks.size)
+            load_or_fit_codebook(config.data, path)
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise ConfigError(f"--run-dir {options.run_dir} cannot be written: {why}") from None
     ranks.barrier()
     return load_or_fit_codebook(config.data, path)
 

@@ -12,9 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer.trainings import trained
+from tests.trainer.trainings import config, trained
 from trainer import log_files
+from trainer.config import ConfigError
 from trainer.log_files import LogFiles, append_or_nothing
+from trainer.run import Options
+from trainer.run_json import write_description
+from trainer.setup import prepare
 from vlamon.records import Event
 from vlamon.sources.journal import JournalSource
 
@@ -136,3 +140,27 @@ def events(run_dir: Path) -> list[str]:
         found += [r.text for r in source.read(0.1) if isinstance(r, Event) and r.kind == "warn"]
     source.close()
     return found
+
+
+def test_a_run_directory_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "run.json").mkdir()
+    with pytest.raises(ConfigError, match=r"--run-dir .* cannot be written: Is a directory"):
+        prepare(config(), Options(run_dir=tmp_path, device="cpu"))
+
+
+def test_a_run_json_that_cannot_be_written_leaves_the_one_before_it_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_description(config(), tmp_path, 0, 1)
+    before = (tmp_path / "run.json").read_text()
+
+    def torn(path: Path, text: str) -> int:
+        with path.open("w") as file:
+            file.write(text[:20])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", torn)
+    with pytest.raises(OSError, match="No space left"):
+        write_description(config(), tmp_path, 1, 1)
+    monkeypatch.undo()
+    assert (tmp_path / "run.json").read_text() == before
