@@ -210,7 +210,7 @@ def measure_opening(seconds: float, steps: int) -> list[Figure]:
         figures.append(row(f"open a journal of {steps:,} × 5: first curve", first, "s", 0.5))
         figures.append(row(f"open a journal of {steps:,} × 5: all of it", whole, "s", 3.0))
         resident, peak = terminal.memory()
-        figures.append(row(f"memory with {5 * steps:,} points", resident, "MB", 100))
+        figures.append(row(f"memory with {5 * steps:,} points", resident, "MB", 110))
         figures.append(row("memory, peak", peak, "MB", 130))
         seen = any("↑" in line[: terminal.columns // 3] for line in terminal.lines()[1:4])
         figures.append(Figure("one bad batch of them is visible", str(seen), "always", seen))

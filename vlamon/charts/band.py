@@ -31,7 +31,7 @@ class Band:
         self._watched: bool | None = None
 
     def guides(self, store: RunStore) -> tuple[Guide, ...]:
-        """Give the lines from which on one batch warns and explodes now."""
+        """Return the lines from which on one batch warns and explodes now."""
         if not store.rows or not self._judged(store):
             return ()
         attempts = store.attempts
@@ -75,5 +75,5 @@ class Band:
 
 
 def _rounded(value: float) -> float:
-    """Give three significant digits: a line that moves by less than it can be seen stays."""
+    """Return three significant digits: a line that moves by less than it can be seen stays."""
     return float(f"{value:.3g}")

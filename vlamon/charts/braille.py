@@ -20,7 +20,7 @@ _RIGHT = (0x08, 0x10, 0x20, 0x80)
 
 
 def _runs(weights: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Give the pattern of the dots first..end-1 of one dot column as a table [first, end]."""
+    """Return the pattern of the dots first..end-1 of one dot column as a table [first, end]."""
     table = np.zeros((DOTS_HIGH + 1, DOTS_HIGH + 1), dtype=np.uint8)
     for first in range(DOTS_HIGH + 1):
         for end in range(first, DOTS_HIGH + 1):
@@ -53,7 +53,7 @@ def lit(pattern: int, column: int, dot: int) -> bool:
 
 
 def _ascii(pattern: int) -> str:
-    """Give the ASCII character nearest to a pattern: how high it sits, how tall it is."""
+    """Return the ASCII character nearest to a pattern: how high it sits, how tall it is."""
     rows = [bool(pattern & (_LEFT[dot] | _RIGHT[dot])) for dot in range(DOTS_HIGH)]
     if not any(rows):
         return " "
@@ -69,7 +69,7 @@ def _ascii(pattern: int) -> str:
 
 @lru_cache(maxsize=2)
 def glyph_table(ascii_only: bool) -> NDArray[np.uint32]:
-    """Give the code point of each of the 256 patterns; the dark one is a space in both sets."""
+    """Return the code point of each of the 256 patterns; the dark one is a space in both sets."""
     if ascii_only:
         return np.array([ord(_ascii(pattern)) for pattern in range(256)], dtype=np.uint32)
     table = np.arange(BLANK, BLANK + 256, dtype=np.uint32)

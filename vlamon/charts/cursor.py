@@ -20,7 +20,7 @@ SEARCHED = 1 << 18
 
 
 def row_at(store: RunStore, axis: Axis, x: float, number: int | None = None) -> int | None:
-    """Give the newest row at or before a position: of attempt `number` where it begins before it,
+    """Return the newest row at or before a position: of attempt `number` where it begins before it,
     else of the newest attempt that reaches it, else of the newest that begins before it."""
     if not store.rows or not math.isfinite(x):
         return None
@@ -39,7 +39,7 @@ def _rows(attempt: Attempt) -> range:
 
 
 def _position(store: RunStore, axis: Axis, attempt: Attempt, index: int) -> float:
-    """Give where a row of an attempt stands on the store's axis; NaN for an attempt without."""
+    """Return where a row of an attempt stands on the store's axis; NaN for an attempt without."""
     rows = _rows(attempt)
     return position(store, axis, rows[index]) if rows else math.nan
 
@@ -47,18 +47,18 @@ def _position(store: RunStore, axis: Axis, attempt: Attempt, index: int) -> floa
 def _search(
     store: RunStore, axis: Axis, attempt: Attempt, x: float, bisect: Callable[..., int]
 ) -> int:
-    """Give the row of an attempt that a position on the store's axis falls at or behind."""
+    """Return the row of an attempt that a position on the store's axis falls at or behind."""
     rows = _rows(attempt)
     return attempt.first_row + bisect(rows, x, key=lambda row: position(store, axis, row))
 
 
 def x_of_row(store: RunStore, axis: Axis, row: int) -> float:
-    """Give where a row stands on the chart's axis."""
+    """Return where a row stands on the chart's axis."""
     return position(store, axis, row) - origin(store, axis)
 
 
 def telling_row(store: RunStore, axis: Axis, metric: str, start: float, end: float) -> int | None:
-    """Give the batch of a column that a person points at: the non-finite or the highest one; of
+    """Return the batch of a column that a person points at: the non-finite or the highest one; of
     those that were rolled back only where there are no others."""
     shift = origin(store, axis)
     kept: list[int] = []
@@ -78,7 +78,7 @@ def telling_row(store: RunStore, axis: Axis, metric: str, start: float, end: flo
 
 
 def _telling(store: RunStore, metric: str, first: int, stop: int) -> list[int]:
-    """Give the batch that stands out in a range of rows; none of no rows."""
+    """Return the batch that stands out in a range of rows; none of no rows."""
     if stop <= first:
         return []
     if stop - first > SEARCHED:

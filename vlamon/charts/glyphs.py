@@ -104,7 +104,7 @@ _EVENT = {
 
 
 def event_glyph(event: Event, glyphs: Glyphs) -> str:
-    """Give the mark of an event; kinds that nobody has heard of get a plain one, and what did not
+    """Return the mark of an event; kinds that nobody has heard of get a plain one, and what did not
     come about a warning's."""
     kind = event.kind if came_about(event) else "warn"
     return str(getattr(glyphs, _EVENT.get(kind, "other")))
@@ -131,5 +131,5 @@ _ASCII_TEXT = str.maketrans(
 
 
 def plain(text: str) -> str:
-    """Give text in ASCII: known signs by their nearest spelling, anything else as `?`."""
+    """Return text in ASCII: known signs by their nearest spelling, anything else as `?`."""
     return text.translate(_ASCII_TEXT).encode("ascii", "replace").decode("ascii")

@@ -59,13 +59,13 @@ def came_about(event: Event) -> bool:
 
 
 def rank_of(event: Event) -> int | None:
-    """Give an event's rank in MARKS, None where it leaves no mark; what was tried and did not come
-    about is a warning."""
+    """Return an event's rank in MARKS, None where it leaves no mark; what was tried and failed is a
+    warning."""
     return RANKS.get(event.kind if came_about(event) else "warn")
 
 
 def loudest(cells: NDArray[np.intp], ranks: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
-    """Give the rank of the loudest mark of each cell plus one, 0 where there is none."""
+    """Return the rank of the loudest mark of each cell plus one, 0 where there is none."""
     found = np.zeros(width, dtype=np.uint8)
     inside = (cells >= 0) & (cells < width)
     np.maximum.at(found, cells[inside], ranks[inside] + np.uint8(1))

@@ -20,7 +20,7 @@ def leading_first(store: RunStore, names: Sequence[str], named: Sequence[str] = 
 
 
 def trained_terms(store: RunStore) -> tuple[str, ...]:
-    """Give the terms of the weighted total that the run has."""
+    """Return the terms of the weighted total that the run has."""
     weights = store.weights_at() or assumed_weights(store.metrics)
     return tuple(name for name in weights if name in store.metrics)
 

@@ -81,7 +81,7 @@ def _in_chart(name: str) -> tuple[str, int, int, str]:
 
 
 def distinctions(names: Sequence[str]) -> tuple[str, ...]:
-    """Give what tells the lines of one chart apart: `8` and `9` of two slots' names, whole words
+    """Return what tells the lines of one chart apart: `8` and `9` of two slots' names, whole words
     between `_` and `/`; a single line needs nothing."""
     if len(names) < 2:
         return ("",) * len(names)
@@ -110,6 +110,6 @@ def _shared(words: Sequence[Sequence[str]]) -> int:
 
 
 def matching(metrics: Sequence[str], words: str) -> list[str]:
-    """Give the metrics that contain every word of a filter; an empty filter gives all."""
+    """Return the metrics that contain every word of a filter; an empty filter gives all."""
     wanted = words.lower().split()
     return [name for name in metrics if all(word in name.lower() for word in wanted)]

@@ -21,7 +21,7 @@ Row = tuple[Span, ...]
 
 
 def cells(row: Row) -> int:
-    """Give the number of terminal columns that a row takes."""
+    """Return the number of terminal columns that a row takes."""
     total = 0
     for text, _ in row:
         total += len(text) if text.isascii() else cell_len(text)
@@ -123,5 +123,5 @@ def column(text: str, width: int) -> str:
 
 
 def text_of(row: Row) -> str:
-    """Give a row's characters alone."""
+    """Return a row's characters alone."""
     return "".join(text for text, _ in row)

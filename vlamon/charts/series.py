@@ -184,7 +184,7 @@ def end_rows(ends: Sequence[End], scale: Scale, rows: int, width: int) -> list[R
 
 
 def _spread(wanted: Sequence[int], rows: int) -> list[int]:
-    """Give each of several rising places a row of its own, in their order and as near as can be."""
+    """Return a row of its own for each of several rising places, in order and as near as can be."""
     blocks: list[tuple[float, int]] = []  # mean of place minus number within, and how many
     for index, place in enumerate(wanted):
         blocks.append((place - index, 1))

@@ -1,6 +1,6 @@
 """Everything known of one run: rows, attempts, events, what the trainer does right now.
 
-Pure memory: records go in through `apply`, views read. Whoever shares a store between threads
+Pure memory: records go in through `apply`, views read. Code that shares a store between threads
 holds the feed's lock around both.
 """
 

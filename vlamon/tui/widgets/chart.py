@@ -133,7 +133,7 @@ class Chart(KeptLines, Widget, can_focus=True):
         return bool(changed)
 
     def render_line(self, y: int) -> Strip:
-        """Give one row, made when it changed and kept until it changes again."""
+        """Return one row, made when it changed and kept until it changes again."""
         if y >= len(self._strips):
             return Strip.blank(self.size.width, self._palette().style(""))
         strip = self._strips[y]
@@ -163,7 +163,7 @@ class Chart(KeptLines, Widget, can_focus=True):
         self.post_message(self.Stale(self))
 
     def position_at(self, x: int) -> float | None:
-        """Give the position on the axis under a column of the widget, None outside the plot."""
+        """Return the position on the axis under a column of the widget, None outside the plot."""
         shown, cell = self.shown, x - GUTTER - 1
         if shown is None or not 0 <= cell < shown.columns // 2:
             return None
