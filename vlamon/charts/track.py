@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _FEW_ROWS = 32
 """New rows up to which they are added one by one."""
 _WAITING = 64
-"""Most verdicts that wait for their batch: a batch that is lost never arrives."""
+"""Most verdicts that wait for their batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,12 +265,13 @@ class EventTrack:
         self._unplaced = [event for event in waiting if not self._place(store, axis, event)]
 
     def _place(self, store: RunStore, axis: Axis, event: Event) -> bool:
-        """Find the batch that an event judges; of two verdicts on one the worse stands."""
+        """Find the batch that an event judges, of two verdicts on one the worse; tells whether that
+        is settled."""
         metric, row = event.data.get("metric"), store.row_of_step(event.step, event.attempt)
         if not isinstance(metric, str):
             return True
-        if row is None:
-            return False
+        if row is None:  # it is on its way, or was lost; older ones come with a table of their own
+            return bool(store.rows) and event.step <= int(store.steps(store.rows - 1)[0])
         known = self.judged.get((row, metric))
         if known is None or known.role != "explode":
             ratio = event.data.get("ratio")
