@@ -114,7 +114,8 @@ class ComponentDetectors:
             for name, verdict in verdicts.items():
                 if _risen(name, verdict):
                     reason = f"×{verdict.ratio:.3g}, together with other components"
-                    verdicts[name] = verdict._replace(level="explode", reason=reason)
+                    age = self._together_bits.bit_length() - 1
+                    verdicts[name] = Verdict("explode", verdict.z, verdict.ratio, reason, age)
         if all(verdict.level == "ok" for verdict in verdicts.values()):
             if weights:
                 self._weigh(values, weights)

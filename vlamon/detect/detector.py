@@ -39,7 +39,7 @@ class Verdict(NamedTuple):
     reason: str = ""
     """The rule that spoke, in words; empty when ok."""
     age: int = 0
-    """Batches since the trouble began, where the rule that spoke is one that sees it late."""
+    """Batches since the trouble began, where it was not with this one."""
 
 
 NOTHING = Verdict("ok", math.nan, math.nan)
@@ -170,7 +170,8 @@ class SpikeDetector:
             self._triples = (self._triples << 1 | 1) & 0b111
             self._crowds = (self._crowds << 1 | 1) & 0xFFF
             self._stays = (self._stays << 1 | 1) & 0xFFF
-            return Verdict("explode", math.inf, math.inf, f"{value} is not finite")
+            reason = f"{value} is not finite"
+            return Verdict("explode", math.inf, math.inf, reason, _running(self._crowds))
         if value < 0.0 and not self._linear:
             if self._long.order and -value < NEGLIGIBLE * math.exp(self._median):
                 return NOTHING
@@ -189,8 +190,7 @@ class SpikeDetector:
             ratio = 1.0 + (y - middle) / max(abs(middle), 6 * scale, TINY)
         else:
             ratio = math.exp(rise) if rise < 700.0 else math.inf
-        level, reason = self._judge(rise, z, known >= rule.active_after)
-        age = 0
+        level, reason, age = self._judge(rise, z, known >= rule.active_after)
         if self._drift.push(y, self._now, scale, self._linear) and known >= rule.active_after:
             age = self._now - self._drift.onset
             level, reason = "explode", f"level rose above ×{rule.slow_ratio:g} in {age} batches"
@@ -218,32 +218,35 @@ class SpikeDetector:
         elif rise < self._readmit or (level == "warn" and rise < self._pair):
             self._hold(y)
 
-    def _judge(self, rise: float, z: float, active: bool) -> tuple[Level, str]:
+    def _judge(self, rise: float, z: float, active: bool) -> tuple[Level, str, int]:
         rule = self.rules
         self._pairs = (self._pairs << 1 | (rise > self._pair and z > rule.pair_z)) & 0b111
         self._triples = (self._triples << 1 | (rise > self._triple and z > rule.triple_z)) & 0b111
         self._crowds = (self._crowds << 1 | (rise > self._crowd and z > rule.crowd_z)) & 0xFFF
         self._stays = (self._stays << 1 | (rise > self._stay and z > rule.stay_z)) & 0xFFF
         if rise <= self._warn and z <= rule.warn_z and not self._crowds and not self._stays & 1:
-            return "ok", ""
+            return "ok", "", 0
         if rise > self._one and z > rule.one_z:
-            return "explode", f"×{_short(rise)} in one batch"
+            return "explode", f"×{_short(rise)} in one batch", _running(self._crowds)
         if active:
             if rise > self._sure and z > rule.sure_z:
-                return "explode", f"×{_short(rise)} in one batch"
+                return "explode", f"×{_short(rise)} in one batch", _running(self._crowds)
             if self._pairs & 1 and self._pairs.bit_count() >= 2:
-                return "explode", f"2 of 3 batches above ×{rule.pair_ratio:g}"
+                age = _oldest(self._pairs)
+                return "explode", f"2 of 3 batches above ×{rule.pair_ratio:g}", age
             if self._triples == 0b111:
-                return "explode", f"3 batches running above ×{rule.triple_ratio:g}"
+                return "explode", f"3 batches running above ×{rule.triple_ratio:g}", 2
             if self._crowds & 1 and self._crowds.bit_count() >= 8:
-                return "explode", f"8 of 12 batches above ×{rule.crowd_ratio:g}"
+                age = _oldest(self._crowds)
+                return "explode", f"8 of 12 batches above ×{rule.crowd_ratio:g}", age
             if self._stays & 1 and self._stays.bit_count() >= 11:
-                return "explode", f"11 of 12 batches above ×{rule.stay_ratio:g}"
+                age = _oldest(self._stays)
+                return "explode", f"11 of 12 batches above ×{rule.stay_ratio:g}", age
             if rise > self._warn:
-                return "warn", f"×{_short(rise)} above the median"
+                return "warn", f"×{_short(rise)} above the median", 0
             if z > rule.warn_z:
-                return "warn", f"z {z:.1f} above the median"
-        return "ok", ""
+                return "warn", f"z {z:.1f} above the median", 0
+        return "ok", "", 0
 
     def _settle(self) -> None:
         """A level that stayed for long is the new normal; one still on its way is looked at again.
@@ -348,6 +351,16 @@ class SpikeDetector:
         self._stayed = [float(y) for y in state.get("stayed", ())]
         self._now = int(state.get("now", 0))
         self._drift.load_state_dict(state, self._now)
+
+
+def _oldest(register: int) -> int:
+    """Batches since the first high one that a register holds."""
+    return register.bit_length() - 1
+
+
+def _running(register: int) -> int:
+    """High batches running before the newest one."""
+    return max(0, (~register & (register + 1)).bit_length() - 2)
 
 
 def _short(rise: float) -> str:

@@ -73,6 +73,11 @@ class Explosion:
     """That over its usual level."""
 
     @property
+    def onset(self) -> int:
+        """The first step of the trouble."""
+        return self.step - self.age
+
+    @property
     def before(self) -> int | None:
         """The last step before a trouble that was seen late; None where the batch itself broke."""
         return self.step - self.age if self.age else None

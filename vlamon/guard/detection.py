@@ -15,11 +15,14 @@ from vlamon.guard.episode import Episode, alarming, worst_ratio
 from vlamon.guard.gate import BLOCKED_IN_A_ROW, Blockage
 from vlamon.guard.known_levels import ELEVATED, KnownLevels
 from vlamon.guard.ledger import Ledger
+from vlamon.guard.proof import GoodBatch
 from vlamon.guard.reporting import QUIET_STEPS, Reporter, said_value
 from vlamon.guard.values import StepValues, Value, read
 from vlamon.guard.verdicts import Judged, add, severity, worst
 
 Weights = Mapping[str, float]
+GOOD = 2
+"""Batches that are held to prove a state by."""
 HISTORY = 64
 """Steps that are remembered for the evidence of an autopsy."""
 
@@ -47,6 +50,8 @@ class Detection:
         self._judged: list[Judged] = []
         self._blockage = Blockage()
         self._known = KnownLevels(detectors.rules)
+        self.good: deque[GoodBatch] = deque(maxlen=GOOD)
+        """The last batches whose losses were calm."""
         self._unreadable: set[str] = set()
 
     @property
@@ -111,6 +116,10 @@ class Detection:
     def take_judged(self) -> list[Judged]:
         """What was judged since the last step boundary."""
         judged, self._judged = self._judged, []
+        for each in judged:
+            reading = each.reading
+            if each.judgement.level == "ok" and reading.batch is not None:
+                self.good.append(GoodBatch(reading.step, reading.batch, dict(reading.values)))
         return judged
 
     def goes_on(self, step: int, judged: Iterable[Judged]) -> bool:
@@ -158,6 +167,7 @@ class Detection:
         self._readings.clear()
         self._judged.clear()
         self.history.clear()
+        self.good.clear()
         self.episode = None
 
     def elevated(self) -> tuple[str, float] | None:

@@ -138,7 +138,12 @@ class Guard:
         self.snapshots = Snapshots(
             self._state,
             self.settings,
-            Ring(memory.slots, trust_after, detectors.slow_latency),
+            Ring(
+                memory.slots,
+                trust_after,
+                detectors.slow_latency,
+                0 if memory.lowered else self.settings.near,
+            ),
             Checkpoints(root, self.settings, self.reporter, trust_after),
             self.ledger,
             self.skips,

@@ -6,6 +6,9 @@ newest trusted snapshot is never overwritten.
 
 A slow divergence is older than that when it is seen. So the oldest slots are not simply the last
 ones: what they hold stays until another one is old enough to stand in for it (`reach`).
+
+Beside those, a few `near` slots take turns at a short distance. They are never old enough to be
+trusted; a rollback proves the one that it uses.
 """
 
 from __future__ import annotations
@@ -119,7 +122,7 @@ def _place_for(tensor: torch.Tensor, place: torch.Tensor | None) -> torch.Tensor
 class Ring:
     """K slots, of which the newest trusted one and one that is old enough are always kept."""
 
-    def __init__(self, slots: int, trust_after: int, reach: int = 0) -> None:
+    def __init__(self, slots: int, trust_after: int, reach: int = 0, near: int = 0) -> None:
         """`trust_after`: quiet steps that turn a candidate into a trusted snapshot.
 
         `reach`: age at which a snapshot lies before the onset of nine of ten slow divergences.
@@ -127,6 +130,7 @@ class Ring:
         if slots == 1:
             raise ValueError("a ring of one slot would have to overwrite what it can return to")
         self.slots = [Slot() for _ in range(slots)]
+        self.near = [Slot() for _ in range(near if slots else 0)]
         self.trust_after = trust_after
         self.reach = reach
         self._stream: torch.cuda.Stream | None = None
@@ -137,9 +141,19 @@ class Ring:
         """Copy the state of a finished step into the slot that can best be spared."""
         if not self.slots:
             return None
+        return self._fill(self._spare(step), step, state, trusted, note)
+
+    def take_near(self, step: int, state: Tree, **note: Any) -> Slot:
+        """Copy the state of a finished step into the near slot that is empty or oldest."""
+        slot = min(self.near, key=lambda slot: (slot.filled, slot.step))
+        return self._fill(slot, step, state, False, note)
+
+    def _fill(
+        self, slot: Slot, step: int, state: Tree, trusted: bool, note: dict[str, Any]
+    ) -> Slot:
         if self._stream is None and cuda_runs():
             self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        slot, shared = self._spare(step), self._unchanged.share(state)
+        shared = self._unchanged.share(state)
         self._make_room(state, shared)
         slot.filled = False  # should the copy fail half-way, nobody may return to it
         slot.fill(state, self._stream, shared)
@@ -153,7 +167,7 @@ class Ring:
     def _make_room(self, state: Tree, shared: Mapping[tuple[Any, ...], torch.Tensor]) -> None:
         """Memory for all empty slots at once: later steps only copy, and a lack shows early."""
         _, live = split(state)
-        for slot in self.slots:
+        for slot in (*self.slots, *self.near):
             if not slot.filled:
                 slot.make_room(state, live, shared)
 
@@ -165,13 +179,13 @@ class Ring:
 
     def quiet_until(self, step: int) -> None:
         """The detectors were quiet up to this step: candidates that are old enough are trusted."""
-        for slot in self.slots:
+        for slot in (*self.slots, *self.near):
             if slot.filled and not slot.trusted and step - slot.step >= self.trust_after:
                 slot.trusted = True
 
     def forget_after(self, step: int) -> None:
         """Drop what was taken after this step: the branch that a rollback abandons."""
-        for slot in self.slots:
+        for slot in (*self.slots, *self.near):
             if slot.step > step:
                 slot.filled = False
 
@@ -181,7 +195,8 @@ class Ring:
 
     def held(self) -> list[Slot]:
         """All snapshots, oldest first."""
-        return sorted((slot for slot in self.slots if slot.filled), key=lambda slot: slot.step)
+        filled = (slot for slot in (*self.slots, *self.near) if slot.filled)
+        return sorted(filled, key=lambda slot: slot.step)
 
     def trusted(self, to: int | None = None) -> Slot | None:
         """The newest trusted snapshot, not after step `to` if that is given."""
@@ -202,9 +217,10 @@ class Ring:
             if not slot.filled:
                 return slot
         newest = self.trusted()
-        others = [slot for slot in self.held() if slot.trusted and slot is not newest]
+        held = sorted(self.slots, key=lambda slot: slot.step)
+        others = [slot for slot in held if slot.trusted and slot is not newest]
         if not others:
-            return next(slot for slot in self.held() if slot is not newest)
+            return next(slot for slot in held if slot is not newest)
         ages = [step - slot.step for slot in others]
         two_are_old = len(ages) > 1 and ages[1] >= self.reach
         return others[0] if two_are_old or ages[0] > 2 * self.reach else others[-1]

@@ -14,6 +14,7 @@ from vlamon.guard.detection import Detection
 from vlamon.guard.ledger import Ledger
 from vlamon.guard.lr_scale import LrScale
 from vlamon.guard.policy import Decision
+from vlamon.guard.proof import INSTANT, Prover
 from vlamon.guard.reporting import Reporter
 from vlamon.guard.settings import GuardSettings
 from vlamon.guard.skips import Skips
@@ -89,6 +90,8 @@ class Rollback:
         self._returned_to: int | None = None
         """Step of the state that the last rollback put in force, until it proved to be good."""
         self._order_told = False
+        self._last_spike: int | None = None
+        """Step of the explosion that the last rollback answered."""
         self._proved_at: int | None = None
         """Tick at which it has proved to be good."""
 
@@ -175,7 +178,8 @@ class Rollback:
         self.apply_lr_scale(place.step)
         self._reporter.set_attempt(self._ledger.attempt)
         explosion = request.explosion
-        onset = explosion.step - explosion.age if explosion else request.step + 1
+        onset = explosion.onset if explosion else request.step + 1
+        self._last_spike = explosion.step if explosion else None
         self._detection.turn_back(place.step, onset)
         if request.explosion is not None:
             self._proved_at = self._ledger.ticks + self._settings.cooldown + 1
@@ -200,12 +204,18 @@ class Rollback:
             place = self._snapshots.open(candidate)
             if place is None:
                 continue
+            young = to is None and candidate.slot is not None and not candidate.slot.trusted
             try:
                 self._snapshots.restore(place)
                 failure = ""
             except StateMismatch as error:
                 failure = str(error)
             failures = [said for said in collectives.everyone(failure) if said]
+            flaw = self._flaw(request, place) if young and not failures else ""
+            if flaw:
+                text = f"the snapshot of step {place.step} is left out: {flaw}"
+                self._reporter.event("note", step, text)
+                continue
             if not failures:
                 return place
             self._snapshots.discard(candidate)
@@ -216,9 +226,10 @@ class Rollback:
     def _ordered(self, request: Request) -> list[Candidate]:
         """States that can be returned to, the best first.
 
-        For an order that names a step all of them, from the newest to the oldest; else the trusted
-        ones, memory first. One that did not help comes last where it would come first. Of a trouble
-        that began some time before, what is older comes first, then the nearest to that.
+        For an order that names a step all of them, from the newest to the oldest. Else the nearest,
+        which are to be proved, then the trusted ones, memory first. One that did not help comes
+        last where it would come first. Of a trouble that began some time before, what is older
+        comes first, then the nearest to that.
         """
         if request.to is not None:
             known = self._snapshots.candidates(trusted_only=False)
@@ -230,7 +241,38 @@ class Rollback:
         older = bool(request.decision and request.decision.older)
         if older and known and known[0].step == self._returned_to:
             known.sort(key=lambda candidate: candidate.step == self._returned_to)
-        return known
+        return [*self._nearest(request), *known]
+
+    def _nearest(self, request: Request) -> list[Candidate]:
+        """States too young to be trusted, from before an explosion that is dated to a few batches.
+
+        Not where the trouble came back on the same stretch, nor with a lower lr: then the states
+        from right before it have been tried.
+        """
+        explosion, decision = request.explosion, request.decision
+        if explosion is None or explosion.age > INSTANT:
+            return []
+        if decision is not None and (decision.lr_factor != 1.0 or self._again(explosion, decision)):
+            return []
+        young = [c for c in self._snapshots.candidates(trusted_only=False) if c.slot is not None]
+        return [c for c in young if c.slot and not c.slot.trusted and c.step < explosion.onset]
+
+    def _again(self, explosion: Explosion, decision: Decision) -> bool:
+        """Whether this is the explosion of the last rollback once more."""
+        last = self._last_spike
+        return decision.older and last is not None and explosion.step <= last + 2 * INSTANT
+
+    def _flaw(self, request: Request, place: Place) -> str:
+        assert request.explosion is not None
+        detection, weights = self._detection, self._detection.weights()
+        prover = Prover(
+            self._snapshots.state,
+            self.probe,
+            detection.good,
+            detection.history,
+            lambda name, value: detection.detectors.minor(name, value, weights),
+        )
+        return prover.flaw(place.step, request.explosion.onset)
 
     def _can_explain(self, place: int, step: int) -> bool:
         return step > place and (self.probe is not None or self.replay is not None)

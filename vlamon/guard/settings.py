@@ -15,6 +15,8 @@ MODES: tuple[Mode, ...] = ("auto", "ask", "watch", "off")
 _LEAST = {
     "every": 1,
     "slots": 0,
+    "near": 0,
+    "near_every": 1,
     "patience": 0,
     "margin": 0,
     "cooldown": 0,
@@ -39,6 +41,10 @@ class GuardSettings:
     slots: int | Literal["auto"] = 4
     """Snapshots in memory, each a whole state but for what is frozen, which they share. Fewer where
     the host has no memory for them; `auto` takes a quarter of what is free; 0 is none."""
+    near: int = 2
+    """Snapshots in memory besides them, from right before: what an instant fault goes back to."""
+    near_every: int = 12
+    """Steps between two of those."""
     patience: int = 12
     """Quiet steps beyond the detector's latency before a snapshot is trusted."""
     data: DataChoice = "skip"

@@ -88,11 +88,19 @@ class Snapshots:
         done = step + 1
         spacing = self.spacing if done <= self.ring.reach else self.late_spacing
         taken = bool(self._settings.slots and done % spacing == 0 and quiet)
+        near = bool(self.ring.near and done % self._settings.near_every == 0 and quiet)
         if taken:
             try:
                 self.take(step, closs)
             except NoMemory as error:
                 taken = False
+                self._tell_lack(step, error)
+        elif near:
+            note = {"place": self._skips.place}
+            try:
+                self.ring.take_near(step, self.state.capture(), closs=closs, **note)
+            except NoMemory as error:
+                near = False
                 self._tell_lack(step, error)
         every, ordered = self._settings.durable_every, self.checkpoints.begun == step
         due = self._branched or bool(every and done % every == 0)
@@ -100,7 +108,7 @@ class Snapshots:
             self.write(step)
         if (due and not writing) or ordered:
             self._branched = False
-        return taken
+        return taken or near
 
     def _tell_lack(self, step: int, error: NoMemory) -> None:
         """Once: the training goes on with the snapshots that it has."""

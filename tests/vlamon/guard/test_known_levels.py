@@ -59,7 +59,7 @@ def test_a_hot_update_right_behind_the_return_is_seen_and_gone_back_from() -> No
                 group["lr"] = 30.0
         return y
 
-    toy = Toy(faults={4 * step: hot for step in range(600)}, slots=2, every=400)
+    toy = Toy(faults={4 * step: hot for step in range(600)}, slots=2, every=400, near=0)
     toy.guard.rollback.probe = toy.guard.rollback.replay = None
     toy.run(200)
     rollbacks = toy.emitter.kinds("rollback")

@@ -38,7 +38,7 @@ def test_a_second_early_explosion_goes_back_to_the_start_again(
     tmp_path: Path, durable_every: int
 ) -> None:
     faults = {4 * 40: broken, 4 * 90: broken}
-    toy = Toy(tmp_path, durable_every=durable_every, every=50, faults=faults)
+    toy = Toy(tmp_path, durable_every=durable_every, every=50, near=0, faults=faults)
     toy.run(140)
     rollbacks = [data for _, data in toy.emitter.kinds("rollback")]
     assert [data["ok"] for data in rollbacks] == [True, True]
