@@ -23,6 +23,7 @@ from vlamon.sources.formats import (
     misfit,
     unrecognised,
 )
+from vlamon.sources.plain_text import Decoder, PlainText
 from vlamon.sources.recognition import Recognition
 
 MAX_LINE = 16 << 20
@@ -45,6 +46,8 @@ class LogFile:
         self._partial = b""
         self._skipping = False
         self._recognition = Recognition(path)
+        self._decoder = Decoder()
+        self._plain = PlainText()
         self._told = self._told_unknown = False
         self._live = False
         self._finished = False
@@ -88,7 +91,8 @@ class LogFile:
         if chunk.restarted:
             self._partial = b""
             self._skipping = False
-        lines = chunk.data if self._binary else self._whole_lines(chunk)
+            self._decoder, self._plain = Decoder(), PlainText()
+        lines = chunk.data if self._binary else self._plain_lines(chunk)
         if chunk.data:
             self._grown = time.monotonic()
         elif self._is_settled():
@@ -118,12 +122,15 @@ class LogFile:
         """Release the file and its watch."""
         self._stream.close()
 
-    def _whole_lines(self, chunk: Chunk) -> bytes:
+    def _plain_lines(self, chunk: Chunk) -> bytes:
+        data = self._decoder.bytes_of(chunk.data, end=chunk.end)
+        return self._plain.lines(self._whole_lines(data, chunk.end))
+
+    def _whole_lines(self, data: bytes, end: bool) -> bytes:
         """The new bytes up to the last newline, the rest kept for later.
 
         At the end the last line counts without its newline: most files that lack it are whole.
         """
-        data = chunk.data
         cut = data.rfind(b"\n") + 1
         if cut:
             lines, self._partial = self._partial + data[:cut], data[cut:]
@@ -135,7 +142,7 @@ class LogFile:
         if len(self._partial) > MAX_LINE or (self._skipping and self._partial):
             self.overlong += not self._skipping
             self._partial, self._skipping = b"", True
-        if chunk.end and self._partial:
+        if end and self._partial:
             lines, self._partial = lines + self._partial + b"\n", b""
         return lines
 

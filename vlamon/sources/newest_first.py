@@ -22,6 +22,7 @@ from vlamon.records import (
 )
 from vlamon.sources.formats import HEAD_BYTES, Format, UnknownLines, format_named, sniff
 from vlamon.sources.logfile import LogFile
+from vlamon.sources.plain_text import PlainText
 
 LONG = 48 << 20
 """A file from this size on is shown newest part first."""
@@ -41,8 +42,9 @@ def long_log(path: str, format_name: str | None = None) -> Format | None:
             head = file.read(HEAD_BYTES)
     except OSError:
         return None
-    if head.startswith(b"\x1f\x8b"):
-        return None
+    if head.startswith((b"\x1f\x8b", b"\xff\xfe", b"\xfe\xff")):
+        return None  # gzip, or UTF-16: neither can be read from its middle
+    head = PlainText().lines(head)
     whole = head[: head.rfind(b"\n") + 1]
     found = format_named(format_name) if format_name else sniff(whole, path)
     return found if found is not None and found.open_middle is not None else None

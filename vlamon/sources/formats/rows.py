@@ -37,6 +37,8 @@ class Row:
     """Seconds since the epoch."""
     split: str = ""
     """Empty for a training step; else the values are averages over this split."""
+    of: int | None = None
+    """Where the step is counted up to: the `1312` of `10/1312`."""
 
 
 def counted(
@@ -45,6 +47,7 @@ def counted(
     epoch: float | None = None,
     time: float | None = None,
     split: str = "",
+    of: int | None = None,
 ) -> tuple[Row, ...]:
     """The row of these values; none where its step or epoch, as printed, cannot be a count.
 
@@ -57,22 +60,33 @@ def counted(
         return ()
     if time is not None and not 0 <= time < _MOST_SECONDS:
         time = None
-    return (Row(metrics, None if place is None else int(place), epoch, time, split),)
+    return (Row(metrics, None if place is None else int(place), epoch, time, split, of),)
 
 
 @dataclass(slots=True)
 class RowBlocks:
-    """Makes blocks of rows; a step that falls back begins a new attempt."""
+    """Makes blocks of rows; a step that falls back begins a new attempt.
+
+    Many scripts count steps within an epoch. Where the epoch has gone on, or the count had come to
+    its end, a step that falls goes on from there; an epoch that falls is a new attempt.
+    """
 
     attempt: int = 0
     """Attempt of the rows to come."""
     rows: int = 0
     """Training rows so far."""
     step: int | None = None
-    """Last step."""
+    """Last step, counted through all epochs."""
     epoch: float | None = None
     """Last epoch."""
     _held: list[Row] = field(default_factory=list)
+    _printed: int | None = None
+    """Last step as it was printed."""
+    _of: int | None = None
+    _stride: int = 1
+    """Steps between the last two rows of one epoch."""
+    _before: int = 0
+    """Steps of the epochs before this one, where steps are counted within their epoch."""
 
     def records(self, rows: Iterable[Row]) -> list[Record]:
         """Records of these rows, in their order."""
@@ -93,16 +107,44 @@ class RowBlocks:
                     )
                 )
                 continue
-            step = row.step if row.step is not None else (0 if self.step is None else self.step + 1)
-            if self.step is not None and step < self.step:
+            step = self._place(row)
+            if self._begins_anew(row, step):
                 out += self._block()
                 self.attempt += 1
-            self.step = step
+                self._before = 0
+                step = step if row.step is None else row.step
+            self._printed, self._of, self.step = row.step, row.of, step
             if row.epoch is not None:
                 self.epoch = row.epoch
             self._held.append(Row(row.metrics, step, row.epoch, row.time))
         out += self._block()
         return out
+
+    def _place(self, row: Row) -> int:
+        """The row's step, counted through all epochs."""
+        if row.step is None:
+            return 0 if self.step is None else self.step + 1
+        last = self._printed
+        if last is not None and row.step < last and self._epoch_ended(row, last):
+            self._before += max(last, self._of or 0)
+        elif last is not None and row.step > last:
+            self._stride = row.step - last
+        return self._before + row.step
+
+    def _epoch_ended(self, row: Row, last: int) -> bool:
+        """Whether a printed step fell because an epoch ended, and not because a run began anew."""
+        if row.epoch is not None and self.epoch is not None:
+            return int(row.epoch) > int(self.epoch)
+        complete = self._of is not None and last + self._stride > self._of
+        return complete and row.of == self._of
+
+    def _begins_anew(self, row: Row, step: int) -> bool:
+        if self.step is None:
+            return False
+        if step < self.step:
+            return True
+        falls = row.epoch is not None and self.epoch is not None and row.epoch < self.epoch
+        return falls and row.step is None
 
     def _block(self) -> list[Record]:
         held, self._held = self._held, []
@@ -146,11 +188,24 @@ class LineParser:
     def _known(self, data: bytes) -> Iterable[Row]:
         for line in data.splitlines() if b"\r" not in data else data.split(b"\n"):
             self._lines += 1
-            rows = self._read(last_drawn(line.decode("utf-8", "replace")))
+            rows = rows_drawn(line.decode("utf-8", "replace"), self._read)
             if rows:
                 yield from rows
             elif line.strip():
                 self.unknown.add(self._lines, line)
+
+
+def rows_drawn(line: str, read: Callable[[str], Sequence[Row]]) -> Sequence[Row]:
+    """The rows of a line on which progress bars were redrawn: the last state of each step."""
+    if "\r" not in line:
+        return read(line)
+    kept: list[Row] = []
+    for drawn in line.split("\r"):
+        for row in read(drawn) if drawn.strip() else ():
+            if kept and (kept[-1].step, kept[-1].epoch) == (row.step, row.epoch):
+                kept.pop()
+            kept.append(row)
+    return kept
 
 
 def last_drawn(line: str) -> str:

@@ -1,0 +1,82 @@
+"""What a log says, without what was only for a terminal or says which process wrote it.
+
+Stands between the bytes of a file and every text format: other encodings become UTF-8, escape
+sequences go, and so do the marks that launchers put in front of each line (`[rank0]:`, Ray's
+`(TaskRunner pid=12)`). Lines that another rank repeats are dropped; what it says of its end is kept.
+Each step looks for its mark first, so that a log without any costs a few searches per megabyte.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_ESCAPE = re.compile(
+    rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[PX^_][^\x1b\n]*(?:\x1b\\)?|[ -/]*[0-~])"
+)
+"""CSI, OSC, other strings, and two-character sequences."""
+_RANK = re.compile(rb"^(?:\[(?:default)?rank ?(\d+)\]: ?)+(?:\[titan\] )?", re.MULTILINE)
+_RAY = re.compile(rb"^\([A-Za-z_][\w.:]* (?:pid=\d+|rank=\d+)[^)\n]*\) ?", re.MULTILINE)
+_ENDS = re.compile(rb"Error|Traceback|Exception|SIG[A-Z]+|signal|killed|Killed|out of memory|NCCL")
+
+
+class Decoder:
+    """Bytes in the encoding that a file's first bytes name become UTF-8; others pass untouched."""
+
+    def __init__(self) -> None:
+        self._decode: codecs.IncrementalDecoder | None = None
+        self._began = False
+
+    def bytes_of(self, data: bytes, *, end: bool = False) -> bytes:
+        """The same text as UTF-8. A character that is cut waits for its rest."""
+        if not self._began and data:
+            self._began = True
+            for mark, name in _BOMS:
+                if data.startswith(mark):
+                    data = data[len(mark) :]
+                    self._decode = codecs.getincrementaldecoder(name)("replace")
+                    break
+        if self._decode is None:
+            return data
+        return self._decode.decode(data, end).encode()
+
+    @property
+    def transforms(self) -> bool:
+        """Whether the file is in another encoding, so that its offsets are no longer the text's."""
+        return self._decode is not None
+
+
+class PlainText:
+    """The reading layer of one file; remembers which ranks have spoken."""
+
+    def __init__(self) -> None:
+        self._has_rank_0 = False
+
+    def lines(self, data: bytes) -> bytes:
+        """Whole lines as a format should see them; as many lines, so that line numbers hold."""
+        if b"\x1b" in data:
+            data = _ESCAPE.sub(b"", data)
+        if b" pid=" in data or b" rank=" in data:
+            data = _RAY.sub(b"", data)
+        if b"rank" in data and _RANK.search(data):
+            data = self._first_rank(data)
+        if b"\r\n" in data:
+            data = data.replace(b"\r\n", b"\n")
+        return data
+
+    def _first_rank(self, data: bytes) -> bytes:
+        self._has_rank_0 = self._has_rank_0 or b"rank0]:" in data or b"rank 0]:" in data
+        lines = data.split(b"\n")
+        for at, line in enumerate(lines):
+            found = _RANK.match(line)
+            if found is None:
+                continue
+            rest = line[found.end() :]
+            repeated = found.group(1).strip(b"0") and self._has_rank_0
+            lines[at] = b"" if repeated and not _ENDS.search(rest) else rest
+        return b"\n".join(lines)
