@@ -2,7 +2,7 @@
 
 Stands between the bytes of a file and every text format: other encodings become UTF-8, escape
 sequences go, and so do the marks that launchers put in front of each line (`[rank0]:`, Ray's
-`(TaskRunner pid=12)`). Lines that another rank repeats are dropped; what it says of its end is kept.
+`(TaskRunner pid=12)`). Lines that another rank repeats are dropped; what it says of its end stays.
 Each step looks for its mark first, so that a log without any costs a few searches per megabyte.
 """
 
@@ -17,7 +17,8 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _ESCAPE = re.compile(
-    rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[PX^_][^\x1b\n]*(?:\x1b\\)?|[ -/]*[0-~])"
+    rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?"
+    rb"|[PX^_][^\x1b\n]*(?:\x1b\\)?|[ -/]*[0-~])"
 )
 """CSI, OSC, other strings, and two-character sequences."""
 _RANK = re.compile(rb"^(?:\[(?:default)?rank ?(\d+)\]: ?)+(?:\[titan\] )?", re.MULTILINE)
@@ -31,10 +32,15 @@ class Decoder:
     def __init__(self) -> None:
         self._decode: codecs.IncrementalDecoder | None = None
         self._began = False
+        self._head = b""
 
     def bytes_of(self, data: bytes, *, end: bool = False) -> bytes:
         """The same text as UTF-8. A character that is cut waits for its rest."""
-        if not self._began and data:
+        if not self._began and (data or self._head):
+            data = self._head + data
+            if not end and any(mark.startswith(data) and mark != data for mark, _ in _BOMS):
+                self._head = data  # half a mark says nothing yet
+                return b""
             self._began = True
             for mark, name in _BOMS:
                 if data.startswith(mark):

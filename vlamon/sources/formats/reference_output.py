@@ -28,12 +28,12 @@ from vlamon.sources.formats.shapes import Layout, ShapeReader, Sheet, Span, merg
 MARK = b"Epoch: ["
 _NUMBER = rb"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|nan|inf)"
 # Nine digits a count: more are damage, and an epoch times its length has to stay a step.
-_HEAD = re.compile(rb"Epoch: \[(\d{1,9})\]  \[ *(\d{1,9})/(\d{1,9}|unknown)\](?=\s)")
+_HEAD = re.compile(rb"Epoch: \[(\d{1,9})(?:/\d{1,9})?\]  \[ *(\d{1,9})/(\d{1,9}|unknown)\](?=\s)")
 _STAMP = re.compile(rb"(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d),(\d{3})")
 _METER = re.compile(
     rb"([A-Za-z_][\w./-]*): (" + _NUMBER + rb")(?: \((" + _NUMBER + rb")\))?(?=\s|$)", re.ASCII
 )
-_OVER = re.compile(rb"Epoch: \[(\d{1,9})\] Total time: ")
+_OVER = re.compile(rb"Epoch: \[(\d{1,9})(?:/\d{1,9})?\] Total time: ")
 _RANK = re.compile(rb"\[rank(\d+):")
 _STAMP_NAMES = ("@year", "@month", "@day", "@hour", "@minute", "@second", "@millisecond")
 _AVERAGE = "()"

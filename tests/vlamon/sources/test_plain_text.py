@@ -1,0 +1,99 @@
+"""What a terminal, an encoding or a launcher adds to a log changes no value that is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vlamon.records import BatchBlock, Record
+from vlamon.sources.logfile import LogFile
+from vlamon.sources.plain_text import Decoder, PlainText
+
+LINES = [
+    f"step: {step} loss: {5 / (step + 1):.5f} grad_norm: {step % 7 + 0.5:.4f}"
+    for step in range(1, 40)
+]
+
+
+def rows(path: Path) -> list[tuple[int, float, float]]:
+    source = LogFile(str(path), follow=False)
+    records: list[Record] = []
+    while not source.finished:
+        records += source.read(0.0)
+    return [
+        (
+            step,
+            float(block.columns["loss"].values[at]),
+            float(block.columns["grad_norm"].values[at]),
+        )
+        for block in records
+        if isinstance(block, BatchBlock)
+        for at, step in enumerate(block.step.tolist())
+    ]
+
+
+def coloured(line: str) -> str:
+    words = line.split(" ")
+    return "".join(f"\x1b[3{at % 8}m{word} \x1b[39m" for at, word in enumerate(words)).rstrip()
+
+
+DRESSED = {
+    "colours": lambda line: coloured(line),
+    "rgb and title": lambda line: f"\x1b]0;train\x07\x1b[38;2;180;60;0m{line}\x1b[0m",
+    "rank": lambda line: f"[rank0]: {line}",
+    "logger": lambda line: f"[rank0]:[titan] 2026-04-18 22:15:40,200 - root - INFO - {line}",
+    "ray": lambda line: f"\x1b[36m(TaskRunner pid=625502)\x1b[0m {line}",
+    "ray with address": lambda line: f"(WorkerDict pid=7, ip=10.0.0.2) {line}",
+    "windows": lambda line: line + "\r",
+}
+
+
+@pytest.mark.parametrize("dress", DRESSED)
+def test_what_a_line_is_dressed_in_changes_no_value(tmp_path: Path, dress: str) -> None:
+    plain, dressed = tmp_path / "plain.log", tmp_path / "dressed.log"
+    plain.write_text("\n".join(LINES) + "\n")
+    dressed.write_bytes(("\n".join(map(DRESSED[dress], LINES)) + "\n").encode())
+    assert len(rows(plain)) == len(LINES)
+    assert rows(dressed) == rows(plain)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_another_encoding_changes_no_value(tmp_path: Path, encoding: str) -> None:
+    plain, encoded = tmp_path / "plain.log", tmp_path / "encoded.log"
+    text = "训练 begins\n" + "\n".join(LINES) + "\n"
+    plain.write_text(text)
+    encoded.write_bytes(text.encode(encoding))
+    assert rows(encoded) == rows(plain) != []
+
+
+def test_lines_that_another_rank_repeats_count_once_but_its_end_is_kept(tmp_path: Path) -> None:
+    log = tmp_path / "ranks.log"
+    log.write_text("".join(f"[rank{r}]: {line}\n" for line in LINES for r in (0, 1, 2)))
+    assert [step for step, _, _ in rows(log)] == list(range(1, 40))
+    text = PlainText().lines(b"[rank0]: step: 1\n[rank3]: RuntimeError: NCCL timeout\n")
+    assert text == b"step: 1\nRuntimeError: NCCL timeout\n"
+
+
+def test_a_bar_that_is_redrawn_counts_once_a_step_in_its_last_state(tmp_path: Path) -> None:
+    log = tmp_path / "bars.log"
+    drawn = "\r".join(f"step={n} loss={value} grad_norm=1.0" for n in (1, 2, 3) for value in (9, n))
+    log.write_text(drawn + "\n")
+    assert rows(log) == [(1, 1.0, 1.0), (2, 2.0, 1.0), (3, 3.0, 1.0)]
+
+
+@given(st.lists(st.integers(1, 40), max_size=6))
+def test_wherever_utf_16_is_cut_its_text_is_the_same(cuts: list[int]) -> None:
+    text = "loss 0.5 损失 \U0001f600\n"
+    data, decoder, found = text.encode("utf-16"), Decoder(), b""
+    for cut in cuts:
+        found += decoder.bytes_of(data[:cut])
+        data = data[cut:]
+    assert (found + decoder.bytes_of(data, end=True)).decode() == text
+
+
+def test_a_plain_log_passes_untouched() -> None:
+    text = "\n".join(LINES).encode() + b"\n"
+    assert PlainText().lines(text) is text
