@@ -33,7 +33,7 @@ def role_of_metric(name: str) -> str:
         return _OWN[known.family]
     if known.known and not known.split:
         return _OTHERS[known_families().index(known.family) % len(_OTHERS)]
-    return _OTHERS[zlib.crc32(name.encode()) % len(_OTHERS)]
+    return _OTHERS[zlib.crc32(name.encode("utf-8", "replace")) % len(_OTHERS)]
 
 
 def roles_of_lines(names: Sequence[str]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vlamon.charts.marks import came_about
 from vlamon.charts.numbers import count
 from vlamon.tui.frame_context import seconds_left, takes_commands
+from vlamon.tui.headline import SETTLES
 from vlamon.tui.notices import Notice
 from vlamon.tui.pending_commands import PendingCommands
 
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from vlamon.tui.dialogs.choice import Choice
     from vlamon.tui.frame_context import FrameContext
     from vlamon.tui.host import Host
-
-SETTLES = ("rollback", "recovered", "resumed")
-"""Events after which an explosion needs no answer any more."""
 
 
 class Acting:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vlamon.records import Event
-from vlamon.tui.frame_context import LOUD, alarming, run_name
+from vlamon.tui.frame_context import run_name
+from vlamon.tui.headline import Break, newest_break
 from vlamon.tui.notices import Notice
+from vlamon.tui.severity import LOUD, alarming
 from vlamon.tui.widgets.events import sentence
 from vlamon.tui.widgets.status_line import pulse_words
 
@@ -75,6 +77,7 @@ class Alerting:
         self._opened = host.shell.monotonic()
         self._was_live = False
         self._alarmed = False
+        self._acknowledged: set[str] = set()
 
     def hear(self, frame: FrameContext, newest: float) -> None:
         """Take in what is new; `newest` is the newest moment on the trainer's clock."""
@@ -104,8 +107,16 @@ class Alerting:
             self.alerts.unseen += 1
             self._host.shell.alert(run_name(self._host.store), pulse_words(alive)[1])
 
+    def broken(self) -> Break | None:
+        """Give the newest break until it is acknowledged; the caller holds the feed's lock."""
+        return newest_break(self._host.store, self._acknowledged)
+
     def acknowledge(self) -> None:
-        """Take the alerts as seen."""
-        seen = self.alerts.acknowledge()
+        """Take the alerts as seen, and the headline off."""
+        with self._host.data_lock:
+            found = self.broken()
+        if found is not None:
+            self._acknowledged.add(found.event.id)
+        seen = self.alerts.acknowledge() or int(found is not None)
         words = f"{seen} alert{'s' * (seen != 1)} acknowledged" if seen else "no alerts"
         self._host.say(Notice(words, "muted"))

@@ -111,10 +111,14 @@ class Findings:
     def show_page(self) -> None:
         """Show every finding in full."""
         from vlamon.tui.dialogs.page import Page
+        from vlamon.tui.headline import newest_break
+        from vlamon.tui.story import story_rows
 
         def write(width: int) -> Sequence[Row]:
             with self._host.data_lock:
-                return in_full(self.all(None), width)
+                found = newest_break(self._host.store)
+                story = story_rows(self._host.store, found, width) if found is not None else []
+                return [*story, *[()] * bool(story), *in_full(self.all(None), width)]
 
         def closed(_: None) -> None:
             self._page = None

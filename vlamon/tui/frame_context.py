@@ -9,8 +9,10 @@ from vlamon.analysis.liveness import Alive
 from vlamon.charts.glyphs import UNICODE, Glyphs
 
 if TYPE_CHECKING:
-    from vlamon.records import Event, Status
+    from vlamon.records import Status
     from vlamon.store import RunStore
+    from vlamon.tui.event_list import Filter
+    from vlamon.tui.headline import Break
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,12 @@ class FrameContext:
     """Whether the charts stand still while data comes in."""
     glyphs: Glyphs = UNICODE
     """Characters to draw with."""
+    broken: Break | None = None
+    """The newest break, until it is acknowledged."""
+    events: Filter = "all"
+    """Which events are listed."""
+    paging: str = ""
+    """Which charts of how many are on screen, where not all are."""
 
     @property
     def deadline(self) -> float | None:
@@ -69,26 +77,6 @@ def steps_are_epochs(store: RunStore) -> bool:
         float(store.steps(row, row + 1)[0]) == float(store.epochs_of_rows(row, row + 1)[0])
         for row in ends
     )
-
-
-def severity_role(event: Event) -> str:
-    """Give the role that an event is written in."""
-    if event.kind in ("explode", "trainer_error") or event.severity == "error":
-        return "explode"
-    if event.kind == "warn" or event.severity == "warn":
-        return "warn"
-    return {"checkpoint": "checkpoint", "rollback": "rollback", "recovered": "ok"}.get(
-        event.kind, "note"
-    )
-
-
-LOUD = ("explode", "trainer_error")
-"""Kinds of events that interrupt whatever a person does."""
-
-
-def alarming(event: Event) -> bool:
-    """Say whether a person should look: explosions, errors, and warnings."""
-    return event.kind in LOUD or event.severity in ("warn", "error") or event.kind == "warn"
 
 
 def run_name(store: RunStore) -> str:

@@ -22,6 +22,14 @@ CHART_ROWS = 7
 """Least height of a chart: title, four rows of braille, the axis and its border."""
 GOOD_CHART_ROWS = 9
 """Height from which a further row of charts is opened."""
+LEAST_CHART_COLUMNS = 38
+"""Width from which a chart is worth its place in a line that has one more."""
+HEADLINE_FROM = 8
+"""Rows of a terminal that has room for a headline."""
+ROOMY = 46
+"""Rows from which the contribution has a bar a term instead of one row."""
+IN_SIDE = ("inspector", "diagnoses")
+"""Panels that the side panel shows anyway."""
 LOWER_ROWS = 5
 """Least height of events, GPU and inspector."""
 
@@ -33,15 +41,15 @@ class Needs:
     charts: int
     """Chart panels that the run's metrics make."""
     terms: int
-    """Trained terms, a row each in the contribution panel."""
-    devices: int = 0
-    """Accelerators, a row each."""
+    """Trained terms of the total."""
     lower: str = ""
     """Panel that takes the lower left (grid) or the lower place (column); empty for the usual."""
     gpu: bool = True
-    """Whether the accelerators have a panel."""
+    """Whether there is anything to say of accelerators and process."""
     maximised: bool = False
     """Whether one chart takes everything between the status line and the keys."""
+    headline: int = 0
+    """Lines about what broke, under the status line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +93,14 @@ def form_for(width: int, height: int) -> Form:
 def arrange(width: int, height: int, needs: Needs) -> Arrangement:
     """Place every panel on `width` × `height` cells."""
     form = form_for(width, height)
-    status = [Place("status", 0, 0, width, 1)]
+    head = [Place("status", 0, 0, width, 1)]
     footer = [Place("footer", 0, height - 1, width, 1)] if height >= 6 else []
-    top, rows = 1, height - 1 - len(footer)
+    if needs.headline and height >= HEADLINE_FROM:
+        head.append(Place("headline", 0, 1, width, needs.headline))
+    top = sum(place.height for place in head)
+    rows = height - top - len(footer)
     if rows < 1:
-        return Arrangement(form, tuple(status))
+        return Arrangement(form, tuple(head))
     if needs.maximised and form != "numbers":
         body = [Place("chart-0", 0, top, width, rows)]
     elif form == "numbers":
@@ -98,46 +109,49 @@ def arrange(width: int, height: int, needs: Needs) -> Arrangement:
         body = _column(width, top, rows, needs)
     else:
         body = _grid(width, top, rows, needs)
-    return Arrangement(form, (*status, *body, *footer))
+    return Arrangement(form, (*head, *body, *footer))
 
 
 def _column(width: int, top: int, rows: int, needs: Needs) -> list[Place]:
-    lower = needs.lower or "events"
-    chart, contribution, below = _heights(rows, needs, wanted_below=max(LOWER_ROWS, rows // 5))
-    count = max(1, min(needs.charts, chart // GOOD_CHART_ROWS))
+    heights = _heights(rows, needs, wanted_below=max(LOWER_ROWS, rows // 5))
+    count = max(1, min(needs.charts, heights.charts // GOOD_CHART_ROWS))
     places = []
     y = top
-    for index, size in enumerate(_split(chart, count)):
+    for index, size in enumerate(_split(heights.charts, count)):
         places.append(Place(f"chart-{index}", 0, y, width, size))
         y += size
-    if contribution:
-        places.append(Place("contribution", 0, y, width, contribution))
-        y += contribution
-    if below:
-        places.append(Place(lower, 0, y, width, below))
+    y = _lines(places, heights, y, width)
+    if heights.below:
+        places.append(Place(needs.lower or "events", 0, y, width, heights.below))
     return places
 
 
 def _grid(width: int, top: int, rows: int, needs: Needs) -> list[Place]:
     side = min(64, max(44, width // 4)) if width >= SIDE_FROM else 0
     main = width - side
-    lower_rows = max(LOWER_ROWS + 1, min(needs.devices + 3, rows // 3), rows // 5)
-    chart, contribution, below = _heights(rows, needs, wanted_below=lower_rows)
-    places = _chart_grid(main, top, chart, needs.charts)
-    y = top + chart
-    if contribution:
-        places.append(Place("contribution", 0, y, main, contribution))
-        y += contribution
-    if below:
-        lower = needs.lower
-        if lower in ("", "events") or (side and lower in ("inspector", "diagnoses")):
-            lower = "gpu" if needs.gpu else "slots"
-        left = max(40, main * 9 // 25)
-        places.append(Place(lower, 0, y, left, below))
-        places.append(Place("events", left, y, main - left, below))
+    heights = _heights(rows, needs, wanted_below=max(LOWER_ROWS + 1, rows // 5 + 1))
+    places = _chart_grid(main, top, heights.charts, needs.charts)
+    y = _lines(places, heights, top + heights.charts, main)
+    if heights.below:
+        left = 0
+        if needs.lower and needs.lower != "events" and not (side and needs.lower in IN_SIDE):
+            left = max(40, main * 9 // 25)
+            places.append(Place(needs.lower, 0, y, left, heights.below))
+        places.append(Place("events", left, y, main - left, heights.below))
     if side:
         places += _side(main, top, side, rows)
     return places
+
+
+def _lines(places: list[Place], heights: _Heights, y: int, width: int) -> int:
+    """Place the contribution and the accelerators' summary; gives the row below them."""
+    if heights.contribution:
+        places.append(Place("contribution", 0, y, width, heights.contribution))
+        y += heights.contribution
+    if heights.gpu:
+        places.append(Place("gpu-line", 0, y, width, heights.gpu))
+        y += heights.gpu
+    return y
 
 
 def _side(x: int, top: int, width: int, rows: int) -> list[Place]:
@@ -151,13 +165,15 @@ def _side(x: int, top: int, width: int, rows: int) -> list[Place]:
 
 
 def _chart_grid(width: int, top: int, rows: int, charts: int) -> list[Place]:
-    columns = 3 if width >= THREE_FROM else 2
-    columns = min(columns, max(1, charts))
-    lines = max(1, min(-(-charts // columns), rows // GOOD_CHART_ROWS))
-    count = max(1, min(charts, lines * columns))
+    """Place charts in lines: the first, of what matters most, has fewer and taller ones."""
+    first = min(3 if width >= THREE_FROM else 2, max(1, charts))
+    further = first + (width // (first + 1) >= LEAST_CHART_COLUMNS)
+    possible = max(1, rows // GOOD_CHART_ROWS)
+    lines = min(possible, 1 + -(-(charts - first) // further)) if charts > first else 1
+    counts = [first, *_split(min(charts - first, further * (lines - 1)), lines - 1)]
     places: list[Place] = []
     y = top
-    for size, in_line in zip(_split(rows, lines), _split(count, lines), strict=True):
+    for size, in_line in zip(_split(rows, lines), counts, strict=True):
         x = 0
         for cell in _split(width, in_line):
             places.append(Place(f"chart-{len(places)}", x, y, cell, size))
@@ -166,17 +182,34 @@ def _chart_grid(width: int, top: int, rows: int, charts: int) -> list[Place]:
     return places
 
 
-def _heights(rows: int, needs: Needs, wanted_below: int) -> tuple[int, int, int]:
-    """Share `rows` among charts, contribution and what is below: charts first, then in order."""
-    contribution = min(needs.terms, 8) + 2 if needs.terms else 0
-    if rows - contribution < CHART_ROWS:
-        contribution = 0
-    spare = rows - contribution - CHART_ROWS
+@dataclass(frozen=True, slots=True)
+class _Heights:
+    """Rows of each part of the screen."""
+
+    charts: int
+    contribution: int
+    gpu: int
+    below: int
+
+
+def _heights(rows: int, needs: Needs, wanted_below: int) -> _Heights:
+    """Share `rows` among charts and what is below them: charts first, then in order.
+
+    The contribution is one row; a bar a term where there is room for that.
+    """
+    full = min(needs.terms, 8) + 2 if needs.terms else 0
+    contribution = full if rows >= ROOMY else min(1, full)
+    gpu = int(needs.gpu)
+    if rows - contribution - gpu < CHART_ROWS:
+        contribution = gpu = 0
+    spare = rows - contribution - gpu - CHART_ROWS
     below = min(wanted_below, spare) if spare >= LOWER_ROWS else 0
-    return rows - contribution - below, contribution, below
+    return _Heights(rows - contribution - gpu - below, contribution, gpu, below)
 
 
 def _split(total: int, parts: int) -> list[int]:
     """Cut `total` into whole parts that differ by one at most, larger ones first."""
+    if parts < 1:
+        return []
     size, extra = divmod(total, parts)
     return [size + (index < extra) for index in range(parts)]

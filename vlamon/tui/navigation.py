@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from vlamon.charts.cursor import row_at, telling_row, x_of_row
+from vlamon.charts.numbers import count, number
 from vlamon.charts.ticks import Axis
 from vlamon.charts.viewport import Extent, Viewport, Window
 from vlamon.records import Event
+from vlamon.tui.batch_search import WINDOW, mean_around, worst_rows
+from vlamon.tui.event_list import FILTERS, Filter, passes
 from vlamon.tui.frame_context import steps_are_epochs
 from vlamon.tui.notices import Notice
 from vlamon.tui.widgets.inspector import attempt_of, left_attempt
@@ -29,10 +32,16 @@ class Navigation:
         self.viewport = viewport
         self.event_id = ""
         """Id of the chosen event; empty for none."""
+        self.filter: Filter = "all"
+        """Which events are listed and gone through."""
         self._host = host
         self._store = host.store
         self._placement = placement
         self._cursor_attempt: int | None = None
+        self._worst: tuple[str, int] = ("", -1)
+        """Metric and rank of the worst batch that was gone to last."""
+        self._mark: int | None = None
+        """Row that means are compared with."""
 
     def cursor_row(self) -> int | None:
         """Give the row under the cursor; None where there is no cursor."""
@@ -108,9 +117,9 @@ class Navigation:
         """Choose the next or the previous event, seen from the chosen one, else from the cursor,
         and put the cursor where it happened; without either the newest is what one came for."""
         with self._host.data_lock:
-            events = list(self._store.events)
+            events = [event for event in self._store.events if passes(event, self.filter)]
             if not events:
-                self._host.say(Notice("no events yet", "muted"))
+                self._host.say(Notice("no such event" if self._store.events else "no events yet"))
                 return
             ids = [event.id for event in events]
             row = self.cursor_row()
@@ -131,6 +140,11 @@ class Navigation:
             return next((n for n, place in enumerate(places) if place > here), len(events) - 1)
         return next((n for n in range(len(events) - 1, -1, -1) if places[n] < here), 0)
 
+    def next_filter(self) -> None:
+        """List all events, warnings and errors, or errors alone."""
+        self.filter = FILTERS[(FILTERS.index(self.filter) + 1) % len(FILTERS)]
+        self._host.repaint()
+
     def choose_event(self, event_id: str) -> None:
         """Mark an event and put the cursor on its batch."""
         self.event_id = event_id
@@ -146,6 +160,76 @@ class Navigation:
             self.put_cursor(row)
         else:
             self._host.repaint()
+
+    # Finding batches
+
+    def ask_step(self) -> None:
+        """Ask for a step and put the cursor on its batch."""
+        from vlamon.tui.dialogs.prompt import Prompt
+
+        def check(text: str) -> str:
+            return "" if _step(text) is not None else "a step is a whole number, such as 48,209"
+
+        def typed(text: str | None) -> None:
+            if text is not None:
+                self.go_to_step(_step(text) or 0)
+
+        rows = self._store.rows
+        last = count(int(self._store.steps(rows - 1, rows)[0])) if rows else "–"
+        self._host.show(Prompt(self._host, "go to step", (f"newest: {last}",), check), typed)
+
+    def go_to_step(self, step: int) -> None:
+        """Put the cursor on the batch of a step, the nearest one before it where there is none."""
+        with self._host.data_lock:
+            row = self._store.row_of_step(step)
+            if row is None:
+                row = row_at(self._store, "step", step)
+            if row is not None:
+                self.put_cursor(row)
+
+    def go_to_worst(self, by: int) -> None:
+        """Put the cursor on the next worst batch of the leading chart's metric, or one back."""
+        chart = self._placement.leading_chart()
+        if chart is None or not self._store.rows:
+            return
+        metric = chart.picture.metrics[0]
+        with self._host.data_lock:
+            found = worst_rows(self._store, metric)
+            if not found:
+                return
+            known, rank = self._worst
+            rank = rank + by if known == metric else 0
+            rank = max(0, min(len(found) - 1, rank))
+            self._worst = (metric, rank)
+            row = found[rank]
+            self.put_cursor(row)
+            value, step = self._store.value(metric, row), int(self._store.steps(row, row + 1)[0])
+        words = (
+            f"{metric}: worst batch {rank + 1} of {len(found)}: {number(value)} at {count(step)}"
+        )
+        self._host.say(Notice(words, "accent"))
+
+    def mark(self) -> None:
+        """Mark the cursor's batch; a second time, compare the means around the two."""
+        chart = self._placement.leading_chart()
+        if chart is None or not self._store.rows:
+            return
+        metric = chart.picture.metrics[0]
+        with self._host.data_lock:
+            row = self.cursor_row()
+            row = self._store.rows - 1 if row is None else row
+            at = count(int(self._store.steps(row, row + 1)[0]))
+            if self._mark is None or self._mark == row:
+                self._mark = row
+                words = f"marked {at}; M elsewhere compares the means of {WINDOW} batches"
+            else:
+                then, now = (mean_around(self._store, metric, one) for one in (self._mark, row))
+                share = f" ({(now - then) / abs(then) * 100:+.2f} %)" if then else ""
+                mark = count(int(self._store.steps(self._mark, self._mark + 1)[0]))
+                words = f"{metric} at {mark}: {number(then)}, at {at}: {number(now)}"
+                words += f", Δ {now - then:+.4g}{share}"
+                self._mark = None
+        self._host.say(Notice(words, "accent"))
 
     def back(self) -> None:
         """Clear, in this order: zoomed chart, chosen event and cursor, focus."""
@@ -195,3 +279,13 @@ class Navigation:
             cursor = None if row is None else x_of_row(self._store, axis, row)
             self.viewport.set_axis(axis, cursor)
         self._host.say(Notice(f"x: {AXIS_WORDS[axis]}", "muted"))
+
+
+def _step(text: str) -> int | None:
+    """Read a step as people type it: `48209`, `48,209`, `48k`."""
+    plain = text.strip().replace(",", "").replace("_", "").lower()
+    factor = {"k": 1_000, "m": 1_000_000}.get(plain[-1:], 1)
+    try:
+        return int(float(plain[:-1] if factor > 1 else plain) * factor)
+    except (ValueError, OverflowError):
+        return None

@@ -6,9 +6,11 @@ import asyncio
 import contextvars
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vlamon.tui.frame_context import FrameContext
+from vlamon.tui.notices import Notice
 from vlamon.tui.pacing import Pacer
 from vlamon.tui.pulse import Pulse
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from vlamon.tui.host import Host
     from vlamon.tui.navigation import Navigation
     from vlamon.tui.placement import Placement
+    from vlamon.tui.widgets.chart import Chart
 
 FRAMES = 10.0
 """Most frames a second."""
@@ -38,6 +41,7 @@ class Painter:
         navigation: Navigation,
         complete: Callable[[FrameContext], FrameContext],
         size: Callable[[], tuple[int, int]],
+        complain: Callable[[Notice], None],
     ) -> None:
         low = host.shell.options.low_bandwidth
         frames = SLOW_FRAMES if low else FRAMES
@@ -54,6 +58,7 @@ class Painter:
         self._navigation = navigation
         self._complete = complete
         self._size = size
+        self._complain = complain
         self._painted_rows = False
         """Whether rows were painted yet: the first ones wait for nothing."""
         self._changed = False
@@ -158,7 +163,8 @@ class Painter:
         wait = 0.0 if force else self.pace_numbers.wait(now)
         with self._host.data_lock:
             self.frame = frame = self._complete(self.look())
-            self._placement.place(width, height, cursor=frame.at_cursor)
+            self._placement.place(width, height, frame)
+            self.frame = frame = replace(frame, paging=self._placement.paging())
             self._painted_rows = self._host.store.rows > 0
             if wait <= 0:
                 self._draw_panels(frame, now)
@@ -168,7 +174,7 @@ class Painter:
                     self.owed = self._call_later(wait, self._pay)
             row = frame.row if frame.at_cursor else None
             for chart in self._placement.charts:
-                chart.refresh_from(self._host.store, row)
+                self._draw_chart(chart, row)
 
     def _draw_panels(self, frame: FrameContext, now: float) -> None:
         self.pace_numbers.painted(now)
@@ -179,6 +185,14 @@ class Painter:
             panel = self._placement.panels.get(place.name)
             if panel is not None:
                 panel.draw(frame)
+
+    def _draw_chart(self, chart: Chart, row: int | None) -> None:
+        """Draw a chart; one that cannot show what a run sends must not end the others."""
+        try:
+            chart.refresh_from(self._host.store, row)
+        except Exception as problem:
+            text = f"chart {chart.picture.title}: {type(problem).__name__}: {problem}"
+            self._complain(Notice(text, "explode"))
 
     def repaint_all(self) -> None:
         """Paint everything again after the palette changed."""

@@ -8,7 +8,8 @@ from vlamon.tui.rendering import Rendering
 from vlamon.tui.widgets.contribution import ContributionPanel
 from vlamon.tui.widgets.diagnoses import DiagnosesPanel, SnapshotsPanel
 from vlamon.tui.widgets.events import EventsPanel
-from vlamon.tui.widgets.gpu import GpuPanel
+from vlamon.tui.widgets.gpu import GpuLine, GpuPanel
+from vlamon.tui.widgets.headline import HeadlinePanel
 from vlamon.tui.widgets.inspector import InspectorPanel
 from vlamon.tui.widgets.keys import KeysLine
 from vlamon.tui.widgets.numbers import NumbersPanel
@@ -30,9 +31,11 @@ class PanelKind:
 
 PANELS: tuple[PanelKind, ...] = (
     PanelKind("status", StatusLine),
+    PanelKind("headline", HeadlinePanel),
     PanelKind("welcome", WelcomePanel),
     PanelKind("numbers", NumbersPanel),
     PanelKind("contribution", ContributionPanel),
+    PanelKind("gpu-line", GpuLine),
     PanelKind("gpu", GpuPanel, lower=True),
     PanelKind("slots", SlotsPanel, lower=True),
     PanelKind("inspector", InspectorPanel, lower=True),

@@ -9,6 +9,7 @@ from vlamon.analysis.contributions import assumed_weights
 from vlamon.charts.chart import plot_columns
 from vlamon.charts.glyphs import plain
 from vlamon.charts.panels import Group, groups
+from vlamon.tui.headline import headline
 from vlamon.tui.layout import Arrangement, Needs, Place, arrange
 from vlamon.tui.notices import Notice
 from vlamon.tui.panels import lower_panels, make_panels
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from vlamon.charts.viewport import Viewport
     from vlamon.tui.chart_styling import ChartStyling
+    from vlamon.tui.frame_context import FrameContext
     from vlamon.tui.host import Host
     from vlamon.tui.widgets.row_panel import RowPanel
 
@@ -73,12 +75,12 @@ class Placement:
             self._grouped = (key, groups(metrics, trained, self.pinned, self.hidden))
         return self._grouped[1]
 
-    def place(self, width: int, height: int, *, cursor: bool) -> None:
+    def place(self, width: int, height: int, frame: FrameContext) -> None:
         """Arrange panels and charts where size, metrics or choices changed."""
         found = self.groups()
         if self.maximised:
             found = [group for group in found if group.name == self.maximised] or found
-        arrangement = arrange(width, height, self._needs(len(found), cursor))
+        arrangement = arrange(width, height, self._needs(len(found), width, frame))
         slots = arrangement.charts
         pages = max(1, -(-len(found) // max(1, slots)))
         self.page = min(self.page, pages - 1)
@@ -94,18 +96,16 @@ class Placement:
             place = next((place for place in arrangement.places if place.name == name), None)
             _put(panel, place)
 
-    def _needs(self, charts: int, cursor: bool) -> Needs:
+    def _needs(self, charts: int, width: int, frame: FrameContext) -> Needs:
         store = self._host.store
-        devices = len(store.gpu.latest.devices) if store.gpu.latest is not None else 0
         weights = store.weights_at() or assumed_weights(store.metrics)
         terms = len([name for name in weights if name in store.metrics])
         lower = self.lower
-        if not lower and cursor:
+        if not lower and frame.at_cursor:
             lower = "inspector"
-        elif not lower and store.rows and store.gpu.latest is None:
-            lower = "diagnoses" if self.arrangement.form == "grid" else ""
-        gpu = self._host.shell.options.gpu
-        return Needs(charts, terms, devices, lower, gpu, bool(self.maximised))
+        gpu = self._host.shell.options.gpu and store.gpu.latest is not None
+        lines = headline(frame.broken, frame.deadline, width, frame.glyphs) if frame.broken else ()
+        return Needs(charts, terms, lower, gpu, bool(self.maximised), len(lines))
 
     def _place_charts(self, arrangement: Arrangement, wanted: list[Group]) -> None:
         shown: list[Chart] = []
@@ -166,27 +166,29 @@ class Placement:
         slots = max(1, self.arrangement.charts)
         pages = max(1, -(-len(self.groups()) // slots))
         self.page = (self.page + by) % pages
-        self._host.repaint()
-        self._host.say(Notice(self._page_words() if pages > 1 else "all charts are on screen"))
+        if pages > 1:
+            self._host.repaint()
+        else:
+            self._host.say(Notice("all charts are on screen", "muted"))
 
-    def _page_words(self) -> str:
-        """Say which charts of how many are on screen."""
+    def paging(self) -> str:
+        """Say which charts of how many are on screen; empty where all are."""
         found = self.groups()
+        if not self.charts or len(self.charts) >= len(found):
+            return ""
         at = (at for at, group in enumerate(found) if self._made.get(group) in self.charts)
         first = 1 + next(at, 0)
         last = first + len(self.charts) - 1
-        return f"charts {first} to {last} of {len(found)}; / finds the others"
+        span = f"chart {first}" if last == first else f"charts {first}–{last}"
+        return f"{span} of {len(found)}"
 
     def next_lower_panel(self) -> None:
         """Show the next panel below the charts."""
-        choices = lower_panels()
-        if self.arrangement.form == "column":
-            choices = ("events", *choices)
+        choices = ("", *lower_panels())
         if not self._host.shell.options.gpu:
             choices = tuple(name for name in choices if name != "gpu")
         now = choices.index(self.lower) if self.lower in choices else 0
-        chosen = choices[(now + 1) % len(choices)]
-        self.lower = "" if chosen == choices[0] else chosen
+        self.lower = choices[(now + 1) % len(choices)]
         self._host.repaint()
 
 

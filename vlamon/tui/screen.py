@@ -69,7 +69,12 @@ class MainScreen(DirectRows, Screen[None]):
         self.placement = Placement(self, viewport, self.styling, self.mount)
         self.navigation = Navigation(self, viewport, self.placement)
         self.painter = Painter(
-            self, self.placement, self.navigation, self._complete, lambda: self.size
+            self,
+            self.placement,
+            self.navigation,
+            self._complete,
+            lambda: self.size,
+            lambda notice: self.notices.say(notice, shell.monotonic()),
         )
         self.alerting = Alerting(self, self._reading)
         self.acting = Acting(self, self.alerting.live)
@@ -146,6 +151,8 @@ class MainScreen(DirectRows, Screen[None]):
             notice=notice.text,
             notice_role=notice.role,
             diagnoses=self.findings.all(),
+            broken=self.alerting.broken(),
+            events=self.navigation.filter,
         )
 
     def _reading(self) -> bool:

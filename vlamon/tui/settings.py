@@ -1,23 +1,20 @@
-"""What `:` can set, and what a typed line says."""
+"""What `:` can set, and what a typed line says; ranges are those of the command table."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from vlamon.protocol.commands import SETTINGS, CommandError, checked
 
 if TYPE_CHECKING:
     from vlamon.store import RunStore
 
-GUARD_MODES = ("auto", "ask", "watch", "off")
-FIXED = ("lr_scale", "clip_grad", "guard")
-"""Settings that every served run may have besides its weights."""
-
 
 def settable(store: RunStore) -> list[str]:
-    """Give the names: the trained terms' weights, then the fixed ones."""
+    """Give the names: the trained terms' weights, then what every guard knows."""
     weights = [name for name, spec in store.specs.items() if spec.kind == "trained"]
-    return [*weights, *FIXED]
+    return [*weights, *SETTINGS]
 
 
 def parse_setting(text: str) -> tuple[str, float | str]:
@@ -37,12 +34,8 @@ def what_is_wrong(text: str, names: Sequence[str]) -> str:
         return "write a name and a value, such as: loss_ct 5"
     if name not in names:
         return f"{name} cannot be set; names are {', '.join(names)}"
-    if name == "guard":
-        if value not in GUARD_MODES:
-            return f"guard is one of {', '.join(GUARD_MODES)}"
-        return ""
-    if isinstance(value, str) or not math.isfinite(value):
-        return f"{name} needs a number"
-    if value < 0:
-        return f"{name} cannot be negative"
+    try:
+        checked("set", {"name": name, "value": value})
+    except CommandError as error:
+        return str(error)
     return ""

@@ -149,7 +149,7 @@ async def test_colon_sets_a_weight_and_refuses_nonsense_before_sending() -> None
     async with running() as (pilot, _, feed):
         await pilot.press("colon", *"loss_ct", "space", "x", "enter")
         assert feed.sent == []
-        assert "needs a number" in page(pilot)
+        assert "must be a number from 0" in page(pilot)
         await pilot.press("backspace", "5", "enter")
         assert feed.sent == [("set", {"name": "loss_ct", "value": 5.0})]
 

@@ -117,7 +117,7 @@ async def test_an_ended_run_stays_on_screen() -> None:
         await pilot.pause(0.15)
         assert "ended" in status_text(screen)
         assert pilot.app.is_running
-        assert len(screen.placement.charts) == 4
+        assert len(screen.placement.charts) == 5
 
 
 async def test_a_failed_source_is_named_and_alarming(monkeypatch: Any) -> None:
@@ -244,6 +244,7 @@ async def test_a_run_without_events_or_gpu_is_drawn() -> None:
     feed = fed(Link("live"), info(), block(0, 9))
     async with running(feed) as (pilot, _, _feed):
         assert "nothing has happened yet" in page(pilot)
+        await pilot.press("d")
         assert "too few batches for a diagnosis" in page(pilot)
 
 

@@ -37,7 +37,7 @@ async def test_brackets_and_tab_show_the_next_chart_alone_while_one_is_maximised
         ):
             await pilot.press(key)
             assert [chart.picture.metrics[0] for chart in screen.placement.charts] == [shown]
-            assert screen.placement.charts[0].size == (120, 38)
+            assert screen.placement.charts[0].size == (120, 36)
 
 
 async def test_n_goes_on_from_the_cursor() -> None:

@@ -185,9 +185,9 @@ async def test_enter_gives_the_focused_chart_the_whole_screen() -> None:
     async with running() as (pilot, screen, _):
         await pilot.press("tab", "tab", "enter")
         assert [chart.picture.metrics for chart in screen.placement.charts] == [("loss_ct",)]
-        assert screen.placement.charts[0].size == (120, 38)
+        assert screen.placement.charts[0].size == (120, 36)
         await pilot.press("escape")
-        assert len(screen.placement.charts) == 4
+        assert len(screen.placement.charts) == 5
 
 
 async def test_brackets_page_through_charts_that_do_not_fit() -> None:
@@ -202,11 +202,11 @@ async def test_brackets_page_through_charts_that_do_not_fit() -> None:
 async def test_b_shows_every_panel_below_in_turn() -> None:
     async with running() as (pilot, screen, _):
         seen = []
-        for _ in range(5):
+        for _ in range(6):
             await pilot.press("b")
             seen.append(screen.placement.lower)
-            assert screen.placement.arrangement.has(screen.placement.lower or "gpu")
-        assert seen == ["slots", "inspector", "diagnoses", "snapshots", ""]
+            assert screen.placement.arrangement.has(screen.placement.lower or "events")
+        assert seen == ["gpu", "slots", "inspector", "diagnoses", "snapshots", ""]
 
 
 async def test_b_reaches_everything_in_eighty_columns_too() -> None:
@@ -345,11 +345,12 @@ async def test_brackets_say_which_charts_are_on_screen() -> None:
     columns = {f"task_{n:02d}": Column(steps * 1.0) for n in range(10)}
     run = BatchBlock(0, 0, steps, steps / 10, steps * 1.0, columns)
     async with running(fed(Link("live"), info(), run)) as (pilot, screen, _):
-        assert len(screen.placement.charts) == 6
+        assert len(screen.placement.charts) == 8
+        assert "charts 1–8 of 10" in lines(pilot)[-1]
         await pilot.press("right_square_bracket")
-        assert "charts 5 to 10 of 10" in status_text(screen)
+        assert "charts 3–10 of 10" in lines(pilot)[-1]
         await pilot.press("right_square_bracket")
-        assert "charts 1 to 6 of 10" in status_text(screen)
+        assert "charts 1–8 of 10" in lines(pilot)[-1]
 
 
 async def test_the_palette_finds_commands_by_name() -> None:

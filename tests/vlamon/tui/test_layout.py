@@ -8,10 +8,11 @@ from vlamon.tui.layout import Needs, arrange, form_for
 
 NEEDS = (
     Needs(charts=1, terms=0),
-    Needs(charts=5, terms=3, devices=0),
-    Needs(charts=9, terms=3, devices=8),
-    Needs(charts=40, terms=7, devices=8, lower="inspector"),
-    Needs(charts=5, terms=3, devices=2, maximised=True),
+    Needs(charts=5, terms=3),
+    Needs(charts=9, terms=3, gpu=False),
+    Needs(charts=9, terms=3, headline=2),
+    Needs(charts=40, terms=7, lower="inspector"),
+    Needs(charts=5, terms=3, maximised=True),
 )
 
 
@@ -37,7 +38,7 @@ def test_no_panel_is_ever_too_small_to_read(needs: Needs) -> None:
                 if place.name.startswith("chart-"):
                     assert place.width >= 38, (width, height, place)
                     assert place.height >= 7, (width, height, place)
-                elif place.name not in ("status", "footer", "contribution"):
+                elif place.name not in ("status", "headline", "footer", "contribution", "gpu-line"):
                     assert place.height >= 5, (width, height, place)
                     assert place.width >= 36, (width, height, place)
 
@@ -48,23 +49,23 @@ def test_no_panel_is_ever_too_small_to_read(needs: Needs) -> None:
         ((59, 24), "numbers", 0, False),
         ((60, 24), "column", 1, False),
         ((80, 24), "column", 1, False),
-        ((120, 40), "grid", 4, False),
+        ((120, 40), "grid", 8, False),
         ((160, 45), "grid", 9, False),
         ((200, 60), "grid", 9, True),
         ((240, 60), "grid", 9, True),
     ],
 )
 def test_breakpoints(size: tuple[int, int], form: str, charts: int, side: bool) -> None:
-    found = arrange(*size, Needs(charts=9, terms=3, devices=2))
+    found = arrange(*size, Needs(charts=9, terms=3))
     assert found.form == form_for(*size) == form
     assert found.charts == charts
     assert found.has("inspector") == side
 
 
 def test_at_eighty_by_twenty_four_what_matters_most_is_on_screen() -> None:
-    found = arrange(80, 24, Needs(charts=9, terms=3))
+    found = arrange(80, 24, Needs(charts=9, terms=3, headline=2))
     assert [place.name for place in found.places] == [
-        "status", "chart-0", "contribution", "events", "footer",
+        "status", "headline", "chart-0", "contribution", "gpu-line", "events", "footer",
     ]  # fmt: skip
 
 

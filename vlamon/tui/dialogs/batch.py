@@ -10,8 +10,9 @@ from vlamon.charts.metric_order import leading_first
 from vlamon.charts.numbers import count
 from vlamon.charts.rows import Row, shorten_name
 from vlamon.tui.dialogs.page import Page
-from vlamon.tui.frame_context import severity_role, steps_are_epochs
+from vlamon.tui.frame_context import steps_are_epochs
 from vlamon.tui.host import Host
+from vlamon.tui.severity import severity_role
 from vlamon.tui.widgets.events import sentence
 from vlamon.tui.widgets.inspector import batch_samples, events_at, value_cell, values_at, where
 

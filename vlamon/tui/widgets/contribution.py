@@ -15,7 +15,7 @@ from vlamon.analysis.contributions import (
 from vlamon.charts.glyphs import Glyphs
 from vlamon.charts.metric_roles import role_of_metric
 from vlamon.charts.numbers import number, percent
-from vlamon.charts.rows import Row, column, fit, shorten, shorten_name
+from vlamon.charts.rows import Row, cells, column, fit, shorten, shorten_name, spread
 from vlamon.tui.frame_context import FrameContext
 from vlamon.tui.widgets.row_panel import RowPanel, framed
 
@@ -32,6 +32,8 @@ class ContributionPanel(RowPanel):
         found = weighed(frame)
         # Asked of the run, not of the batch: bars must not change their scale as the cursor moves.
         pulls = any(PULL + term.name in frame.store.metrics for term in found.terms)
+        if height == 1:
+            return [_share_line(found, width, pulls, frame)]
         title: Row = (("contribution", "title"),)
         if frame.at_cursor:
             title = (*title, (" at cursor", "accent"))
@@ -44,6 +46,33 @@ class ContributionPanel(RowPanel):
         inner = width - 2
         body = [_term_row(term, inner, pulls, frame) for term in found.terms]
         return framed(title, tuple(right), body, width, height, frame.glyphs)
+
+
+def _share_line(found: Contributions, width: int, pulls: bool, frame: FrameContext) -> Row:
+    """Write the shares of the total in one row: name, bar, percent of each term."""
+    right: list[tuple[str, str]] = []
+    if pulls:
+        said = " / ".join(percent(term.pull, 0).removesuffix(" %") for term in found.terms)
+        right += [("pull ", "muted"), (f"{said}  ", "foreground")]
+    right += [("total ", "muted"), (f"{number(found.total)} ", _total_role(found.total))]
+    head = " share at cursor" if frame.at_cursor else " share"
+    terms = [term for term in found.terms if not term.apart]
+    fixed = cells(tuple(right)) + len(head)
+    fixed += sum(len(term.name) + len(percent(term.share)) + 4 for term in terms)
+    room = max(0, width - fixed - 2)
+    row: list[tuple[str, str]] = [(head, "muted")]
+    for term in terms:
+        role = role_of_metric(term.name)
+        share = term.share if term.share is not None and math.isfinite(term.share) else 0.0
+        bar = _bar(term.share, max(1, int(room * share)), role, frame.glyphs) if room else []
+        if share > 0 and room:
+            bar = [(frame.glyphs.bar[-1] * max(1, int(room * share)), role)]
+        said = f" {percent(term.share)}"
+        part = [("  ", ""), (f"{term.name} ", role), *bar, (said, "foreground")]
+        if cells((*row, *part)) > width - cells(tuple(right)) - 1:
+            break
+        row += part
+    return spread(tuple(row), tuple(right), width)
 
 
 def weighed(frame: FrameContext) -> Contributions:

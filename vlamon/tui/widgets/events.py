@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable, Sequence
 
-from vlamon.charts.glyphs import event_glyph
+from vlamon.charts.glyphs import Glyphs, event_glyph
 from vlamon.charts.numbers import count, number
 from vlamon.charts.rows import Row, fit, shorten
 from vlamon.records import Event
-from vlamon.tui.frame_context import FrameContext, severity_role
+from vlamon.tui.event_list import FILTERS, Filter, Folded, fold, folded_sentence
+from vlamon.tui.frame_context import FrameContext
+from vlamon.tui.severity import severity_role
 from vlamon.tui.widgets.row_panel import RowPanel, framed
 
 
@@ -17,50 +19,62 @@ class EventsPanel(RowPanel):
     """The newest events that fit, or those around the chosen one."""
 
     def key(self, frame: FrameContext) -> Hashable:
-        """Give the number of events and the chosen one."""
-        return len(frame.store.events), frame.event
+        """Give the number of events, the chosen one and the filter."""
+        return len(frame.store.events), frame.event, frame.events
 
     def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
-        """Give one row an event."""
-        events = frame.store.events
+        """Give one row an event; repeats share one."""
+        lines = fold(frame.store.events, frame.events)
         room = max(0, height - 2)
-        first = window_start(events, frame.event, room)
-        body = [event_row(event, width - 2, frame) for event in list(events[first : first + room])]
+        first = window_start(lines, frame.event, room)
+        body = [event_row(line, width - 2, frame) for line in lines[first : first + room]]
         if not body:
-            body = [((" nothing has happened yet", "muted"),)]
-        title: Row = (("events", "title"),)
-        right: Row = ((f"{len(events)}", "muted"),) if events else ()
+            words = "nothing has happened yet" if frame.events == "all" else "none of these"
+            body = [((f" {words}", "muted"),)]
+        title: Row = (("events  ", "title"), *_filter_words(frame.events, frame.glyphs))
+        total = len(frame.store.events)
+        right: Row = ((f"{total}", "muted"),) if total else ()
         return framed(title, right, body, width, height, frame.glyphs)
 
     def event_at(self, frame: FrameContext, y: int) -> Event | None:
         """Give the event on a row of the panel, for a click."""
-        events = frame.store.events
+        lines = fold(frame.store.events, frame.events)
         room = max(0, self.size.height - 2)
-        index = window_start(events, frame.event, room) + y - 1
-        return events[index] if 1 <= y <= room and 0 <= index < len(events) else None
+        index = window_start(lines, frame.event, room) + y - 1
+        return lines[index].newest if 1 <= y <= room and 0 <= index < len(lines) else None
 
 
-def window_start(events: Sequence[Event], chosen: str, room: int) -> int:
-    """Give the first event to show: the newest fill the panel, unless the chosen one is older."""
-    newest = max(0, len(events) - room)
+def _filter_words(chosen: Filter, glyphs: Glyphs) -> Row:
+    """Write the filters, the chosen one lit."""
+    row: list[tuple[str, str]] = []
+    for name in FILTERS:
+        row += [(glyphs.other, "muted")] * bool(row)
+        row.append((name, "accent" if name == chosen else "muted"))
+    return tuple(row)
+
+
+def window_start(lines: Sequence[Folded], chosen: str, room: int) -> int:
+    """Give the first line to show: the newest fill the panel, unless the chosen one is older."""
+    newest = max(0, len(lines) - room)
     if not chosen:
         return newest
-    for index in range(len(events) - 1, -1, -1):
-        if events[index].id == chosen:
+    for index in range(len(lines) - 1, -1, -1):
+        if lines[index].has(chosen):
             return min(newest, max(0, index - room // 2))
     return newest
 
 
-def event_row(event: Event, width: int, frame: FrameContext) -> Row:
-    """Write one event: when, what, where, why."""
+def event_row(line: Folded, width: int, frame: FrameContext) -> Row:
+    """Write one line of events: when, what, where, why."""
+    event = line.newest
     role = severity_role(event)
     glyph = event_glyph(event, frame.glyphs)
-    chosen = frame.event == event.id
-    clock = time.strftime("%H:%M:%S", time.localtime(event.time)) if event.time else "        "
+    chosen = bool(frame.event) and line.has(frame.event)
+    clock = clock_time(event.time) or " " * 8
     row: Row = (
         (f" {clock} ", "muted"),
         (f"{glyph} {event.kind:<10} ", role),
-        (sentence(event), "foreground"),
+        (sentence(event) if len(line.events) == 1 else folded_sentence(line), "foreground"),
     )
     if chosen:
         return fit(
@@ -69,6 +83,14 @@ def event_row(event: Event, width: int, frame: FrameContext) -> Row:
     head = sum(len(text) for text, _ in row[:-1])
     text = shorten(row[-1][0], max(0, width - head), frame.glyphs.ellipsis)
     return (*row[:-1], (text, "foreground"))
+
+
+def clock_time(seconds: float, form: str = "%H:%M:%S") -> str:
+    """Write a time; empty where it is unknown or none that a clock shows."""
+    try:
+        return time.strftime(form, time.localtime(seconds)) if seconds else ""
+    except (OverflowError, ValueError, OSError):
+        return ""
 
 
 def sentence(event: Event) -> str:

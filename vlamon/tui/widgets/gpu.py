@@ -52,6 +52,81 @@ class GpuPanel(RowPanel):
         return framed(title, right, body, width, height, frame.glyphs)
 
 
+class GpuLine(RowPanel):
+    """All accelerators in one row: how many, least to most of each figure, the outlier named."""
+
+    def key(self, frame: FrameContext) -> Hashable:
+        """Give the newest sample's time."""
+        sample = frame.store.gpu.latest
+        return 0.0 if sample is None else sample.time
+
+    def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
+        """Give the one row."""
+        sample = frame.store.gpu.latest
+        if sample is None:
+            return [()]
+        parts: list[Row] = []
+        if sample.devices:
+            parts.append(((f"{len(sample.devices)} {frame.glyphs.times} ", "foreground"),))
+            parts += [part for part in _spans(sample.devices, frame) if part]
+        else:
+            parts.append((("no accelerator", "muted"),))
+        if sample.process is not None:
+            parts.append(_process_row(sample.process, 40))
+        row: list[tuple[str, str]] = [(" GPU ", "gpu")]
+        for index, part in enumerate(parts):
+            lead = "  " if index > 1 else ""
+            if cells((*row, (lead, ""), *part)) > width:
+                break
+            row += [(lead, ""), *part]
+        return [tuple(row)]
+
+
+ODD_LOAD = 20.0
+"""Percent points below the median from which a device's load is named."""
+
+
+def _spans(devices: Sequence[Device], frame: FrameContext) -> list[Row]:
+    """Write load, memory, heat and throttling over all devices."""
+    loads = [(one.util, one) for one in devices if one.util is not None]
+    heats = [(one.temperature, one) for one in devices if one.temperature is not None]
+    held = [one for one in devices if one.throttle]
+    parts: list[Row] = []
+    if loads:
+        values = sorted(value for value, _ in loads)
+        median = values[len(values) // 2]
+        least, odd = min(loads, key=lambda pair: pair[0])
+        apart = median - least >= ODD_LOAD and len(loads) > 1
+        usual = [value for value in values if not apart or value > least] or values
+        row: Row = (("load ", "muted"), (f"{_span(usual)} %", "foreground"))
+        if apart:
+            row = (*row, (f", #{odd.index} {least:.0f} % {frame.glyphs.warn}", "warn"))
+        parts.append(row)
+    sizes = [one for one in devices if one.memory_used is not None and one.memory_total]
+    if sizes:
+        used = sorted((one.memory_used or 0) / 2**30 for one in sizes)
+        full = any((one.memory_used or 0) / (one.memory_total or 1) >= FULL for one in sizes)
+        total = gibibytes(max(one.memory_total or 0 for one in sizes))
+        words = f"{_span(used)}/{total}G"
+        parts.append((("mem ", "muted"), (words, "warn" if full else "foreground")))
+    if heats:
+        most, hottest = max(heats, key=lambda pair: pair[0])
+        name = f" #{hottest.index}" if len(devices) > 1 else ""
+        role = "warn" if most >= HOT else "foreground"
+        parts.append((("max ", "muted"), (f"{most:.0f}{frame.glyphs.degree}{name}", role)))
+    if held:
+        reasons = ", ".join(sorted({reason for one in held for reason in one.throttle}))
+        which = " ".join(f"#{one.index}" for one in held[:4])
+        parts.append(((f"{frame.glyphs.warn} {which} {shorten(reasons, 30)}", "warn"),))
+    return parts
+
+
+def _span(values: Sequence[float]) -> str:
+    """Write least to most of ascending values, one number where they are the same."""
+    low, high = f"{values[0]:.0f}", f"{values[-1]:.0f}"
+    return low if low == high else f"{low}–{high}"
+
+
 def _device_row(device: Device, width: int, frame: FrameContext) -> Row:
     figures = _figures(device, frame, width)
     head: Row = ((f" {device.index} ", "gpu"),)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,8 +14,9 @@ from vlamon.charts.numbers import count, number
 from vlamon.charts.rows import Row, fit, shorten, shorten_names, spread
 from vlamon.records import Event
 from vlamon.store import RunStore
-from vlamon.tui.frame_context import FrameContext, severity_role, steps_are_epochs
-from vlamon.tui.widgets.events import sentence
+from vlamon.tui.frame_context import FrameContext, steps_are_epochs
+from vlamon.tui.severity import severity_role
+from vlamon.tui.widgets.events import clock_time, sentence
 from vlamon.tui.widgets.row_panel import RowPanel, framed
 
 COLUMN = 34
@@ -58,8 +58,8 @@ def where(store: RunStore, row: int, width: int) -> Row:
         parts += [(" epoch ", "muted"), (f"{epoch:.2f}".rstrip("0").rstrip("."), "foreground")]
     parts += [("  attempt ", "muted"), (str(attempt_of(store, row)), "foreground")]
     at = float(store.times(row, row + 1)[0])
-    if math.isfinite(at):
-        text = time.strftime("%m-%d %H:%M:%S", time.localtime(at))
+    text = clock_time(at, "%m-%d %H:%M:%S")
+    if text:
         parts += [("  ", ""), (text, "muted")]
     return fit(tuple(parts), width)
 

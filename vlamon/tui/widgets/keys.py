@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
-from vlamon.charts.rows import Row
+from vlamon.charts.rows import Row, spread
 from vlamon.tui.frame_context import FrameContext
 from vlamon.tui.rendering import Rendering
 from vlamon.tui.widgets.row_panel import RowPanel
@@ -37,21 +37,23 @@ class KeysLine(RowPanel):
         """Give the one row."""
         row: list[tuple[str, str]] = []
         spans = []
+        paging = f"{frame.paging} " if frame.paging else ""
+        room = width - 1 - len(paging)
         x = 1
         for hint in self.hints:
             size = cell_len(hint.key) + 1 + cell_len(hint.words)
-            if x + size > width - 1:
+            if x + size > room:
                 continue
             if row:
                 row.append(("  ", ""))
                 x += 2
-                if x + size > width - 1:
+                if x + size > room:
                     break
             row += [(hint.key, "key bold"), (f" {hint.words}", "muted")]
             spans.append((x, x + size, hint.action))
             x += size
         self._spans = spans
-        return [((" ", ""), *row)]
+        return [spread(((" ", ""), *row), ((paging, "title"),), width)]
 
     def action_at(self, x: int) -> str:
         """Give the action under a column, empty for none."""

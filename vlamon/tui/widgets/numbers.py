@@ -13,7 +13,8 @@ from vlamon.charts.metric_roles import role_of_metric
 from vlamon.charts.numbers import number
 from vlamon.charts.rows import Row, column, shorten, shorten_names
 from vlamon.charts.sparkline import sparkline
-from vlamon.tui.frame_context import FrameContext, alarming, severity_role
+from vlamon.tui.frame_context import FrameContext
+from vlamon.tui.severity import alarming, severity_role
 from vlamon.tui.widgets.events import sentence
 from vlamon.tui.widgets.row_panel import RowPanel
 

@@ -14,7 +14,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from vlamon.charts.glyphs import Glyphs, plain
-from vlamon.charts.rows import Row, fit, spread
+from vlamon.charts.rows import Row, fit, shorten, spread
 from vlamon.safe_text import line
 from vlamon.tui.frame_context import FrameContext
 from vlamon.tui.rendering import Rendering
@@ -88,7 +88,13 @@ class RowPanel(KeptLines, Widget):
             if key == self._key:
                 return
         self._key = key
-        self.put(self.rows(frame, width, height))
+        try:
+            rows = self.rows(frame, width, height)
+        except Exception as problem:
+            # What a run sends may be anything: one panel that cannot show it must not end the rest.
+            said = f" {self.id} cannot show this run: {type(problem).__name__}: {problem}"
+            rows = [((shorten(line(said), width, frame.glyphs.ellipsis), "explode"),)]
+        self.put(rows)
 
     def put(self, found: Sequence[Row]) -> None:
         """Show these rows; only those that differ from what is on screen are painted."""

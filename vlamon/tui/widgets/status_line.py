@@ -105,7 +105,7 @@ def _parts(frame: FrameContext) -> list[tuple[int, Row]]:
 
 def _coarse(eta: float) -> float:
     """Round the time left so that it does not tick with every batch: to half a minute and more."""
-    if eta < 120:
+    if not 120 <= eta < math.inf:
         return eta
     grain = 30.0 if eta < 7200 else 60.0
     return round(eta / grain) * grain
@@ -135,6 +135,8 @@ def _epoch(frame: FrameContext) -> str:
         if store.status is None or store.status.epoch is None:
             return ""
         epoch = store.status.epoch
+    if not math.isfinite(epoch):
+        return ""
     text = f"{int(epoch)}"
     if info is not None and info.total_steps and info.steps_per_epoch:
         text += f"/{-(-info.total_steps // info.steps_per_epoch)}"

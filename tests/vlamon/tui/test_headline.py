@@ -1,0 +1,111 @@
+"""What broke is told in whole sentences until somebody acknowledges it; `d` tells the story."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.vlamon.tui.driving import lines, page, running, until
+from tests.vlamon.tui.fake_feed import AUTOPSY, EXPLOSION, NOW, ROLLBACK, block, fed, info
+from vlamon.charts.glyphs import UNICODE
+from vlamon.charts.rows import cells, text_of
+from vlamon.records import BatchBlock, Column, Event, Link
+from vlamon.store import RunStore
+from vlamon.tui.headline import Break, headline, newest_break
+from vlamon.tui.story import changes_before, worth
+
+
+def words(found: Break, width: int = 120, deadline: float | None = None) -> str:
+    rows = headline(found, deadline, width, UNICODE)
+    assert len(rows) <= 2
+    assert all(cells(row) <= width for row in rows)
+    assert "d why  a hide" in text_of(rows[0])
+    said = " ".join(text_of(row) for row in rows).replace("d why  a hide", "")
+    return " ".join(said.split())
+
+
+def test_the_headline_says_what_broke_why_and_what_was_done() -> None:
+    said = words(Break(EXPLOSION, AUTOPSY, ROLLBACK, healthy=True))
+    assert "✗ EXPLODED at 39,210 · closs 95.20 (11× median)" in said
+    assert "cause: data: samples 881204, 881219 still at 90" in said
+    assert "rolled back to 39,150, healthy since" in said
+
+
+@pytest.mark.parametrize(
+    ("answer", "deadline", "said"),
+    [
+        (None, None, "nothing was done yet: r rolls back"),
+        (None, 596.0, "rolls back automatically in 9:56"),
+        (replace(ROLLBACK, kind="recovered"), None, "recovered without a rollback"),
+        (replace(ROLLBACK, data={"ok": False}, text="no snapshot"), None, "failed: no snapshot"),
+    ],
+)
+def test_the_headline_says_what_is_still_to_do(
+    answer: Event | None, deadline: float | None, said: str
+) -> None:
+    assert said in words(Break(EXPLOSION, None, answer), deadline=deadline)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_narrow_headline_leaves_the_cause_out_and_never_the_outcome(width: int) -> None:
+    verdict = replace(AUTOPSY, text="word " * 40)
+    assert "rolled back to 39,150" in words(Break(EXPLOSION, verdict, ROLLBACK), width)
+
+
+async def test_it_stays_until_it_is_acknowledged_and_the_next_one_comes_back() -> None:
+    async with running() as (pilot, screen, feed):
+        assert "EXPLODED at 39,210" in lines(pilot)[1]
+        await pilot.press("a")
+        assert "EXPLODED" not in page(pilot)
+        assert not screen.placement.arrangement.has("headline")
+        feed.push(replace(EXPLOSION, id="e9", step=48_209, attempt=1, time=NOW))
+        await until(pilot, lambda: "EXPLODED at 48,209" in lines(pilot)[1])
+
+
+async def test_d_tells_the_story_of_the_break() -> None:
+    async with running(size=(120, 50)) as (pilot, _, _feed):
+        await pilot.press("d")
+        await until(pilot, lambda: "timeline" in page(pilot))
+        for heading in ("evidence", "what changed before", "what the rollback was worth"):
+            assert heading in page(pilot)
+        assert "95.20 then, 8.4" in page(pilot)
+
+
+def run_with(**columns: list[float]) -> RunStore:
+    store = RunStore()
+    steps = np.arange(300)
+    made = {name: Column(np.array(values)) for name, values in columns.items()}
+    store.apply(BatchBlock(0, 0, steps, steps / 100, steps * 1.0, made, {"closs": 1.0}))
+    return store
+
+
+def test_a_learning_rate_that_jumped_before_the_break_is_named() -> None:
+    store = run_with(lr=[1e-4] * 240 + [0.1] * 60, closs=[2.0] * 300)
+    said = changes_before(store, replace(EXPLOSION, step=250))
+    assert any("lr: 0.0001 to 0.1 (×1e+03) at 240" in text for text in said)
+    assert not changes_before(store, replace(EXPLOSION, step=230))
+
+
+def test_an_order_a_weight_and_a_slow_rank_before_the_break_are_named() -> None:
+    store = run_with(step_seconds_rank3=[0.1] * 249 + [0.9] * 51, closs=[2.0] * 300)
+    steps = np.arange(300, 310)
+    more = {"closs": Column(np.full(10, 3.0))}
+    store.apply(BatchBlock(300, 0, steps, steps / 100, steps * 1.0, more, {"closs": 5.0}))
+    store.apply(Event("c1", "control", 245, 0, 0.0, text="root set closs 5"))
+    said = "\n".join(changes_before(store, replace(EXPLOSION, step=305)))
+    assert "weight of closs: 1 to 5" in said
+    assert "root set closs 5" in said
+    slow = "\n".join(changes_before(store, replace(EXPLOSION, step=250)))
+    assert "step_seconds_rank3: 0.9" in slow
+
+
+def test_a_rollback_says_what_it_cost_and_saved() -> None:
+    feed = fed(Link("live"), info(), block(0, 39_211, spike=39_210))
+    feed.push(Event("k", "checkpoint", 36_000, 0, 1.0), EXPLOSION, ROLLBACK)
+    found = newest_break(feed.store)
+    assert found is not None
+    said = worth(feed.store, found)
+    assert "steps lost: 60" in said
+    assert "steps saved against the checkpoint at 36,000: 3,150" in said

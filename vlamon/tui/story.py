@@ -1,0 +1,157 @@
+"""The story of a break: timeline, evidence, what changed before, what the rollback was worth."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vlamon.charts.marks import came_about
+from vlamon.charts.numbers import count, number
+from vlamon.charts.rows import Row
+from vlamon.tui.batch_search import mean_around
+from vlamon.tui.severity import severity_role
+from vlamon.tui.widgets.events import clock_time, sentence
+from vlamon.tui.widgets.inspector import batch_samples
+
+if TYPE_CHECKING:
+    from vlamon.records import Event
+    from vlamon.store import RunStore
+    from vlamon.tui.headline import Break
+
+BEFORE = 200
+"""Batches before a break in which a change is named."""
+JUMP = 1.5
+"""Factor from one logged value to the next that is a change of a setting."""
+SLOWER = 2.0
+"""Factor over its median from which a time is named."""
+TOLD = ("control", "resumed", "paused", "rollback", "note", "warn")
+"""Kinds of events that are named where they come shortly before a break."""
+ADVICE = {
+    "data": "Look at the samples named above; leave them out, or clip their loss.",
+    "weights": "Roll back further, then lower the learning rate or clip the gradients.",
+    "nondeterministic": "The replay did not explode: suspect hardware or a race, and watch ECC.",
+}
+"""What to do, by the verdict of an autopsy."""
+
+
+def story_rows(store: RunStore, found: Break, width: int) -> list[Row]:
+    """Write the story as paragraphs; the caller holds the feed's lock."""
+    rows: list[Row] = [((f" {_title(found.event)}", "explode bold"),), ()]
+    verdict = str(found.verdict.data.get("verdict", "")) if found.verdict else ""
+    chapters: tuple[tuple[str, Sequence[str]], ...] = (
+        ("evidence", list(_evidence(found))),
+        ("what changed before", changes_before(store, found.event) or ["nothing that was logged"]),
+        ("samples of the batch", [batch_samples(found.event)]),
+        ("what the rollback was worth", worth(store, found)),
+        ("what to do", [ADVICE.get(verdict.split(":")[0], "")]),
+    )
+    rows += [((" timeline", "accent"),)]
+    for event in _timeline(store, found):
+        head = f"   {clock_time(event.time):<8}  {event.kind:<10} "
+        lines = textwrap.wrap(sentence(event), max(20, width - len(head) - 1)) or [""]
+        rows.append(((head, severity_role(event)), (lines[0], "foreground")))
+        rows += [((" " * len(head) + line, "foreground"),) for line in lines[1:]]
+    for heading, sentences in chapters:
+        said = [text for text in sentences if text]
+        if said:
+            rows += [(), ((f" {heading}", "accent"),)]
+        for text in said:
+            rows += [((f"   {line}", "foreground"),) for line in textwrap.wrap(text, width - 5)]
+    return rows
+
+
+def _title(event: Event) -> str:
+    name = "exploded" if event.kind == "explode" else event.kind.replace("_", " ")
+    return f"{name} at {count(event.step)}"
+
+
+def _timeline(store: RunStore, found: Break) -> list[Event]:
+    """Give the break, what came up to its answer, and the answer with the verdict."""
+    events = list(store.events)
+    first = events.index(found.event)
+    ends = [events.index(one) for one in (found.answer, found.verdict) if one is not None]
+    return events[first : max([first, *ends]) + 1][:12]
+
+
+def _evidence(found: Break) -> Iterator[str]:
+    data = found.event.data
+    metric, value = data.get("metric"), data.get("value")
+    if metric and isinstance(value, (int, float)):
+        yield f"{metric} was {number(float(value))}"
+    ratio, z = data.get("ratio"), data.get("z")
+    if isinstance(ratio, (int, float)):
+        yield f"{number(float(ratio), 3)}× the median of the batches before"
+    if isinstance(z, (int, float)):
+        yield f"{number(float(z), 3)}σ above that median"
+    if found.event.text:
+        yield found.event.text
+    if found.verdict is not None:
+        yield f"autopsy: {found.verdict.text}"
+
+
+def changes_before(store: RunStore, event: Event) -> list[str]:
+    """Name every setting, weight, order and slow rank that moved shortly before an event."""
+    row = store.row_of_step(event.step, event.attempt)
+    if row is None:
+        return []
+    first = max(0, row - BEFORE)
+    found = [text for name in store.metrics for text in _jump(store, name, first, row)]
+    before, after = store.weights_at(first), store.weights_at(row)
+    for name, weight in after.items():
+        if name in before and before[name] != weight:
+            found.append(f"weight of {name}: {before[name]:g} to {weight:g}")
+    start = int(store.steps(first, first + 1)[0])
+    for other in store.events:
+        if other.id != event.id and other.kind in TOLD and start <= other.step <= event.step:
+            found.append(f"{other.kind} at {count(other.step)}: {sentence(other)}")
+    return found
+
+
+def _jump(store: RunStore, name: str, first: int, row: int) -> Iterator[str]:
+    """Say where a setting jumped, or where a time rose above its median."""
+    setting = name == "lr" or name.startswith(("lr_", "lr/", "mix", "clip", "weight"))
+    slow = "time" in name or "seconds" in name or "wait" in name
+    if not (setting or slow):
+        return
+    values = np.asarray(store.values(name, first, row + 1), np.float64)
+    rows = np.flatnonzero(np.isfinite(values) & (values > 0))
+    if len(rows) < 2:
+        return
+    known = values[rows]
+    if slow:
+        usual = float(np.median(known))
+        if known[-1] >= SLOWER * usual:
+            yield f"{name}: {number(known[-1])}, {known[-1] / usual:.1f}× its median"
+        return
+    ratios = known[1:] / known[:-1]
+    at = int(np.argmax(np.abs(np.log(ratios))))
+    if abs(np.log(ratios[at])) >= np.log(JUMP):
+        step = int(store.steps(first + int(rows[at + 1]), first + int(rows[at + 1]) + 1)[0])
+        factor = ratios[at]
+        yield f"{name}: {known[at]:.3g} to {known[at + 1]:.3g} (×{factor:.3g}) at {count(step)}"
+
+
+def worth(store: RunStore, found: Break) -> list[str]:
+    """Say what a rollback cost and saved; nothing where there was none."""
+    answer, event = found.answer, found.event
+    if answer is None or answer.kind != "rollback" or not came_about(answer):
+        return []
+    metric = str(event.data.get("metric", "closs"))
+    said = [f"steps lost: {count(max(0, event.step - answer.step))}"]
+    value = event.data.get("value")
+    if metric in store.metrics and store.rows and isinstance(value, (int, float)):
+        now = mean_around(store, metric, store.rows - 1)
+        said.insert(0, f"{metric}: {number(float(value))} then, {number(now)} now")
+    durable = [
+        one.step
+        for one in store.events
+        if one.kind == "checkpoint" and came_about(one) and one.step <= event.step
+    ]
+    saved = answer.step - max(durable) if durable else answer.step
+    if saved > 0:
+        against = f"the checkpoint at {count(max(durable))}" if durable else "a restart from 0"
+        said.append(f"steps saved against {against}: {count(saved)}")
+    return said
