@@ -22,6 +22,7 @@ from torch import nn
 
 from vlamon.detect.spikes import ComponentDetectors
 from vlamon.guard import Guard, GuardSettings
+from vlamon.guard.checkpoint.sharded import Shards
 from vlamon.guard.checkpoint.writer import Durable
 from vlamon.guard.ring import Ring
 from vlamon.guard.state.capture import TrainingState
@@ -101,6 +102,7 @@ def disk(state: TrainingState, rounds: int) -> str:
     named = {str(i): t for i, t in enumerate(tensors)}
     folder = Path(tempfile.mkdtemp(prefix="vlamon-bench-"))
     durable = Durable(folder / "durable", keep=1)
+    sealed = Durable(folder / "shards", keep=1)
 
     def raw() -> None:
         handle = os.open(folder / "raw", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -121,11 +123,16 @@ def disk(state: TrainingState, rounds: int) -> str:
         shutil.rmtree(folder / "dcp", ignore_errors=True)
         dcp.save(named, checkpoint_id=str(folder / "dcp"), no_dist=True)
 
+    def shards() -> None:
+        captured, names = state.for_disk(0)
+        sealed.write_shards(1, captured, Shards(0, 1, names), f"{os.getpid()}-bench", {})
+
     jobs: dict[str, Job] = {
         "raw write + fsync": raw,
         "vlamon durable (sha256, fsync, rename)": lambda: durable.write(1, state.capture()),
         "torch.save + fsync": save,
         "dcp.save": distributed,
+        "vlamon shards (dcp.save, sha256, fsync, rename)": shards,
     }
     try:
         return table("on disk", "raw write + fsync", least(jobs, rounds, before=os.sync))

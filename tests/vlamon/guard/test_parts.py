@@ -1,0 +1,65 @@
+"""A training of many parts goes back exactly: compiled, half precision with a scaler, an EMA."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from tests.vlamon.guard.toy import Emitter, Order
+from vlamon.guard import Guard, GuardSettings
+
+
+class Training:
+    """A frozen base, an adapter that is trained in bf16 under a scaler, and an EMA of both."""
+
+    def __init__(self, compiled: bool) -> None:
+        torch.manual_seed(0)
+        self.base = nn.Linear(8, 8).requires_grad_(False)
+        self.plain = nn.Sequential(self.base, nn.Dropout(0.2), nn.Linear(8, 1))
+        self.model: Any = torch.compile(self.plain, backend="eager") if compiled else self.plain
+        trained = [p for p in self.plain.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, lr=0.01)
+        self.ema = AveragedModel(self.plain, multi_avg_fn=get_ema_multi_avg_fn(0.9))
+        self.scaler = torch.amp.GradScaler("cpu", init_scale=4.0, growth_interval=7)
+        self.emitter = Emitter()
+        self.guard = Guard(
+            self.model,
+            self.optimizer,
+            extras={"ema": self.ema, "scaler": self.scaler},
+            emitter=self.emitter,  # type: ignore[arg-type]
+            settings=GuardSettings(every=5, slots=40, patience=0, mode="watch", data="replay"),
+        )
+        self.losses: dict[int, float] = {}
+
+    def run(self, steps: int, back_at: int | None = None) -> list[torch.Tensor]:
+        torch.manual_seed(1)
+        loader = [torch.full((4, 8), float(i % 5)) for i in range(10)]
+        for step, batch in self.guard.batches(loader, steps=steps):
+            if step == back_at:
+                self.emitter.orders.append(Order("rollback", {"to": 9}))
+                back_at = None
+            with torch.autocast("cpu", torch.bfloat16):
+                loss = self.model(batch).pow(2).mean()
+            self.scaler.scale(loss).backward()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            self.optimizer.zero_grad()
+            self.ema.update_parameters(self.plain)
+            self.losses[step] = float(loss.detach())
+            self.guard.after_step(step, closs=1.0)
+        self.guard.close()
+        return [tensor.clone() for tensor in (*self.plain.parameters(), *self.ema.parameters())]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_replay_ends_where_a_quiet_training_does(compiled: bool) -> None:
+    quiet, back = Training(compiled), Training(compiled)
+    ends = quiet.run(30), back.run(30, back_at=21)
+    assert len(back.emitter.kinds("rollback")) == 1
+    assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
+    assert quiet.losses == back.losses
+    assert quiet.scaler.state_dict() == back.scaler.state_dict()
