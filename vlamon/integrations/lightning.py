@@ -13,7 +13,7 @@ from typing import Any
 try:
     from lightning.pytorch import Callback
 except ImportError:  # the older name of the same library
-    from pytorch_lightning import Callback
+    from pytorch_lightning import Callback  # type: ignore[assignment]
 
 from vlamon.emitter import Emitter
 from vlamon.integrations.ambient import take_notes
