@@ -15,6 +15,8 @@ from vlamon.sources.formats.rows import NUMBER, LineParser, Row, counted, number
 
 STEPS = (
     "step",
+    "current_steps",
+    "num_updates",
     "global_step",
     "trainer/global_step",
     "train/global_step",
@@ -27,10 +29,15 @@ STEPS = (
     "steps",
 )
 """Names of the step in lower case, the likeliest first."""
+COUNTER = re.compile(r"(\d{1,15})/(\d{1,15})", re.ASCII)
+"""A text such as `12/2353`: how far of how much."""
+COUNTER_SIGNS = ("step", "iter", "update", "progress")
 EPOCHS = ("epoch", "train/epoch")
 TIMES = ("time", "timestamp", "_timestamp", "wall_time", "ts")
 _YEAR_2000 = 946_684_800
 _TEXT = re.compile(rf"-?Infinity|{NUMBER}", re.IGNORECASE | re.ASCII)
+_LOGGER = re.compile(r"[^{}\"']{1,160}?[\]\-:>|] *(?=\{\")")
+"""What a logger puts in front of an object: `[2022-04-08 19:52:09][train_inner][INFO] - `."""
 _SERIES = 3
 """So many lines without a count are a log all the same, no configuration."""
 
@@ -53,6 +60,10 @@ def rows_of(entry: Mapping[str, Any]) -> tuple[Row, ...]:
     """The row of one object, nothing where it holds no metric."""
     metrics = numbers_of(entry)
     step = _take(metrics, STEPS)
+    if step is None:
+        step = _counter(entry)
+    for name in NEVER_METRICS:
+        metrics.pop(name, None)
     epoch = _take(metrics, EPOCHS)
     # `time` is a date in some logs and a duration in others.
     time = next((metrics.pop(n) for n in TIMES if metrics.get(n, 0) > _YEAR_2000), None)
@@ -68,11 +79,30 @@ def rows_of(entry: Mapping[str, Any]) -> tuple[Row, ...]:
     return counted(metrics, step, epoch, time)
 
 
+NEVER_METRICS = ("total_steps", "max_steps", "percentage")
+"""Numbers beside a step that say how far it is."""
+
+
+def _counter(entry: Mapping[str, Any]) -> float | None:
+    """The step that stands as `12/2353` in a field such as `global_step/max_steps`."""
+    for name, value in entry.items():
+        if isinstance(value, str) and any(sign in name.lower() for sign in COUNTER_SIGNS):
+            found = COUNTER.fullmatch(value)
+            if found is not None:
+                return float(found.group(1))
+    return None
+
+
 def object_of(line: str) -> dict[str, Any] | None:
     """The JSON object that a line is; bare NaN and Infinity are understood."""
     text = line.strip()
-    if not text.startswith("{") or not text.endswith("}"):
+    if not text.endswith("}"):
         return None
+    if not text.startswith("{"):
+        prefix = _LOGGER.match(text)
+        if prefix is None:
+            return None
+        text = text[prefix.end() :]
     try:
         entry = json.loads(text)
     except (ValueError, RecursionError):

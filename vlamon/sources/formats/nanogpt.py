@@ -16,7 +16,7 @@ from vlamon.sources.formats import Format
 from vlamon.sources.formats.rows import NUMBER, LineParser, Row, counted, knows, seconds, stamp
 
 _HEAD = re.compile(r"(?:^|\s|>)(?:step|iter)[ :]\s*(\d+)(?:/\d+)?(?=[:|,\s])")
-_COLON = re.compile(rf"\b([A-Za-z_]\w*):({NUMBER})(ms|s|%|)(?=\s|,|\||$)")
+_COLON = re.compile(rf"(?<![\w/.@-])([A-Za-z_][\w/.@-]*):({NUMBER})(ms|s|%|)(?=\s|,|\||$)")
 _WORDS = re.compile(
     rf"(?:^|[,|:])\s*([A-Za-z_][A-Za-z_ /]*?)[ :]\s*({NUMBER})\s*(?:\([^)]*\))?\s*"
     r"(ms|s|%|tok/s|tokens/sec|)\s*(?=[,|]|$)"
