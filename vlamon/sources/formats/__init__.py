@@ -29,6 +29,7 @@ MODULES = (
     "openpi",
     "prismatic",
     "lightning",
+    "progress_meter",
     "nanogpt",
     "tensorboard",
     "json_lines",

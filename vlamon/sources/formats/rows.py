@@ -144,7 +144,7 @@ class RowBlocks:
         if step < self.step:
             return True
         falls = row.epoch is not None and self.epoch is not None and row.epoch < self.epoch
-        return falls and row.step is None
+        return falls and (row.step is None or self._before > 0)
 
     def _block(self) -> list[Record]:
         held, self._held = self._held, []
