@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlamon.analysis.contributions import contributions
-from vlamon.analysis.evidence import Evidence, Series
+from vlamon.analysis.evidence import Evidence
+from vlamon.analysis.series import Series
 from vlamon.detect.judging import EXPLOSION_RATIO, Judge, Judged, Levels, levels
 
 NEIGHBOURS = 8
@@ -33,6 +34,8 @@ _NO_DESCENT = 1.5
 """Above the values before it by this much; else it is the steep begin of a training."""
 _HIGH_START = 1.5
 """A first value is an explosion only this far above a random guess, in nats over nats."""
+
+_NORMS = ("grad_norm", "grdn")
 
 Level = Literal["warn", "explode"]
 
@@ -91,9 +94,18 @@ def anomalies(evidence: Evidence) -> list[Anomaly]:
     for name in _judged(evidence):
         level = _worst_level(evidence, name)
         for series in (evidence.lines.get(name), evidence.fine.get(name)):
-            if series is not None:
+            if series is not None and name in _NORMS:
+                found += _of_norm(series, evidence)
+            elif series is not None:
                 found += spikes(series, evidence.vocab, level)
     return found
+
+
+def _of_norm(series: Series, evidence: Evidence) -> list[Anomaly]:
+    """Spikes of a gradient norm warn; beside a loss scale an infinite one is a skipped step."""
+    if evidence.scales_loss:
+        series = series.take(np.flatnonzero(np.isfinite(series.values)))
+    return [replace(one, level="warn") for one in spikes(series, evidence.vocab, "warn")]
 
 
 def within(found: Sequence[Anomaly], epochs: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -222,7 +234,7 @@ def _judged(evidence: Evidence) -> list[str]:
     # Zeros of batches without a policy row make the level of loss_ct jump by itself.
     if "loss_ct" in evidence.weights and not _jumpy(evidence, "loss_ct"):
         names.append("loss_ct")
-    return [*names, *(n for n in ("grad_norm", "grdn") if evidence.best(n) is not None)]
+    return [*names, *(n for n in _NORMS if evidence.best(n) is not None)]
 
 
 def _jumpy(evidence: Evidence, name: str) -> bool:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vlamon.analysis.evidence import Evidence, Floats, Grain, Ints, Series
+from vlamon.analysis.evidence import Evidence
+from vlamon.analysis.series import Floats, Grain, Ints, Series
 
 EXACT = 1e-9
 """Values whose relative difference is below this are the same."""

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from vlamon.analysis.evidence import Series
+from vlamon.analysis.series import Series
 
 TOLERANCE = 0.01
 """A change between two epochs below this is none, for a loss of the size of closs."""

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vlamon.analysis.contributions import assumed_weights
-from vlamon.analysis.main_loss import main_loss
+from vlamon.analysis.main_loss import is_trained_loss, main_loss
+from vlamon.analysis.series import Bools, Floats, Grain, Ints, Series
 from vlamon.records import (
     BatchBlock,
     Column,
@@ -27,76 +26,10 @@ from vlamon.records import (
     RunInfo,
 )
 
-Grain = Literal["batch", "interval", "epoch"]
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
-
 REFERENCE_CLIP = 4.0
 """Gradient clipping of the reference run."""
 REFERENCE_VOCAB = 65536
 """Vocabulary of the full model."""
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """One metric: the values that were logged, in order, and where each of them stands."""
-
-    name: str
-    """Metric name."""
-    grain: Grain
-    """What one value is a mean over."""
-    values: Floats
-    """The values; NaN and inf are values."""
-    step: Ints
-    """Global step of each; a running number where the log has none."""
-    epoch: Floats
-    """Epoch of each, NaN where unknown."""
-    first: Ints
-    """First iteration of each interval, −1 where unknown or for other grains."""
-    last: Ints
-    """Last iteration of each interval, −1 for other grains."""
-    attempt: Ints
-    """Attempt of each."""
-    bound: Floats
-    """Largest possible error of each: 0 but for recovered means."""
-    averaged: Bools
-    """Which of them are means, over the interval, the epoch or the steps since the one before."""
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    @property
-    def finite(self) -> Floats:
-        """The finite values."""
-        finite: Floats = self.values[np.isfinite(self.values)]
-        return finite
-
-    def tail(self, share: float = 1 / 3, least: int = 3) -> Floats:
-        """Finite values of the last part of the run; enough of them to mean something."""
-        finite = self.finite
-        return finite[-max(least, round(len(finite) * share)) :]
-
-    @property
-    def kept(self) -> Bools:
-        """Which values the run goes on from: no later attempt took their steps back."""
-        again = np.full(len(self), np.iinfo(np.int64).max)
-        for later in np.unique(self.attempt)[1:]:
-            first = np.min(self.step[self.attempt == later])
-            again[self.attempt < later] = np.minimum(again[self.attempt < later], first)
-        kept: Bools = self.step < again
-        return kept
-
-    def place(self, index: int) -> str:
-        """Where a value stands, in words."""
-        epoch = self.epoch[index]
-        if self.grain == "epoch" and np.isfinite(epoch):
-            return f"epoch {epoch:g}"
-        if self.grain == "interval":
-            first, last = int(self.first[index]), int(self.last[index])
-            span = f"iterations {first}–{last}" if 0 <= first < last else f"iteration {last}"
-            return f"epoch {int(epoch)}, {span}"
-        return f"step {int(self.step[index])}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +97,15 @@ class Evidence:
         """The main loss, then that of the batches or of the epoch lines where it is another."""
         found = (self.main, main_loss(self.fine), main_loss(self.lines))
         return tuple(dict.fromkeys(name for name in found if name is not None))
+
+    def is_trained(self, name: str) -> bool:
+        """Whether the training minimizes this metric: it has a weight, or the name of a loss."""
+        return name in self.weights or name in self.mains or is_trained_loss(name)
+
+    @property
+    def scales_loss(self) -> bool:
+        """Whether a dynamic loss scale is logged, which skips steps of infinite gradients."""
+        return any("loss_scale" in name.replace("-", "_").lower() for name in self.names)
 
     def best(self, name: str) -> Series | None:
         """The finest series of a metric."""
@@ -282,7 +224,7 @@ class _Rows:
             turns = np.flatnonzero(np.diff(series.epoch) != 0)
             rows = np.append(turns, len(series) - 1)
             newest = {float(series.epoch[row]): int(row) for row in rows}
-            out[name] = _pick(series, np.array(sorted(newest.values())), "epoch")
+            out[name] = series.take(np.array(sorted(newest.values())), "epoch")
         return out
 
 
@@ -366,25 +308,10 @@ def _means(fine: Mapping[str, Series]) -> dict[str, Series]:
             continue
         of = [np.flatnonzero(whole == epoch) for epoch in epochs]
         counted = [rows[kept[rows]] if kept[rows].any() else rows for rows in of]
-        picked = _pick(series, np.array([rows[-1] for rows in counted]), "epoch")
+        picked = series.take(np.array([rows[-1] for rows in counted]), "epoch")
         values = np.array([np.mean(series.values[rows]) for rows in counted])
         out[name] = replace(picked, values=values, epoch=epochs, averaged=np.full(len(of), True))
     return out
-
-
-def _pick(series: Series, rows: Ints, grain: Grain) -> Series:
-    return Series(
-        series.name,
-        grain,
-        series.values[rows],
-        series.step[rows],
-        series.epoch[rows],
-        series.first[rows],
-        series.last[rows],
-        series.attempt[rows],
-        series.bound[rows],
-        series.averaged[rows],
-    )
 
 
 def _restarts(series: Mapping[str, Series], events: Sequence[Event]) -> Iterable[str]:

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from vlamon.errors import VlamonError
 from vlamon.safe_text import line
 
-EXIT_CODES = "Exit code: 0 healthy, 10 warnings, 20 explosion, 2 usage error."
+EXIT_CODES = "Exit code: 0 healthy, 10 warnings, 20 explosion, 30 not judged, 2 usage error."
 
 
 def assignments(

@@ -10,10 +10,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from vlamon.analysis.anomalies import Anomaly
 from vlamon.analysis.contributions import Contributions
 from vlamon.analysis.convergence import Convergence
-from vlamon.analysis.evidence import Series
+from vlamon.analysis.main_loss import MAIN_LOSSES
+from vlamon.analysis.series import Series
 from vlamon.charts.numbers import number, percent
 from vlamon.report.contents import EpochLine, Reading, Report
 from vlamon.report.words import LANGUAGES
@@ -108,7 +111,7 @@ class Body:
 
     title: str
     verdict: str
-    """`healthy`, `warnings` or `explosion`."""
+    """`healthy`, `warnings`, `explosion` or `not-judged`."""
     head: str
     """The verdict in the report's language."""
     sentence: str
@@ -177,8 +180,19 @@ def _epochs(report: Report, fits: Callable[[Table], bool] | None) -> Table:
 def _curves(report: Report) -> Iterator[Block]:
     guesses = {reading.metric: reading.guess for reading in report.readings}
     for curve in report.curves:
-        title = line(f"{curve.name} · {say(report, f'grain-{curve.grain}')}")
+        title = line(f"{curve.name} · {say(report, f'grain-{_grain(curve)}')}")
         yield Curve(title, curve, report.anomalies, guesses.get(curve.name))
+
+
+def _grain(series: Series) -> str:
+    """What one value of a series stands for: rows of a log need not be batches."""
+    if series.grain != "batch" or len(series) < 2:
+        return series.grain
+    if np.all(np.diff(series.epoch) >= 1):
+        return "epoch"
+    if series.averaged.any():
+        return "means"
+    return "batch" if np.median(np.diff(series.step)) <= 1 else "steps"
 
 
 def _shares(report: Report) -> Iterator[Block]:
@@ -250,8 +264,19 @@ def _verdict(report: Report) -> str:
         return say(report, "say-explosion", metric=spikes[0].metric, places=places + more)
     if report.verdict == "explosion":
         return say(report, "say-nonfinite")
+    if report.unjudged is not None:
+        facts = report.unjudged
+        return say(
+            report,
+            f"say-{facts.reason}",
+            metrics=", ".join(facts.metrics),
+            values=facts.values,
+            unknown=facts.unknown,
+            names=", ".join(MAIN_LOSSES),
+        )
     if report.verdict == "warnings":
         count = sum(diagnosis.severity == "warn" for diagnosis in report.diagnoses)
+        count += len({anomaly.metric for anomaly in report.anomalies})
         return say(report, "say-warning" if count == 1 else "say-warnings", count=count)
     return say(report, "say-healthy")
 

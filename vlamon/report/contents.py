@@ -13,12 +13,24 @@ from vlamon.analysis.contributions import Contributions, contributions
 from vlamon.analysis.convergence import Convergence
 from vlamon.analysis.diagnosis import Diagnosis, diagnose
 from vlamon.analysis.diagnosis.trend import judged
-from vlamon.analysis.evidence import Evidence, Series
+from vlamon.analysis.evidence import Evidence
+from vlamon.analysis.judgeable import Unjudged, unjudged
+from vlamon.analysis.main_loss import is_loss
+from vlamon.analysis.series import Series
 from vlamon.records import Event
 
-HEALTHY, WARNINGS, EXPLOSION = 0, 10, 20
+HEALTHY, WARNINGS, EXPLOSION, NOT_JUDGED = 0, 10, 20, 30
 """Exit codes of `vlamon analyze`."""
-STATUSES = ("start", "explosion", "recovered", "rising", "falling", "steady", "non-finite")
+STATUSES = (
+    "start",
+    "explosion",
+    "recovered",
+    "rising",
+    "falling",
+    "steady",
+    "non-finite",
+    "absent",
+)
 _STEADY = 0.02
 _LISTED = ("explode", "rollback", "autopsy", "paused", "end")
 """Kinds of events that a report lists whatever their severity."""
@@ -97,20 +109,29 @@ class Report:
     """Events of the run that a report must not omit."""
     not_inverted: tuple[str, ...]
     """Meters of a running-average log whose interval means cannot be recovered."""
+    unjudged: Unjudged | None = None
+    """Why the run is not judged, where it is not."""
     lang: str = "en"
 
     @property
     def exit_code(self) -> int:
-        """0 healthy, 10 warnings, 20 explosion."""
+        """0 healthy, 10 warnings, 20 explosion, 30 not judged."""
         severities = {diagnosis.severity for diagnosis in self.diagnoses}
         if "error" in severities:
             return EXPLOSION
-        return WARNINGS if "warn" in severities else HEALTHY
+        if self.unjudged is not None:
+            return NOT_JUDGED
+        return WARNINGS if "warn" in severities or self.anomalies else HEALTHY
 
     @property
     def verdict(self) -> str:
-        """`healthy`, `warnings` or `explosion`."""
-        return {HEALTHY: "healthy", WARNINGS: "warnings", EXPLOSION: "explosion"}[self.exit_code]
+        """`healthy`, `warnings`, `explosion` or `not-judged`."""
+        return {
+            HEALTHY: "healthy",
+            WARNINGS: "warnings",
+            EXPLOSION: "explosion",
+            NOT_JUDGED: "not-judged",
+        }[self.exit_code]
 
     @property
     def explosions(self) -> tuple[Anomaly, ...]:
@@ -143,6 +164,7 @@ def compile_report(
         readings=tuple(_readings(evidence)),
         events=tuple(event for event in evidence.events if _is_listed(event)),
         not_inverted=evidence.not_inverted,
+        unjudged=unjudged(evidence, sum(source.unknown for source in sources)),
         lang=lang,
     )
 
@@ -161,7 +183,7 @@ def _columns(evidence: Evidence) -> tuple[str, ...]:
         "lr",
         "learning_rate",
     ]
-    losses = [name for name in evidence.names if "loss" in name.lower()]
+    losses = [name for name in evidence.names if is_loss(name)]
     found = [n for n in [*wanted, *losses] if n is not None and n in evidence.names]
     return tuple(dict.fromkeys(found))
 
@@ -180,7 +202,8 @@ def _epochs(evidence: Evidence, found: Sequence[Anomaly]) -> list[EpochLine]:
     for epoch in epochs.tolist():
         metrics = own.get(epoch) or batches[epoch]
         value = metrics.get(evidence.main or "", math.nan)
-        status = _status(value, level, before, epoch in exploded)
+        there = evidence.main in metrics
+        status = _status(value, level, before, epoch in exploded) if there else "absent"
         lines.append(
             EpochLine(
                 epoch=epoch,
@@ -191,6 +214,8 @@ def _epochs(evidence: Evidence, found: Sequence[Anomaly]) -> list[EpochLine]:
                 change=value - level,
             )
         )
+        if not there:
+            continue
         before = math.inf if status in ("explosion", "non-finite") else value
         if math.isfinite(before):
             level = value

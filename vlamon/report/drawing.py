@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vlamon.analysis.evidence import Series
+from vlamon.analysis.series import Series
 
 _LOG_RATIO = 8.0
 """A curve whose extremes are further apart than this is drawn on a logarithmic axis."""

@@ -19,7 +19,8 @@ body { font: 15px/1.55 system-ui, "Noto Sans CJK SC", "PingFang SC", sans-serif;
   background: var(--paper); max-width: 900px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; margin: 0 0 .5rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .6rem; }
 .verdict { border-left: 6px solid var(--good); background: var(--card); padding: .8rem 1rem; }
-.verdict.explosion { border-color: var(--bad); } .verdict.warnings { border-color: var(--warn); }
+.verdict.explosion { border-color: var(--bad); }
+.verdict.warnings, .verdict.not-judged { border-color: var(--warn); }
 .verdict b { display: block; } .files, .note { color: var(--soft); font-size: .85rem; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .87rem; }
 th, td { padding: .3rem .55rem; text-align: right; border-bottom: 1px solid var(--line);

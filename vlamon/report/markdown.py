@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vlamon.analysis.evidence import Series
+from vlamon.analysis.series import Series
 from vlamon.charts.numbers import number
 from vlamon.report.body import Bar, Block, Curve, Finding, Items, Note, Table, compose
 from vlamon.report.contents import Report

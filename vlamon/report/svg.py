@@ -9,7 +9,7 @@ import numpy as np
 
 from vlamon.analysis.anomalies import Anomaly
 from vlamon.analysis.contributions import Contributions
-from vlamon.analysis.evidence import Series
+from vlamon.analysis.series import Series
 from vlamon.charts.numbers import number, percent
 from vlamon.charts.scale import Scale, fit
 from vlamon.charts.ticks import linear_ticks, log_ticks

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vlamon.analysis.evidence import Series
+from vlamon.analysis.series import Series
 from vlamon.charts.bins import Bins
 from vlamon.charts.cells import Curve as RasterCurve
 from vlamon.charts.numbers import number

@@ -9,6 +9,14 @@ ENGLISH: Mapping[str, str] = {
     "verdict-explosion": "EXPLOSION",
     "verdict-warnings": "WARNINGS",
     "verdict-healthy": "HEALTHY",
+    "verdict-not-judged": "NOT JUDGED",
+    "say-nothing-read": "no metric was read; {unknown} lines are in no known format (--unknown "
+    "shows them); looked for losses named {names}, or any name with the word loss",
+    "say-no-loss": "no loss was read, only {metrics}; lines not understood: {unknown}; looked for "
+    "{names}, or any name with the word loss",
+    "say-no-value": "the loss has a name but no value in these logs",
+    "say-mostly-unknown": "only {values} loss values were read and {unknown} lines were not "
+    "understood (--unknown shows them); the format is probably another one",
     "say-explosion": "{metric} exploded: {places}",
     "say-nonfinite": "NaN or infinite values",
     "say-warning": "nothing exploded; one finding needs attention",
@@ -28,8 +36,11 @@ ENGLISH: Mapping[str, str] = {
     "falling": "falling",
     "steady": "steady",
     "non-finite": "NON-FINITE",
+    "absent": "no value",
     "curves": "Curves",
     "grain-batch": "every batch",
+    "grain-steps": "logged steps",
+    "grain-means": "means between log lines",
     "grain-interval": "recovered interval means",
     "grain-epoch": "epoch averages",
     "shares": "Shares of the weighted total, by value",
@@ -74,6 +85,14 @@ CHINESE: Mapping[str, str] = {
     "verdict-explosion": "爆炸",
     "verdict-warnings": "有警告",
     "verdict-healthy": "正常",
+    "verdict-not-judged": "无法判断",
+    "say-nothing-read": "没有读到任何指标；{unknown} 行不是已知格式（用 --unknown 查看）；"
+    "查找的损失名称：{names}，或任何含有 loss 一词的名称",
+    "say-no-loss": "没有读到损失，只有 {metrics}；{unknown} 行无法识别；"
+    "查找的名称：{names}，或任何含有 loss 一词的名称",
+    "say-no-value": "日志中有损失的名称，但没有数值",
+    "say-mostly-unknown": "只读到 {values} 个损失值，另有 {unknown} 行无法识别"
+    "（用 --unknown 查看）；格式可能不同",
     "say-explosion": "{metric} 爆炸：{places}",
     "say-nonfinite": "出现非有限值",
     "say-warning": "没有爆炸；有 1 处需要留意",
@@ -93,8 +112,11 @@ CHINESE: Mapping[str, str] = {
     "falling": "下降",
     "steady": "平稳",
     "non-finite": "非有限值",
+    "absent": "无数值",
     "curves": "曲线",
     "grain-batch": "逐 batch",
+    "grain-steps": "有记录的 step",
+    "grain-means": "两行日志之间的平均",
     "grain-interval": "还原的区间平均",
     "grain-epoch": "epoch 平均",
     "shares": "加权总损失的数值占比",

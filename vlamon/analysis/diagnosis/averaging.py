@@ -15,7 +15,8 @@ import numpy as np
 
 from vlamon.analysis.anomalies import Anomaly, within
 from vlamon.analysis.diagnosis.finding import Finding
-from vlamon.analysis.evidence import Evidence, Series
+from vlamon.analysis.evidence import Evidence
+from vlamon.analysis.series import Series
 
 _COMPARED = ("closs", "z_loss", "loss_ct", "loss")
 _APART = 0.05

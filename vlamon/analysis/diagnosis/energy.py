@@ -9,7 +9,8 @@ import numpy as np
 
 from vlamon.analysis.anomalies import Anomaly
 from vlamon.analysis.diagnosis.finding import Finding
-from vlamon.analysis.evidence import Evidence, Floats, Ints, Series
+from vlamon.analysis.evidence import Evidence
+from vlamon.analysis.series import Floats, Ints, Series
 
 _LOSSES = ("energy", "energy_loss", "loss_energy")
 _POSITIVE = ("energy_positive", "energy_pos", "e_pos")

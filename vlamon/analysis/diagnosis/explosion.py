@@ -9,7 +9,8 @@ import numpy as np
 
 from vlamon.analysis.anomalies import Anomaly
 from vlamon.analysis.diagnosis.finding import Finding
-from vlamon.analysis.evidence import Evidence, Series
+from vlamon.analysis.evidence import Evidence
+from vlamon.analysis.series import Series
 
 _STEADY = 1.5
 """A loss that stays below this times its own level is steady."""
@@ -64,10 +65,13 @@ def loss_ct_steady_during_spike(evidence: Evidence, found: Sequence[Anomaly]) ->
 
 
 def non_finite(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
-    """NaN or inf anywhere."""
+    """NaN or inf in a loss that is trained. What is only watched may have none: an empty class has
+    no score, and beside a loss scale an infinite gradient norm is a step that was skipped."""
     places = []
     for table in (evidence.fine, evidence.lines, evidence.reduced):
         for name, series in table.items():
+            if not evidence.is_trained(name):
+                continue
             bad = np.flatnonzero(~np.isfinite(series.values))
             if len(bad):
                 row = int(bad[0])

@@ -10,7 +10,8 @@ import numpy as np
 from vlamon.analysis.anomalies import Anomaly
 from vlamon.analysis.diagnosis.finding import Finding
 from vlamon.analysis.diagnosis.weights import share_without_rows
-from vlamon.analysis.evidence import Evidence, Floats, Series
+from vlamon.analysis.evidence import Evidence
+from vlamon.analysis.series import Floats, Series
 
 _NEAR = 0.03
 """closs within this share of ln(vocab) is a guess."""

@@ -15,7 +15,8 @@ from vlamon.analysis.convergence import (
     convergence_of_pieces,
 )
 from vlamon.analysis.diagnosis.finding import Finding
-from vlamon.analysis.evidence import Evidence, Series
+from vlamon.analysis.evidence import Evidence
+from vlamon.analysis.series import Series
 
 _RISE = 0.02
 """A validation loss this far above its best is rising."""

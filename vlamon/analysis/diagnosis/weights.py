@@ -8,7 +8,9 @@ import numpy as np
 
 from vlamon.analysis.anomalies import Anomaly, neighbour_medians
 from vlamon.analysis.diagnosis.finding import Finding
-from vlamon.analysis.evidence import Evidence, Series
+from vlamon.analysis.evidence import Evidence
+from vlamon.analysis.main_loss import is_loss
+from vlamon.analysis.series import Series
 from vlamon.catalogue import entry
 
 _WATCHED = ("l1_loss_action", "train_", "val_", "eval_", "test_", "pull_", "conflict_")
@@ -25,7 +27,7 @@ def term_without_weight(evidence: Evidence, found: Sequence[Anomaly]) -> list[Fi
     nameless = [
         name
         for name in evidence.names
-        if ("loss" in name.lower() or name == "energy")
+        if (is_loss(name) or name == "energy")
         and name not in evidence.weights
         and name not in ("loss", "total_loss", "total")
         and not name.startswith(_WATCHED)

@@ -1,0 +1,119 @@
+"""A verdict is never given on what was not read, nor on what is no loss."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from vlamon.cli import run
+
+
+def analyze(capfdbinary: pytest.CaptureFixture[bytes], *files: Path) -> tuple[int, str]:
+    code = run(["analyze", *map(str, files)])
+    return code, capfdbinary.readouterr()[0].decode()
+
+
+def written(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def falling(row: int) -> float:
+    return 2 + 3 * 0.9**row
+
+
+def test_a_log_without_a_loss_is_not_judged(
+    capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path
+) -> None:
+    rows = [{"step": i, "lr": 1e-4, "initial_loss_scale": 65536} for i in range(20)]
+    code, out = analyze(capfdbinary, written(tmp_path / "x.jsonl", rows))
+    assert code == 30
+    assert out.startswith("NOT JUDGED")
+    assert "initial_loss_scale" in out
+    assert "HEALTHY" not in out
+
+
+def test_a_few_rows_among_unknown_lines_are_not_judged(
+    capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path
+) -> None:
+    log = tmp_path / "x.log"
+    lines = [f"step {i}: loss {falling(i):.4f}" for i in range(3)] + ["a line of a diary"] * 60
+    log.write_text("\n".join(lines) + "\n")
+    code, out = analyze(capfdbinary, log)
+    assert (code, out.split(" ·")[0]) == (30, "NOT JUDGED")
+    assert "60 lines" in " ".join(out.split())
+
+
+@pytest.mark.parametrize("name", ["AP/empty_class", "data_time", "threshold"])
+def test_what_is_no_loss_may_be_no_number(
+    capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path, name: str
+) -> None:
+    rows = [{"step": i, "loss": falling(i), name: float("nan")} for i in range(40)]
+    assert analyze(capfdbinary, written(tmp_path / "x.jsonl", rows))[0] == 0
+
+
+def test_an_infinite_gradient_beside_a_loss_scale_is_a_skipped_step(
+    capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path
+) -> None:
+    rows = [
+        {
+            "train_loss": falling(i),
+            "train_grad_norm": float("inf") if i % 9 == 8 else 0.5,
+            "train_loss_scale": 65536.0,
+            "epoch": i,
+        }
+        for i in range(40)
+    ]
+    assert analyze(capfdbinary, written(tmp_path / "log.txt", rows))[0] == 0
+    bare = [{k: v for k, v in row.items() if k != "train_loss_scale"} for row in rows]
+    code, out = analyze(capfdbinary, written(tmp_path / "log.txt", bare))
+    assert (code, out.split(" ·")[0]) == (10, "WARNINGS")
+
+
+def test_a_trained_loss_that_is_no_number_is_an_error(
+    capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path
+) -> None:
+    rows = [
+        {"step": i, "loss": falling(i), "aux_loss": float("nan") if i == 20 else 1.0}
+        for i in range(40)
+    ]
+    assert analyze(capfdbinary, written(tmp_path / "x.jsonl", rows))[0] == 20
+
+
+def test_an_epoch_that_lacks_the_main_loss_is_not_called_non_finite(
+    capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path
+) -> None:
+    rows: list[dict[str, object]] = [
+        {"train_closs": falling(i), "train_loss_ct": 0.1, "epoch": i} for i in range(12)
+    ]
+    del rows[6]["train_closs"]
+    log = written(tmp_path / "log_train.txt", rows)
+    run(["analyze", str(log), "--format", "json"])
+    report = json.loads(capfdbinary.readouterr()[0])
+    statuses = [line["status"] for line in report["epochs"]]
+    assert statuses[6] == "absent"
+    assert "non-finite" not in statuses
+    assert statuses[7] in ("falling", "steady")
+
+
+def test_a_spike_that_only_warns_is_not_healthy(
+    capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path
+) -> None:
+    rows = [
+        {"train_loss": falling(i), "train_grad_norm": 50.0 if i == 20 else 0.5, "epoch": i}
+        for i in range(40)
+    ]
+    code, out = analyze(capfdbinary, written(tmp_path / "log.txt", rows))
+    assert (code, out.split(" ·")[0]) == (10, "WARNINGS")
+
+
+def test_rows_that_are_no_batches_are_not_called_every_batch(
+    capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path
+) -> None:
+    each = [{"step": i, "loss": falling(i)} for i in range(40)]
+    assert "every batch" in analyze(capfdbinary, written(tmp_path / "x.jsonl", each))[1]
+    tenth = [{"step": 10 * i, "loss": falling(i)} for i in range(40)]
+    assert "every batch" not in analyze(capfdbinary, written(tmp_path / "x.jsonl", tenth))[1]
