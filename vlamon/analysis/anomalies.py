@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from vlamon.analysis.contributions import contributions
 from vlamon.analysis.evidence import Evidence
+from vlamon.analysis.refuted import disagreements
 from vlamon.analysis.series import Series
 from vlamon.detect.judging import EXPLOSION_RATIO, Judge, Judged, Levels, levels
 
@@ -89,11 +90,15 @@ class Anomaly:
 
 
 def anomalies(evidence: Evidence) -> list[Anomaly]:
-    """All anomalies of the losses and of grad_norm, the main loss first, in order of step."""
+    """All anomalies of the losses and of grad_norm, the main loss first, in order of step.
+
+    Epoch lines that their batches refute are mixtures of metrics: they are not judged.
+    """
     found: list[Anomaly] = []
+    lines = {} if disagreements(evidence) else evidence.lines
     for name in _judged(evidence):
         level = _worst_level(evidence, name)
-        for series in (evidence.lines.get(name), evidence.fine.get(name)):
+        for series in (lines.get(name), evidence.fine.get(name)):
             if series is not None and name in _NORMS:
                 found += _of_norm(series, evidence)
             elif series is not None:

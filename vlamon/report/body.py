@@ -15,6 +15,7 @@ import numpy as np
 from vlamon.analysis.anomalies import Anomaly
 from vlamon.analysis.contributions import Contributions
 from vlamon.analysis.convergence import Convergence
+from vlamon.analysis.diagnosis.averaging import REFUTED
 from vlamon.analysis.main_loss import MAIN_LOSSES
 from vlamon.analysis.series import Series
 from vlamon.charts.numbers import number, percent
@@ -274,6 +275,9 @@ def _verdict(report: Report) -> str:
             unknown=facts.unknown,
             names=", ".join(MAIN_LOSSES),
         )
+    refuted = next((d for d in report.diagnoses if d.id == REFUTED), None)
+    if report.verdict == "warnings" and refuted is not None:
+        return say(report, "say-refuted", examples=refuted.facts["examples"])
     if report.verdict == "warnings":
         count = sum(diagnosis.severity == "warn" for diagnosis in report.diagnoses)
         count += len({anomaly.metric for anomaly in report.anomalies})

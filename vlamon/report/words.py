@@ -19,6 +19,8 @@ ENGLISH: Mapping[str, str] = {
     "understood (--unknown shows them); the format is probably another one",
     "say-explosion": "{metric} exploded: {places}",
     "say-nonfinite": "NaN or infinite values",
+    "say-refuted": "the epoch lines are wrong, their own batches contradict them "
+    "(line ↔ batches): {examples}",
     "say-warning": "nothing exploded; one finding needs attention",
     "say-warnings": "nothing exploded; {count} findings need attention",
     "say-healthy": "nothing unusual found",
@@ -95,6 +97,7 @@ CHINESE: Mapping[str, str] = {
     "（用 --unknown 查看）；格式可能不同",
     "say-explosion": "{metric} 爆炸：{places}",
     "say-nonfinite": "出现非有限值",
+    "say-refuted": "epoch 行有误，与各自的 batch 不符（epoch 行 ↔ batch）：{examples}",
     "say-warning": "没有爆炸；有 1 处需要留意",
     "say-warnings": "没有爆炸；有 {count} 处需要留意",
     "say-healthy": "没有发现异常",

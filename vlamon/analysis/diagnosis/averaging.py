@@ -8,7 +8,7 @@ different metrics are added up. The batch log of one rank is not touched by that
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -16,12 +16,11 @@ import numpy as np
 from vlamon.analysis.anomalies import Anomaly, within
 from vlamon.analysis.diagnosis.finding import Finding
 from vlamon.analysis.evidence import Evidence
+from vlamon.analysis.refuted import disagreements
 from vlamon.analysis.series import Series
 
-_COMPARED = ("closs", "z_loss", "loss_ct", "loss")
-_APART = 0.05
-"""Ranks see different batches: an epoch's averages differ by this share at the most by chance."""
-_SIGMAS = 6.0
+REFUTED = "epoch-line-disagrees-with-batches"
+"""The diagnosis that takes the place of every verdict on the epoch lines."""
 _LEVEL_RATIO = 3.0
 """Two levels of a loss are apart by at least this factor."""
 
@@ -31,10 +30,8 @@ def epoch_line_disagrees_with_batches(
 ) -> list[Finding]:
     """The epoch line says one thing, the batches of the same epoch another."""
     apart = [
-        f"{name} {line:.4g} ↔ {batches:.4g} (epoch {epoch:g})"
-        for name in _COMPARED
-        for epoch, line, batches, allowed in _pairs(evidence, name)
-        if abs(line - batches) > allowed
+        f"{one.metric} {one.line:.4g} ↔ {one.batches:.4g} (epoch {one.epoch:g})"
+        for one in disagreements(evidence)
     ]
     impossible = [
         f"{name} {value:.4g} ({series.place(row)})"
@@ -51,7 +48,7 @@ def epoch_line_disagrees_with_batches(
         "count": len(apart) + len(impossible),
         "impossible": len(impossible),
     }
-    return [Finding("epoch-line-disagrees-with-batches", "warn", facts)]
+    return [Finding(REFUTED, "warn", facts)]
 
 
 def meter_order_changed(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
@@ -90,48 +87,6 @@ def alternating_levels(evidence: Evidence, found: Sequence[Anomaly]) -> list[Fin
             }
             findings.append(Finding("alternating-levels", "warn", facts))
     return findings
-
-
-def _pairs(evidence: Evidence, name: str) -> Iterator[tuple[float, float, float, float]]:
-    """Epoch, its line's value, its batches' mean, and how far apart chance may put them."""
-    line, reduced = evidence.lines.get(name), evidence.reduced.get(name)
-    fine = evidence.fine.get(name)
-    if line is None or reduced is None:
-        return
-    batches = dict(zip(reduced.epoch.tolist(), reduced.values.tolist(), strict=True))
-    rows = zip(line.epoch.tolist(), line.values.tolist(), line.attempt.tolist(), strict=True)
-    for epoch, value, attempt in rows:
-        means = [batches.get(epoch, math.nan), *_other_means(fine, epoch, attempt)]
-        means = [mean for mean in means if math.isfinite(mean)]
-        if not means or not math.isfinite(value):
-            continue
-        mine = min(means, key=lambda mean: abs(mean - value))
-        spread = _standard_error(fine, epoch)
-        yield epoch, value, mine, max(_APART * abs(mine), _SIGMAS * spread, 1e-3)
-
-
-def _other_means(fine: Series | None, epoch: float, attempt: int) -> Iterator[float]:
-    """What a line may hold for an epoch with a rollback or a resume in it, apart from the mean of
-    the batches that were kept: the mean of all, or of those of the attempt that ended it."""
-    if fine is None:
-        return
-    here = (np.floor(fine.epoch) == epoch) & np.isfinite(fine.values)
-    if len(np.unique(fine.attempt[here])) < 2:
-        return
-    for counted in (here, here & (fine.attempt == attempt)):
-        if counted.any():
-            yield float(np.mean(fine.values[counted]))
-
-
-def _standard_error(fine: Series | None, epoch: float) -> float:
-    if fine is None:
-        return 0.0
-    values = fine.values[(np.floor(fine.epoch) == epoch) & np.isfinite(fine.values)]
-    if len(values) < 3:
-        return 0.0
-    # From neighbour to neighbour, so that a falling loss does not count as noise.
-    noise = np.diff(values)
-    return float(1.4826 * np.median(np.abs(noise - np.median(noise))) / math.sqrt(2 * len(values)))
 
 
 def _two_levels(

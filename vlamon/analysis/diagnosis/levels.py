@@ -58,6 +58,7 @@ def two_paths_diverge(evidence: Evidence, found: Sequence[Anomaly]) -> list[Find
     """The action head's error and the decoded tokens' error tell different stories."""
     head = _series(evidence, "loss_ct")
     slots = [s for name in _decoded(evidence) if (s := _series(evidence, name)) is not None]
+    slots = [slot for slot in slots if len(slot.finite)]  # a slot of no action is always NaN
     if head is None or not slots or len(head.finite) < 2:
         return []
     size = min(len(slot.finite) for slot in slots)
