@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from vlamon.analysis.contributions import assumed_weights
+from vlamon.analysis.log_end import LogEnd
 from vlamon.analysis.main_loss import is_trained_loss, main_loss
 from vlamon.analysis.series import Bools, Floats, Grain, Ints, Series
 from vlamon.records import (
@@ -84,6 +85,8 @@ class Evidence:
     """Where attempts after the first one begin, those of rollbacks aside."""
     not_inverted: tuple[str, ...] = ()
     """Meters whose interval means cannot be recovered."""
+    end: LogEnd | None = None
+    """The crash that the logs end in."""
     names: tuple[str, ...] = ()
     """All metrics, in order of first appearance."""
 
@@ -129,6 +132,7 @@ def gather(
     records: Iterable[Record],
     settings: Settings | None = None,
     orders: Sequence[KeyOrder] = (),
+    end: LogEnd | None = None,
 ) -> Evidence:
     """Arrange a run's records as evidence."""
     settings = settings or Settings()
@@ -160,6 +164,7 @@ def gather(
         orders=tuple(orders),
         restarts=tuple(_restarts(fine or lines, taken.events)),
         not_inverted=tuple(taken.not_inverted),
+        end=end,
         names=names,
     )
 

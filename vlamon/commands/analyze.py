@@ -101,6 +101,7 @@ def command(
         records_of(logs),
         Settings(weights=weights, vocab=vocab, clip=clip_grad),
         [order for log in logs for order in log.orders],
+        next((log.end for log in logs if log.end is not None), None),
     )
     unknown_names = [name for name in weights if name not in evidence.names]
     # A settings file speaks of every run; what is typed, of this one.

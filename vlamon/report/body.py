@@ -15,19 +15,17 @@ import numpy as np
 from vlamon.analysis.anomalies import Anomaly
 from vlamon.analysis.contributions import Contributions
 from vlamon.analysis.convergence import Convergence
-from vlamon.analysis.diagnosis.averaging import REFUTED
-from vlamon.analysis.main_loss import MAIN_LOSSES
 from vlamon.analysis.series import Series
 from vlamon.charts.numbers import number, percent
 from vlamon.report.contents import EpochLine, Reading, Report
-from vlamon.report.words import LANGUAGES
+from vlamon.report.headline import headline
+from vlamon.report.words import say
 from vlamon.safe_text import line
 
 COLUMNS = 8
 """Metrics in the table of epochs where the page does not say what fits."""
 SLOTS = "l1_loss_action"
 """The decoded L1 has a value for each action of the horizon; a table has room for their mean."""
-_PLACES = 4
 _EVENTS = 20
 _ANOMALIES = 40
 _FIRST, _LAST, _BROKEN = 10, 30, 30
@@ -127,18 +125,13 @@ def compose(report: Report, fits: Callable[[Table], bool] | None = None) -> Body
         title=say(report, "title"),
         verdict=report.verdict,
         head=say(report, f"verdict-{report.verdict}"),
-        sentence=line(_verdict(report)),
+        sentence=line(headline(report)),
         files=[line(f"{say(report, 'files')}: {file}") for file in _files(report)],
         sections=[
             Section(say(report, key), blocks) for key, blocks in _sections(report, fits) if blocks
         ],
         footer=say(report, "made-by"),
     )
-
-
-def say(report: Report, key: str, **facts: object) -> str:
-    """A fixed text in the report's language."""
-    return LANGUAGES[report.lang][key].format(**facts)
 
 
 def _sections(
@@ -254,35 +247,6 @@ def _diagnoses(report: Report) -> Iterator[Block]:
     if report.not_inverted:
         names = ", ".join(report.not_inverted)
         yield Note(line(say(report, "not-inverted", names=names)))
-
-
-def _verdict(report: Report) -> str:
-    """The one sentence at the top."""
-    if report.verdict == "explosion" and report.explosions:
-        spikes = report.explosions
-        places = "; ".join(f"{a.span}: {number(a.value)}" for a in spikes[:_PLACES])
-        more = f"; +{len(spikes) - _PLACES}" if len(spikes) > _PLACES else ""
-        return say(report, "say-explosion", metric=spikes[0].metric, places=places + more)
-    if report.verdict == "explosion":
-        return say(report, "say-nonfinite")
-    if report.unjudged is not None:
-        facts = report.unjudged
-        return say(
-            report,
-            f"say-{facts.reason}",
-            metrics=", ".join(facts.metrics),
-            values=facts.values,
-            unknown=facts.unknown,
-            names=", ".join(MAIN_LOSSES),
-        )
-    refuted = next((d for d in report.diagnoses if d.id == REFUTED), None)
-    if report.verdict == "warnings" and refuted is not None:
-        return say(report, "say-refuted", examples=refuted.facts["examples"])
-    if report.verdict == "warnings":
-        count = sum(diagnosis.severity == "warn" for diagnosis in report.diagnoses)
-        count += len({anomaly.metric for anomaly in report.anomalies})
-        return say(report, "say-warning" if count == 1 else "say-warnings", count=count)
-    return say(report, "say-healthy")
 
 
 def _epoch_table(report: Report, columns: int) -> Table:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from vlamon.report.contents import Report
+
 ENGLISH: Mapping[str, str] = {
     "title": "Training report",
     "verdict-explosion": "EXPLOSION",
@@ -18,6 +20,7 @@ ENGLISH: Mapping[str, str] = {
     "say-mostly-unknown": "only {values} loss values were read and {unknown} lines were not "
     "understood (--unknown shows them); the format is probably another one",
     "say-explosion": "{metric} exploded: {places}",
+    "say-crashed": "the run crashed after {last}: {line}",
     "say-nonfinite": "NaN or infinite values",
     "say-refuted": "the epoch lines are wrong, their own batches contradict them "
     "(line ↔ batches): {examples}",
@@ -96,6 +99,7 @@ CHINESE: Mapping[str, str] = {
     "say-mostly-unknown": "只读到 {values} 个损失值，另有 {unknown} 行无法识别"
     "（用 --unknown 查看）；格式可能不同",
     "say-explosion": "{metric} 爆炸：{places}",
+    "say-crashed": "运行在 {last} 之后崩溃：{line}",
     "say-nonfinite": "出现非有限值",
     "say-refuted": "epoch 行有误，与各自的 batch 不符（epoch 行 ↔ batch）：{examples}",
     "say-warning": "没有爆炸；有 1 处需要留意",
@@ -159,3 +163,8 @@ CHINESE: Mapping[str, str] = {
 }
 
 LANGUAGES: Mapping[str, Mapping[str, str]] = {"en": ENGLISH, "zh": CHINESE}
+
+
+def say(report: Report, key: str, **facts: object) -> str:
+    """A fixed text in the report's language."""
+    return LANGUAGES[report.lang][key].format(**facts)

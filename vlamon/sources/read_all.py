@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vlamon.analysis.evidence import KeyOrder
+from vlamon.analysis.log_end import LogEnd, log_end
 from vlamon.records import EpochBlock, EpochRow, Link, Record
 from vlamon.sources import Source, SourceError
 from vlamon.sources.formats import UnknownLines
 from vlamon.sources.logfile import LogFile
+from vlamon.sources.plain_text import PlainText
 
 _MOST_LINES = 100_000
 """Epoch lines whose key order is compared; nobody has trained more epochs than that."""
+_TAIL = 64 << 10
+"""Bytes at the end of a log that are searched for what ended the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ class Drained:
     """The order of its meters, epoch by epoch, where the format shows one."""
     averaged: tuple[EpochRow, ...] = ()
     """Epoch lines that a batch log holds besides, for a run that has no file of them."""
+    end: LogEnd | None = None
+    """What the log says of the end of its run, where that is a crash."""
 
 
 def drained(path: str, format_name: str | None = None) -> Drained:
@@ -54,6 +60,7 @@ def drained(path: str, format_name: str | None = None) -> Drained:
         source.unknown,
         tuple(_orders(path, name, source)),
         tuple(getattr(source.parser, "averaged", ())),
+        None if path == "-" or name == "tensorboard" else log_end(_last_lines(path)),
     )
 
 
@@ -78,6 +85,14 @@ def drained_source(path: str, name: str, source: Source) -> Drained:
     if failed:
         raise SourceError(failed[0].text)
     return Drained(path, name, tuple(records), UnknownLines())
+
+
+def _last_lines(path: str) -> list[str]:
+    """The last lines of a file; of a compressed one its bytes, in which nothing is found."""
+    with open(path, "rb") as log:
+        log.seek(max(0, log.seek(0, 2) - _TAIL))
+        tail = log.read(_TAIL).replace(b"\0", b"").replace(b"\r", b"\n")  # UTF-16 without its zeros
+    return PlainText().lines(tail).decode(errors="replace").split("\n")
 
 
 def _orders(path: str, name: str, source: LogFile) -> Iterable[KeyOrder]:

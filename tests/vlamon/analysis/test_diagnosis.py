@@ -229,6 +229,14 @@ class TestLevels:
         together = epochs(closs=closs, loss_ct=falling, l1_loss_action_5=2 * falling)
         assert "two-paths-diverge" not in ids(together)
 
+    def test_a_slot_that_is_always_nan_counts_for_none(self) -> None:
+        decoded = np.linspace(0.3, 0.1, 12)
+        nothing = np.full(12, math.nan)
+        lines = epochs(loss_ct=decoded, l1_loss_action_5=nothing, l1_loss_action_6=decoded)
+        assert "two-paths-diverge" not in ids(lines)
+        apart = epochs(loss_ct=decoded / 9, l1_loss_action_5=nothing, l1_loss_action_6=decoded)
+        assert "two-paths-diverge" in ids(apart)
+
 
 class TestWeights:
     def test_a_loss_nobody_weighs(self) -> None:

@@ -117,3 +117,24 @@ def test_rows_that_are_no_batches_are_not_called_every_batch(
     assert "every batch" in analyze(capfdbinary, written(tmp_path / "x.jsonl", each))[1]
     tenth = [{"step": 10 * i, "loss": falling(i)} for i in range(40)]
     assert "every batch" not in analyze(capfdbinary, written(tmp_path / "x.jsonl", tenth))[1]
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        ("Loss is nan, stopping training", 20),
+        ("torch.OutOfMemoryError: CUDA out of memory.", 10),
+        ("slurmstepd: error: *** JOB 7 CANCELLED AT 12:00 DUE TO TIME LIMIT ***", 10),
+    ],
+)
+def test_a_log_that_ends_in_a_crash_says_so_first_with_its_last_step(
+    capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path, end: str, expected: int
+) -> None:
+    log = tmp_path / "train.log"
+    rows = [f"step {i}: loss {falling(i):.4f}" for i in range(40)]
+    log.write_text("\n".join([*rows, end]) + "\n")
+    code, out = analyze(capfdbinary, log)
+    assert code == expected
+    assert f"the run crashed after step 39: {end}" in " ".join(out.split())
+    log.write_text("\n".join([*rows[:20], end, *rows[20:]]) + "\n")
+    assert analyze(capfdbinary, log)[0] == 0

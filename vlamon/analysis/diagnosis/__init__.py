@@ -22,6 +22,7 @@ from vlamon.analysis.diagnosis.finding import Diagnosis, Finding, Rule, in_words
 from vlamon.analysis.evidence import Evidence
 
 RULES: tuple[Rule, ...] = (
+    explosion.crashed,
     explosion.non_finite,
     explosion.closs_explosion,
     explosion.loss_ct_steady_during_spike,

@@ -12,6 +12,11 @@ WORDS = {
         "是否生效。靠 epoch 平均值发现问题要晚几个小时：请逐 batch 上报（vlamon.Emitter），并让 vlamon.guard "
         "自动回退。",
     ),
+    "crashed": Words(
+        "日志以崩溃结束",
+        "最后一行数据在 {last}；其后日志写道：{line}",
+        "{last} 之前最后一个检查点仍可使用。先解决报错，再从该检查点恢复；若是被调度器终止，直接恢复即可。",
+    ),
     "loss-ct-steady-during-spike": Words(
         "爆炸期间动作头保持平稳",
         "closs 爆炸时 loss_ct 没有升高：{where}（全程中位数 {usual}）。",

@@ -14,6 +14,12 @@ WORDS = {
         "averages comes hours late: emit every batch (vlamon.Emitter) and let vlamon.guard roll "
         "back by itself.",
     ),
+    "crashed": Words(
+        "the log ends in a crash",
+        "The last row is {last}; after it the log says: {line}",
+        "Everything up to the last checkpoint before {last} can be used. Mend what the message "
+        "names, then resume from there; a scheduler's kill needs only the resume.",
+    ),
     "loss-ct-steady-during-spike": Words(
         "the action head stayed calm during the spike",
         "While closs exploded, loss_ct did not rise: {where} (median of the run {usual}).",

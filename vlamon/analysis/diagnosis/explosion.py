@@ -12,6 +12,8 @@ from vlamon.analysis.diagnosis.finding import Finding
 from vlamon.analysis.evidence import Evidence
 from vlamon.analysis.series import Series
 
+CRASHED = "crashed"
+"""The diagnosis that a headline repeats."""
 _STEADY = 1.5
 """A loss that stays below this times its own level is steady."""
 _LOOKED_AT = 200
@@ -83,6 +85,17 @@ def non_finite(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
     first = [dict(reversed(places))[name] for name in dict.fromkeys(names)]
     facts = {"where": _listed(first), "metrics": list(dict.fromkeys(names))}
     return [Finding("non-finite", "error", facts)]
+
+
+def crashed(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
+    """The log ends in an error, not in a result. A loss that is no number broke the run itself."""
+    end = evidence.end
+    if end is None:
+        return []
+    series = None if evidence.main is None else evidence.best(evidence.main)
+    where = series.place(len(series) - 1) if series is not None and len(series) else "no step"
+    facts = {"kind": end.kind, "line": end.line, "last": where}
+    return [Finding(CRASHED, "error" if end.kind == "nan" else "warn", facts)]
 
 
 def restart(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
