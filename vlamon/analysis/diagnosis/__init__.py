@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from vlamon.analysis.anomalies import Anomaly, anomalies
 from vlamon.analysis.diagnosis import (
     averaging,
+    course,
     energy,
     explosion,
     levels,
     optimisation,
+    policy,
     trend,
     weights,
 )
@@ -39,6 +41,12 @@ RULES: tuple[Rule, ...] = (
     optimisation.constant_lr,
     optimisation.logit_drift,
     optimisation.data_stall,
+    course.loss_rises,
+    course.never_fell,
+    course.recurring_single_spikes,
+    policy.entropy_collapse,
+    policy.entropy_explosion,
+    policy.kl_explosion,
     trend.overfitting,
     trend.converged,
     trend.not_converged,

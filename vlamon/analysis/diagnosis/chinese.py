@@ -17,6 +17,36 @@ WORDS = {
         "最后一行数据在 {last}；其后日志写道：{line}",
         "{last} 之前最后一个检查点仍可使用。先解决报错，再从该检查点恢复；若是被调度器终止，直接恢复即可。",
     ),
+    "loss-rises": Words(
+        "{metric} 持续上升",
+        "{metric} 在 {where} 附近最低，为 {lowest}，现在是 {last}（{rise}）。",
+        "保留最低点附近的检查点。降低学习率，并检查当时数据配比或权重是否有变化。",
+    ),
+    "never-fell": Words(
+        "{metric} 从未下降",
+        "{metric} 起始为 {first}，经过 {count} 个值后为 {last}。",
+        "检查优化器是否拿到参数、学习率是否为 0 或过小、标签与输入是否对应；先尝试过拟合单个 batch。",
+    ),
+    "recurring-single-spikes": Words(
+        "个别 batch 反复出现尖峰",
+        "{metric} 有 {count} 次只持续一两个值的尖峰，位于 step {steps}（间隔中位数 {gap}）；随后立即恢复。",
+        "应怀疑样本而不是权重：记录这些 batch 的样本编号并检查；等间隔说明每个 epoch 都是同一批样本。",
+    ),
+    "entropy-collapse": Words(
+        "策略熵坍缩",
+        "{metric} 从 {first} 降到 {last}。",
+        "策略几乎不再探索：提高熵奖励或温度，或降低学习率。",
+    ),
+    "entropy-explosion": Words(
+        "策略熵爆炸",
+        "{metric} 从 {first} 升到 {last}。",
+        "策略趋向噪声：降低熵奖励，检查 advantage 的尺度。",
+    ),
+    "kl-explosion": Words(
+        "策略偏离参考策略",
+        "{metric} 结束时为 {last}，通常为 {usual}。",
+        "回到上升之前的检查点；提高 KL 系数，降低学习率或每次采样的更新次数。",
+    ),
     "loss-ct-steady-during-spike": Words(
         "爆炸期间动作头保持平稳",
         "closs 爆炸时 loss_ct 没有升高：{where}（全程中位数 {usual}）。",

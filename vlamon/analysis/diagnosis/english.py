@@ -20,6 +20,42 @@ WORDS = {
         "Everything up to the last checkpoint before {last} can be used. Mend what the message "
         "names, then resume from there; a scheduler's kill needs only the resume.",
     ),
+    "loss-rises": Words(
+        "{metric} has been rising",
+        "{metric} was lowest at {lowest} around {where} and stands at {last} now ({rise}).",
+        "Keep the checkpoint nearest to the lowest value. Lower the learning rate, and check "
+        "whether the data mix or a weight changed there.",
+    ),
+    "never-fell": Words(
+        "{metric} never fell",
+        "{metric} began at {first} and stands at {last} after {count} values.",
+        "Check that the optimizer has the parameters, that the learning rate is not 0 or far too "
+        "small, that labels match inputs; try to overfit a single batch.",
+    ),
+    "recurring-single-spikes": Words(
+        "single batches spike again and again",
+        "{count} spikes of {metric} last one or two values each, at steps {steps} (every {gap} "
+        "steps in the median); the loss is back at once.",
+        "Suspect samples rather than weights: log the sample ids of these batches and look at "
+        "them; an even distance points to the same samples in each epoch.",
+    ),
+    "entropy-collapse": Words(
+        "the policy's entropy collapsed",
+        "{metric} fell from {first} to {last}.",
+        "The policy hardly explores any more: raise the entropy bonus or the temperature, or "
+        "lower the learning rate.",
+    ),
+    "entropy-explosion": Words(
+        "the policy's entropy exploded",
+        "{metric} rose from {first} to {last}.",
+        "The policy drifts towards noise: lower the entropy bonus, check the advantages' scale.",
+    ),
+    "kl-explosion": Words(
+        "the policy ran away from its reference",
+        "{metric} ends at {last}; {usual} is usual.",
+        "Go back to a checkpoint before the rise; raise the KL coefficient, lower the learning "
+        "rate or the number of updates per rollout.",
+    ),
     "loss-ct-steady-during-spike": Words(
         "the action head stayed calm during the spike",
         "While closs exploded, loss_ct did not rise: {where} (median of the run {usual}).",

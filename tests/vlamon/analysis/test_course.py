@@ -1,0 +1,70 @@
+"""Rules about the course of a run: rising, never falling, struck again and again, and policies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from vlamon.analysis.diagnosis import diagnose
+from vlamon.analysis.evidence import gather
+from vlamon.records import BatchBlock, Column
+
+NOISE = np.random.default_rng(0).lognormal(0, 0.05, 600)
+ROWS = np.arange(600)
+FALLING = (2 + 3 * np.exp(-ROWS / 100)) * NOISE
+
+
+def ids(first: int = 0, **metrics: Sequence[float] | np.ndarray) -> set[str]:
+    count = len(next(iter(metrics.values())))
+    nowhere = np.full(count, np.nan)
+    columns = {name: Column(np.asarray(values, float)) for name, values in metrics.items()}
+    block = BatchBlock(0, 0, np.arange(first, first + count), nowhere, nowhere, columns)
+    return {diagnosis.id for diagnosis in diagnose(gather([block]))}
+
+
+def test_a_loss_that_falls_and_rises_again_is_told() -> None:
+    rising = FALLING + np.maximum(0, ROWS - 300) / 300
+    assert "loss-rises" in ids(loss=rising)
+    assert "loss-rises" not in ids(loss=FALLING)
+
+
+def test_noise_at_the_end_of_a_run_is_no_rise() -> None:
+    noisy = 2 * np.random.default_rng(1).lognormal(0, 0.8, 600)
+    assert "loss-rises" not in ids(loss=noisy)
+
+
+def test_a_loss_that_stands_where_it_began_never_fell() -> None:
+    assert "never-fell" in ids(loss=2.3 * np.random.default_rng(2).lognormal(0, 0.002, 600))
+    assert "never-fell" not in ids(loss=FALLING)
+
+
+def test_a_resumed_run_may_begin_where_it_ends() -> None:
+    flat = 2.3 * np.random.default_rng(2).lognormal(0, 0.002, 600)
+    assert "never-fell" not in ids(loss=flat, first=50_000)
+
+
+def test_single_batches_that_spike_again_and_again_point_to_samples() -> None:
+    struck = FALLING.copy()
+    struck[[250, 350, 450, 550]] *= 30
+    assert "recurring-single-spikes" in ids(loss=struck)
+    struck[[350, 450, 550]] = FALLING[[350, 450, 550]]
+    assert "recurring-single-spikes" not in ids(loss=struck)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("actor/entropy", np.linspace(2, 0.01, 600), "entropy-collapse"),
+        ("actor/entropy", np.linspace(0.3, 3, 600), "entropy-explosion"),
+        ("actor/ppo_kl", np.append(np.full(500, 0.01), np.full(100, 2.0)), "kl-explosion"),
+    ],
+)
+def test_a_policy_s_entropy_and_distance_are_judged(
+    name: str, values: np.ndarray, expected: str
+) -> None:
+    assert expected in ids(loss=FALLING, **{name: values})
+    calm = np.full(600, float(values[0]))
+    assert expected not in ids(loss=FALLING, **{name: calm})
+    assert expected not in ids(loss=FALLING, **{f"{name}_coef": values})
