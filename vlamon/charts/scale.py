@@ -107,7 +107,8 @@ def fit(
         same = previous is not None and previous.log == log and previous.rows == rows
         return previous if same and previous is not None else Scale(0.0, 1.0, rows=rows)
     low, high = found if beside is None else _stretched(found, beside, robust)
-    if high - low <= _SAME * max(abs(low), abs(high)) or (log and high - low < _SAME):
+    # On a log axis low and high are exponents: their difference is a relative one already.
+    if high - low <= (_SAME if log else _SAME * max(abs(low), abs(high))):
         return _around(10.0**high if log else high, log, rows)
     for value in keep:
         if log and value <= 0:

@@ -58,8 +58,10 @@ class Narrated:
 
     def _tell(self, record: Record) -> Iterator[Record]:
         if isinstance(record, BatchBlock) and record.rows:
-            self._step, self._attempt = int(record.step[-1]), record.attempt
+            # A short run may come as one block: it begins at the block's first row.
+            self._step, self._attempt = int(record.step[0]), record.attempt
             yield from self._chapter("begin", float(record.time[0]))
+            self._step = int(record.step[-1])
             if self._explodes_at - SOON <= self._step < self._explodes_at:
                 yield from self._chapter("soon", float(record.time[-1]))
         if isinstance(record, Event) and record.kind == "end":

@@ -152,6 +152,7 @@ def test_a_broken_should_stop_is_asked_once_and_leaves_the_pause_to_the_operator
         raise OSError("no such clock")
 
     toy.guard.commands._should_stop = broken
-    toy.emitter.answers = {"paused": [Order("note")], "note": [Order("resume")]}
+    note = Order("note", {"text": "looking"})
+    toy.emitter.answers = {"paused": [note], "note": [Order("resume")]}
     assert toy.run(20, {10: [Order("pause")]}) == 20
     assert asked == [1]
