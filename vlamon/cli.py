@@ -135,7 +135,11 @@ def main(args: Sequence[str] | None = None) -> None:
             stream.reconfigure(
                 errors="replace"
             )  # a terminal in Latin-1 shows ? for ×, no traceback
-    sys.exit(run(args))
+    try:
+        code = run(args)
+    except KeyboardInterrupt:  # a second one, or one while a command cleaned up after the first
+        code = INTERRUPTED
+    sys.exit(code)
 
 
 def run(args: Sequence[str] | None = None) -> int:
