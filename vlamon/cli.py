@@ -6,6 +6,7 @@ imports NumPy, Textual or a command's module.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
@@ -137,9 +138,30 @@ def main(args: Sequence[str] | None = None) -> None:
             )  # a terminal in Latin-1 shows ? for ×, no traceback
     try:
         code = run(args)
-    except KeyboardInterrupt:  # a second one, or one while a command cleaned up after the first
+    except BaseException as error:
+        if not _was_interrupted(error):
+            raise
         code = INTERRUPTED
+    if code == INTERRUPTED:
+        _exit_interrupted()
     sys.exit(code)
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether an interrupt is behind it: one that comes while a module is imported is wrapped."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _exit_interrupted() -> None:
+    """Exit with 130: after an interrupt amid an import, an ordinary exit was by SIGINT at times."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(INTERRUPTED)
 
 
 def run(args: Sequence[str] | None = None) -> int:

@@ -83,3 +83,20 @@ def test_every_command_is_in_the_manual() -> None:
     manual = (Path(__file__).parents[3] / "docs" / "cli.md").read_text()
 
     assert all(f"`vlamon {name}" in manual for name in COMMANDS)
+
+
+def test_an_interrupt_wrapped_by_an_import_ends_with_130_and_no_traceback() -> None:
+    script = (
+        "import vlamon.cli as cli\n"
+        "def run(args=None):\n"
+        "    try:\n"
+        "        raise KeyboardInterrupt\n"
+        "    except KeyboardInterrupt as error:\n"
+        "        raise RuntimeError('Error calling __set_name__') from error\n"
+        "cli.run = run\n"
+        "cli.main([])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (130, "")
