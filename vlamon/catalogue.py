@@ -24,6 +24,9 @@ Better = Literal["lower", "higher", "steady", ""]
 
 DEFAULT_VOCAB = 65536
 """Vocabulary of the full model; a laptop run has another and is asked for it."""
+NO_ACTION_YET = 0.94
+"""A decoded action L1 from here on says that the argmax is no action token yet: each decodes to
+±0.996. It says nothing of the controller."""
 LANGUAGES = ("en", "zh")
 
 

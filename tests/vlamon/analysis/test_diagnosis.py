@@ -9,9 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vlamon.analysis.anomalies import anomalies
+from vlamon.analysis import diagnosis as rules
+from vlamon.analysis.anomalies import Anomaly, anomalies
 from vlamon.analysis.convergence import convergence
 from vlamon.analysis.diagnosis import Diagnosis, chinese, diagnose, english
+from vlamon.analysis.diagnosis.finding import Finding, Words
 from vlamon.analysis.evidence import Evidence, KeyOrder, Settings, gather
 from vlamon.records import BatchBlock, Column, EpochBlock, Event, IntervalBlock, Record
 
@@ -369,3 +371,15 @@ def test_every_diagnosis_is_worded_in_both_languages_with_the_same_facts() -> No
     spoken = {lang: diagnose(evidence(lines), lang=lang) for lang in ("en", "zh")}
     assert [d.id for d in spoken["en"]] == [d.id for d in spoken["zh"]]
     assert "95.19" in spoken["zh"][0].evidence
+
+
+def test_a_diagnosis_is_added_by_a_rule_and_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def odd(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
+        return [Finding("odd", "warn", {"count": len(evidence.names)})]
+
+    monkeypatch.setattr(rules, "RULES", (*rules.RULES, odd))
+    monkeypatch.setitem(english.WORDS, "odd", Words("odd", "{count} metrics.", "Look."))
+    (said,) = [d for d in diagnose(evidence(epochs(closs=[3, 2]))) if d.id == "odd"]
+    assert (said.title, said.evidence, said.advice) == ("odd", "1 metrics.", "Look.")
+    (other,) = [d for d in diagnose(evidence(epochs(closs=[3, 2])), lang="zh") if d.id == "odd"]
+    assert other == said, "a text without a translation falls back to English"

@@ -69,7 +69,7 @@ def words(lang: str) -> Mapping[str, Words]:
 
 def in_words(finding: Finding, lang: str) -> Diagnosis:
     """A finding as a person reads it."""
-    text = words(lang)[finding.id]
+    text = words(lang).get(finding.id) or words("en")[finding.id]
     facts = {name: said(value) for name, value in finding.facts.items()}
     return Diagnosis(
         id=finding.id,

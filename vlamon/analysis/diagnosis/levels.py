@@ -12,11 +12,12 @@ from vlamon.analysis.diagnosis.finding import Finding
 from vlamon.analysis.diagnosis.weights import share_without_rows
 from vlamon.analysis.evidence import Evidence
 from vlamon.analysis.series import Floats, Series
+from vlamon.catalogue import NO_ACTION_YET
 
 _NEAR = 0.03
 """closs within this share of ln(vocab) is a guess."""
-_SILENT = (0.93, 1.05)
-"""Decoded L1 of a model whose argmax is no action token: every such token decodes to ±0.996."""
+_MOST = 1.05
+"""A decoded L1 above this is no answer without action tokens either."""
 _BETWEEN = 0.9
 _PATHS_APART = 4.0
 _TREND = 0.1
@@ -41,9 +42,9 @@ def above_random_guess(evidence: Evidence, found: Sequence[Anomaly]) -> list[Fin
 def not_emitting_action_tokens(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
     """The decoded L1 is that of a model that answers with no action token at all."""
     values = {name: evidence.latest(name) for name in _decoded(evidence)}
-    silent = {n: v for n, v in values.items() if v is not None and _BETWEEN <= v <= _SILENT[1]}
+    silent = {n: v for n, v in values.items() if v is not None and _BETWEEN <= v <= _MOST}
     known = [value for value in values.values() if value is not None]
-    if not silent or float(np.median(known)) < _SILENT[0]:
+    if not silent or float(np.median(known)) < NO_ACTION_YET:
         return []
     series = _series(evidence, next(iter(silent)))
     facts = {

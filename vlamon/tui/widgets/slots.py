@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vlamon.catalogue import NO_ACTION_YET
 from vlamon.charts.metric_roles import role_of_metric
 from vlamon.charts.numbers import number, percent
 from vlamon.charts.rows import Row
@@ -14,8 +15,6 @@ from vlamon.tui.widgets.row_panel import RowPanel, framed
 L1 = "l1_loss_action_"
 ACCURACY = "acc_action_"
 OUTSIDE = "action_outside"
-NO_ACTION_YET = 0.94
-"""Above this an L1 says that the argmax is no action token yet, not that the controller is bad."""
 
 
 def slot_metrics(names: Sequence[str]) -> list[str]:
