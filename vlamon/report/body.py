@@ -206,6 +206,8 @@ def _shares(report: Report) -> Iterator[Block]:
     ]
     rows.append([say(report, "total"), "", "", number(report.shares.total), ""])
     yield _table(header, rows)
+    if report.shares_at:
+        yield Note(line(say(report, "values-at", places=report.shares_at)))
     if report.assumed_weights:
         yield Note(say(report, "assumed"))
     yield Note(say(report, "not-pull"))

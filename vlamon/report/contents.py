@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vlamon.analysis.anomalies import Anomaly, anomalies, within
-from vlamon.analysis.contributions import Contributions, contributions
+from vlamon.analysis.contributions import Contributions
 from vlamon.analysis.convergence import Convergence
 from vlamon.analysis.diagnosis import Diagnosis, diagnose
 from vlamon.analysis.diagnosis.trend import judged
@@ -18,6 +18,7 @@ from vlamon.analysis.judgeable import Unjudged, unjudged
 from vlamon.analysis.main_loss import is_loss
 from vlamon.analysis.series import Series
 from vlamon.records import Event
+from vlamon.report.shares import shares_of
 
 HEALTHY, WARNINGS, EXPLOSION, NOT_JUDGED = 0, 10, 20, 30
 """Exit codes of `vlamon analyze`."""
@@ -99,6 +100,8 @@ class Report:
     """What is worth a chart."""
     shares: Contributions | None
     """Shares of the weighted total at the end of the run."""
+    shares_at: str
+    """Where their values stand, if not all at the end; empty else."""
     assumed_weights: bool
     """Whether the reference's weights were taken because the logs name none."""
     anomalies: tuple[Anomaly, ...]
@@ -144,6 +147,7 @@ def compile_report(
 ) -> Report:
     """Judge the evidence and arrange what there is to say."""
     found = anomalies(evidence)
+    shares, shares_at = shares_of(evidence)
     columns = _columns(evidence)
     return Report(
         sources=tuple(sources),
@@ -152,7 +156,8 @@ def compile_report(
         columns=columns,
         epochs=tuple(_epochs(evidence, found)),
         curves=tuple(_curves(evidence, columns)),
-        shares=_shares(evidence),
+        shares=shares,
+        shares_at=shares_at,
         assumed_weights=evidence.assumed,
         anomalies=tuple(found),
         convergence=tuple(
@@ -267,16 +272,6 @@ def _curves(evidence: Evidence, columns: Sequence[str]) -> list[Series]:
             if other is not None and len(other.finite) >= 2:
                 curves.append(other)
     return curves[:_CHARTED]
-
-
-def _shares(evidence: Evidence) -> Contributions | None:
-    if not evidence.weights:
-        return None
-    values = {name: evidence.latest(name) for name in evidence.weights}
-    known = {name: value for name, value in values.items() if value is not None}
-    if len(known) < 2:
-        return None
-    return contributions(known, {n: w for n, w in evidence.weights.items() if n in known})
 
 
 def _readings(evidence: Evidence) -> list[Reading]:

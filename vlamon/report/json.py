@@ -30,6 +30,7 @@ def objects(report: Report) -> dict[str, Any]:
         "epochs": [_epoch(line) for line in report.epochs],
         "anomalies": [_anomaly(anomaly) for anomaly in report.anomalies],
         "contributions": _contributions(report),
+        "contributions_at": report.shares_at or None,
         "total": None if report.shares is None else report.shares.total,
         "assumed_weights": report.assumed_weights,
         "convergence": [asdict(state) for state in report.convergence],

@@ -77,3 +77,17 @@ def test_an_explosion_in_the_batches_is_one_whatever_the_epoch_lines_are(
         lines[row] = lines[row].replace("(8.5500)", average)
     batch_log.write_text("\n".join(lines) + "\n")
     assert report(capfdbinary, EPOCH_LINES, batch_log)["exit_code"] == 20
+
+
+def test_shares_never_mix_epochs_silently(
+    capfdbinary: pytest.CaptureFixture[bytes], batch_log: Path, tmp_path: Path
+) -> None:
+    both = report(capfdbinary, EPOCH_LINES, batch_log)
+    assert both["contributions_at"] == "epoch 0", "z_loss has no other epoch"
+    values = {term["metric"]: term["value"] for term in both["contributions"]}
+    assert values == pytest.approx({"closs": 13.18, "loss_ct": 0.344, "z_loss": 39.86})
+    assert report(capfdbinary, batch_log)["contributions_at"] is None
+    log = tmp_path / "apart" / "log_train.txt"
+    log.parent.mkdir()
+    log.write_text('{"train_closs": 8, "epoch": 0}\n{"train_loss_ct": 0.1, "epoch": 1}\n')
+    assert report(capfdbinary, log)["contributions_at"] == "closs epoch 0, loss_ct epoch 1"
