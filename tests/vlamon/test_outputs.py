@@ -18,7 +18,8 @@ from tests.vlamon.store.blocks import batches
 from tests.vlamon.test_safe_text import OBEYED
 from vlamon import Emitter
 from vlamon.analysis.compare import compare
-from vlamon.analysis.evidence import Settings, gather
+from vlamon.analysis.evidence import gather
+from vlamon.analysis.settings import Settings
 from vlamon.cli import run
 from vlamon.commands import status
 from vlamon.records import EpochRow, Event, Gap, Interval, Record, RunInfo, Status

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from vlamon.analysis.contributions import assumed_weights
 from vlamon.analysis.log_end import LogEnd
 from vlamon.analysis.main_loss import is_trained_loss, main_loss
+from vlamon.analysis.printed_settings import Printed
 from vlamon.analysis.series import Bools, Floats, Grain, Ints, Series
+from vlamon.analysis.settings import REFERENCE_VOCAB, Settings, Told, choose
 from vlamon.records import (
     BatchBlock,
     Column,
@@ -27,11 +28,6 @@ from vlamon.records import (
     RunInfo,
 )
 
-REFERENCE_CLIP = 4.0
-"""Gradient clipping of the reference run."""
-REFERENCE_VOCAB = 65536
-"""Vocabulary of the full model."""
-
 
 @dataclass(frozen=True, slots=True)
 class KeyOrder:
@@ -41,18 +37,6 @@ class KeyOrder:
     """Epoch and file, for a person."""
     names: tuple[str, ...]
     """Meters in the order of the line."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the user says about the run because its logs do not."""
-
-    weights: Mapping[str, float] = field(default_factory=dict)
-    """Weights of the terms; they go before what a log says."""
-    vocab: int | None = None
-    """Vocabulary that closs is measured against; None to take the run's, or the full model's."""
-    clip: float | None = None
-    """Gradient clipping; None to assume the reference's for its own logs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +71,8 @@ class Evidence:
     """Meters whose interval means cannot be recovered."""
     end: LogEnd | None = None
     """The crash that the logs end in."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Where each weight and other setting comes from: `clip 25` → `output.log:3, clip_grad=25`."""
     names: tuple[str, ...] = ()
     """All metrics, in order of first appearance."""
 
@@ -133,6 +119,7 @@ def gather(
     settings: Settings | None = None,
     orders: Sequence[KeyOrder] = (),
     end: LogEnd | None = None,
+    printed: Sequence[Printed] = (),
 ) -> Evidence:
     """Arrange a run's records as evidence."""
     settings = settings or Settings()
@@ -144,22 +131,18 @@ def gather(
     reduced = taken.printed.ends() or (_means(fine) if taken.batches.blocks else {})
     names = tuple(dict.fromkeys([*fine, *reduced, *lines]))
     reference = "loss_ct" in names or "closs" in names
-    weights = dict(taken.weights)
-    assumed = not weights and not settings.weights and reference
-    if not weights:
-        weights = assumed_weights(names)
-    weights.update({name: w for name, w in settings.weights.items() if name in names})
-    clip = settings.clip if settings.clip is not None else REFERENCE_CLIP if reference else None
+    chosen = choose(names, settings, Told(taken.weights, taken.vocab), printed if reference else ())
     return Evidence(
         fine=fine,
         lines=lines,
         reduced=reduced,
         evaluations={split: rows.series() for split, rows in taken.splits.items()},
-        weights=weights,
-        assumed=assumed,
+        weights=chosen.weights,
+        assumed=chosen.assumed,
         settings=settings,
-        clip=clip,
-        vocab=settings.vocab or taken.vocab or REFERENCE_VOCAB,
+        clip=chosen.clip,
+        vocab=chosen.vocab,
+        origins=chosen.origins,
         events=tuple(taken.events),
         orders=tuple(orders),
         restarts=tuple(_restarts(fine or lines, taken.events)),

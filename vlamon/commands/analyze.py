@@ -90,7 +90,8 @@ def command(
     Several files are one run; a run's directory or its journal works too. The exit code makes it
     usable in scripts.
     """
-    from vlamon.analysis.evidence import Settings, gather
+    from vlamon.analysis.evidence import gather
+    from vlamon.analysis.settings import Settings
     from vlamon.report import SourceNote, compile_report
     from vlamon.sources.read_all import records_of
     from vlamon.sources.runs import drained_file, each_once, run_files
@@ -102,6 +103,7 @@ def command(
         Settings(weights=weights, vocab=vocab, clip=clip_grad),
         [order for log in logs for order in log.orders],
         next((log.end for log in logs if log.end is not None), None),
+        [setting for log in logs for setting in log.printed],
     )
     unknown_names = [name for name in weights if name not in evidence.names]
     # A settings file speaks of every run; what is typed, of this one.

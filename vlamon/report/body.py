@@ -126,7 +126,7 @@ def compose(report: Report, fits: Callable[[Table], bool] | None = None) -> Body
         verdict=report.verdict,
         head=say(report, f"verdict-{report.verdict}"),
         sentence=line(headline(report)),
-        files=[line(f"{say(report, 'files')}: {file}") for file in _files(report)],
+        files=[line(text) for text in (*_files(report), *_settings(report))],
         sections=[
             Section(say(report, key), blocks) for key, blocks in _sections(report, fits) if blocks
         ],
@@ -332,7 +332,13 @@ def _files(report: Report) -> Iterator[str]:
         text = f"{source.path} ({source.format})"
         if source.unknown:
             text += ", " + say(report, "unknown", count=source.unknown)
-        yield text
+        yield f"{say(report, 'files')}: {text}"
+
+
+def _settings(report: Report) -> Iterator[str]:
+    """Settings that the logs print, each with its place."""
+    for setting, where in report.origins.items():
+        yield f"{say(report, 'setting')}: {setting} ({where})"
 
 
 def _cell(value: float | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -112,6 +112,8 @@ class Report:
     """Events of the run that a report must not omit."""
     not_inverted: tuple[str, ...]
     """Meters of a running-average log whose interval means cannot be recovered."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Settings that were found in the logs, and where."""
     unjudged: Unjudged | None = None
     """Why the run is not judged, where it is not."""
     lang: str = "en"
@@ -169,6 +171,7 @@ def compile_report(
         readings=tuple(_readings(evidence)),
         events=tuple(event for event in evidence.events if _is_listed(event)),
         not_inverted=evidence.not_inverted,
+        origins=evidence.origins,
         unjudged=unjudged(evidence, sum(source.unknown for source in sources)),
         lang=lang,
     )

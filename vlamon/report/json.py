@@ -32,6 +32,7 @@ def objects(report: Report) -> dict[str, Any]:
         "contributions": _contributions(report),
         "contributions_at": report.shares_at or None,
         "total": None if report.shares is None else report.shares.total,
+        "settings": dict(report.origins),
         "assumed_weights": report.assumed_weights,
         "convergence": [asdict(state) for state in report.convergence],
         "diagnoses": [asdict(diagnosis) for diagnosis in report.diagnoses],

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vlamon.analysis.evidence import KeyOrder
 from vlamon.analysis.log_end import LogEnd, log_end
+from vlamon.analysis.printed_settings import Printed, printed_settings
 from vlamon.records import EpochBlock, EpochRow, Link, Record
 from vlamon.sources import Source, SourceError
 from vlamon.sources.formats import UnknownLines
@@ -17,6 +18,8 @@ from vlamon.sources.plain_text import PlainText
 
 _MOST_LINES = 100_000
 """Epoch lines whose key order is compared; nobody has trained more epochs than that."""
+_HEAD = 1 << 20
+"""Bytes at the begin of a log that are searched for settings."""
 _TAIL = 64 << 10
 """Bytes at the end of a log that are searched for what ended the run."""
 
@@ -39,6 +42,8 @@ class Drained:
     """Epoch lines that a batch log holds besides, for a run that has no file of them."""
     end: LogEnd | None = None
     """What the log says of the end of its run, where that is a crash."""
+    printed: tuple[Printed, ...] = ()
+    """Settings that the training printed into it."""
 
 
 def drained(path: str, format_name: str | None = None) -> Drained:
@@ -53,6 +58,7 @@ def drained(path: str, format_name: str | None = None) -> Drained:
     finally:
         source.close()
     name = source.format.name if source.format is not None else ""
+    is_text = path != "-" and name != "tensorboard"
     return Drained(
         path,
         name,
@@ -60,7 +66,8 @@ def drained(path: str, format_name: str | None = None) -> Drained:
         source.unknown,
         tuple(_orders(path, name, source)),
         tuple(getattr(source.parser, "averaged", ())),
-        None if path == "-" or name == "tensorboard" else log_end(_last_lines(path)),
+        log_end(_lines(path, last=_TAIL)) if is_text else None,
+        tuple(printed_settings(_lines(path, first=_HEAD), Path(path).name)) if is_text else (),
     )
 
 
@@ -87,12 +94,14 @@ def drained_source(path: str, name: str, source: Source) -> Drained:
     return Drained(path, name, tuple(records), UnknownLines())
 
 
-def _last_lines(path: str) -> list[str]:
-    """The last lines of a file; of a compressed one its bytes, in which nothing is found."""
+def _lines(path: str, *, first: int = 0, last: int = 0) -> list[str]:
+    """The first or last lines of a file; a compressed one gives bytes in which nothing is found."""
     with open(path, "rb") as log:
-        log.seek(max(0, log.seek(0, 2) - _TAIL))
-        tail = log.read(_TAIL).replace(b"\0", b"").replace(b"\r", b"\n")  # UTF-16 without its zeros
-    return PlainText().lines(tail).decode(errors="replace").split("\n")
+        if last:
+            log.seek(max(0, log.seek(0, 2) - last))
+        text = log.read(first or last).replace(b"\0", b"")  # UTF-16 without its zeros
+    text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return PlainText().lines(text).decode(errors="replace").split("\n")
 
 
 def _orders(path: str, name: str, source: LogFile) -> Iterable[KeyOrder]:

@@ -159,7 +159,8 @@ def look(store: RunStore, lock: AbstractContextManager[Any], schedule: Schedule)
 
 def _diagnosed(store: RunStore, lock: AbstractContextManager[Any]) -> list[Diagnosis]:
     from vlamon.analysis.diagnosis import diagnose
-    from vlamon.analysis.evidence import REFERENCE_VOCAB, Settings, gather
+    from vlamon.analysis.evidence import gather
+    from vlamon.analysis.settings import REFERENCE_VOCAB, Settings
 
     with lock:
         records = list(_records(store))

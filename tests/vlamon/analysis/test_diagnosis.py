@@ -14,7 +14,8 @@ from vlamon.analysis.anomalies import Anomaly, anomalies
 from vlamon.analysis.convergence import convergence
 from vlamon.analysis.diagnosis import Diagnosis, chinese, diagnose, english
 from vlamon.analysis.diagnosis.finding import Finding, Words
-from vlamon.analysis.evidence import Evidence, KeyOrder, Settings, gather
+from vlamon.analysis.evidence import Evidence, KeyOrder, gather
+from vlamon.analysis.settings import Settings
 from vlamon.records import BatchBlock, Column, EpochBlock, Event, IntervalBlock, Record
 
 Values = Mapping[str, Sequence[float]]

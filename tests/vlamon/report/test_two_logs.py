@@ -91,3 +91,24 @@ def test_shares_never_mix_epochs_silently(
     log.parent.mkdir()
     log.write_text('{"train_closs": 8, "epoch": 0}\n{"train_loss_ct": 0.1, "epoch": 1}\n')
     assert report(capfdbinary, log)["contributions_at"] == "closs epoch 0, loss_ct epoch 1"
+
+
+def test_settings_that_the_log_prints_go_before_defaults_and_name_their_place(
+    capfdbinary: pytest.CaptureFixture[bytes], batch_log: Path
+) -> None:
+    rows = batch_log.read_text()
+    said = "Namespace(lr=5e-06, clip_grad=25.0, loss_ct_weights=3, vocab_size=65536)\n"
+    batch_log.write_text(said + rows)
+    found = report(capfdbinary, batch_log)
+    weights = {term["metric"]: term["weight"] for term in found["contributions"]}
+    assert weights == {"closs": 1.0, "loss_ct": 3.0}
+    assert found["settings"]["weight of loss_ct 3"] == "output.log:1, loss_ct_weights=3"
+    assert found["settings"]["clip 25"] == "output.log:1, clip_grad=25.0"
+    assert found["assumed_weights"] is False
+    run(["analyze", str(batch_log)])
+    out = " ".join(capfdbinary.readouterr()[0].decode().split())
+    assert "From the log: clip 25 (output.log:1, clip_grad=25.0)" in out
+    run(["analyze", str(batch_log), "--weight", "loss_ct=7", "--format", "json"])
+    own = json.loads(capfdbinary.readouterr()[0])
+    assert {t["metric"]: t["weight"] for t in own["contributions"]}["loss_ct"] == 7.0
+    assert not any("loss_ct" in name for name in own["settings"])
