@@ -17,7 +17,7 @@ ENGLISH: Mapping[str, str] = {
     "say-no-loss": "no loss was read, only {metrics}; lines not understood: {unknown}; looked for "
     "{names}, or any name with the word loss",
     "say-no-value": "the loss has a name but no value in these logs",
-    "say-mostly-unknown": "only {values} loss values were read and {unknown} lines were not "
+    "say-mostly-unknown": "few loss values were read ({values}) and {unknown} lines were not "
     "understood (--unknown shows them); the format is probably another one",
     "say-explosion": "{metric} exploded: {places}",
     "say-crashed": "the run crashed after {last}: {line}",

@@ -16,7 +16,7 @@ WORDS = {
     ),
     "crashed": Words(
         "the log ends in a crash",
-        "The last row is {last}; after it the log says: {line}",
+        "After {last}, the last row that was read, the log says: {line}",
         "Everything up to the last checkpoint before {last} can be used. Mend what the message "
         "names, then resume from there; a scheduler's kill needs only the resume.",
     ),

@@ -93,7 +93,7 @@ def crashed(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
     if end is None:
         return []
     series = None if evidence.main is None else evidence.best(evidence.main)
-    where = series.place(len(series) - 1) if series is not None and len(series) else "no step"
+    where = series.place(len(series) - 1) if series is not None and len(series) else "the start"
     facts = {"kind": end.kind, "line": end.line, "last": where}
     return [Finding(CRASHED, "error" if end.kind == "nan" else "warn", facts)]
 
