@@ -109,7 +109,13 @@ def _outcome(found: Break, deadline: float | None) -> list[Part]:
     if not came_about(answer):
         return [(f"the rollback failed: {answer.text or 'no reason given'}", "explode")]
     since = ", healthy since" if found.healthy else ""
-    return [(f"rolled back to {count(answer.step)}{since}", "ok" if since else "rollback")]
+    return [(f"rolled back to {count(returned_to(answer))}{since}", "ok" if since else "rollback")]
+
+
+def returned_to(rollback: Event) -> int:
+    """Give the step of the state that was put back; the event's own is where the training was."""
+    to = rollback.data.get("to")
+    return int(to) if isinstance(to, (int, float)) else rollback.step
 
 
 def _wrapped(parts: Sequence[Part], width: int, dot: str, keys: Row) -> list[Row]:

@@ -12,6 +12,7 @@ from vlamon.charts.marks import came_about
 from vlamon.charts.numbers import count, number
 from vlamon.charts.rows import Row
 from vlamon.tui.batch_search import mean_around
+from vlamon.tui.headline import Break, returned_to
 from vlamon.tui.severity import severity_role
 from vlamon.tui.widgets.events import clock_time, sentence
 from vlamon.tui.widgets.inspector import batch_samples
@@ -19,7 +20,6 @@ from vlamon.tui.widgets.inspector import batch_samples
 if TYPE_CHECKING:
     from vlamon.records import Event
     from vlamon.store import RunStore
-    from vlamon.tui.headline import Break
 
 BEFORE = 200
 """Batches before a break in which a change is named."""
@@ -31,8 +31,8 @@ TOLD = ("control", "resumed", "paused", "rollback", "note", "warn")
 """Kinds of events that are named where they come shortly before a break."""
 ADVICE = {
     "data": "Look at the samples named above; leave them out, or clip their loss.",
-    "weights": "Roll back further, then lower the learning rate or clip the gradients.",
-    "nondeterministic": "The replay did not explode: suspect hardware or a race, and watch ECC.",
+    "dynamics": "Roll back further, then lower the learning rate or clip the gradients.",
+    "transient": "The replay did not explode: suspect hardware or a race, and watch ECC.",
 }
 """What to do, by the verdict of an autopsy."""
 
@@ -140,7 +140,8 @@ def worth(store: RunStore, found: Break) -> list[str]:
     if answer is None or answer.kind != "rollback" or not came_about(answer):
         return []
     metric = str(event.data.get("metric", "closs"))
-    said = [f"steps lost: {count(max(0, event.step - answer.step))}"]
+    back = returned_to(answer)
+    said = [f"steps lost: {count(max(0, event.step - back))}"]
     value = event.data.get("value")
     if metric in store.metrics and store.rows and isinstance(value, (int, float)):
         now = mean_around(store, metric, store.rows - 1)
@@ -150,7 +151,7 @@ def worth(store: RunStore, found: Break) -> list[str]:
         for one in store.events
         if one.kind == "checkpoint" and came_about(one) and one.step <= event.step
     ]
-    saved = answer.step - max(durable) if durable else answer.step
+    saved = back - max(durable) if durable else back
     if saved > 0:
         against = f"the checkpoint at {count(max(durable))}" if durable else "a restart from 0"
         said.append(f"steps saved against {against}: {count(saved)}")

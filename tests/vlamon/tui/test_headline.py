@@ -14,7 +14,7 @@ from vlamon.charts.rows import cells, text_of
 from vlamon.records import BatchBlock, Column, Event, Link
 from vlamon.store import RunStore
 from vlamon.tui.headline import Break, headline, newest_break
-from vlamon.tui.story import changes_before, worth
+from vlamon.tui.story import ADVICE, changes_before, worth
 
 
 def words(found: Break, width: int = 120, deadline: float | None = None) -> str:
@@ -109,3 +109,29 @@ def test_a_rollback_says_what_it_cost_and_saved() -> None:
     said = worth(feed.store, found)
     assert "steps lost: 60" in said
     assert "steps saved against the checkpoint at 36,000: 3,150" in said
+
+
+AS_THE_GUARD_SENDS_IT = replace(
+    ROLLBACK, step=39_210, data={"ok": True, "from": 39_210, "to": 39_150}
+)
+"""Its step is where the training was; `to` is where it went back to."""
+
+
+def test_the_step_that_a_rollback_names_is_the_one_it_returned_to() -> None:
+    assert "rolled back to 39,150" in words(Break(EXPLOSION, AUTOPSY, AS_THE_GUARD_SENDS_IT))
+    feed = fed(Link("live"), info(), block(0, 39_211, spike=39_210))
+    feed.push(Event("k", "checkpoint", 36_000, 0, 1.0), EXPLOSION, AS_THE_GUARD_SENDS_IT)
+    found = newest_break(feed.store)
+    assert found is not None
+    said = worth(feed.store, found)
+    assert "steps lost: 60" in said
+    assert "steps saved against the checkpoint at 36,000: 3,150" in said
+
+
+def test_every_verdict_of_the_guard_has_advice() -> None:
+    pytest.importorskip("torch")
+    from typing import get_args
+
+    from vlamon.guard.autopsy import Cause
+
+    assert set(ADVICE) == set(get_args(Cause)) - {"unknown"}
