@@ -23,6 +23,7 @@ from trainer.model.config import SIZES, ModelConfig
 from trainer.objectives import ObjectiveError, Objectives
 from trainer.objectives.design import DesignConfig, alone
 from trainer.ranges import Range, check_ranges
+from vlamon.guard_modes import GUARD_MODES
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -91,7 +92,7 @@ class GuardConfig:
     """How explosions are met; see docs/guard.md."""
 
     mode: str = "auto"
-    """`auto`, `ask`, `watch` or `off`."""
+    """One of `vlamon.guard_modes`."""
     every: int = 50
     """Steps between two snapshots in memory; wider where they could not be trusted in time."""
     slots: int = 4
@@ -100,7 +101,7 @@ class GuardConfig:
     """Steps after a rollback within which another explosion goes one snapshot further back."""
 
     def __post_init__(self) -> None:
-        _one_of("guard.mode", self.mode, ("auto", "ask", "watch", "off"))
+        _one_of("guard.mode", self.mode, tuple(GUARD_MODES))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

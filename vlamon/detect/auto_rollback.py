@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from vlamon.detect.components import ComponentDetectors, Judgement
 from vlamon.detect.monitor import BY
+from vlamon.guard_modes import mode_acts, mode_detects
 from vlamon.records import BatchBlock, Event, GpuSample, MetricSpec, Record, RunInfo, Status
 from vlamon.records import MetricsAnnounced as Announced
 
@@ -22,8 +23,6 @@ BACKLOG = 1024
 BUDGET = 3
 """Orders within BUDGET_ROWS rows; a training that explodes more often needs a person."""
 BUDGET_ROWS = 10_000
-ACTING = ("auto", "ask")
-"""Guard modes that answer an explosion themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ class AutoRollback:
         return self._status is not None and when >= self._clock - RECENT
 
     def _trainer_acts(self) -> bool:
-        return self._status is not None and self._status.guard in ACTING
+        return self._status is not None and mode_acts(self._status.guard)
 
     def _hear_event(self, event: Event) -> WantedRollback | None:
         if event.data.get("by") == BY:
@@ -127,8 +126,8 @@ class AutoRollback:
         self, block: BatchBlock, row: int, judgement: Judgement
     ) -> WantedRollback | None:
         status = self._status
-        if self._trainer_acts() or (status is not None and status.guard == "watch"):
-            return None  # in watch mode the trainer's own event is answered
+        if status is not None and mode_detects(status.guard):
+            return None  # the trainer's own event is answered, by itself or here
         # One id an attempt: a rollback begins another one, and until then it is the same trouble.
         value = float(block.columns[judgement.metric].values[row])
         text = f"{judgement.metric} {value:.4g}: {judgement.verdict.reason}"

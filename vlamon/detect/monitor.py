@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 
 from vlamon.detect.components import GRAD_NORM, ComponentDetectors, Judgement
 from vlamon.detect.judging import Floats, medians
+from vlamon.guard_modes import mode_detects
 from vlamon.records import BatchBlock, Event, Link, MetricSpec, Record, RunInfo, Status
 from vlamon.records import MetricsAnnounced as Announced
 
 BY = "monitor"
 """`by` in the data of these events: an order because of one is the monitor's own affair."""
-JUDGING = ("auto", "ask", "watch")
-"""Guard modes in which a trainer tells of its own explosions."""
 LIVE_ROWS = 64
 """Rows up to which a block is judged whole, and told of when it warns, too."""
 ABOVE = 2.0
@@ -113,7 +112,7 @@ class ExplosionMonitor:
         elif isinstance(record, Announced):
             self._learn(record.metrics)
         elif isinstance(record, Status):
-            if record.guard in JUDGING:
+            if mode_detects(record.guard):
                 self._leave_it_to_the_run()
             elif record.guard or self._rows:  # one before the first batch may precede a guard
                 self._tells_itself = bool(self._tells_itself)

@@ -13,9 +13,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from vlamon.guard.command_queue import AgreedCommand, CommandCode
+from vlamon.guard.command_queue import NUMBERS, AgreedCommand, CommandCode
 
-SIZE = 8
+SEEN = 4
+"""Numbers that say what a rank saw."""
+SIZE = SEEN + NUMBERS
 
 
 def world() -> int:
@@ -54,7 +56,7 @@ def cast(level: str, command: AgreedCommand | None, writing: bool = False) -> to
     numbers[2] = float(writing)
     numbers[3] = float(level == "known")
     if command is not None:
-        numbers[4:] = torch.tensor(command.code.numbers(), dtype=torch.float64)
+        numbers[SEEN:] = torch.tensor(command.code.numbers(), dtype=torch.float64)
     return numbers
 
 

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vlamon.guard import collectives
+from vlamon.guard import collectives, command_queue
 from vlamon.guard.autopsy import Explosion
-from vlamon.guard.command_queue import CHOICES, AgreedCommand, CommandCode, CommandQueue
+from vlamon.guard.command_queue import AgreedCommand, CommandCode, CommandQueue
 from vlamon.guard.detection import Detection
 from vlamon.guard.ledger import Ledger
 from vlamon.guard.lr_scale import LrScale
@@ -23,7 +23,6 @@ from vlamon.guard.policy import Decision
 from vlamon.guard.reporting import Reporter
 from vlamon.guard.response import Answer, GoOn, Question, Response, Stop
 from vlamon.guard.rollback import NoReturn, Request, Rollback
-from vlamon.guard.settings import MODES
 from vlamon.guard.snapshots import Snapshots
 from vlamon.guard.status import Status
 
@@ -126,7 +125,7 @@ class Commands:
             logging.getLogger("vlamon.guard").exception("step %d: %s", step, text)
             self._reporter.event("note", step, text, "error")
             command.refuse(text)
-            if command.code.name == "act" and self._pause is not None:
+            if command.code.name == command_queue.ACT and self._pause is not None:
                 self._pause.deadline = None  # it would fail again: only the operator can help
             self._status.refresh()
             return None
@@ -151,7 +150,7 @@ class Commands:
                 return following
             case "set":
                 self._set(command)
-            case "act":
+            case command_queue.ACT:
                 return self._act(step)
         return None
 
@@ -173,13 +172,13 @@ class Commands:
         return following
 
     def _roll_back(self, command: AgreedCommand, step: int) -> int | None:
-        code = command.code
-        to, data = int(code.first), CHOICES[int(code.second)]
+        args = self._queue.arguments(command.code)
+        data = args.get("data", "default")
         request = Request(
             step=step,
             explosion=self._pause.explosion if self._pause else None,
-            to=None if to < 0 else to,
-            exact=bool(code.third),
+            to=args.get("to"),
+            exact="to" in args and args.get("exact", False),
             data=None if data == "default" else data,
         )
         done = self._rollback.run(request)
@@ -192,11 +191,12 @@ class Commands:
         return done.step + 1
 
     def _set(self, command: AgreedCommand) -> None:
-        name, value = self._queue.names[int(command.code.first)], command.code.second
+        args = self._queue.arguments(command.code)
+        name, value = args["name"], args["value"]
         before: Any = None
         try:
             if name == "guard":
-                before, self._ledger.mode = self._ledger.mode, MODES[int(value)]
+                before, self._ledger.mode = self._ledger.mode, value
             elif name == "lr_scale":
                 before = self._ledger.lr_scale
                 self._lr_scale.set(value)
@@ -211,8 +211,7 @@ class Commands:
         asked = self._pause is not None and self._pause.explosion is not None
         if name == "guard" and before != self._ledger.mode and not asked:
             self._detection.episode = None  # what one mode let pass, another has yet to answer
-        now = self._ledger.mode if name == "guard" else value
-        command.done({"name": name, "before": before, "value": now})
+        command.done({"name": name, "before": before, "value": value})
         self._status.refresh()
 
     def _act(self, step: int) -> int | None:
@@ -276,7 +275,7 @@ class Commands:
         mine = self.next()
         late = pause.deadline is not None and time.monotonic() >= pause.deadline
         if mine is None and late and collectives.rank() == 0:
-            mine = self._carried = AgreedCommand(CommandCode("act"))
+            mine = self._carried = AgreedCommand(CommandCode(command_queue.ACT))
         level = "explode" if self._must_end() else "ok"
         return collectives.count(collectives.reduced(collectives.cast(level, mine)))
 

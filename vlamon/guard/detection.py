@@ -19,6 +19,7 @@ from vlamon.guard.proof import GoodBatch
 from vlamon.guard.reporting import QUIET_STEPS, Reporter, said_value
 from vlamon.guard.values import StepValues, Value, read
 from vlamon.guard.verdicts import Judged, add, severity, worst
+from vlamon.guard_modes import mode_detects
 
 Weights = Mapping[str, float]
 GOOD = 2
@@ -192,7 +193,7 @@ class Detection:
         return {name: sorted(each)[len(each) // 2] for name, each in found.items()}
 
     def _judge(self, reading: StepValues) -> Judgement:
-        judgement, known = Judgement(), self._ledger.mode != "off"
+        judgement, known = Judgement(), mode_detects(self._ledger.mode)
         if known and reading.values:
             judgement = self.detectors.observe(reading.values, self.weights())
             judgement = self._against_known(reading, judgement)

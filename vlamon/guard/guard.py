@@ -53,7 +53,7 @@ from vlamon.guard.reporting import Reporter
 from vlamon.guard.response import Response
 from vlamon.guard.ring import Ring
 from vlamon.guard.rollback import Rollback
-from vlamon.guard.settings import GuardSettings, Mode
+from vlamon.guard.settings import GuardSettings
 from vlamon.guard.skips import Skips
 from vlamon.guard.snapshots import Snapshots
 from vlamon.guard.state.capture import (
@@ -336,7 +336,7 @@ class Guard:
         return self.ledger.lr_scale
 
     @property
-    def mode(self) -> Mode:
+    def mode(self) -> str:
         """Mode in force."""
         return self.ledger.mode
 

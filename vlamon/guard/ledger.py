@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from vlamon.guard.policy import Decision
-from vlamon.guard.settings import GuardSettings, Mode
+from vlamon.guard.settings import GuardSettings
 
 
 @dataclass(slots=True)
@@ -18,7 +18,7 @@ class Ledger:
     """Rollbacks, back-offs and attempts of a run."""
 
     settings: GuardSettings
-    mode: Mode = "auto"
+    mode: str = "auto"
     """Mode in force; an operator may change it, and a resume keeps the one it was started with."""
     ticks: int = 0
     """Steps executed, counted on through rollbacks."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from vlamon.guard.settings import GuardSettings, Mode
+from vlamon.guard.settings import GuardSettings
+from vlamon.guard_modes import GUARD_MODES
 
 Action = Literal["rollback", "ask", "report", "stop"]
 ACTIONS: tuple[Action, ...] = ("rollback", "ask", "report", "stop")
@@ -39,7 +40,7 @@ class Decision:
 class Situation:
     """What is known when an explosion is to be answered; the same on every rank."""
 
-    mode: Mode
+    mode: str
     """Mode in force."""
     step: int = 0
     """The step boundary."""
@@ -81,10 +82,11 @@ class DefaultPolicy:
 
     def decide(self, situation: Situation) -> Decision:
         """By mode; a question that nobody answered is answered as in `auto`."""
-        if situation.mode in ("watch", "off"):
+        response = GUARD_MODES[situation.mode].response
+        if response == "report":
             return Decision(action="report", why=f"guard is in {situation.mode} mode")
-        if situation.mode == "ask" and situation.unanswered is None:
-            why = "guard is in ask mode"
+        if response == "ask" and situation.unanswered is None:
+            why = f"guard is in {situation.mode} mode"
             return Decision(action="ask", why=why, deadline=self.settings.deadline)
         return self._act(situation)
 

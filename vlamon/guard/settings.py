@@ -7,10 +7,9 @@ from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import Any, Literal
 
-Mode = Literal["auto", "ask", "watch", "off"]
-DataChoice = Literal["skip", "replay"]
-MODES: tuple[Mode, ...] = ("auto", "ask", "watch", "off")
+from vlamon.guard_modes import GUARD_MODES
 
+DataChoice = Literal["skip", "replay"]
 
 _LEAST = {
     "every": 1,
@@ -34,8 +33,8 @@ _LEAST = {
 class GuardSettings:
     """How the guard works; the defaults suit a training of some thousand steps."""
 
-    mode: Mode = "auto"
-    """auto rolls back by itself, ask waits for the operator, watch reports, off does not detect."""
+    mode: str = "auto"
+    """One of `vlamon.guard_modes`."""
     every: int = 50
     """Steps between two snapshots in memory."""
     slots: int | Literal["auto"] = 4
@@ -76,8 +75,8 @@ class GuardSettings:
     """Longest stretch that an autopsy replays."""
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise ValueError(f"guard mode {self.mode!r}: choose one of {', '.join(MODES)}")
+        if self.mode not in GUARD_MODES:
+            raise ValueError(f"guard mode {self.mode!r}: choose one of {', '.join(GUARD_MODES)}")
         for item in fields(self):
             least = _LEAST.get(item.name)
             if least is None or (item.name == "slots" and self.slots == "auto"):

@@ -13,15 +13,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from vlamon.guard_modes import GUARD_MODES
 from vlamon.records import Command
 
 NO_CONTROL = "this training takes no commands: its script never calls emitter.commands()"
 """Said by the trainer that refuses, and by a monitor before it asks."""
-GUARD_MODES = ("auto", "ask", "watch", "off")
 MAX_TEXT = 4000
 """Characters in a text argument."""
 
-Kind = Literal["step", "text", "choice", "flag", "setting"]
+Kind = Literal["step", "text", "choice", "flag", "name", "setting"]
 
 
 class CommandError(ValueError):
@@ -35,7 +35,7 @@ class Argument:
     name: str
     """Key in `args`."""
     kind: Kind
-    """What its value is; `setting` means that the setting named by `name` decides."""
+    """What its value is; `name` names a setting, and `setting` is its value."""
     help: str
     """One clause for `--help`, dialogs and docs."""
     required: bool = False
@@ -108,7 +108,7 @@ COMMANDS: Mapping[str, CommandSpec] = {
             "set",
             "Set guard, lr_scale, clip_grad or the weight of a loss.",
             (
-                Argument("name", "text", "name of the setting or loss", required=True),
+                Argument("name", "name", "name of the setting or loss", required=True),
                 Argument("value", "setting", "new value", required=True),
             ),
         ),
@@ -124,7 +124,7 @@ COMMANDS: Mapping[str, CommandSpec] = {
 SETTINGS: Mapping[str, Setting] = {
     setting.name: setting
     for setting in (
-        Setting("guard", "what the guard does about an explosion", GUARD_MODES),
+        Setting("guard", "what the guard does about an explosion", tuple(GUARD_MODES)),
         Setting("lr_scale", "factor on the scheduled learning rate", least=1e-6, most=100.0),
         Setting("clip_grad", "norm at which gradients are clipped", least=1e-6, most=1e6),
     )
@@ -228,6 +228,7 @@ def _flag(spec: CommandSpec, argument: Argument, value: Any) -> bool:
 _CHECKS: Mapping[str, Callable[[CommandSpec, Argument, Any], Any]] = {
     "step": _step,
     "text": _text,
+    "name": _text,
     "choice": _choice,
     "flag": _flag,
 }
