@@ -207,7 +207,7 @@ def guard_settings(config: TrainConfig) -> GuardSettings:
     """The guard's settings; by default a durable checkpoint is due at every epoch's end."""
     try:
         return GuardSettings(
-            mode=config.guard.mode,  # type: ignore[arg-type]
+            mode=config.guard.mode,
             every=config.guard.every,
             slots=config.guard.slots,
             cooldown=config.guard.cooldown,

@@ -113,8 +113,8 @@ class CommandQueue:
 
     def arguments(self, code: CommandCode) -> dict[str, Any]:
         """The arguments again, on any rank; those that were not given are left out."""
-        spec, found = COMMANDS[code.name], {}
-        travelling = filter(_travels, spec.arguments)
+        found: dict[str, Any] = {}
+        travelling = filter(_travels, COMMANDS[code.name].arguments)
         for argument, number in zip(travelling, code.arguments, strict=True):
             value = self._value(argument, number, found)
             if value is not None:
