@@ -287,7 +287,7 @@ class EventTrack:
     def cells(self, shown: Window) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
         """Return the cell and the rank of each event that has a mark."""
         at = np.array(self._at, dtype=np.float64)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             columns = np.floor(np.nan_to_num(at, nan=-np.inf) / shown.bin) - shown.first
         columns = np.clip(columns, -2, shown.columns).astype(np.intp)
         return columns // 2, np.array(self._ranks, dtype=np.uint8)

@@ -74,9 +74,10 @@ class Window:
 
     def column(self, x: float) -> int | None:
         """Return the dot column of a position, None where the window does not show it."""
-        if not math.isfinite(x):
+        bins = x / self.bin
+        if not math.isfinite(bins):
             return None
-        column = math.floor(x / self.bin) - self.first
+        column = math.floor(bins) - self.first
         return column if 0 <= column < self.columns else None
 
 
@@ -234,7 +235,7 @@ class Viewport:
 
     def reveal(self, x: float, shown: Window, extent: Extent) -> None:
         """Move the window so far that it shows `x`, in its middle if it was outside."""
-        if shown.column(x) is None:
+        if math.isfinite(x) and shown.column(x) is None:
             left = x - shown.columns * shown.bin / 2
             if x <= extent.last:
                 self._place(left, shown.level, extent, shown.columns)

@@ -22,6 +22,8 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
+FARTHEST = 1e15
+"""Epochs and seconds beyond this are not believed: what a run sends may be anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ class Table:
         if not count:
             return
         first = self.rows
+        epoch, time = _known(epoch), _known(time)
         self._extend_segments(attempt, first, np.asarray(step), epoch, time)
         self._axes["step"].append(step)
         self._axes["epoch"].append(epoch)
@@ -264,6 +267,13 @@ class _Segment:
                 values[0] = max(values[0], smooth.slice(done - 1, done)[0])
             smooth.append(np.maximum.accumulate(values))
         return smooth
+
+
+def _known(places: F64) -> F64:
+    """Epochs or times with NaN for what is none: an axis that reaches to infinity has no bins."""
+    with np.errstate(invalid="ignore"):
+        sane = np.abs(places) <= FARTHEST
+    return places if bool(sane.all()) else np.where(sane, places, np.nan)
 
 
 def _as_typed(edges: F64, axis: Axis) -> NDArray[np.generic]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,11 @@ class Navigation:
 
     def put_cursor(self, row: int) -> None:
         """Put the cursor on a batch and bring it into view."""
-        x = x_of_row(self._store, self.viewport.view.axis, row)
+        axis = self.viewport.view.axis
+        x = x_of_row(self._store, axis, row)
+        if not math.isfinite(x):
+            self._host.say(Notice(f"this batch has no known {AXIS_WORDS[axis]}", "warn"))
+            return
         attempts = self._store.attempts
         inside = (one.number for one in attempts if one.first_row <= row < one.end_row)
         self._cursor_attempt = next(inside, None)
@@ -77,6 +82,7 @@ class Navigation:
         with self._host.data_lock:
             row = self.cursor_row()
             at = x_of_row(self._store, axis, row if row is not None else self._store.rows - 1)
+            at = at if math.isfinite(at) else chart.extent.last
             if row is None and columns < 0:
                 columns += 1
             width = shown.bin * 2
@@ -276,8 +282,8 @@ class Navigation:
             axes = AXES[1:] if steps_are_epochs(self._store) else AXES
             now = axes.index(self.viewport.view.axis) if self.viewport.view.axis in axes else 0
             axis = axes[(now + 1) % len(axes)]
-            cursor = None if row is None else x_of_row(self._store, axis, row)
-            self.viewport.set_axis(axis, cursor)
+            cursor = math.nan if row is None else x_of_row(self._store, axis, row)
+            self.viewport.set_axis(axis, cursor if math.isfinite(cursor) else None)
         self._host.say(Notice(f"x: {AXIS_WORDS[axis]}", "muted"))
 
 
