@@ -4,7 +4,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 
-.PHONY: venv demo test test-gpu test-integrations bench pictures lint format clean
+.PHONY: venv demo test test-gpu test-integrations bench pages pictures lint format clean
 
 venv: $(STAMP)
 
@@ -29,8 +29,12 @@ test-integrations:
 	$(INTEGRATIONS)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,integrations]'
 	$(INTEGRATIONS)/bin/python -m pytest tests/vlamon/integrations tests/vlamon/taps -rs
 
+pages: venv
+	$(PY) -m tests.catalogue_page
+
 pictures: venv
 	$(PY) -m tests.pictures
+	$(PY) -m tests.animation
 
 bench: venv
 	$(PY) -m tests.bench

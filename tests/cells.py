@@ -22,6 +22,7 @@ WIDE, HIGH = 9, 18
 """Size of a cell in pixels."""
 
 _NORMAL = list(XTERM.values())
+PYTE_NAMES = ("black", "red", "green", "brown", "blue", "magenta", "cyan", "white")
 XTERM_THEME = TerminalTheme((0, 0, 0), (229, 229, 229), _NORMAL[:8], _NORMAL[8:])
 
 
@@ -61,8 +62,30 @@ def _rgb(colour: Color | None, ink: bool) -> tuple[int, int, int]:
     return found.red, found.green, found.blue
 
 
+def cell_of(char: Any) -> Cell:
+    """The cell of a character on the screen of pyte, the terminal emulator."""
+    ink, paper = _named(char.fg, (229, 229, 229)), _named(char.bg, (0, 0, 0))
+    if char.reverse:
+        ink, paper = paper, ink
+    return Cell(char.data, ink, paper, bool(char.bold))
+
+
+def _named(colour: str, default: tuple[int, int, int]) -> tuple[int, int, int]:
+    """A colour as pyte writes it: six hexadecimal digits or a name."""
+    if colour == "default":
+        return default
+    if colour in PYTE_NAMES:
+        return _NORMAL[PYTE_NAMES.index(colour)]
+    return int(colour[:2], 16), int(colour[2:4], 16), int(colour[4:], 16)
+
+
 def save_png(rows: Sequence[Sequence[Cell]], path: Path) -> None:
-    """Draw cells and write them with few colours, so that pictures stay small."""
+    """Write cells as a picture with few colours, so that it stays small."""
+    image_of(rows).quantize(64).save(path, optimize=True)
+
+
+def image_of(rows: Sequence[Sequence[Cell]]) -> Any:
+    """Cells drawn as a Pillow image."""
     from PIL import Image, ImageDraw
 
     width = max(len(row) for row in rows)
@@ -73,7 +96,7 @@ def save_png(rows: Sequence[Sequence[Cell]], path: Path) -> None:
             left, top = x * WIDE, y * HIGH
             draw.rectangle((left, top, left + WIDE - 1, top + HIGH - 1), fill=cell.paper)
             _draw(draw, cell, left, top)
-    image.quantize(64).save(path, optimize=True)
+    return image
 
 
 def _draw(draw: Any, cell: Cell, left: int, top: int) -> None:

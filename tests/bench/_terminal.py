@@ -80,9 +80,19 @@ class Terminal:
             if until is not None and until():
                 return True
 
+    def pump_for(self, seconds: float) -> None:
+        """Read for exactly so long, however often the program is silent."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.pump(left)
+
     def lines(self) -> list[str]:
         """What the screen shows."""
         return list(self._screen.display)
+
+    def cell(self, x: int, y: int) -> pyte.screens.Char:
+        """One cell with its colours."""
+        return self._screen.buffer[y][x]
 
     def line(self, y: int) -> str:
         """One line of it; much cheaper than all."""

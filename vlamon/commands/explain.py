@@ -55,9 +55,9 @@ def explanation(known: Entry, text: Words, labels: dict[str, str], vocab: int) -
     yield ""
     yield from wrapped(text.meaning)
     yield ""
-    facts = list(_facts(known, labels, vocab))
-    room = max(_columns(label) for label, _ in facts) + 2
-    for label, fact in facts:
+    known_facts = list(facts(known, labels, vocab))
+    room = max(_columns(label) for label, _ in known_facts) + 2
+    for label, fact in known_facts:
         lines = wrapped(fact, WIDTH - room - 2)
         yield f"  {label}{' ' * (room - _columns(label))}{lines[0]}"
         for rest in lines[1:]:
@@ -73,7 +73,8 @@ def explanation(known: Entry, text: Words, labels: dict[str, str], vocab: int) -
             yield from (f"  {piece}" for piece in wrapped(paragraph, WIDTH - 2))
 
 
-def _facts(known: Entry, labels: dict[str, str], vocab: int) -> Iterator[tuple[str, str]]:
+def facts(known: Entry, labels: dict[str, str], vocab: int) -> Iterator[tuple[str, str]]:
+    """What is known of a metric apart from words, each as a label and its value."""
     yield labels["kind"], labels[known.kind]
     if known.weight is not None:
         yield labels["weight"], f"{known.weight:g}"

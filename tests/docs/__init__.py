@@ -1,0 +1,1 @@
+"""What README and docs say: commands that exist, two languages in step, pages that are current."""
