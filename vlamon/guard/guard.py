@@ -235,20 +235,25 @@ class Guard:
                 raise RuntimeError(f"call Guard.after_step({step}, …) at the end of the step")
             step = self._following[-1]
 
-    def start(self, resume: bool = True) -> int:
-        """The first step to run: 0, or the one after the newest whole checkpoint in `run_dir`."""
+    def start(self, resume: bool = True, *, step: int | None = None) -> int:
+        """The first step to run: 0, or the one after the newest whole checkpoint in `run_dir`.
+
+        A script that has resumed by itself says with `step` which one it runs first: nothing is
+        loaded then, and no rollback returns to before it.
+        """
         self._started = True
         self._weights.share()
         self.commands.next()  # asking tells the monitors that commands are taken
+        resume = resume and step is None
         loaded = self.snapshots.checkpoints.load(self._state) if resume else None
-        step = -1
+        finished = -1 if step is None else step - 1
         if loaded is not None:
             self._take_over(loaded)
-            step = loaded.step
-        self.snapshots.take(step, trusted=True)
+            finished = loaded.step
+        self.snapshots.take(finished, trusted=True)
         self._status.refresh()
         self._rng_before = capture_rng(self._state.generators)
-        return step + 1
+        return finished + 1
 
     def check(self, step: int, **values: Value) -> bool:
         """Judge a step's losses before its update; False if a non-finite number would get in.

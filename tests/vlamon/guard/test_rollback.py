@@ -123,3 +123,15 @@ def test_no_fitting_snapshot_leaves_the_training_as_it_is() -> None:
     notes = [data["text"] for _, data in toy.emitter.kinds("note")]
     assert any("is passed over: optimizer.0: the saved state has other" in text for text in notes)
     assert toy.trained == list(range(160))
+
+
+def test_a_script_that_resumed_by_itself_is_never_sent_to_before_it(tmp_path: Path) -> None:
+    faults = {4 * 12: broken}
+    toy = Toy(tmp_path, every=50, near=0, faults=faults)
+    step = toy.guard.start(step=5050)
+    assert step == 5050
+    while step < 5070:
+        batch, loss = toy.train_step()
+        step = toy.guard.after_step(step, batch=batch, closs=loss)
+    toy.guard.close()
+    assert [data["to"] for _, data in toy.emitter.kinds("rollback")] == [5049]
