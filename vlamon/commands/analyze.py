@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
 from vlamon.errors import VlamonError
 from vlamon.safe_text import line
+
+if TYPE_CHECKING:
+    from vlamon.analysis.evidence import Evidence
+    from vlamon.analysis.settings import Settings
+    from vlamon.report import Report
+    from vlamon.report.body import Body
+    from vlamon.sources.read_all import Drained
+    from vlamon.sources.run_directory import Found
 
 EXIT_CODES = "Exit code: 0 healthy, 10 warnings, 20 explosion, 30 not judged, 2 usage error."
 
@@ -87,40 +99,103 @@ def command(
 ) -> int:
     """Report on a run from its logs: epochs, anomalies, shares, convergence, likely causes.
 
-    Several files are one run; a run's directory or its journal works too. The exit code makes it
-    usable in scripts.
+    Several files are one run; a run's directory or its journal works too. Several directories or
+    journals are several runs, and are compared in a table. The exit code makes it usable in
+    scripts.
     """
-    from vlamon.analysis.evidence import gather
     from vlamon.analysis.settings import Settings
-    from vlamon.report import SourceNote, compile_report
-    from vlamon.sources.read_all import records_of
-    from vlamon.sources.runs import drained_file, each_once, run_files
+    from vlamon.sources.runs import run_files
 
-    paths = each_once(path for given in files for path in run_files(given))
-    logs = [drained_file(path, log_format) for path in paths]
-    evidence = gather(
-        records_of(logs),
-        Settings(weights=weights, vocab=vocab, clip=clip_grad),
-        [order for log in logs for order in log.orders],
-        next((log.end for log in logs if log.end is not None), None),
-        [setting for log in logs for setting in log.printed],
-    )
-    unknown_names = [name for name in weights if name not in evidence.names]
+    settings = Settings(weights=weights, vocab=vocab, clip=clip_grad)
     # A settings file speaks of every run; what is typed, of this one.
-    if unknown_names and ctx.get_parameter_source("weights") is ParameterSource.COMMANDLINE:
-        known = ", ".join(evidence.names)
-        raise VlamonError(f"--weight {unknown_names[0]}: the logs hold no such metric ({known}).")
-    notes = [
-        SourceNote(log.path, log.format, log.unknown.count, tuple(log.unknown.samples))
-        for log in logs
-    ]
-    report = compile_report(evidence, notes, lang)
-    if unknown:
-        for note in notes:
-            for number, sample in note.samples:
-                click.echo(line(f"{note.path}:{number}: {sample}"), err=True)
+    typed = ctx.get_parameter_source("weights") is ParameterSource.COMMANDLINE
+    reading = _Reading(settings, log_format, lang, unknown, typed)
+    if len(files) > 1 and all(map(_is_run, files)):
+        reports = _reports(files, reading)
+        text, code = _runs_set(reports, layout or _by_name(output), lang)
+        _write(text, output)
+        return code
+    found = [(given, run_files(given)) for given in files]
+    report = reading.report(found)
     _write(_set(report, layout or _by_name(output)), output)
     return report.exit_code
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """How logs are read and judged."""
+
+    settings: Settings
+    log_format: str | None
+    lang: str
+    show_unknown: bool
+    typed_weights: bool
+    """Whether a weight without its metric is a mistake."""
+
+    def report(self, found: Sequence[tuple[str, Found]]) -> Report:
+        """The report on one run; what was taken, left out and not understood goes to stderr."""
+        from vlamon.report import SourceNote, compile_report
+        from vlamon.sources.read_all import drained_run
+        from vlamon.sources.runs import each_once
+
+        for given, files in found:
+            if files.why:
+                _tell(files.sentence(given))
+        paths = each_once(path for _, files in found for path in files.paths)
+        logs, problems = drained_run(paths, self.log_format)
+        for problem in problems:
+            _tell(f"left out: {problem.lines[0]}")
+        notes = [
+            SourceNote(log.path, log.format, log.unknown.count, tuple(log.unknown.samples))
+            for log in logs
+        ]
+        for note in notes if self.show_unknown else ():
+            for number, sample in note.samples:
+                click.echo(line(f"{note.path}:{number}: {sample}"), err=True)
+        return compile_report(self._evidence(logs), notes, self.lang)
+
+    def _evidence(self, logs: Sequence[Drained]) -> Evidence:
+        from vlamon.analysis.evidence import gather
+        from vlamon.sources.read_all import records_of
+
+        evidence = gather(
+            records_of(logs),
+            self.settings,
+            [order for log in logs for order in log.orders],
+            next((log.end for log in logs if log.end is not None), None),
+            [setting for log in logs for setting in log.printed],
+        )
+        absent = [name for name in self.settings.weights if name not in evidence.names]
+        if absent and self.typed_weights:
+            known = ", ".join(evidence.names)
+            raise VlamonError(f"--weight {absent[0]}: the logs hold no such metric ({known}).")
+        return evidence
+
+
+def _is_run(given: str) -> bool:
+    """Whether an argument is a run of its own: a directory or a journal."""
+    return os.path.isdir(given) or given.endswith(".vlaj")
+
+
+def _reports(files: Sequence[str], reading: _Reading) -> dict[str, Report]:
+    """The report on each run, by its name; a run that cannot be read is left out."""
+    from vlamon.sources.runs import each_once, run_files
+
+    reports: dict[str, Report] = {}
+    problem: VlamonError | None = None
+    for given in each_once(files):
+        try:
+            reports[given] = reading.report([(given, run_files(given))])
+        except VlamonError as error:
+            problem = problem or error
+            _tell(f"left out: {error.lines[0]}")
+    if problem is not None and not reports:
+        raise problem
+    return reports
+
+
+def _tell(text: str) -> None:
+    click.echo(line(f"vlamon: {text}"), err=True)
 
 
 def _by_name(output: str | None) -> str:
@@ -131,25 +206,38 @@ def _by_name(output: str | None) -> str:
     )
 
 
-def _set(report: object, layout: str) -> str:
-    from vlamon.report import Report
-
-    assert isinstance(report, Report)
-    if layout == "md":
-        from vlamon.report.markdown import as_markdown
-
-        return as_markdown(report)
-    if layout == "html":
-        from vlamon.report.html import as_html
-
-        return as_html(report)
+def _set(report: Report, layout: str) -> str:
     if layout == "json":
         from vlamon.report.json import as_json
 
         return as_json(report)
+    from vlamon.report.body import compose
     from vlamon.report.text import as_text
 
-    return as_text(report)
+    return as_text(report) if layout == "text" else _set_body(compose(report), layout)
+
+
+def _runs_set(reports: Mapping[str, Report], layout: str, lang: str) -> tuple[str, int]:
+    from vlamon.report.runs import runs_body, runs_json, worst
+
+    code = worst(reports)
+    if layout == "json":
+        return runs_json(reports), code
+    return _set_body(runs_body(reports, lang), layout), code
+
+
+def _set_body(body: Body, layout: str) -> str:
+    if layout == "md":
+        from vlamon.report.markdown import markdown_of
+
+        return markdown_of(body)
+    if layout == "html":
+        from vlamon.report.html import html_of
+
+        return html_of(body)
+    from vlamon.report.text import text_of
+
+    return text_of(body)
 
 
 def _write(text: str, output: str | None) -> None:

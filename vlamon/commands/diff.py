@@ -6,6 +6,8 @@ import sys
 
 import click
 
+from vlamon.safe_text import line
+
 EXIT_CODES = """Exit code: 0 identical, 1 they diverge, 2 nothing in common or a usage error."""
 
 
@@ -37,14 +39,15 @@ def command(
     from vlamon.analysis.compare import compare
     from vlamon.analysis.evidence import gather
     from vlamon.report.difference import difference_json, difference_text
-    from vlamon.sources.runs import drained_file, run_files
+    from vlamon.sources.read_all import drained_run, records_of
+    from vlamon.sources.runs import run_files
 
-    runs = [
-        gather(
-            record for path in run_files(given) for record in drained_file(path, log_format).records
-        )
-        for given in (run_a, run_b)
-    ]
+    runs = []
+    for given in (run_a, run_b):
+        found = run_files(given)
+        if found.why:
+            click.echo(line(f"vlamon: {found.sentence(given)}"), err=True)
+        runs.append(gather(records_of(drained_run(found.paths, log_format)[0])))
     comparison = compare(runs[0], runs[1], tolerance)
     text = (difference_json if as_json and not plain else difference_text)(
         (run_a, run_b), comparison

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -42,23 +41,28 @@ def command(
 ) -> int:
     """Watch a training through its log files; several files are shown as one run.
 
-    A directory stands for the logs of the run in it: log_train.txt, output.log, log_eval_*.txt,
-    metrics.csv. A file may not exist yet, may be rotated or truncated; `-` is stdin; gzip is
-    unpacked.
+    A directory stands for the logs of the newest run in it, whichever framework wrote them; which
+    were taken is said. A file may not exist yet, may be rotated or truncated; `-` is stdin; gzip
+    is unpacked.
     """
     from vlamon.sources.alerts import Alerting
     from vlamon.sources.multi_file import Together, opened
-    from vlamon.sources.runs import each_once
+    from vlamon.sources.runs import each_once, log_files
 
     mode = mode_for(plain=plain, json=json)
     if once and mode == "screen":
         mode = "plain"
-    files = tuple(each_once(path for given in files for path in _named(given, follow=not once)))
+    found = [(given, log_files(given, follow=not once)) for given in files]
+    for given, logs in found:
+        if logs.why:
+            click.echo(line(f"vlamon: {logs.sentence(given)}"), err=True)
+    files = tuple(each_once(path for _, logs in found for path in logs.paths))
     sources = [
         opened(path, follow=not once, format_name=format_name, newest_first=mode == "screen")
         for path in files
     ]
-    source: Source = Alerting(sources[0] if len(sources) == 1 else Together(sources))
+    together = Together(sources)
+    source: Source = Alerting(sources[0] if len(sources) == 1 else together)
     if options.gpu and (gpu or mode == "screen"):
         from vlamon.sources.local_gpu import LocalGpu
 
@@ -66,18 +70,11 @@ def command(
     remember("tail", files)
     # Nothing takes commands behind a log: their keys would only be in the way.
     code = present(source, mode, replace(options, read_only=True))
+    for problem in together.problems:
+        click.echo(line(f"vlamon: left out: {problem.lines[0]}"), err=True)
     for path, log in zip(files, sources, strict=True):
         _tell_unknown(path, log, show=unknown)
     return code
-
-
-def _named(given: str, *, follow: bool) -> list[str]:
-    """The file itself, or the logs of the run whose directory it is."""
-    if not os.path.isdir(given):
-        return [given]
-    from vlamon.sources.runs import logs_in
-
-    return logs_in(given, follow=follow)
 
 
 def _tell_unknown(path: str, source: Source, *, show: bool) -> None:

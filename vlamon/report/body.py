@@ -18,6 +18,7 @@ from vlamon.analysis.convergence import Convergence
 from vlamon.analysis.series import Series
 from vlamon.charts.numbers import number, percent
 from vlamon.report.contents import EpochLine, Reading, Report
+from vlamon.report.found import found_line
 from vlamon.report.headline import headline
 from vlamon.report.words import say
 from vlamon.safe_text import line
@@ -109,6 +110,9 @@ class Body:
     """A whole report, ready to be set."""
 
     title: str
+    lang: str
+    found: str
+    """What was read, in a line; empty where nothing was."""
     verdict: str
     """`healthy`, `warnings`, `explosion` or `not-judged`."""
     head: str
@@ -123,6 +127,8 @@ def compose(report: Report, fits: Callable[[Table], bool] | None = None) -> Body
     """The report's body; the table of epochs has as many metrics as `fits` lets through."""
     return Body(
         title=say(report, "title"),
+        lang=report.lang,
+        found=line(found_line(report.overview, [s.format for s in report.sources], report.lang)),
         verdict=report.verdict,
         head=say(report, f"verdict-{report.verdict}"),
         sentence=line(headline(report)),
@@ -151,9 +157,10 @@ def _items(lines: Sequence[str]) -> list[Block]:
     return [Items(list(map(line, lines)))] if lines else []
 
 
-def _table(
+def table(
     header: Sequence[str], rows: Sequence[Sequence[str]], flagged: Sequence[bool] = ()
 ) -> Table:
+    """A table of foreign texts, filtered."""
     return Table(
         list(map(line, header)),
         [list(map(line, row)) for row in rows],
@@ -165,9 +172,9 @@ def _epochs(report: Report, fits: Callable[[Table], bool] | None) -> Table:
     if fits is None:
         return _epoch_table(report, COLUMNS)
     for columns in range(len(report.columns), 1, -1):
-        table = _epoch_table(report, columns)
-        if fits(table):
-            return table
+        candidate = _epoch_table(report, columns)
+        if fits(candidate):
+            return candidate
     return _epoch_table(report, 1)
 
 
@@ -205,7 +212,7 @@ def _shares(report: Report) -> Iterator[Block]:
         for term in report.shares.terms
     ]
     rows.append([say(report, "total"), "", "", number(report.shares.total), ""])
-    yield _table(header, rows)
+    yield table(header, rows)
     if report.shares_at:
         yield Note(line(say(report, "values-at", places=report.shares_at)))
     if report.assumed_weights:
@@ -224,7 +231,7 @@ def _anomalies(report: Report) -> Iterator[Block]:
             [a.metric, a.onset, number(a.value), number(a.usual), _times(a), say(report, a.level)]
             for a in shown
         ]
-        yield _table(header, rows, [a.level == "explode" for a in shown])
+        yield table(header, rows, [a.level == "explode" for a in shown])
     else:
         yield Items([say(report, "none")])
     epochs = len(report.epochs) - len(_shown_epochs(report))
@@ -270,7 +277,7 @@ def _epoch_table(report: Report, columns: int) -> Table:
             row.insert(2, _cell(epoch.batches.get(report.main or "")))
         row += [_cell(epoch.validation.get(name)) for name in validation]
         rows.append([*row, _signed(epoch.change), say(report, epoch.status)])
-    return _table(header, rows, list(map(_broken, shown)))
+    return table(header, rows, list(map(_broken, shown)))
 
 
 def _validation(report: Report) -> list[str]:

@@ -16,6 +16,7 @@ from vlamon.analysis.diagnosis.trend import judged
 from vlamon.analysis.evidence import Evidence
 from vlamon.analysis.judgeable import Unjudged, unjudged
 from vlamon.analysis.main_loss import is_loss
+from vlamon.analysis.overview import Overview, overview
 from vlamon.analysis.series import Series
 from vlamon.records import Event
 from vlamon.report.shares import shares_of
@@ -89,6 +90,8 @@ class Report:
     """The whole report."""
 
     sources: tuple[SourceNote, ...]
+    overview: Overview | None
+    """What was read of the main loss; None where nothing was."""
     main: str | None
     """The loss that matters most."""
     mains: tuple[str, ...]
@@ -153,6 +156,7 @@ def compile_report(
     columns = _columns(evidence)
     return Report(
         sources=tuple(sources),
+        overview=overview(evidence),
         main=evidence.main,
         mains=evidence.mains,
         columns=columns,

@@ -20,7 +20,9 @@ def headline(report: Report) -> str:
     said = _judgement(report, crash)
     if crash is None:
         return said
-    end = say(report, "say-crashed", line=crash.facts["line"], last=crash.facts["last"])
+    kind = crash.facts["kind"]
+    key = f"say-{kind}" if kind in ("killed", "nan") else "say-crashed"
+    end = say(report, key, line=crash.facts["line"], last=crash.facts["last"])
     return f"{end}; {said}" if said else end
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from vlamon.report.body import Bar, Block, Curve, Finding, Items, Note, Table, compose
+from vlamon.report.body import Bar, Block, Body, Curve, Finding, Items, Note, Table, compose
 from vlamon.report.contents import Report
 from vlamon.report.svg import bars, chart
 from vlamon.safe_text import html_text
@@ -50,19 +50,25 @@ svg text.legend { font-size: 12px; fill: var(--ink); }
 
 def as_html(report: Report) -> str:
     """The whole page."""
-    return "\n".join(_lines(report)) + "\n"
+    return html_of(compose(report))
 
 
-def _lines(report: Report) -> Iterator[str]:
-    body = compose(report)
+def html_of(body: Body) -> str:
+    """A body, set as a page."""
+    return "\n".join(_lines(body)) + "\n"
+
+
+def _lines(body: Body) -> Iterator[str]:
     yield "<!doctype html>"
-    lang = "zh-CN" if report.lang == "zh" else "en"
+    lang = "zh-CN" if body.lang == "zh" else "en"
     yield f'<html lang="{lang}">'
     yield '<head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f"<title>{html_text(body.title)} · {html_text(body.sentence)}</title>"
     yield f"<style>{_STYLE}</style></head><body>"
     yield f"<h1>{html_text(body.title)}</h1>"
+    if body.found:
+        yield f'<p class="found">{html_text(body.found)}</p>'
     yield f'<div class="verdict {body.verdict}"><b>{html_text(body.head)}</b>'
     yield f"{html_text(body.sentence)}</div>"
     yield from (f'<div class="files">{html_text(file)}</div>' for file in body.files)

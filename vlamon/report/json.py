@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from vlamon.analysis.anomalies import Anomaly
+from vlamon.analysis.overview import Overview
 from vlamon.report.contents import EpochLine, Report
 from vlamon.views.json_lines import json_bytes, plain
 
@@ -26,6 +27,7 @@ def objects(report: Report) -> dict[str, Any]:
             {"path": source.path, "format": source.format, "unknown_lines": source.unknown}
             for source in report.sources
         ],
+        "found": _overview(report.overview),
         "main": report.main,
         "epochs": [_epoch(line) for line in report.epochs],
         "anomalies": [_anomaly(anomaly) for anomaly in report.anomalies],
@@ -40,6 +42,23 @@ def objects(report: Report) -> dict[str, Any]:
             {"event": event.kind, "step": event.step, "text": event.text} for event in report.events
         ],
         "not_inverted": list(report.not_inverted),
+    }
+
+
+def _overview(found: Overview | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "rows": found.rows,
+        "grain": found.grain,
+        "axis": "epoch" if found.by_epoch else "step",
+        "begin": _known(found.begin),
+        "end": _known(found.end),
+        "metric": found.metric or None,
+        "first": _known(found.first),
+        "last": _known(found.last),
+        "best": _known(found.best),
+        "best_at": _known(found.best_at),
     }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from vlamon.analysis.series import Series
 from vlamon.charts.numbers import number
-from vlamon.report.body import Bar, Block, Curve, Finding, Items, Note, Table, compose
+from vlamon.report.body import Bar, Block, Body, Curve, Finding, Items, Note, Table, compose
 from vlamon.report.contents import Report
 from vlamon.report.drawing import columns_of
 from vlamon.safe_text import markdown
@@ -19,13 +19,20 @@ _SPARK = 48
 
 def as_markdown(report: Report) -> str:
     """The whole report."""
-    return "\n".join(_lines(report)) + "\n"
+    return markdown_of(compose(report))
 
 
-def _lines(report: Report) -> Iterator[str]:
-    body = compose(report)
+def markdown_of(body: Body) -> str:
+    """A body, set as Markdown."""
+    return "\n".join(_lines(body)) + "\n"
+
+
+def _lines(body: Body) -> Iterator[str]:
     yield f"# {body.title}: {body.head}"
     yield ""
+    if body.found:
+        yield markdown(body.found)
+        yield ""
     yield f"**{markdown(body.sentence)}**"
     yield ""
     yield from (f"- {markdown(file)}" for file in body.files)

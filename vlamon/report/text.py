@@ -14,7 +14,7 @@ from vlamon.charts.cells import Curve as RasterCurve
 from vlamon.charts.numbers import number
 from vlamon.charts.raster import rasterise
 from vlamon.charts.scale import fit
-from vlamon.report.body import Bar, Block, Curve, Finding, Items, Note, Table, compose
+from vlamon.report.body import Bar, Block, Body, Curve, Finding, Items, Note, Table, compose
 from vlamon.report.contents import Report
 from vlamon.report.drawing import axis_label, columns_of
 
@@ -26,11 +26,17 @@ _MARKS = {"error": "✖", "warn": "▲", "info": "·"}
 
 def as_text(report: Report, width: int = WIDTH) -> str:
     """The whole report."""
-    return "\n".join(line.rstrip() for line in _lines(report, width)) + "\n"
+    fits = compose(report, lambda table: sum(_widths(table)) + 2 * len(table.header) <= width)
+    return text_of(fits, width)
 
 
-def _lines(report: Report, width: int) -> Iterator[str]:
-    body = compose(report, lambda table: sum(_widths(table)) + 2 * len(table.header) <= width)
+def text_of(body: Body, width: int = WIDTH) -> str:
+    """A body, set for a terminal."""
+    return "\n".join(line.rstrip() for line in _lines(body, width)) + "\n"
+
+
+def _lines(body: Body, width: int) -> Iterator[str]:
+    yield from _wrapped(body.found, width)
     yield from _wrapped(f"{body.head} · {body.sentence}", width)
     for file in body.files:
         yield from _wrapped(file, width, "  ")

@@ -15,7 +15,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from vlamon.records import BatchBlock, Column, EpochBlock, EpochRow, IntervalBlock
+from vlamon.records import BatchBlock, EpochBlock, EpochRow, IntervalBlock
+from vlamon.sources.picking import picked
 
 EpochRecord = EpochBlock | EpochRow
 
@@ -70,20 +71,6 @@ def _cut(block: EpochBlock, attempts: NDArray[np.int64]) -> list[EpochRecord]:
     edges = [0, *(np.flatnonzero(np.diff(attempts)) + 1).tolist(), len(attempts)]
     parts: list[EpochRecord] = []
     for first, end in pairwise(edges):
-        cut = slice(first, end)
-        columns = {
-            name: Column(c.values[cut], None if c.present is None else c.present[cut])
-            for name, c in block.columns.items()
-            if c.present is None or c.present[cut].any()
-        }
-        parts.append(
-            replace(
-                block,
-                epoch=block.epoch[cut],
-                columns=columns,
-                attempt=int(attempts[first]),
-                step=None if block.step is None else block.step[cut],
-                time=None if block.time is None else block.time[cut],
-            )
-        )
+        part = picked(block, slice(first, end))
+        parts.append(replace(part, attempt=int(attempts[first])))
     return parts

@@ -21,6 +21,7 @@ from vlamon.sources.attempts import AttemptsOfEpochs
 from vlamon.sources.bytestream import JOURNAL, starts_with
 from vlamon.sources.logfile import LogFile
 from vlamon.sources.newest_first import NewestFirst, long_log
+from vlamon.sources.one_run import OneRun
 
 
 def opened(
@@ -45,7 +46,9 @@ class Together:
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = list(sources)
         self._info: RunInfo | None = None
+        self._one_run = OneRun()
         self._attempts = AttemptsOfEpochs()
+        self._broken: dict[int, SourceError] = {}
         self._behind = set(range(len(self._sources)))
         """Sources that have not caught up with their files yet."""
         self._absent: set[int] = set()
@@ -55,24 +58,43 @@ class Together:
     @property
     def finished(self) -> bool:
         """True when every source is."""
-        return all(source.finished for source in self._sources)
+        return all(self._is_over(number) for number in range(len(self._sources)))
+
+    @property
+    def problems(self) -> list[SourceError]:
+        """Why files were left out: an unknown format, a file that cannot be read."""
+        return list(self._broken.values())
+
+    def _is_over(self, number: int) -> bool:
+        return number in self._broken or self._sources[number].finished
 
     def read(self, timeout: float) -> Sequence[Record]:
         """What has come from any of them."""
         records: list[Record] = []
-        going = [(n, source) for n, source in enumerate(self._sources) if not source.finished]
-        for number, source in going:
+        going = [number for number in range(len(self._sources)) if not self._is_over(number)]
+        for number in going:
             # While one of them still has much to say, nobody waits for another.
-            came = source.read(0.0 if records else timeout / len(going))
-            if source.finished or not _has_rows(came):
+            came = self._from(number, 0.0 if records else timeout / len(going))
+            if self._is_over(number) or not _has_rows(came):
                 self._behind.discard(number)
-            came = self._without_waiting(number, came)
+            came = self._one_run.take(number, self._without_waiting(number, came))
             records += [record for one in came if (record := self._merged(one)) is not None]
         records += self._epoch_lines(records)
         if not self.finished:
             ended = [r for r in records if isinstance(r, Link) and r.state == "ended"]
             records = [r for r in records if r not in ended]
         return records
+
+    def _from(self, number: int, timeout: float) -> Sequence[Record]:
+        """What one source says; one that fails is left out while another has something to say."""
+        try:
+            return self._sources[number].read(timeout)
+        except SourceError as error:
+            self._broken[number] = error
+            self._sources[number].close()
+            if len(self._broken) == len(self._sources):
+                raise next(iter(self._broken.values())) from error
+            return []
 
     def _without_waiting(self, number: int, came: Sequence[Record]) -> Sequence[Record]:
         """A file that is still to come is news only where none is there: else the run is."""

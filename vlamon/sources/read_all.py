@@ -14,6 +14,7 @@ from vlamon.records import EpochBlock, EpochRow, Link, Record
 from vlamon.sources import Source, SourceError
 from vlamon.sources.formats import UnknownLines
 from vlamon.sources.logfile import LogFile
+from vlamon.sources.one_run import OneRun
 from vlamon.sources.plain_text import PlainText
 
 _MOST_LINES = 100_000
@@ -72,12 +73,44 @@ def drained(path: str, format_name: str | None = None) -> Drained:
 
 
 def records_of(logs: Sequence[Drained]) -> list[Record]:
-    """All records of a run's logs; epoch lines of a batch log where no other log has them."""
-    records = [record for log in logs for record in log.records]
+    """All records of a run's logs: a row that two files have counts once.
+
+    Epoch lines of a batch log are taken where no other log has them.
+    """
+    one_run = OneRun()
+    several = len(logs) > 1
+    records: list[Record] = []
+    for number, log in enumerate(logs):
+        records += one_run.take(number, log.records) if several else log.records
     splits = {record.split for record in records if isinstance(record, EpochBlock | EpochRow)}
     if "train" not in splits:
         records += [row for log in logs for row in log.averaged]
     return records
+
+
+def drained_run(
+    paths: Sequence[str], format_name: str | None = None
+) -> tuple[list[Drained], list[SourceError]]:
+    """Every file of a run; of several, those that could be read, and why others could not."""
+    logs: list[Drained] = []
+    problems: list[SourceError] = []
+    for path in paths:
+        try:
+            logs.append(drained_file(path, format_name))
+        except SourceError as error:
+            problems.append(error)
+    if not logs:
+        raise problems[0]
+    return logs, problems
+
+
+def drained_file(path: str, format_name: str | None = None) -> Drained:
+    """Everything that a log or a journal says."""
+    if path.endswith(".vlaj") and Path(path).exists():
+        from vlamon.sources.journal import JournalSource
+
+        return drained_source(path, "journal", JournalSource(path, follow=False))
+    return drained(path, format_name)
 
 
 def drained_source(path: str, name: str, source: Source) -> Drained:

@@ -4,44 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
-from vlamon.sources import Source, SourceError
-from vlamon.sources.read_all import Drained, drained, drained_source
-
-_JOURNAL = "run.vlaj"
-_MAIN = ("log_train.txt", "output.log")
-_LOGS = (*_MAIN, "log_eval_*.txt", "metrics.csv")
-"""In the order in which they are opened."""
+from vlamon.sources.run_directory import JOURNAL, Found, find_logs
 
 
-def logs_in(directory: str, *, follow: bool) -> list[str]:
-    """The logs of a run's directory; to be followed, the main ones even before they are there."""
-    place = Path(directory)
-    found = [str(path) for name in _LOGS for path in sorted(place.glob(name))]
-    if not found:
-        expected = ", ".join(_LOGS)
-        hint = ""
-        if (place / _JOURNAL).exists():
-            hint = f" Its journal is opened with `vlamon watch {directory}`."
-        raise SourceError(
-            f"{directory}: no log of a run in this directory (looked for {expected}).{hint}"
-        )
-    to_come = [str(place / name) for name in _MAIN] if follow else []
-    return list(dict.fromkeys([*to_come, *found]))
+def run_files(given: str) -> Found:
+    """The files of a run: what was named, or the journal or logs in a run's directory."""
+    if os.path.exists(given) or "," not in given:
+        return _files_at(given)
+    parts = [_files_at(name) for name in given.split(",")]
+    return Found(tuple(path for part in parts for path in part.paths), "")
 
 
-def run_files(given: str) -> list[str]:
-    """The files of a run: what was named, or what lies in a run's directory."""
-    found: list[str] = []
-    for name in given.split(",") if not Path(given).exists() else [given]:
-        path = Path(name)
-        if not path.is_dir():
-            found.append(name)
-            continue
-        journal = path / _JOURNAL
-        found += [str(journal)] if journal.exists() else logs_in(name, follow=False)
-    return found
+def log_files(given: str, *, follow: bool) -> Found:
+    """The log that was named, or the logs in a run's directory."""
+    return find_logs(given, follow=follow) if os.path.isdir(given) else Found((given,), "")
+
+
+def _files_at(given: str) -> Found:
+    journal = os.path.join(given, JOURNAL)
+    if os.path.exists(journal):
+        return Found((journal,), "the run's journal")
+    return log_files(given, follow=False)
 
 
 def each_once(paths: Iterable[str]) -> list[str]:
@@ -50,13 +34,3 @@ def each_once(paths: Iterable[str]) -> list[str]:
     for path in paths:
         first.setdefault(path if path == "-" else os.path.realpath(path), path)
     return list(first.values())
-
-
-def drained_file(path: str, format_name: str | None = None) -> Drained:
-    """Everything that a log or a journal says."""
-    if path.endswith(".vlaj") and Path(path).exists():
-        from vlamon.sources.journal import JournalSource
-
-        source: Source = JournalSource(path, follow=False)
-        return drained_source(path, "journal", source)
-    return drained(path, format_name)

@@ -95,7 +95,7 @@ def test_a_meter_order_that_holds_is_not_reported(capfdbinary: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "begin"),
-    [("r.html", "<!doctype html>"), ("r.md", "# "), ("r.json", "{"), ("r.txt", "EXPLOSION")],
+    [("r.html", "<!doctype html>"), ("r.md", "# "), ("r.json", "{"), ("r.txt", "12 rows, ")],
 )
 def test_the_name_of_the_output_says_how_it_is_written(
     capfdbinary: Any, tmp_path: Path, name: str, begin: str

@@ -111,4 +111,4 @@ def test_a_directory_of_a_run_will_do(capfdbinary: Any, tmp_path: Path) -> None:
     assert diff(capfdbinary, SAMPLE, SAMPLE)[0] == 0
     code, _, err = diff(capfdbinary, tmp_path, SAMPLE)
     assert code == 2
-    assert "no log of a run" in err
+    assert "no training log" in err
