@@ -59,6 +59,8 @@ def options_of(**settings: Any) -> Options:
 @click.option("--max-seconds", type=float, help="Stop cleanly after this many seconds.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--no-emit", is_flag=True, help="No socket and no journal.")
+@click.option("--alerts", is_flag=True, help="Send alerts over the channels of `vlamon alert`.")
+@click.option("--on-alert", metavar="CMD", help="Run this for each alert, JSON on its stdin.")
 @click.option("--list-presets", is_flag=True, help="List the presets and exit.")
 def main(
     preset: str,
@@ -74,6 +76,8 @@ def main(
     max_seconds: float | None,
     device: str,
     no_emit: bool,
+    alerts: bool,
+    on_alert: str | None,
     list_presets: bool,
 ) -> None:
     """Train the VLA model on the procedural tabletop and show every batch to any monitor.
@@ -99,6 +103,7 @@ def main(
             device=device,
             max_seconds=max_seconds,
             emit=not no_emit,
+            alerts=on_alert or alerts or None,
             weights=weights,
         )
         run = prepare(config, options)

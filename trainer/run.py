@@ -51,6 +51,8 @@ class Options:
     """False for a run without emitter, to measure what emission costs."""
     max_seconds: Annotated[float | None, Range(0)] = None
     """Stop cleanly after this many seconds."""
+    alerts: bool | str | None = None
+    """Whether the run sends alerts, or a command that gets them, too; None: $VLAMON_ALERT says."""
     weights: Path | None = None
     """Checkpoint folder to start from, see `trainer.model.weights`."""
     stated: Collection[str] = ()
@@ -95,10 +97,11 @@ class Run:
     sent_weights: dict[str, float] = field(default_factory=dict)
     """Loss weights that the monitors know of."""
     terminated: bool = False
-    """Whether SIGTERM asked the training to end at the next step."""
+    """Whether SIGTERM or SIGUSR1 (Slurm's warning) asked the training to end at the next step."""
 
     def __enter__(self) -> Self:
-        signal.signal(signal.SIGTERM, lambda *_: setattr(self, "terminated", True))
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, lambda *_: setattr(self, "terminated", True))
         if self.emitter is not None:
             self.emitter.status(state="training", phase="data")
         return self

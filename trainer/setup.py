@@ -262,4 +262,5 @@ def make_emitter(config: TrainConfig, options: Options, design: LossDesign) -> E
         total_steps=config.loop.steps,
         steps_per_epoch=config.loop.steps_per_epoch,
         vocab=config.model.vocab,
+        alerts=options.alerts,
     )

@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--sleep", type=float, default=0.002)
     parser.add_argument("--monitors", type=int, default=0, help="begin when so many watch")
     parser.add_argument("--hold-at", type=int, help="stand before this step until OUT.go is there")
+    parser.add_argument("--explode-at", type=int, help="report an explosion at this step")
     parser.add_argument("--file-limit", type=int, help="bytes a file may grow to, as under a quota")
     args = parser.parse_args()
     if args.file_limit is not None:
@@ -73,6 +74,8 @@ def main() -> None:
             if emitter is not None:
                 actions = np.abs(error).mean(axis=0).tolist()
                 emitter.log(step, epoch=step / 100, closs=loss, l1_loss_action=actions)
+                if step == args.explode_at:
+                    emitter.event("explode", step, text="closs 95")
             answer(emitter, step)
             time.sleep(args.sleep)
     digest.update(weights.tobytes())

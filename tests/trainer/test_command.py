@@ -95,7 +95,10 @@ def test_a_resume_with_another_seed_is_one_sentence(tmp_path: Path) -> None:
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_sigterm_ends_at_the_next_step_with_a_checkpoint(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_scheduler_s_signal_ends_at_the_next_step_with_a_checkpoint(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     process = subprocess.Popen(
         [*TRAINER, *SETTINGS, "--run-dir", str(tmp_path), "--steps", "100000"],
         stdout=subprocess.PIPE,
@@ -104,7 +107,7 @@ def test_sigterm_ends_at_the_next_step_with_a_checkpoint(tmp_path: Path) -> None
     )
     assert process.stdout is not None
     process.stdout.readline()
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     process.communicate(timeout=300)
     assert process.returncode == 0
     assert (tmp_path / "checkpoints" / "latest").is_file()

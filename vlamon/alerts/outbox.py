@@ -7,6 +7,7 @@ starts later sends what an earlier one could not.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import time
@@ -63,6 +64,24 @@ class Outbox:
             except (OSError, ValueError, KeyError, TypeError):
                 with contextlib.suppress(OSError):
                     path.rename(path.with_suffix(".unreadable"))
+
+    @contextlib.contextmanager
+    def claimed(self, waiting: Waiting) -> Iterator[bool]:
+        """Whether it is ours to send: another run of the same user may be sending it right now."""
+        try:
+            descriptor = os.open(waiting.path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            yield False
+            return
+        with open(descriptor, "rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            except OSError:
+                pass  # a file system without locks: told twice is better than not at all
+            yield waiting.path.exists()
 
     def done(self, waiting: Waiting) -> None:
         """It was accepted."""

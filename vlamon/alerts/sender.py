@@ -1,4 +1,8 @@
-"""Sends alerts from a thread of its own: queued on disk, retried, never in anybody's way."""
+"""Sends alerts from threads of its own: queued on disk, retried, never in anybody's way.
+
+One thread keeps what comes, one a channel delivers it: a server that hangs holds up neither the
+other channels nor what is still to be written to disk.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,11 @@ from pathlib import Path
 
 from vlamon.alerts.alert import Alert
 from vlamon.alerts.channels import Channel
-from vlamon.alerts.channels.http import ChannelError
-from vlamon.alerts.message import Message, message
+from vlamon.alerts.delivery import Delivery
+from vlamon.alerts.message import message
 from vlamon.alerts.outbox import Outbox
 from vlamon.alerts.rate import RateLimit
 
-FIRST_RETRY = 2.0
-LAST_RETRY = 600.0
-"""Seconds between two tries of a channel: doubled with each failure."""
 LAST_CHANCE = 10.0
 """Seconds that `close` gives to what still waits; the rest stays on disk for the next process."""
 QUEUED = 256
@@ -34,15 +35,15 @@ class Sender:
         complain: Callable[[str], None] = lambda text: None,
     ) -> None:
         """`complain` hears, once a channel, why it does not take messages."""
-        self._channels = channels
         self._outbox = Outbox(directory)
         self._language = language
         self._complain = complain
         self._queue: queue.Queue[Alert | None] = queue.Queue(QUEUED)
         self._limit = RateLimit()
-        self._retry = dict.fromkeys(channels, (0.0, FIRST_RETRY))
-        self._complained: set[str] = set()
-        self._closing = threading.Event()
+        self._flooded = False
+        self._deliveries = [
+            Delivery(name, channel, self._outbox, complain) for name, channel in channels.items()
+        ]
         self._thread = threading.Thread(target=self._run, name="vlamon-alerts", daemon=True)
         self._thread.start()
 
@@ -51,95 +52,33 @@ class Sender:
         try:
             self._queue.put_nowait(alert)
         except queue.Full:
-            self._say("", "too many alerts at once: some are dropped")
+            if not self._flooded:
+                self._flooded = True
+                self._complain("too many alerts at once: some are dropped")
 
     def close(self, timeout: float = LAST_CHANCE) -> None:
         """Try once more what waits, for at most `timeout` seconds."""
-        self._closing.set()
-        self.wake()
-        self._thread.join(timeout)
-
-    def wake(self) -> None:
-        """Look at what waits now, whatever the retries say."""
-        self._retry = dict.fromkeys(self._channels, (0.0, FIRST_RETRY))
+        end = time.monotonic() + timeout
         try:
-            self._queue.put_nowait(None)
+            self._queue.put(None, timeout=timeout)
         except queue.Full:
-            return  # the thread is awake and busy
+            return  # a disk that hangs: there is nothing to wait for
+        self._thread.join(max(0.0, end - time.monotonic()))
+        for delivery in self._deliveries:
+            delivery.finish()
+        for delivery in self._deliveries:
+            delivery.join(max(0.0, end - time.monotonic()))
 
     def _run(self) -> None:
-        while True:
-            alert = self._next()
-            if alert is not None:
+        while (alert := self._queue.get()) is not None:
+            if self._limit.passes(alert, time.monotonic()):
                 self._keep(alert)
-                continue  # gather before sending: the queue must not fill behind a slow server
-            self._deliver()
-            if self._closing.is_set() and self._queue.empty():
-                return
-
-    def _next(self) -> Alert | None:
-        """The next alert; None when it is time to send."""
-        try:
-            return self._queue.get_nowait()
-        except queue.Empty:
-            pass
-        if self._due() or self._closing.is_set():
-            return None
-        try:
-            return self._queue.get(timeout=FIRST_RETRY)
-        except queue.Empty:
-            return None
-
-    def _due(self) -> bool:
-        now = time.monotonic()
-        return any(
-            found.channel in self._channels and now >= self._retry[found.channel][0]
-            for found in self._outbox.waiting()
-        )
 
     def _keep(self, alert: Alert) -> None:
-        if not self._limit.passes(alert, time.monotonic()):
-            return
         told = message(alert, self._language, self._limit.take_held_back())
-        for name, channel in self._channels.items():
+        for delivery in self._deliveries:
             try:
-                self._outbox.put(name, told)
+                self._outbox.put(delivery.name, told)
             except OSError as error:
-                self._say(name, f"the disk keeps no alerts ({error.strerror}): sent once only")
-                self._try(name, channel, told)
-
-    def _deliver(self) -> None:
-        blocked: set[str] = set()
-        for found in self._outbox.waiting():
-            channel = self._channels.get(found.channel)
-            if channel is None or found.channel in blocked:
-                continue
-            if time.monotonic() < self._retry[found.channel][0]:
-                continue
-            if self._try(found.channel, channel, found.message):
-                self._outbox.done(found)
-            else:
-                blocked.add(found.channel)  # what comes first is told first
-
-    def _try(self, name: str, channel: Channel, told: Message) -> bool:
-        try:
-            channel.send(told)
-        except ChannelError as error:
-            self._failed(name, str(error))
-            return False
-        except Exception as error:  # a channel must not end the others
-            self._failed(name, f"{type(error).__name__}: {error}")
-            return False
-        self._retry[name] = (0.0, FIRST_RETRY)
-        self._complained.discard(name)
-        return True
-
-    def _failed(self, name: str, why: str) -> None:
-        _, wait = self._retry[name]
-        self._retry[name] = (time.monotonic() + wait, min(2 * wait, LAST_RETRY))
-        self._say(name, f"alerts by {name} are not taken: {why}; they wait and are tried again")
-
-    def _say(self, name: str, text: str) -> None:
-        if name not in self._complained:
-            self._complained.add(name)
-            self._complain(text)
+                delivery.send_once(told, error.strerror or str(error))
+            delivery.wake()

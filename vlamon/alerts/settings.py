@@ -25,7 +25,7 @@ from pathlib import Path
 from vlamon.alerts.channels import KINDS, Channel
 from vlamon.alerts.message import LANGUAGES
 from vlamon.errors import VlamonError
-from vlamon.locations import config_directory
+from vlamon.locations import config_directory, state_directory
 
 FIELDS = ("url", "token", "secret", "chat", "to", "from", "password", "run")
 
@@ -72,6 +72,21 @@ def load_settings(
         if given:
             channels[name] = _channel(path, name, given)
     return AlertSettings(channels, language)
+
+
+def channels_needed(settings: AlertSettings) -> AlertSettings:
+    """The settings, refused where they have no channel: a watchdog that cannot bark."""
+    if settings.channels:
+        return settings
+    raise AlertSettingsError(
+        f"no channel for alerts is set up: add one to {alerts_file()} (chmod 600), or give "
+        "--on-alert CMD; `vlamon alert test` shows that it works"
+    )
+
+
+def outbox_directory() -> Path:
+    """Where messages wait that no channel has taken yet."""
+    return Path(state_directory()) / "alerts"
 
 
 def _given(name: str, table: object, environment: Mapping[str, str]) -> dict[str, str]:

@@ -5,16 +5,10 @@ from __future__ import annotations
 import json
 import socket
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from vlamon.errors import VlamonError
 from vlamon.safe_text import line
-
-if TYPE_CHECKING:
-    from vlamon.alerts.settings import AlertSettings
 
 
 @click.group("alert")
@@ -49,10 +43,9 @@ def tested(on_alert: str | None, as_json: bool) -> int:
     from vlamon.alerts.alert import Alert
     from vlamon.alerts.channels.http import ChannelError
     from vlamon.alerts.message import message
-    from vlamon.alerts.settings import load_settings
+    from vlamon.alerts.settings import channels_needed, load_settings
 
-    settings = load_settings(on_alert)
-    refuse_none(settings)
+    settings = channels_needed(load_settings(on_alert))
     host = socket.gethostname()
     alert = Alert(
         f"test-{time.time_ns()}", "test", "normal", "vlamon", host, None, time.time(),
@@ -71,25 +64,3 @@ def tested(on_alert: str | None, as_json: bool) -> int:
         for name, why in results.items():
             click.echo(f"{name}: {'taken' if not why else line(f'not taken: {why}')}")
     return 1 if any(results.values()) else 0
-
-
-class NoChannel(VlamonError):
-    """Nothing could be told to anybody."""
-
-
-def refuse_none(settings: AlertSettings) -> None:
-    """Raise where there is no channel: a watchdog that cannot bark only looks like one."""
-    from vlamon.alerts.settings import alerts_file
-
-    if not settings.channels:
-        raise NoChannel(
-            f"no channel for alerts is set up: add one to {alerts_file()} (chmod 600), or give "
-            "--on-alert CMD; `vlamon alert test` shows that it works"
-        )
-
-
-def outbox_directory() -> Path:
-    """Where messages wait that belong to no run directory."""
-    from vlamon.locations import state_directory
-
-    return Path(state_directory()) / "alerts"

@@ -36,9 +36,17 @@ class CommandNotFound(VlamonError):
     multiple=True,
     help="A trained loss and its weight in the total, for shares; may be given several times.",
 )
+@click.option("--alerts", is_flag=True, help="Send alerts over the channels of `vlamon alert`.")
+@click.option("--on-alert", metavar="CMD", help="Run this for each alert, JSON on its stdin.")
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED)
 def command(
-    path: str, run_dir: str | None, run: str, weights: tuple[str, ...], argv: tuple[str, ...]
+    path: str,
+    run_dir: str | None,
+    run: str,
+    weights: tuple[str, ...],
+    alerts: bool,
+    on_alert: str | None,
+    argv: tuple[str, ...],
 ) -> NoReturn:
     """Run a training and make visible what it hands to its trackers.
 
@@ -53,7 +61,8 @@ def command(
         raise CommandNotFound(f"no command {argv[0]!r}: check its name and PATH")
     folder = None if run_dir is None else str(Path(run_dir).absolute())
     place = path if path == "auto" else str(Path(path).absolute())
-    options = TapOptions(place, run, folder, dict(map(_weight, weights)))
+    alerted = on_alert or alerts or None
+    options = TapOptions(place, run, folder, dict(map(_weight, weights)), alerted)
     environment = {
         **os.environ,
         VARIABLE: options.as_text(),

@@ -43,13 +43,11 @@ def command(
     the process is gone or failed.
     """
     from vlamon.alerts.sender import Sender
-    from vlamon.alerts.settings import load_settings
+    from vlamon.alerts.settings import channels_needed, load_settings, outbox_directory
     from vlamon.alerts.watchdog import Watchdog
-    from vlamon.commands.alert import outbox_directory, refuse_none
     from vlamon.commands.watch import source_of
 
-    settings = load_settings(on_alert)
-    refuse_none(settings)
+    settings = channels_needed(load_settings(on_alert))
     source = source_of(run, socket, ssh)
     dog = Watchdog(process_lives, sockets.gethostname(), every_event, silent_after)
     sender = Sender(settings.channels, outbox_directory(), settings.language, _complain)

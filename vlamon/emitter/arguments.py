@@ -42,6 +42,13 @@ def checked_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
     return value
 
 
+def checked_alerts(alerts: bool | str | None) -> bool | str | None:
+    """On, off, a command line, or left to the environment."""
+    if alerts is None or isinstance(alerts, bool | str):
+        return alerts
+    raise EmitterError(f"alerts must be True, False or a command line, not {alerts!r:.80}.")
+
+
 def checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
     """Weights as a frame can carry them."""
     if not isinstance(weights or {}, Mapping):

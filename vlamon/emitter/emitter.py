@@ -20,8 +20,10 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from vlamon.emitter import lifecycle
+from vlamon.emitter.alerting import Alerting, command_line
 from vlamon.emitter.arguments import EmitterError as EmitterError
 from vlamon.emitter.arguments import (
+    checked_alerts,
     checked_choice,
     checked_count,
     checked_path,
@@ -78,6 +80,7 @@ class Emitter:
         share: bool = False,
         read_only: bool = False,
         on_conflict: Literal["warn", "raise"] = "warn",
+        alerts: bool | str | None = None,
     ) -> None:
         """Serve on the Unix socket `path` and keep a journal in `run_dir`; either may be None.
 
@@ -85,6 +88,9 @@ class Emitter:
         unless the path names the rank: `/tmp/vla-{rank}.sock`. A place that another run holds, or
         that cannot be used safely, is a warning, and a place beside it is used; with
         `on_conflict="raise"` it is an EmitterError. Arguments of a wrong type always are.
+
+        `alerts=True` sends messages over the channels of docs/alerts.md, a string is a command that
+        gets them, too; by default $VLAMON_ALERT says. Rank 0 sends them.
         """
         self._boot = uuid.uuid4().hex
         self._owner = os.getpid()
@@ -97,6 +103,7 @@ class Emitter:
         self._end_reason = ""
         self._thread: threading.Thread | None = None
         self._sidecar: Sidecar | None = None
+        self._alerting: Alerting | None = None
 
         self._weights = checked_weights(weights)
         strict = checked_choice("on_conflict", on_conflict, ("warn", "raise")) == "raise"
@@ -105,9 +112,10 @@ class Emitter:
         per_epoch = checked_count("steps_per_epoch", steps_per_epoch)
         words = checked_count("vocab", vocab)
         here = ranks()
+        alerted = None if here.rank else command_line(checked_alerts(alerts))
         place = socket_path(asked_path, run or os.path.basename(asked_dir or ""), here)
         folder = run_directory(asked_dir, asked_path, here)
-        if place is None and folder is None:
+        if place is None and folder is None and alerted is None:
             if not here.rank:
                 say("this emitter has neither a path nor a run_dir: nothing is shown or kept")
             self._append = _discard
@@ -123,17 +131,13 @@ class Emitter:
             claimed = claim(place, folder, share, strict)
         except (AddressError, JournalError) as error:
             raise EmitterError(str(error)) from error
-        self._start(claimed, info, share, read_only)
+        self._start(claimed, info, share, read_only, alerted)
         for problem in claimed.problems:
             say(problem)
             self.warn(problem)
 
     def _start(
-        self,
-        claimed: Claimed,
-        info: RunInfo,
-        share: bool,
-        read_only: bool,
+        self, claimed: Claimed, info: RunInfo, share: bool, read_only: bool, alerted: str | None
     ) -> None:
         bound, journal = claimed.socket, claimed.journal
         past = JournalIndex() if journal is None else journal.past
@@ -145,14 +149,10 @@ class Emitter:
         if server is not None and journal is not None:
             journal.wake = server.wake
             history.fetch = journal.fetch
+        if alerted is not None:
+            self._alerting = Alerting(alerted, lambda: history.info, self.warn)
         self._sidecar = Sidecar(
-            self._inbox,
-            history,
-            self._commands,
-            server,
-            journal,
-            self,
-            self._attempt,
+            self._inbox, history, self._commands, server, journal, self, self._alerting
         )
         if self._weights:
             self._append(NewWeights(dict(self._weights)))
@@ -160,8 +160,7 @@ class Emitter:
             again = f"the training started again: attempt {self._attempt}"
             self.event("note", past.last_step, text=again)
         if past.torn:
-            lost, size = sum(torn.frames for torn in past.torn), sum(t.bytes for t in past.torn)
-            self.warn(f"the journal had {size} damaged bytes: about {lost} frames are lost")
+            self.warn(past.damage)
         self._registrar = Registrar(entry_of(info, bound, journal), lambda: history.status)
         self._sampler = Sampler(self._inbox.append)
         self._thread = threading.Thread(target=self._sidecar.run, name="vlamon", daemon=True)
@@ -329,8 +328,7 @@ class Emitter:
         if first and os.getpid() == self._owner:
             told = f"vlamon left something out: {first}"
             # Not through `_append`: the sidecar may find out after the script has ended.
-            note = self._events.make(self._attempt, "note", said=told, severity="warn")
-            self._inbox.append(note)
+            self._inbox.append(self._events.make(self._attempt, "note", said=told, severity="warn"))
 
     def warn(self, text: str) -> None:
         self._inbox.append(self._events.make(self._attempt, "warn", said=text))
@@ -371,6 +369,8 @@ class Emitter:
         while thread.is_alive() and timeout.left(sidecar.turns):
             thread.join(0.05)
         self._registrar.stop()
+        if self._alerting is not None:
+            self._alerting.close()
         lifecycle.ended(self)
 
     def _too_late(self, item: Item) -> None:

@@ -35,6 +35,8 @@ class History:
         self.info = info
         self.log = log
         self.notes = notes
+        self.attempt = attempt
+        """The one that this boot begins with."""
         self.fetch: Callable[[int], Fetch] | None = None
         """Asks the journal's thread for rows that memory has forgotten; None without a journal."""
         self.greetings = 0

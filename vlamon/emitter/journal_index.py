@@ -33,6 +33,12 @@ class JournalIndex:
     index_seq: array[int] = field(default_factory=lambda: array("q"))
     index_offset: array[int] = field(default_factory=lambda: array("q"))
 
+    @property
+    def damage(self) -> str:
+        """What the journal lost before this boot."""
+        lost, size = sum(torn.frames for torn in self.torn), sum(torn.bytes for torn in self.torn)
+        return f"the journal had {size} damaged bytes: about {lost} frames are lost"
+
     def take(self, found: Sealed | Torn) -> None:
         """Remember what matters of one frame; a frame that makes no sense is skipped."""
         if isinstance(found, Torn):

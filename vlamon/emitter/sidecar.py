@@ -6,9 +6,7 @@ waking it was measured to cost the training 76–125 µs a step, looking costs n
 
 from __future__ import annotations
 
-import contextlib
 import math
-import sys
 import threading
 import time
 from collections import deque
@@ -16,19 +14,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from vlamon.emitter.alerting import Alerting
 from vlamon.emitter.commands import CommandInbox
 from vlamon.emitter.history import History
 from vlamon.emitter.journal_writer import QUEUE, Journal
+from vlamon.emitter.places import say
 from vlamon.emitter.progress_timeout import ProgressTimeout
 from vlamon.emitter.queue import Item, NewAttempt, NewWeights, Owner
 from vlamon.emitter.server import Server
 from vlamon.emitter.status import StatusBoard
-from vlamon.emitter.values import Reading
+from vlamon.emitter.values import Reading, name_problem
 from vlamon.protocol import block as blocks
 from vlamon.protocol import messages
 from vlamon.protocol.block import Block, Row
 from vlamon.protocol.frames import HEADER, Message, ProtocolError, pack, unpack
-from vlamon.protocol.sanitize import text
 from vlamon.records import (
     EpochRow,
     Event,
@@ -36,10 +35,10 @@ from vlamon.records import (
     Kind,
     MetricsAnnounced,
     MetricSpec,
+    Record,
     Reply,
     Status,
 )
-from vlamon.safe_text import line
 
 TICK = 0.05
 """Seconds between two looks at the inbox."""
@@ -70,7 +69,7 @@ class Sidecar:
         server: Server | None,
         journal: Journal | None,
         owner: Owner,
-        attempt: int = 0,
+        alerting: Alerting | None = None,
     ) -> None:
         self.inbox = inbox
         self.history = history
@@ -80,7 +79,8 @@ class Sidecar:
             server.flush = self._flush_rows
         self.journal = journal
         self.owner = owner
-        self.attempt = attempt
+        self.alerting = alerting
+        self.attempt = history.attempt
         self.last_step: int | None = None
         """Step of the last row of this attempt."""
         self.stopping = threading.Event()
@@ -142,7 +142,9 @@ class Sidecar:
             self._flush_rows()
         self.history.tell_control(self.commands.serving)
         if self._board.due(time.monotonic()):
-            self.history.set_status(self._board.status(time.time(), self.attempt))
+            status = self._board.status(time.time(), self.attempt)
+            self.history.set_status(status)
+            self._tell(status)
         self._keep_journal()
 
     def _take_rest(self) -> None:
@@ -208,12 +210,7 @@ class Sidecar:
         lost = self.history.log.end - journal.flushed_seq
         if journal.failure:
             rows = f"the last {lost} rows are not in it" if lost else "every row is in it"
-            with contextlib.suppress(OSError, ValueError):
-                print(
-                    f"vlamon: the journal {journal.path} stopped ({journal.failure}): {rows}.",
-                    file=sys.stderr,
-                    flush=True,
-                )
+            say(f"the journal {journal.path} stopped ({journal.failure}): {rows}")
 
     # ---- from the training thread ----
 
@@ -255,8 +252,13 @@ class Sidecar:
         else:
             self._board.set(item.fields)
 
+    def _tell(self, record: Record | Block) -> None:
+        if self.alerting is not None:
+            self.alerting.hear(record)
+
     def _take_event(self, event: Event) -> None:
         """No event is ever dropped; data that no frame can carry is."""
+        self._tell(event)
         try:
             self._note(messages.encode(event))
         except ProtocolError as error:
@@ -314,14 +316,9 @@ class Sidecar:
         for name in metrics:
             if name in self._known:
                 continue
-            if len(self._known) >= blocks.MAX_METRICS:
-                self.owner.swallow(f"more than {blocks.MAX_METRICS} metrics")
-                continue
-            if name != line(text(name)):
-                self.owner.swallow("a metric's name has characters that cannot be shown")
-                continue
-            if len(name.encode()) > blocks.MAX_NAME:
-                self.owner.swallow(f"a metric's name is longer than {blocks.MAX_NAME} bytes")
+            problem = name_problem(name, len(self._known))
+            if problem:
+                self.owner.swallow(problem)
                 continue
             weight = self._weights.get(name)
             kind: Kind = "watched" if weight is None else "trained"
@@ -363,6 +360,7 @@ class Sidecar:
     def _append(self, block: Block) -> None:
         self.history.log.append(block, opens=self._announced)
         self._announced = False
+        self._tell(block)
         if self.journal is not None:
             self.journal.add_block(block, dict(self.history.log.weights))
 

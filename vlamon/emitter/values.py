@@ -12,6 +12,10 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from vlamon.protocol.block import MAX_METRICS, MAX_NAME
+from vlamon.protocol.sanitize import text
+from vlamon.safe_text import line
+
 SLOTS = 10
 """Places of an action within its row, as the reference training counts them."""
 SLOTTED = frozenset({"l1_loss_action", "acc_action", "acc_image"})
@@ -31,6 +35,17 @@ def names_of(name: str, count: int) -> list[str]:
     if name in SLOTTED:
         return [f"{name}_{(SLOTS - count + index) % SLOTS}" for index in range(count)]
     return [f"{name}_{index}" for index in range(count)]
+
+
+def name_problem(name: str, known: int) -> str:
+    """Why a metric cannot be called so beside `known` others; empty where it can."""
+    if known >= MAX_METRICS:
+        return f"more than {MAX_METRICS} metrics"
+    if name != line(text(name)):
+        return "a metric's name has characters that cannot be shown"
+    if len(name.encode()) > MAX_NAME:
+        return f"a metric's name is longer than {MAX_NAME} bytes"
+    return ""
 
 
 class Copy(Protocol):

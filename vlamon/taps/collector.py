@@ -124,6 +124,7 @@ class Collector:
                 run=options.run,
                 run_dir=options.run_dir,
                 weights=options.weights or None,
+                alerts=options.alerts,
             )
         except Exception as error:
             self._failed = True

@@ -18,6 +18,7 @@ class TapOptions:
     run: str = ""
     run_dir: str | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
+    alerts: bool | str | None = None
 
     def as_text(self) -> str:
         """One line for the environment."""
@@ -34,4 +35,5 @@ class TapOptions:
             run=str(given.get("run", "")),
             run_dir=given.get("run_dir"),
             weights={str(name): float(value) for name, value in given.get("weights", {}).items()},
+            alerts=given.get("alerts"),
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.vlamon.alerts.alerts import alert
-from vlamon.alerts import sender as sender_module
+from vlamon.alerts import delivery as delivery_module
 from vlamon.alerts.channels.http import ChannelError
 from vlamon.alerts.message import Message, message
 from vlamon.alerts.outbox import KEPT, Outbox
@@ -42,7 +42,7 @@ class Recorder:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sender_module, "FIRST_RETRY", 0.05)
+    monkeypatch.setattr(delivery_module, "FIRST_RETRY", 0.05)
 
 
 def test_an_alert_is_sent_once_to_each_channel(tmp_path: Path) -> None:
@@ -82,6 +82,30 @@ def test_a_later_process_sends_what_an_earlier_one_could_not(tmp_path: Path) -> 
     assert channel.taken[0] == message(alert(7))
 
 
+def test_what_another_run_is_sending_is_not_sent_twice(tmp_path: Path) -> None:
+    sending, release = threading.Event(), threading.Event()
+    taken: list[str] = []
+
+    class Slow:
+        def send(self, told: Message) -> None:
+            sending.set()
+            release.wait(60)
+            taken.append(told.id)
+
+    first = Sender({"slack": Slow()}, tmp_path)
+    first.put(alert(1))
+    assert sending.wait(30)
+    channel = Recorder()
+    second = Sender({"slack": channel}, tmp_path)  # another training of the same user
+    second.put(alert(2))
+    time.sleep(0.3)
+    assert channel.tries == 0
+    release.set()
+    first.close()
+    second.close()
+    assert sorted([*taken, *(told.id for told in channel.taken)]) == ["boot-1", "boot-2"]
+
+
 def test_a_channel_that_is_away_does_not_hold_up_another(tmp_path: Path) -> None:
     away, well = Recorder(away=True), Recorder()
     sender = Sender({"away": away, "well": well}, tmp_path)
@@ -98,7 +122,10 @@ def test_putting_never_waits_for_a_channel_that_hangs(tmp_path: Path) -> None:
         def send(self, told: Message) -> None:
             release.wait(60)
 
-    sender = Sender({"hangs": Hangs()}, tmp_path)
+    well = Recorder()
+    sender = Sender({"hangs": Hangs(), "well": well}, tmp_path)
+    sender.put(alert(0))
+    assert well.wait_for(1) == ["boot-0"], "the other channel is not held up"
     putter = threading.Thread(target=lambda: [sender.put(alert(n)) for n in range(2000)])
     putter.start()
     putter.join(10)
