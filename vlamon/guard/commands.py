@@ -188,7 +188,7 @@ class Commands:
             return None
         self._end_pause(done.step, "rollback")
         command.done(done.summary)
-        return done.step + 1
+        return done.following
 
     def _set(self, command: AgreedCommand) -> None:
         args = self._queue.arguments(command.code)

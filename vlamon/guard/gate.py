@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 
 from vlamon.guard import collectives
 from vlamon.guard.reporting import QUIET_STEPS
+from vlamon.guard.state.owned import stepping
 from vlamon.guard.values import Value
 
 BLOCKED_IN_A_ROW = 20
@@ -37,11 +38,16 @@ def may_step(optimizers: Sequence[Optimizer], verdict: torch.Tensor | bool) -> b
     if isinstance(verdict, bool):
         return verdict
     if verdict.device.type == "cuda" and all(_fused(optimizer) for optimizer in optimizers):
-        blocked = (~verdict).to(torch.float32)
-        for optimizer in optimizers:
-            optimizer.found_inf = blocked  # type: ignore[attr-defined]
+        skip_where(~verdict, optimizers)
         return True
     return bool(verdict)
+
+
+def skip_where(blocked: torch.Tensor, optimizers: Sequence[Optimizer]) -> None:
+    """Let fused optimizers leave out their next step where this holds, which nobody waits for."""
+    flag = blocked.to(torch.float32)
+    for optimizer in optimizers:
+        stepping(optimizer).found_inf = flag  # type: ignore[attr-defined]
 
 
 def finite(optimizers: Sequence[Optimizer], values: Mapping[str, Value]) -> torch.Tensor | bool:

@@ -63,6 +63,7 @@ from vlamon.guard.state.capture import (
     Tree,
     capture_rng,
 )
+from vlamon.guard.state.owned import stepping
 from vlamon.guard.status import Status
 from vlamon.guard.values import Value
 from vlamon.guard.verdicts import worst
@@ -286,9 +287,15 @@ class Guard:
         batch: Any = None,
         samples: Any = None,
         summed: torch.Tensor | None = None,
+        goes_back: bool = True,
         **values: Value,
     ) -> int:
-        """Close a step: the next one to run, or the one after the snapshot that was returned to."""
+        """Close a step: the next one to run, or the one after the snapshot that was returned to.
+
+        With `goes_back=False`, for a loop that owns its counter, it is always the next one: a
+        rollback leaves the counter and the schedule where they are.
+        """
+        self.rollback.goes_back = goes_back
         if values:
             self.detection.add(step, values)
         self._judge(step)
@@ -301,11 +308,11 @@ class Guard:
         self.skips.drawn()
         self._poll_writers()
         following = self._answer(step, outcome)
-        if command is not None and following == step + 1:
+        if command is not None and not self.ledger.just_rolled_back:
             following = self.commands.obey(command, step)
         elif command is not None:
             command.refuse("the guard rolled back at this very step")
-        if following == step + 1:
+        if not self.ledger.just_rolled_back:
             self._keep(step, outcome)
         self.skips.pass_over()
         self._rng_before = capture_rng(self._state.generators)
@@ -447,13 +454,18 @@ class _Weights:
 
 
 def _checked(optimizers: Optimizer | Sequence[Optimizer]) -> list[Optimizer]:
-    if isinstance(optimizers, Optimizer):
-        return [optimizers]
-    name = type(optimizers).__name__
-    if "DeepSpeed" in name or not isinstance(optimizers, Sequence):
+    """The optimizers, or a sentence about one whose state an engine owns."""
+    given = isinstance(optimizers, Sequence) and not isinstance(optimizers, Optimizer)
+    found: list[Any] = list(optimizers) if given else [optimizers]  # type: ignore[arg-type]
+    for optimizer in found:
+        inner = stepping(optimizer)
+        inner = getattr(inner, "optimizer", None) or inner
+        kind = type(inner)
+        if isinstance(inner, Optimizer) and "deepspeed" not in kind.__module__.lower():
+            continue
         raise TypeError(
-            f"{name} is no torch.optim.Optimizer, and the guard cannot copy its state: give the "
-            "optimizers that step; under DeepSpeed ZeRO, whose engine owns the state, use "
+            f"{kind.__name__} is no torch.optim.Optimizer, and the guard cannot copy its state: "
+            "give the optimizers that step; under DeepSpeed ZeRO, whose engine owns the state, use "
             "vlamon.Emitter alone and roll back with its own checkpoints"
         )
-    return list(optimizers)
+    return found

@@ -51,6 +51,11 @@ class Ledger:
         return None if self.last is None else self.ticks - self.last
 
     @property
+    def just_rolled_back(self) -> bool:
+        """Whether a rollback was done at this step boundary."""
+        return self.since_rollback == 0
+
+    @property
     def margin(self) -> int:
         """Batches to skip beyond the spike: trouble that came back at once is a longer stretch."""
         since = self.since_rollback

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from vlamon.guard.state.owned import stepping
+
 Rate = float | torch.Tensor
 
 
@@ -23,7 +25,7 @@ class LrScale:
         self, optimizers: Sequence[Optimizer], set_by: Callable[[float], Any] | None = None
     ) -> None:
         """`set_by` puts the factor on a schedule of one's own; the optimizers are left alone."""
-        self._optimizers = [_unwrapped(optimizer) for optimizer in optimizers]
+        self._optimizers = [stepping(optimizer) for optimizer in optimizers]
         self._set_by = set_by
         self._hooked = False
         self._planned: dict[int, list[tuple[Rate, Rate]]] = {}
@@ -74,10 +76,3 @@ class LrScale:
                 group["lr"].copy_(planned)  # in place: a captured graph knows this tensor
             elif group["lr"] == in_force:  # else somebody has written a rate of their own
                 group["lr"] = planned
-
-
-def _unwrapped(optimizer: Optimizer) -> Optimizer:
-    """The optimizer that steps: Accelerate's wrapper is an Optimizer too, and runs no hooks."""
-    while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
-        optimizer = inner
-    return optimizer

@@ -111,7 +111,7 @@ class Response:
                 if isinstance(done, NoReturn):
                     following = self.continue_without_rollback(step, explosion)
                     return GoOn(following, done.why)
-                return GoOn(done.step + 1, decision.why)
+                return GoOn(done.following, decision.why)
             case "ask":
                 return self._ask(explosion, decision)
             case "stop":

@@ -31,6 +31,8 @@ class Slot:
 
     step: int = -1
     """Last finished step of the state that it holds; meaningless while `filled` is false."""
+    since: int = -1
+    """Step that its age counts from: later than `step` where a loop counted on after a rollback."""
     filled: bool = False
     """Whether it holds a state."""
     trusted: bool = False
@@ -157,7 +159,8 @@ class Ring:
         self._make_room(state, shared)
         slot.filled = False  # should the copy fail half-way, nobody may return to it
         slot.fill(state, self._stream, shared)
-        slot.step, slot.trusted, slot.filled = step, trusted, True
+        slot.step = slot.since = step
+        slot.trusted, slot.filled = trusted, True
         slot.time = time.time()
         slot.closs = note.pop("closs", None)
         slot.note = note
@@ -180,7 +183,7 @@ class Ring:
     def quiet_until(self, step: int) -> None:
         """The detectors were quiet up to this step: candidates that are old enough are trusted."""
         for slot in (*self.slots, *self.near):
-            if slot.filled and not slot.trusted and step - slot.step >= self.trust_after:
+            if slot.filled and not slot.trusted and step - slot.since >= self.trust_after:
                 slot.trusted = True
 
     def forget_after(self, step: int) -> None:
@@ -188,6 +191,11 @@ class Ring:
         for slot in (*self.slots, *self.near):
             if slot.step > step:
                 slot.filled = False
+
+    def count_on(self, steps: int) -> None:
+        """A rollback went back by so many steps, and the loop's counter did not: ages stay."""
+        for slot in self.held():
+            slot.since += steps
 
     def forget(self, slot: Slot) -> None:
         """Drop a snapshot that did not help."""
@@ -221,6 +229,6 @@ class Ring:
         others = [slot for slot in held if slot.trusted and slot is not newest]
         if not others:
             return next(slot for slot in held if slot is not newest)
-        ages = [step - slot.step for slot in others]
+        ages = [step - slot.since for slot in others]
         two_are_old = len(ages) > 1 and ages[1] >= self.reach
         return others[0] if two_are_old or ages[0] > 2 * self.reach else others[-1]

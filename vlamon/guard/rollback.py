@@ -20,6 +20,7 @@ from vlamon.guard.settings import GuardSettings
 from vlamon.guard.skips import Skips
 from vlamon.guard.snapshots import Candidate, Place, Snapshots
 from vlamon.guard.state.capture import StateMismatch
+from vlamon.guard.state.schedule import Schedule
 from vlamon.guard.status import Status
 
 
@@ -47,6 +48,8 @@ class Returned:
 
     step: int
     """Last finished step of the state in force."""
+    following: int
+    """The step to run next."""
     summary: Mapping[str, Any]
     """For the event and the operator."""
 
@@ -94,12 +97,17 @@ class Rollback:
         """Step of the explosion that the last rollback answered."""
         self._proved_at: int | None = None
         """Tick at which it has proved to be good."""
+        self.goes_back = True
+        """Whether the loop's counter and schedule go back with the state."""
+        self._counted_on: int | None = None
+        """Step of the last rollback that left the counter where it was."""
 
     def run(self, request: Request) -> Returned | NoReturn:
         """Return to a snapshot, explain the explosion, and begin another branch."""
         begun = time.monotonic()
         explosion = request.explosion
         self._skips.remember()
+        schedule = None if self.goes_back else Schedule.of(self._snapshots.state.parts)
         place = self._go_back(request)
         if isinstance(place, NoReturn):
             self._skips.forget()
@@ -113,6 +121,8 @@ class Rollback:
         autopsy = time.monotonic() - examined
         data = request.data or self._settings.data
         skipped = self._settle_data(data, explosion, request.step)
+        if schedule is not None:
+            schedule.put_back(self._snapshots.state.parts)
         self._begin_branch(place, request)
         summary = {
             "from": request.step,
@@ -128,7 +138,8 @@ class Rollback:
             "cause": finding.cause if finding else None,
         }
         self._tell(summary, request.decision.why if request.decision else "ordered")
-        return Returned(place.step, summary)
+        following = place.step + 1 if self.goes_back else request.step + 1
+        return Returned(place.step, following, summary)
 
     def proved(self, step: int) -> None:
         """Say so when no explosion came for a while after a rollback, and the losses are back."""
@@ -175,6 +186,9 @@ class Rollback:
         self._returned_to = place.step
         self._ledger.rolled_back(request.decision)
         self._snapshots.forget_after(place.step)
+        if not self.goes_back:
+            self._snapshots.ring.count_on(request.step - place.step)
+            self._counted_on = request.step
         self.apply_lr_scale(place.step)
         self._reporter.set_attempt(self._ledger.attempt)
         explosion = request.explosion
@@ -187,6 +201,8 @@ class Rollback:
     def _tell(self, summary: Mapping[str, Any], why: str) -> None:
         step, to, where = summary["from"], summary["step"], summary["where"]
         text = f"back from step {step} to {to} ({where}) in {summary['seconds']:.2f} s: {why}"
+        if not self.goes_back:
+            text += f"; the loop counts on from {step + 1}"
         # An event's own step and attempt are where the training was.
         told = {name: value for name, value in summary.items() if name not in ("step", "attempt")}
         self._reporter.event("rollback", step, text, "warn", ok=True, to=to, **told)
@@ -237,7 +253,7 @@ class Rollback:
         known = self._snapshots.candidates(trusted_only=True)
         onset = request.explosion.before if request.explosion else None
         if onset is not None:
-            known.sort(key=lambda candidate: max(0, candidate.step - onset))
+            known.sort(key=lambda candidate: max(0, candidate.since - onset))
         older = bool(request.decision and request.decision.older)
         if older and known and known[0].step == self._returned_to:
             known.sort(key=lambda candidate: candidate.step == self._returned_to)
@@ -255,7 +271,7 @@ class Rollback:
         if decision is not None and (decision.lr_factor != 1.0 or self._again(explosion, decision)):
             return []
         young = [c for c in self._snapshots.candidates(trusted_only=False) if c.slot is not None]
-        return [c for c in young if c.slot and not c.slot.trusted and c.step < explosion.onset]
+        return [c for c in young if c.slot and not c.slot.trusted and c.since < explosion.onset]
 
     def _again(self, explosion: Explosion, decision: Decision) -> bool:
         """Whether this is the explosion of the last rollback once more."""
@@ -289,7 +305,7 @@ class Rollback:
                     self._detection.weights(),
                     restore,
                     self.probe,
-                    self._replay_step if self.replay else None,
+                    self._replay_step if self.replay and self._contiguous(place) else None,
                     self._settings.autopsy_steps,
                 )
             )
@@ -299,6 +315,10 @@ class Rollback:
         restore()
         self._reporter.autopsy(explosion.step, place.step, finding)
         return finding
+
+    def _contiguous(self, place: Place) -> bool:
+        """Whether the steps since a state are those that its branch has trained."""
+        return self._counted_on is None or place.step > self._counted_on
 
     def _replay_step(self, step: int) -> Mapping[str, float]:
         """A step once more; where samples were skipped the first time, they are skipped again."""

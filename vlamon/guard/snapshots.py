@@ -31,6 +31,11 @@ class Candidate:
     slot: Slot | None = None
     """Where it is in memory; None for a checkpoint."""
 
+    @property
+    def since(self) -> int:
+        """Step that its age counts from: a loop that owns its counter went on after a rollback."""
+        return self.step if self.slot is None else self.slot.since
+
 
 @dataclass(frozen=True, slots=True)
 class Place:

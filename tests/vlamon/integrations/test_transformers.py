@@ -10,11 +10,13 @@ import pytest
 pytest.importorskip("transformers", reason="needs the extra integrations")
 pytest.importorskip("accelerate", reason="needs the extra integrations")
 
-from transformers import Trainer, TrainingArguments
+import torch
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 import vlamon
 from tests.vlamon.emitter.emitted import journal_of, of_type, rows_of
 from tests.vlamon.integrations.toy import Policy, Rows, digest, means
+from vlamon.guard import Guard, GuardSettings
 from vlamon.integrations.transformers import VlamonCallback
 from vlamon.records import EpochRow, RunInfo
 
@@ -139,3 +141,85 @@ def test_what_a_forward_notes_is_in_the_row_of_its_step(tmp_path: Path) -> None:
     rows = rows_of(journal_of(tmp_path / "run"))
     expected = [2 * value for value in means(model.seen, "closs", 2)]
     assert [values["z_loss"] for _, values in rows] == pytest.approx(expected, rel=1e-6)
+
+
+class Guarded(TrainerCallback):
+    """The callback of docs/guard.md: the Trainer owns its counter, so only the state goes back."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        model, optimizer = kwargs["model"], kwargs["optimizer"]
+        settings = GuardSettings(every=10, near_every=5)
+        schedulers = [kwargs["lr_scheduler"]]
+        self.guard = Guard(model, optimizer, schedulers=schedulers, settings=settings)
+        self.guard.start(resume=False)
+        self.blocked: list[int] = []
+        self.rates: list[float] = []
+        model.register_forward_hook(self.returned)
+
+    def returned(self, module: Any, args: Any, output: Any) -> None:
+        self.loss = output["loss"]
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not self.guard.check(state.global_step, loss=self.loss):
+            self.blocked.append(state.global_step)
+            kwargs["optimizer"].zero_grad(set_to_none=True)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.rates.append(kwargs["optimizer"].param_groups[0]["lr"])
+        self.guard.after_step(state.global_step - 1, goes_back=False)
+        control.should_training_stop |= self.guard.stopped
+
+
+class Breaking(Policy):
+    """Its loss is not a number once, and explodes for good unless its weights go back."""
+
+    def forward(self, x: Any, labels: Any) -> dict[str, Any]:
+        if len(self.seen) == 150:
+            with torch.no_grad():
+                for parameter in self.trunk.parameters():
+                    parameter.mul_(1e4)
+        output = super().forward(x, labels)
+        if len(self.seen) == 100:
+            output["loss"] = output["loss"] * float("nan")
+        return output
+
+
+def test_the_guard_rolls_a_trainer_back_while_its_counter_runs_on(tmp_path: Path) -> None:
+    calm, hurt = Guarded(), Guarded()
+    arguments: dict[str, Any] = {"max_steps": 200, "learning_rate": 1e-3}
+    trained(tmp_path / "calm", [calm], **arguments)
+    model = Breaking()
+    given = TrainingArguments(
+        str(tmp_path / "out"), per_device_train_batch_size=4, use_cpu=True, report_to="none",
+        save_strategy="no", disable_tqdm=True, remove_unused_columns=False, logging_steps=10,
+        seed=5, **arguments,
+    )  # fmt: skip
+    trainer = Trainer(model, given, train_dataset=Rows(), callbacks=[hurt])
+    trainer.train()
+    assert trainer.state.global_step == 200
+    assert hurt.blocked == [99]
+    assert hurt.guard.ledger.attempt == 2
+    assert hurt.rates == calm.rates
+    assert len(model.seen) == 200
+    assert model.seen[150]["loss"] > 1000
+    assert all(row["loss"] < 100 for row in model.seen[160:])
+
+
+def test_a_lower_lr_reaches_the_optimizer_that_accelerate_wraps(tmp_path: Path) -> None:
+    class Halved(Guarded):
+        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            model = kwargs["model"]
+            self.before = [p.detach().clone() for p in model.parameters()]
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            after = kwargs["model"].parameters()
+            moved = [(a - b).abs().max() for a, b in zip(after, self.before, strict=True)]
+            self.moved = [*getattr(self, "moved", []), float(max(moved).detach())]
+            self.guard.rollback._lr_scale.set(0.5 if state.global_step >= 2 else 1.0)
+            super().on_step_end(args, state, control, **kwargs)
+
+    callback = Halved()
+    trained(tmp_path, [callback], max_steps=4, learning_rate=1e-2, lr_scheduler_type="constant")
+    whole, half = callback.moved[0], callback.moved[2]
+    assert type(callback.guard.optimizers[0]).__name__ == "AcceleratedOptimizer"
+    assert half < 0.7 * whole

@@ -1,0 +1,125 @@
+"""Optimizers that are not torch's own: wrapped as Accelerate does, or owned by an engine."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from vlamon.guard import Guard
+from vlamon.guard.gate import skip_where
+from vlamon.guard.lr_scale import LrScale
+from vlamon.guard.state.capture import TrainingState
+from vlamon.guard.state.owned import stepping
+
+
+class Wrapper(torch.optim.Optimizer):
+    """As `accelerate.optimizer.AcceleratedOptimizer`: an Optimizer whose init never ran."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+
+    state = property(lambda self: self.optimizer.state)  # type: ignore[assignment]
+    param_groups = property(lambda self: self.optimizer.param_groups)  # type: ignore[assignment]
+    defaults = property(lambda self: self.optimizer.defaults)  # type: ignore[assignment]
+
+    def state_dict(self) -> Any:
+        return self.optimizer.state_dict()
+
+    def load_state_dict(self, state_dict: Any) -> None:
+        self.optimizer.load_state_dict(state_dict)
+
+    def step(self, closure: Any = None) -> Any:
+        return self.optimizer.step(closure)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self.optimizer.zero_grad(set_to_none)
+
+
+class DeepSpeedZeroOptimizer:
+    """Stands in for the engine's, which is no Optimizer and no sequence."""
+
+
+def stepped(optimizer: torch.optim.Optimizer, model: nn.Module) -> torch.Tensor:
+    before = model.weight.detach().clone()  # type: ignore[operator, union-attr]
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    return (model.weight.detach() - before).abs()  # type: ignore[operator, union-attr]
+
+
+def test_a_lower_lr_reaches_the_optimizer_inside() -> None:
+    model = nn.Linear(2, 1)
+    wrapped = Wrapper(Wrapper(torch.optim.SGD(model.parameters(), lr=1.0)))
+    scale = LrScale([wrapped])
+    whole = stepped(wrapped, model)
+    scale.set(0.5)
+    assert torch.allclose(stepped(wrapped, model), 0.5 * whole)
+    assert wrapped.param_groups[0]["lr"] == 1.0
+
+
+def test_a_blocked_step_is_left_out_by_the_fused_optimizer_inside() -> None:
+    model = nn.Linear(2, 1)
+    inside = torch.optim.AdamW(model.parameters(), lr=0.1, fused=True)
+    wrapped = Wrapper(inside)
+    skip_where(torch.tensor(True), [wrapped])
+    assert not stepped(wrapped, model).any()
+    skip_where(torch.tensor(False), [wrapped])
+    assert stepped(wrapped, model).any()
+
+
+def test_a_state_holds_the_moments_of_a_wrapped_optimizer_once() -> None:
+    model = nn.Linear(2, 1)
+    wrapped = Wrapper(torch.optim.AdamW(model.parameters(), lr=0.1))
+    stepped(wrapped, model)
+    state = TrainingState({"model": model, "optimizer.0": wrapped})
+    assert set(state.everything()) == {"model", "optimizer.0"}
+    saved = [value.clone() for value in stepping(wrapped).state[model.weight].values()]
+    held = state.capture()
+    stepped(wrapped, model)
+    assert float(stepping(wrapped).state[model.weight]["step"]) == 2.0
+    del held
+    assert float(saved[0]) == 1.0
+
+
+def test_a_guard_rolls_a_wrapped_optimizer_back() -> None:
+    model = nn.Linear(2, 1)
+    wrapped = Wrapper(torch.optim.AdamW(model.parameters(), lr=1e-3))
+    guard = Guard(model, wrapped)
+    guard.start()
+    weight = model.weight.detach().clone()
+    for step in range(4):
+        loss = model(torch.ones(1, 2)).pow(2).sum()
+        loss.backward()
+        if guard.check(step, loss=loss * (math.nan if step == 3 else 1.0)):
+            wrapped.step()
+        wrapped.zero_grad()
+        following = guard.after_step(step)
+    assert following == 0
+    assert torch.equal(model.weight, weight)
+    assert not stepping(wrapped).state
+
+
+def test_an_engine_that_owns_the_state_is_a_sentence() -> None:
+    with pytest.raises(TypeError) as refused:
+        Guard(nn.Linear(2, 1), DeepSpeedZeroOptimizer())  # type: ignore[arg-type]
+    said = str(refused.value)
+    assert said.startswith("DeepSpeedZeroOptimizer is no torch.optim.Optimizer")
+    assert "vlamon.Emitter alone" in said
+
+
+def test_an_engine_inside_a_wrapper_is_the_same_sentence() -> None:
+    """As Accelerate hands it out under its DeepSpeed plugin."""
+    wrapped = Wrapper(DeepSpeedZeroOptimizer())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="DeepSpeedZeroOptimizer is no torch"):
+        Guard(nn.Linear(2, 1), wrapped)
+
+
+def test_an_engine_among_optimizers_is_the_same_sentence() -> None:
+    model = nn.Linear(2, 1)
+    both = [torch.optim.SGD(model.parameters(), lr=1.0), DeepSpeedZeroOptimizer()]
+    with pytest.raises(TypeError, match="DeepSpeedZeroOptimizer is no torch"):
+        Guard(model, both)  # type: ignore[arg-type]
