@@ -4,7 +4,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 
-.PHONY: venv demo test test-gpu test-integrations bench pages pictures lint format clean
+.PHONY: venv demo test test-gpu test-integrations bench docs pages pictures lint format clean
 
 venv: $(STAMP)
 
@@ -29,6 +29,11 @@ test-integrations:
 	$(INTEGRATIONS)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,integrations]'
 	$(INTEGRATIONS)/bin/python -m pytest tests/vlamon/integrations tests/vlamon/taps -rs
 
+# The documentation site, in site/.
+docs: venv
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	$(PY) -m mkdocs build --strict
+
 pages: venv
 	$(PY) -m tests.catalogue_page
 
@@ -50,4 +55,4 @@ format: venv
 	$(VENV)/bin/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .import_linter_cache

@@ -48,7 +48,7 @@ ROLES = (
     "abandoned",
     "cursor",
 )
-"""Roles that are written; docs/dashboard.md says where each is used."""
+"""Roles that are written; docs/themes.md says where each is used."""
 
 READABLE = 4.5
 """Least contrast of a role against what it is written on (WCAG AA)."""
