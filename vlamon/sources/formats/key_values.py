@@ -1,94 +1,190 @@
 """Lines of `key: value` or `key=value` of any make; the last resort before giving up.
 
-`epoch=3 step=1200 loss=0.123 lr=1e-4`, `Epoch 3, Step 1200, Loss: 0.1234`, `[epoch 3] loss: 0.12`,
-`步数：1,200，损失：0.123`. What may be two numbers is none: a value `1,234` is left out, and a line
-whose step is no clean count is unknown.
+`epoch=3 step=1200 loss=0.123 lr=1e-4`, `Epoch [3/90], Step [100/278], Loss: 0.1234`,
+`[1/30] iter: 100/278. Loss: 0.095`, `步数：1,200，损失：0.123`, and `train Loss: 0.3` below
+a heading `Epoch 3/24`. What may be two numbers is none: a value `1,234` is left out, and a line
+whose step is no clean count is unknown. Settings are no rows, whatever their names.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from vlamon.sources.formats import SURE, Format
-from vlamon.sources.formats.rows import NUMBER, LineParser, Row, counted, seconds, stamp
+from vlamon.sources.formats.rows import (
+    NUMBER,
+    ReaderParser,
+    Row,
+    counted,
+    last_drawn,
+    seconds,
+    stamp,
+)
+from vlamon.sources.formats.settings import is_code, is_metric, is_rate
 
-_GROUPED = r"[-+]?\d{1,3}(?:(?:,\d{3})+\.\d+|(?:,\d{3}){2,})"
+_GROUPED = r"[-+]?\d{1,3}(?:(?:,\d{3}){1,6}\.\d+|(?:,\d{3}){2,6})"
 """Thousands that are set apart, where a decimal comma is out of the question."""
 _PAIR = re.compile(
-    r"(?<![\w.])([^\W\d][\w./-]*(?: (?:loss|norm|rate|accuracy|acc))?)\s*[:=：]\s*"
-    rf"({_GROUPED}|{NUMBER})(ms|s|%|)(?=$|[\s;|\])，；）]|,(?!\d))",
+    r"(?<![\w.])([^\W\d][\w./-]{0,120}(?: (?:loss|norm|rate|accuracy|acc)(?!\w))?)\s{0,9}[:=：]"
+    rf"\s{{0,9}}({_GROUPED}|{NUMBER})(ms|s|%|)(?=$|[\s;|\])，；]|\.(?:\s|$)|,(?!\d))",
     re.IGNORECASE,
 )
 _COUNT = re.compile(
     r"(?<![\w.])(epoch|step|global_step|iter|iteration|batch|步数|迭代|轮次)"
-    r"(\s*[:=：])?\s*\[?(\d(?:[\w.+-]|,(?=\d))*)",
+    r"(\s{0,9}[:=：])?\s{0,9}\[?(\d(?:[\w.+-]|,(?=\d))*)(?:\s{0,3}/\s{0,3}(\d{1,15})(?!\w|\.\d))?",
     re.IGNORECASE,
 )
+_BRACKETED = re.compile(r"\[(\d{1,9})/\d{1,9}\][\s,:]{0,9}(?=(?:iter|step|batch)\b)", re.IGNORECASE)
+"""The epoch in front of a count of its own: `[1/30] iter: 100/278`."""
+_SAMPLES = re.compile(r"Epoch: ?(\d{1,9}) \[ *(\d{1,15})/(\d{1,15}) \( *\d{1,3}%\)\]")
+"""PyTorch's MNIST example counts samples: `Train Epoch: 1 [640/60000 (1%)]`."""
+_HEADING = re.compile(
+    r"\W{0,80}(?:train(?:ing)? )?epoch\W{1,4}(\d{1,9})(?:\W{1,3}\d{1,9})?\W{0,80}"
+)
+_SPLIT = re.compile(
+    r"(?<![\w/.-])(val|valid|validation|test|testing|eval|evaluation|dev)[\s_:]{1,3}(?!\d)",
+    re.IGNORECASE,
+)
+_LOGGER = re.compile(r"\[[^\]]{0,60}\]|\b(?:info|root|main|trainer|__main__)\b", re.IGNORECASE)
+"""What loggers put in front."""
+_WORD = re.compile(r"[^\W\d_]")
+_NEAR = 100
+"""So many characters into a line, the split's name may begin."""
+_SPLITS = {"valid": "val", "validation": "val", "testing": "test", "evaluation": "eval"}
 _WHOLE = re.compile(r"\d+(?:\.\d+)?(?:e[-+]?\d+)?|\d{1,3}(?:[,_]\d{3})+", re.IGNORECASE | re.ASCII)
 _DURATION = re.compile(r"[\d.]+(?:ms|s)", re.ASCII)
 _STEPS = ("global_step", "step", "iter", "iteration", "batch", "步数", "迭代")
 _EPOCHS = ("epoch", "轮次")
-_SIGNS = (
-    *("loss", "acc", "norm", "error", "reward", "perplexity", "ppl", "mse", "mae"),
-    *("损失", "准确率", "精度", "误差", "奖励", "困惑度", "范数"),
-)
-"""What a metric is called."""
-_COUNTED_SIGNS = (*_SIGNS, "lr", "学习率")
-"""The same beside a step or an epoch; a learning rate alone is a setting."""
 _SERIES = 3
 """So many values of one metric are a log, even without a count; a configuration has one."""
+_LONGEST = 20_000
+"""Characters; a longer line is a dump of something, and no row."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    step: float | None = None
+    epoch: float | None = None
+    of: int | None = None
+    names: frozenset[str] = frozenset()
 
 
 def read(line: str) -> tuple[Row, ...]:
     """The values of one line, nothing where nothing in it looks like a training's metric."""
-    counts = _counts(line) if _tells(line, _COUNTED_SIGNS) else None
+    if len(line) > _LONGEST or not any(sign in line for sign in ":=："):
+        return ()
+    counts = _counts(line)
     if counts is None:
         return ()
     metrics = {
         name.replace(" ", "_"): seconds(value.replace(",", ""), unit.lower())
         for name, value, unit in _PAIR.findall(line)
-        if name.lower() not in counts
+        if name.lower() not in counts.names and not is_code(name)
     }
-    step = next((counts[name] for name in _STEPS if name in counts), None)
-    epoch = next((counts[name] for name in _EPOCHS if name in counts), None)
-    signs = _SIGNS if step is None and epoch is None else _COUNTED_SIGNS
-    if not any(_tells(name, signs) for name in metrics):
+    counts_something = counts.step is not None or counts.epoch is not None
+    beside_rate = counts_something and "batch" not in counts.names
+    if not any(is_metric(name) or (beside_rate and is_rate(name)) for name in metrics):
         return ()
-    return counted(metrics, step, epoch, stamp(line))
+    split, metrics = _split(line, metrics)
+    return counted(metrics, counts.step, counts.epoch, stamp(line), split, of=counts.of)
 
 
-def _counts(line: str) -> dict[str, float] | None:
-    """Steps and epochs of a line by name; None where one of them cannot be told."""
+def _split(line: str, metrics: dict[str, float]) -> tuple[str, dict[str, float]]:
+    """Which split a line is about: `Val loss: 0.2, Acc: 0.9` is no training's row."""
+    found = _SPLIT.search(line, 0, _NEAR)
+    if found is None or _WORD.search(_LOGGER.sub("", line[: found.start()])):
+        return "", metrics
+    said = found.group(1).lower()
+    inner = {re.sub(rf"(?i)^{said}[_/.-]", "", name): value for name, value in metrics.items()}
+    return _SPLITS.get(said, said), inner
+
+
+def _counts(line: str) -> _Counts | None:
+    """What a line counts; None where one of the counts cannot be told."""
+    samples = _SAMPLES.search(line)
+    if samples is not None:
+        begun, seen, samples_of = (int(number) for number in samples.groups())
+        return _Counts(seen, begun, samples_of, frozenset(("epoch",)))
     counts: dict[str, float] = {}
-    for name, sign, printed in _COUNT.findall(line):
+    ends: dict[str, int] = {}
+    for name, sign, printed, end in _COUNT.findall(line):
         text = printed.rstrip(".,+-")
         value = float(re.sub("[,_]", "", text)) if _WHOLE.fullmatch(text) else None
         if value is not None and (value.is_integer() or name.lower() in _EPOCHS):
             counts[name.lower()] = value
+            if end:
+                ends[name.lower()] = int(end)
         elif sign and not _DURATION.fullmatch(text):
             return None
-    return counts
+    step = next((name for name in _STEPS if name in counts), None)
+    epoch = next((counts[name] for name in _EPOCHS if name in counts), None)
+    bracketed = _BRACKETED.search(line)
+    if epoch is None and bracketed is not None:
+        epoch = float(bracketed.group(1))
+    if step is None:
+        return _Counts(None, epoch, None, frozenset(counts))
+    return _Counts(counts[step], epoch, ends.get(step), frozenset(counts))
 
 
-def _tells(text: str, signs: Iterable[str]) -> bool:
-    lower = text.lower()
-    return any(sign in lower for sign in signs)
+class KeyValueReader:
+    """Lines with counts, or below a heading with one; others once they are a series.
+
+    A value without any count may be a setting. It waits until the same metric has come often
+    enough, and is nothing where lines with counts come first.
+    """
+
+    def __init__(self) -> None:
+        self._heading: float | None = None
+        self._counted = False
+        self._waiting: list[Row] = []
+        self._series = False
+
+    def read(self, line: str) -> Sequence[Row] | None:
+        """The rows of one line, with those that waited for it."""
+        heading = _HEADING.fullmatch(line.strip().lower()) if len(line) < 200 else None
+        if heading is not None:
+            self._heading = float(heading.group(1))
+            return None
+        rows = read(line)
+        if not rows:
+            return None
+        (row,) = rows
+        if row.step is not None or row.epoch is not None:
+            self._counted = True
+            self._waiting.clear()
+            return rows
+        if self._heading is not None and not self._series:
+            self._counted = True
+            return counted(row.metrics, None, self._heading, row.time, row.split)
+        if row.split:
+            return rows if self._counted or self._series else None
+        return None if self._counted else self._uncounted(row)
+
+    def rest(self) -> Sequence[Row]:
+        """What waited, where nothing better came."""
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+    def _uncounted(self, row: Row) -> Sequence[Row]:
+        self._waiting.append(row)
+        self._series = self._series or any(
+            len({other.metrics[name] for other in self._waiting if name in other.metrics})
+            >= _SERIES
+            for name in row.metrics
+            if is_metric(name)
+        )
+        return self.rest() if self._series else ()
 
 
 def recognises(head: bytes, path: str) -> int:
     """Lines with a metric and a count, or a metric that comes again; others may be settings."""
-    values: dict[str, set[float]] = {}
+    reader = KeyValueReader()
     for line in head.split(b"\n"):
-        if not any(sign in line for sign in (b":", b"=", "：".encode())):
-            continue
-        for row in read(line.decode("utf-8", "replace")):
-            if row.step is not None or row.epoch is not None:
-                return 20
-            for name, value in row.metrics.items():
-                values.setdefault(name, set()).add(value)
-    series = (len(v) for name, v in values.items() if _tells(name, _SIGNS))
-    return 20 if max(series, default=0) >= _SERIES else SURE - 10 if values else 0
+        if reader.read(last_drawn(line.decode("utf-8", "replace"))):
+            return 20
+    return SURE - 10 if reader.rest() else 0
 
 
 FORMAT = Format(
@@ -96,5 +192,5 @@ FORMAT = Format(
     title="lines of `key: value` or `key=value`",
     example="epoch=3 step=1200 loss=0.1234 lr=1e-4",
     recognises=recognises,
-    open=lambda path: LineParser(read),
+    open=lambda path: ReaderParser(KeyValueReader()),
 )

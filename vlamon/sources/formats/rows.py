@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Protocol
 
 import numpy as np
 
@@ -18,6 +19,11 @@ MOST_STEPS = float(1 << 53)
 """Steps from here on are damage: a float no longer tells one from the next."""
 MOST_EPOCHS = float(1 << 31)
 """Epochs from here on are damage: times its length, such an epoch would be no step any more."""
+MOST_NAMES = 1024
+"""Metrics of one log; further names are dropped: text that looks like metrics has a new one a line,
+and every name costs a column."""
+_MOST_CELLS = 1 << 22
+"""Rows times names of one block, for the same reason."""
 _MOST_SECONDS = 253_402_300_800.0
 """Times from here on, the year 10000, are no dates."""
 _STAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,6}))?")
@@ -39,6 +45,8 @@ class Row:
     """Empty for a training step; else the values are averages over this split."""
     of: int | None = None
     """Where the step is counted up to: the `1312` of `10/1312`."""
+    averaged: bool = False
+    """Whether the values are means over the steps since the row before."""
 
 
 def counted(
@@ -48,6 +56,7 @@ def counted(
     time: float | None = None,
     split: str = "",
     of: int | None = None,
+    averaged: bool = False,
 ) -> tuple[Row, ...]:
     """The row of these values; none where its step or epoch, as printed, cannot be a count.
 
@@ -60,7 +69,8 @@ def counted(
         return ()
     if time is not None and not 0 <= time < _MOST_SECONDS:
         time = None
-    return (Row(metrics, None if place is None else int(place), epoch, time, split, of),)
+    step = None if place is None else int(place)
+    return (Row(metrics, step, epoch, time, split, of, averaged),)
 
 
 @dataclass(slots=True)
@@ -80,6 +90,7 @@ class RowBlocks:
     epoch: float | None = None
     """Last epoch."""
     _held: list[Row] = field(default_factory=list)
+    _names: dict[str, None] = field(default_factory=dict)
     _printed: int | None = None
     """Last step as it was printed."""
     _of: int | None = None
@@ -91,7 +102,7 @@ class RowBlocks:
     def records(self, rows: Iterable[Row]) -> list[Record]:
         """Records of these rows, in their order."""
         out: list[Record] = []
-        for row in rows:
+        for row in map(self._bounded, rows):
             if row.split:
                 out += self._block()
                 epoch = row.epoch if row.epoch is not None else self.epoch
@@ -116,9 +127,24 @@ class RowBlocks:
             self._printed, self._of, self.step = row.step, row.of, step
             if row.epoch is not None:
                 self.epoch = row.epoch
-            self._held.append(Row(row.metrics, step, row.epoch, row.time))
+            if self._held and self._held[0].averaged != row.averaged:
+                out += self._block()
+            self._held.append(replace(row, step=step))
+            if len(self._held) * len(self._names) > _MOST_CELLS:
+                out += self._block()
         out += self._block()
         return out
+
+    def _bounded(self, row: Row) -> Row:
+        """The row without names beyond what one log may have."""
+        if row.metrics.keys() <= self._names.keys():
+            return row
+        for name in row.metrics:
+            if len(self._names) < MOST_NAMES:
+                self._names[name] = None
+        if row.metrics.keys() <= self._names.keys():
+            return row
+        return replace(row, metrics={n: v for n, v in row.metrics.items() if n in self._names})
 
     def _place(self, row: Row) -> int:
         """The row's step, counted through all epochs."""
@@ -163,6 +189,7 @@ class RowBlocks:
             epoch=np.array([math.nan if r.epoch is None else r.epoch for r in held], np.float64),
             time=np.array([math.nan if r.time is None else r.time for r in held], np.float64),
             columns=columns,
+            averaged=held[0].averaged,
         )
         self.rows += len(held)
         return [block]
@@ -192,6 +219,45 @@ class LineParser:
             if rows:
                 yield from rows
             elif line.strip():
+                self.unknown.add(self._lines, line)
+
+
+class Reader(Protocol):
+    """Reads a log whose lines need those around them: tables, headings, blocks of JSON."""
+
+    def read(self, line: str) -> Sequence[Row] | None:
+        """The rows that this line completes, empty where it is part of one; None if unknown."""
+
+    def rest(self) -> Sequence[Row]:
+        """Rows that waited for a line which will not come."""
+
+
+class ReaderParser:
+    """A parser for logs whose rows take several lines."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.unknown = UnknownLines()
+        self._reader = reader
+        self._rows = RowBlocks()
+        self._lines = 0
+
+    def feed(self, data: bytes) -> list[Record]:
+        """Records of these whole lines."""
+        return self._rows.records(self._known(data))
+
+    def finish(self) -> list[Record]:
+        """The row that the end of the file completes."""
+        return self._rows.records(self._reader.rest())
+
+    def _known(self, data: bytes) -> Iterable[Row]:
+        for line in data.rstrip(b"\n").split(b"\n"):
+            self._lines += 1
+            known = False
+            for drawn in line.decode("utf-8", "replace").split("\r"):
+                rows = self._reader.read(drawn)
+                known |= rows is not None
+                yield from rows or ()
+            if not known and line.strip():
                 self.unknown.add(self._lines, line)
 
 

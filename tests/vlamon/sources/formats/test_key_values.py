@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from re import Pattern
+from time import perf_counter
+
 import pytest
 
-from tests.vlamon.sources.formats.reading import parsed, rows
-from vlamon.sources.formats import SURE
+from tests.vlamon.sources.formats.reading import evaluations, parsed, rows
+from vlamon.records import BatchBlock, EpochRow
+from vlamon.sources.formats import SURE, key_values
 from vlamon.sources.formats.key_values import recognises
+from vlamon.sources.formats.rows import MOST_NAMES
 
 
 @pytest.mark.parametrize(
@@ -67,3 +72,110 @@ def test_milliseconds_and_seconds_become_one_column() -> None:
 )
 def test_settings_are_no_log(head: bytes, sure: bool) -> None:
     assert (recognises(head, "x") >= SURE) == sure
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "gradient_accumulation_steps=1,",
+        "  max_grad_norm=1.0,",
+        "router_aux_loss_coef=0.001",
+        "mtp_loss_scaling_factor: 0.1",
+        "loss_weight=1.0)",
+        "dict(norm_decay_mult=0.0, bias_decay_mult=0.0),",
+        "Set the environment variable D4RL_SUPPRESS_IMPORT_ERROR=1 to suppress this message.",
+        "export RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0",
+        "multiprocessing/errors/error_handler.py:145: in wrapper",
+        "train: task=detect, epochs=100, batch=16, imgsz=640, lr0=0.01, lr=0.1",
+        "  log_loss_scale_to_tensorboard: 0",
+        "label_smoothing_loss_alpha: 0.1",
+        "normalized_shape: 768",
+    ],
+)
+def test_a_setting_never_becomes_a_row(line: str) -> None:
+    assert rows("key-values", (line + "\n") * 9) == []
+    assert recognises((line + "\n").encode() * 9, "x") == 0
+
+
+def test_a_batch_counted_within_its_epoch_goes_on_through_the_epochs() -> None:
+    text = "".join(
+        f"[{epoch}/30] iter: {n}/278. lr:0.000030 . Loss: 0.0{epoch}, Acc:0.961\n"
+        for epoch in (1, 2, 3)
+        for n in (100, 200)
+    )
+    _, records = parsed("key-values", text)
+    blocks = [record for record in records if isinstance(record, BatchBlock)]
+    assert [step for block in blocks for step in block.step.tolist()] == [
+        *(100, 200, 378, 478, 656, 756),
+    ]
+    assert {block.attempt for block in blocks} == {0}
+    assert blocks[0].epoch.tolist() == [1, 1, 2, 2, 3, 3]
+    assert blocks[0].columns["Acc"].values[0] == 0.961
+
+
+@pytest.mark.parametrize(
+    ("line", "split"),
+    [
+        ("Val loss: 0.231, Acc: 0.922, F1_score: 0.922", "val"),
+        ("Test loss: 0.285, Acc: 0.918", "test"),
+        ("2024-05-01 12:00:01 - INFO - Validation: loss=0.3, acc=0.9", "val"),
+        ("[2024-05-01 12:00:01,123] Test_loss: 0.3", "test"),
+    ],
+)
+def test_a_line_about_a_held_out_split_is_no_training_row(line: str, split: str) -> None:
+    text = f"Epoch: 3, Step: 100/200, Loss: 1.5\n{line}\n"
+    assert [step for step, _ in rows("key-values", text)] == [100]
+    ((found, step, metrics),) = evaluations("key-values", text)
+    assert (found, step) == (split, 100)
+    assert "loss" in metrics
+
+
+def test_values_below_a_heading_belong_to_its_epoch() -> None:
+    text = "".join(
+        f"Epoch {epoch}/24\n----------\ntrain Loss: 0.{9 - epoch}\nval Loss: 0.5 Acc: 0.8\n\n"
+        for epoch in range(3)
+    )
+    _, records = parsed("key-values", text)
+    blocks = [record for record in records if isinstance(record, BatchBlock)]
+    assert [epoch for block in blocks for epoch in block.epoch.tolist()] == [0, 1, 2]
+    assert [(r.split, r.epoch) for r in records if isinstance(r, EpochRow)] == [
+        *(("val", 0), ("val", 1), ("val", 2)),
+    ]
+
+
+def test_samples_counted_within_an_epoch_go_on_through_the_epochs() -> None:
+    line = "Train Epoch: {} [{}/60000 ({:.0f}%)]\tLoss: {:.6f}\n"
+    text = "".join(line.format(e, n, n / 600, e + n / 1e5) for e in (1, 2) for n in (0, 640, 59968))
+    assert [step for step, _ in rows("key-values", text)] == [0, 640, 59968, 60000, 60640, 119968]
+
+
+def test_values_without_a_count_in_front_of_counted_ones_are_settings() -> None:
+    text = "closs=1.0 loss_ct=10.0\n" + "".join(f"step={n} closs=2.5\n" for n in (10, 20))
+    assert rows("key-values", text) == [(10, {"closs": 2.5}), (20, {"closs": 2.5})]
+
+
+def test_a_place_in_a_source_file_is_no_value() -> None:
+    text = "INFO train.py:232 step: 10 loss: 2.5\n"
+    assert rows("key-values", text) == [(10, {"loss": 2.5})]
+
+
+@pytest.mark.parametrize("piece", ["a-", "a/", "a ", "1,234,", "epoch ", ": ", "[1/2] ", "loss "])
+def test_a_hostile_line_costs_time_in_proportion_to_its_length(piece: str) -> None:
+    patterns = [value for value in vars(key_values).values() if isinstance(value, Pattern)]
+
+    def cost(length: int) -> float:
+        line = "x=" + piece * (length // len(piece))
+        begin = perf_counter()
+        for pattern in patterns:
+            pattern.findall(line)
+        return perf_counter() - begin
+
+    short = min(cost(1_000) for _ in range(5))
+    assert min(cost(16_000) for _ in range(3)) < 64 * short + 0.01
+
+
+def test_a_new_name_on_each_line_stops_costing_columns() -> None:
+    _, records = parsed("key-values", "".join(f"step={n} loss{n}=1\n" for n in range(3000)))
+    blocks = [record for record in records if isinstance(record, BatchBlock)]
+    assert len({name for block in blocks for name in block.columns}) == MOST_NAMES
+    assert sum(block.rows for block in blocks) == 3000
