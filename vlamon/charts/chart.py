@@ -16,6 +16,7 @@ from vlamon.charts.braille import DOTS_HIGH
 from vlamon.charts.cells import ABANDONED, ASCII, UNICODE, Cells, Guide, Spot
 from vlamon.charts.chart_style import Look, border_role
 from vlamon.charts.frame import AROUND, Readout, axis_row, plot_row, title_row
+from vlamon.charts.glyphs import ASCII as ASCII_GLYPHS
 from vlamon.charts.glyphs import UNICODE as UNICODE_GLYPHS
 from vlamon.charts.glyphs import Glyphs, plain
 from vlamon.charts.headline import Headline, of_lines
@@ -89,7 +90,6 @@ class Picture:
         parts: Sequence[Piece],
         size: tuple[int, int],
         look: Look,
-        glyphs: Glyphs = UNICODE_GLYPHS,
         cursor_row: int | None = None,
     ) -> list[int]:
         """Draw what is new; returns the numbers of the rows that differ from the last picture.
@@ -97,6 +97,7 @@ class Picture:
         The title has the values of `cursor_row`, the newest ones without.
         """
         width, height = size
+        glyphs = _glyphs(look)
         news = [track.update(store, view.axis, shown, parts) for track in self.tracks]
         since = min((first for first in news if first is not None), default=shown.columns)
         self._events.update(store, view.axis)
@@ -119,6 +120,15 @@ class Picture:
         for n in changed:
             self.rows[n] = rows[n]
         return changed
+
+    def retitle(self, store: RunStore, cursor_row: int | None, width: int, look: Look) -> list[int]:
+        """Write what the title says now, over curves that stay as they are; returns the rows that
+        differ, as `update` does."""
+        title = self._title(store, cursor_row, width, look, _glyphs(look))
+        if not self.rows or title == self.rows[0]:
+            return []
+        self.rows[0] = title
+        return [0]
 
     def _looks_same(self, since: int, look: Look, rows: int) -> bool:
         """Say whether what changed from a column on moves no dot: most batches of a long run."""
@@ -365,6 +375,10 @@ class Picture:
             role = "explode bold" if loud else f"{role} bold"
             found.append(Readout(number(value), role, label))
         return found
+
+
+def _glyphs(look: Look) -> Glyphs:
+    return ASCII_GLYPHS if look.ascii_only else UNICODE_GLYPHS
 
 
 def plot_columns(width: int) -> int:

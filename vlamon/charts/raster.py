@@ -113,6 +113,11 @@ def _draw_lines(grid: Cells, both: Sequence[tuple[Curve, Shape]]) -> None:
     """Draw all lines. Where several go through a cell, which has one colour, they take turns from
     cell to cell, so that each is seen in its own colour; an abandoned one gives way."""
     rows = len(grid.lines)
+    if len(both) == 1:
+        curve, found = both[0]
+        grid.lines[:] = patterns(found.first, found.end, rows)
+        grid.roles[grid.lines != 0] = grid.palette.index(curve.role)
+        return
     bits = np.stack([patterns(found.first, found.end, rows) for _, found in both])
     lit = bits != 0
     live = np.array([curve.role != ABANDONED for curve, _ in both])

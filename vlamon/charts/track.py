@@ -121,6 +121,21 @@ def pieces(store: RunStore, axis: Axis) -> list[Piece]:
     return found[::-1]
 
 
+class AxisData:
+    """Extent and pieces of a run, worked out once a change for all the charts that share it."""
+
+    def __init__(self) -> None:
+        self._key: tuple[int, Axis] | None = None
+        self._found: tuple[Extent, list[Piece]] = (Extent(0.0, 0.0), [])
+
+    def of(self, store: RunStore, axis: Axis) -> tuple[Extent, list[Piece]]:
+        """Return the part of the axis that has data, and how attempts cut it."""
+        if self._key != (store.version, axis):
+            self._key = (store.version, axis)
+            self._found = extent(store, axis), pieces(store, axis)
+        return self._found
+
+
 class Track:
     """One metric's bins in a window: `live` for the run, `abandoned` for what was rolled back."""
 

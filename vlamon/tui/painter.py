@@ -24,6 +24,11 @@ FRAMES = 10.0
 """Most frames a second."""
 SLOW_FRAMES = 2.0
 """Most frames a second of the charts with `--low-bandwidth`; numbers get half."""
+CURVES = 4.0
+"""Most times a second that curves are drawn while data streams in; their titles keep each frame's
+pace. What a curve gains in a tenth of a second is a dot, and drawing it is most of a frame."""
+LATE = 0.1
+"""Seconds by which an owed paint waits longer than it has to: a frame with new data pays, too."""
 CLOCKED = ("status", "diagnoses", "snapshots")
 """Panels that depend on the clock alone, too."""
 
@@ -50,6 +55,7 @@ class Painter:
         self.pulse = Pulse(host.store)
         self.pace = Pacer(1 / frames)
         self.pace_numbers = Pacer(2 / frames if low else 0.0)
+        self.pace_curves = Pacer(1 / CURVES)
         self.owed: asyncio.TimerHandle | None = None
         """The paint that will show what panels with a slower pace have not shown yet."""
         self.due: asyncio.TimerHandle | None = None
@@ -170,26 +176,33 @@ class Painter:
                 self._draw_panels(frame, now)
             else:
                 self._placement.panels["status"].draw(frame)
-                if self.owed is None:
-                    self.owed = self._call_later(wait, self._pay)
+            calm = 0.0 if force else self.pace_curves.wait(now)
+            if calm <= 0:
+                self.pace_curves.painted(now)
             row = frame.row if frame.at_cursor else None
             for chart in self._placement.charts:
-                self._draw_chart(chart, row)
+                self._draw_chart(chart, row, title_alone=calm > 0)
+        self._owe(max(wait, calm))
+
+    def _owe(self, wait: float) -> None:
+        """Paint later what this frame left out, or nothing where it left out nothing."""
+        if wait > 0 and self.owed is None:
+            self.owed = self._call_later(wait + LATE, self._pay)
+        elif wait <= 0 and self.owed is not None:
+            self.owed.cancel()
+            self.owed = None
 
     def _draw_panels(self, frame: FrameContext, now: float) -> None:
         self.pace_numbers.painted(now)
-        if self.owed is not None:
-            self.owed.cancel()
-            self.owed = None
         for place in self._placement.arrangement.places:
             panel = self._placement.panels.get(place.name)
             if panel is not None:
                 panel.draw(frame)
 
-    def _draw_chart(self, chart: Chart, row: int | None) -> None:
+    def _draw_chart(self, chart: Chart, row: int | None, title_alone: bool) -> None:
         """Draw a chart; one that cannot show what a run sends must not end the others."""
         try:
-            chart.refresh_from(self._host.store, row)
+            chart.refresh_from(self._host.store, row, title_alone)
         except Exception as problem:
             text = f"chart {chart.picture.title}: {type(problem).__name__}: {problem}"
             self._complain(Notice(text, "explode"))

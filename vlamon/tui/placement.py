@@ -9,6 +9,7 @@ from vlamon.analysis.contributions import assumed_weights
 from vlamon.charts.chart import plot_columns
 from vlamon.charts.glyphs import plain
 from vlamon.charts.panels import Group, groups
+from vlamon.charts.track import AxisData
 from vlamon.tui.headline import headline
 from vlamon.tui.layout import Arrangement, Needs, Place, arrange
 from vlamon.tui.notices import Notice
@@ -48,6 +49,7 @@ class Placement:
         """Name of the chart that has the whole screen; empty for none."""
         self._host = host
         self._viewport = viewport
+        self._axis_data = AxisData()
         self._styling = styling
         self._mount = mount
         self._made: dict[Group, Chart] = {}
@@ -134,6 +136,7 @@ class Placement:
                 group.metrics,
                 title,
                 viewport=self._viewport,
+                axis_data=self._axis_data,
                 palette=shell.rendering.palette,
                 look=self._styling.look,
                 guides=self._styling.guides(group),

@@ -68,6 +68,27 @@ async def test_a_flood_of_batches_paints_ten_times_a_second_at_most(monkeypatch:
         assert 1 <= len(paints) <= most + 2
 
 
+async def test_titles_keep_the_pace_of_the_data_and_curves_follow_when_it_ends(
+    monkeypatch: Any,
+) -> None:
+    async with running() as (pilot, screen, feed):
+        screen.repaint()
+        chart = screen.placement.charts[0]
+        curves = chart.picture.rows[1:]
+        soon = time.monotonic() + 600
+        monkeypatch.setattr(screen.painter.pace_curves, "due", soon)
+        monkeypatch.setattr(screen.painter, "_wake", lambda: None)
+        title = chart.picture.rows[0]
+        feed.push(block(48_210, 4_000, attempt=1))
+        screen.painter.paint()
+        assert chart.picture.rows[0] != title
+        assert chart.picture.rows[1:] == curves
+        assert screen.painter.owed is not None, "the curves are owed"
+        screen.repaint()
+        assert chart.picture.rows[1:] != curves
+        assert screen.painter.owed is None
+
+
 async def test_what_did_not_change_is_not_painted(monkeypatch: Any) -> None:
     async with running() as (pilot, screen, feed):
         screen.repaint()

@@ -17,9 +17,8 @@ from vlamon.charts.cells import Guide
 from vlamon.charts.chart import Picture
 from vlamon.charts.chart_style import Look
 from vlamon.charts.frame import AROUND
-from vlamon.charts.glyphs import ASCII, UNICODE
 from vlamon.charts.metric_roles import roles_of_lines
-from vlamon.charts.track import extent, pieces
+from vlamon.charts.track import AxisData
 from vlamon.charts.viewport import Extent, Viewport, Window, window
 from vlamon.charts.y_labels import GUTTER
 from vlamon.safe_text import line
@@ -66,12 +65,16 @@ class Chart(KeptLines, Widget, can_focus=True):
         guides: Sequence[Guide] = (),
         look: Look | None = None,
         palette: Palette | None = None,
+        axis_data: AxisData | None = None,
         **widget: Any,
     ) -> None:
         super().__init__(**widget)
         self.picture = Picture(metrics, title, roles or roles_of_lines(metrics), guides)
         self.viewport = viewport or Viewport()
+        self._axis_data = axis_data or AxisData()
         self.look = look or Look()
+        self._asked: tuple[Look, bool, bool] | None = None
+        self._drawn_look = self.look
         self.palette = palette
         self._strips: list[Strip | None] = []
         self._seen: tuple[object, ...] = ()
@@ -99,33 +102,44 @@ class Chart(KeptLines, Widget, can_focus=True):
         self._strips = [None] * len(self._strips)
         self.refresh()
 
-    def refresh_from(self, store: RunStore, cursor_row: int | None = None) -> bool:
+    def refresh_from(
+        self, store: RunStore, cursor_row: int | None = None, title_alone: bool = False
+    ) -> bool:
         """Draw what changed since the last call; costs nothing when nothing did.
 
         The caller holds the lock under which records are applied. The title has the values of
-        `cursor_row`, the newest ones without.
+        `cursor_row`, the newest ones without. With `title_alone` new data reaches only the title.
         """
         width, height = self.size
-        tinted = self._palette().tinted
-        look = replace(self.look, focused=self.has_focus, tinted=tinted)
+        look = self._present_look()
         title = self.picture.title
         seen = (store.version, self.viewport.version, width, height, look, title, cursor_row)
         if seen == self._seen or width < AROUND + 2 or height < 1:
             return False
+        if title_alone and self._seen[1:] == seen[1:]:
+            return self._show(self.picture.retitle(store, cursor_row, width, look))
         self._seen = seen
         view = self.viewport.view
-        self._extent = extent(store, view.axis)
+        self._extent, parts = self._axis_data.of(store, view.axis)
         columns = self.picture.plot_columns(width)
         shown = window(view, self._extent, self.viewport.shared(columns))
         shown = replace(shown, columns=columns)
-        parts = pieces(store, view.axis)
-        glyphs = ASCII if look.ascii_only else UNICODE
-        changed = self.picture.update(
-            store, view, shown, parts, (width, height), look, glyphs, cursor_row
-        )
+        changed = self.picture.update(store, view, shown, parts, (width, height), look, cursor_row)
         if width != self._width or len(self._strips) != len(self.picture.rows):
             self._width = width
             self._strips = [None] * len(self.picture.rows)
+        return self._show(changed)
+
+    def _present_look(self) -> Look:
+        """Return how the chart looks with its focus and the theme's tints."""
+        asked = (self.look, self.has_focus, self._palette().tinted)
+        if asked != self._asked:
+            self._asked = asked
+            self._drawn_look = replace(self.look, focused=asked[1], tinted=asked[2])
+        return self._drawn_look
+
+    def _show(self, changed: Sequence[int]) -> bool:
+        """Have rows painted anew; says whether there are any."""
         for row in changed:
             self._strips[row] = None
         if changed:
