@@ -71,7 +71,7 @@ async def test_a_flood_of_batches_paints_ten_times_a_second_at_most(monkeypatch:
 async def test_titles_keep_the_pace_of_the_data_and_curves_follow_when_it_ends(
     monkeypatch: Any,
 ) -> None:
-    async with running() as (pilot, screen, feed):
+    async with running() as (_pilot, screen, feed):
         screen.repaint()
         chart = screen.placement.charts[0]
         curves = chart.picture.rows[1:]
