@@ -44,6 +44,11 @@ pictures: venv
 bench: venv
 	$(PY) -m tests.bench
 
+# Hostile bytes for every reader; FUZZ_SECONDS=3600 for an hour.
+FUZZ_SECONDS ?= 60
+fuzz: venv
+	$(PY) -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
 lint: venv
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .

@@ -194,7 +194,7 @@ def _read(path: str) -> tuple[dict[str, Value], list[str]]:
             document = tomllib.load(file)
     except OSError as problem:
         return {}, [f"{path} cannot be read: {problem.strerror}."]
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as problem:
         return {}, [f"{path} is not TOML: {problem}."]
     values: dict[str, Value] = {}
     complaints = []

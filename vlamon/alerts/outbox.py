@@ -61,7 +61,7 @@ class Outbox:
                 yield Waiting(path, str(document["channel"]), Message(**fields))
             except FileNotFoundError:
                 continue  # another process of the same run sent it
-            except (OSError, ValueError, KeyError, TypeError):
+            except (OSError, ValueError, KeyError, TypeError, RecursionError):
                 with contextlib.suppress(OSError):
                     path.rename(path.with_suffix(".unreadable"))
 

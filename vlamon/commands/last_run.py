@@ -30,7 +30,7 @@ def recall() -> list[str]:
     try:
         with open(_file(), encoding="utf-8") as file:
             arguments = json.load(file)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return []
     if not isinstance(arguments, list) or not all(isinstance(word, str) for word in arguments):
         return []

@@ -142,7 +142,7 @@ def _read(path: str) -> Entry | None:
         finally:
             os.close(descriptor)
         return _entry(fields)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 

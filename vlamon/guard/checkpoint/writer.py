@@ -302,7 +302,7 @@ def _number(path: Path) -> int:
     """Which checkpoint of its directory this was; 0 where the manifest does not say."""
     try:
         return int(json.loads((path / "manifest.json").read_bytes())["number"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return 0
 
 
@@ -336,7 +336,7 @@ def _read(path: Path, rank: int, live: Mapping[str, torch.Tensor | Named]) -> Lo
         return Loaded(int(head["step"]), path, state, from_json(head["meta"]))
     except OSError as error:
         raise DurableError(f"{error.filename or path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DurableError(f"{path} is damaged: {type(error).__name__}: {error}") from error
 
 
