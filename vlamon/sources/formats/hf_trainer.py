@@ -18,7 +18,7 @@ from vlamon.sources.formats.means import of_means
 from vlamon.sources.formats.rows import NUMBER, Row, RowBlocks, counted
 
 _LINE = re.compile(rf"\{{'[^'{{}}]+': ['\"]?{NUMBER}[^{{}}]*\}}")
-_PAIR = re.compile(rf"'([^']+)': ['\"]?({NUMBER})['\"]?(?=[,}}])")
+_PAIR = re.compile(rf"'([^']+)': ['\"]?({NUMBER})['\"]?(?=\}}|, *['\"}}])")
 _BAR = re.compile(r"\b(\d{1,15})/(\d{1,15}) \[")
 _BARE_BAR = re.compile(r"(?:^|\r)\s*\d+%\|[^|]*\| *(\d{1,15})/(\d{1,15}) \[")
 """A bar without a description in front, as the Trainer's own is."""

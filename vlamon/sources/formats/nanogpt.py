@@ -16,10 +16,10 @@ from vlamon.sources.formats import Format
 from vlamon.sources.formats.rows import NUMBER, LineParser, Row, counted, knows, seconds, stamp
 
 _HEAD = re.compile(r"(?:^|\s|>)(?:step|iter)[ :]\s*(\d+)(?:/\d+)?(?=[:|,\s])")
-_COLON = re.compile(rf"(?<![\w/.@-])([A-Za-z_][\w/.@-]*):({NUMBER})(ms|s|%|)(?=\s|,|\||$)")
+_COLON = re.compile(rf"(?<![\w/.@-])([A-Za-z_][\w/.@-]*):({NUMBER})(ms|s|%|)(?=\s|,(?!\d)|\||$)")
 _WORDS = re.compile(
-    rf"(?:^|[,|:])\s*([A-Za-z_][A-Za-z_ /]*?)[ :]\s*({NUMBER})\s*(?:\([^)]*\))?\s*"
-    r"(ms|s|%|tok/s|tokens/sec|)\s*(?=[,|]|$)"
+    rf"(?:^|[,|:])\s{{0,9}}([A-Za-z_][A-Za-z_ /]{{0,60}}?)[ :]\s{{0,9}}({NUMBER})\s{{0,9}}"
+    r"(?:\([^)]{0,60}\))?\s{0,9}(ms|s|%|tok/s|tokens/sec|)\s{0,9}(?=,(?!\d)|\||$)"
 )
 _ESTIMATED = "eval_train"
 """Split of a training loss that an evaluation estimated: no batch's own, nor an epoch's mean."""

@@ -12,9 +12,9 @@ from vlamon.sources.formats import Format
 from vlamon.sources.formats.means import of_means
 from vlamon.sources.formats.rows import NUMBER, LineParser, Row, counted, knows, stamp
 
-_JAX = re.compile(rf"(?:^|\s)Step (\d+): (?=[\w/.-]+={NUMBER}(?:,|\s|$))")
+_JAX = re.compile(rf"(?:^|\s)Step (\d+): (?=[\w/.-]+={NUMBER}(?:,(?!\d)|\s|$))")
 _TORCH = re.compile(rf"(?:^|\s)step=(\d+) (?=loss={NUMBER}(?:\s|$))")
-_PAIR = re.compile(rf"([A-Za-z_][\w/.-]*)=({NUMBER})s?(?=,|\s|$)")
+_PAIR = re.compile(rf"([A-Za-z_][\w/.-]*)=({NUMBER})s?(?=,(?!\d)|\s|$)")
 
 
 def read(line: str) -> tuple[Row, ...]:
