@@ -1,6 +1,6 @@
 """Detectron2's event lines, and those of what is built on it.
 
-`d2.utils.events INFO:  eta: 0:10:00  iter: 19  total_loss: 2.1  loss_cls: 0.9  time: 0.5  lr: 0.0002
+`d2.utils.events INFO:  eta: 0:10:00  iter: 19  total_loss: 2.1  loss_cls: 0.9  lr: 0.0002
 max_mem: 2000M`, two spaces between values. Losses are medians over the last twenty steps.
 """
 

@@ -151,7 +151,7 @@ class RowBlocks:
         if row.step is None:
             return 0 if self.step is None else self.step + 1
         last = self._printed
-        if last is not None and row.step < last and self._epoch_ended(row, last):
+        if last is not None and row.step <= last and self._epoch_ended(row, last):
             self._before += max(last, self._of or 0)
         elif last is not None and row.step > last:
             self._stride = row.step - last
@@ -159,8 +159,12 @@ class RowBlocks:
 
     def _epoch_ended(self, row: Row, last: int) -> bool:
         """Whether a printed step fell because an epoch ended, and not because a run began anew."""
+        if row.step == last and row.of is None:
+            return False
         if row.epoch is not None and self.epoch is not None:
             return int(row.epoch) > int(self.epoch)
+        if row.step == last:
+            return False
         complete = self._of is not None and last + self._stride > self._of
         return complete and row.of == self._of
 
