@@ -32,6 +32,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "diff": ("vlamon.commands.diff", "Find where two runs diverge, and which term first."),
     "runs": ("vlamon.commands.runs", "List your runs, here and on the cluster."),
     "status": ("vlamon.commands.status", "Print in one line what a training is doing."),
+    "query": ("vlamon.commands.query", "Ask about a run and get JSON, within a budget."),
+    "mcp": ("vlamon.commands.mcp", "Serve runs to an agent over MCP, on stdin and stdout."),
     "ctl": ("vlamon.commands.ctl", "Request a checkpoint, a rollback, a pause and more."),
     "alert": ("vlamon.commands.alert", "Name and test the channels that alerts are sent over."),
     "watchdog": ("vlamon.commands.watchdog", "Send a message when a training is gone or silent."),

@@ -11,11 +11,11 @@ from typing import Any
 
 import click
 
-from vlamon.commands.talking import DONE, REFUSED, Talk, TimedOut
 from vlamon.errors import VlamonError
 from vlamon.protocol.commands import COMMANDS, CommandError, CommandSpec, make
 from vlamon.records import Command, Record, Reply
 from vlamon.safe_text import line
+from vlamon.sources.talking import DONE, REFUSED, Talk, TimedOut
 
 ANSWER = 60.0
 """Seconds for an answer: a command waits for the end of the step, and a step may be long."""

@@ -13,11 +13,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import click
 
-from vlamon.commands.talking import Talk, TimedOut
 from vlamon.errors import VlamonError
 from vlamon.records import GpuSample, Record
 from vlamon.sources import SourceError
 from vlamon.sources.discovery import NoTrainer
+from vlamon.sources.talking import Talk, TimedOut
 from vlamon.views.prometheus import Reading, exposition
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

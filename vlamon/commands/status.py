@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from vlamon.commands.talking import Talk
 from vlamon.records import Record, RunInfo, Status
 from vlamon.safe_text import line as one_line
+from vlamon.sources.talking import Talk
 
 SETTLE = 2.0
 """Seconds that status and newest values may take after the greeting; only a training that has

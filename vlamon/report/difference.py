@@ -21,8 +21,13 @@ def difference_text(names: tuple[str, str], comparison: Comparison) -> str:
 
 def difference_json(names: tuple[str, str], comparison: Comparison) -> str:
     """One object; non-finite numbers are the strings "nan", "inf" and "-inf"."""
+    return json_bytes(plain(difference_object(names, comparison)), indent=True).decode()
+
+
+def difference_object(names: tuple[str, str], comparison: Comparison) -> dict[str, Any]:
+    """The comparison as plain objects."""
     first = comparison.first
-    whole = {
+    return {
         "kind": "diff",
         "a": names[0],
         "b": names[1],
@@ -35,7 +40,6 @@ def difference_json(names: tuple[str, str], comparison: Comparison) -> str:
             {"metric": name, "a": left, "b": right} for name, left, right in comparison.weights
         ],
     }
-    return json_bytes(plain(whole), indent=True).decode()
 
 
 def _lines(names: tuple[str, str], comparison: Comparison) -> Iterator[str]:

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TypeVar
 
-from click import UsageError
-
 from vlamon.errors import VlamonError
 from vlamon.records import Link, Record, RunInfo, Status
 from vlamon.sources import SourceError
@@ -45,7 +43,7 @@ class Talk:
             from vlamon.sources.ssh import SshSource
 
             if socket is not None:
-                raise UsageError("--socket and --ssh exclude each other")
+                raise SourceError("--socket and --ssh exclude each other")
             host, _, path = ssh.partition(":")
             self._source = SshSource(host, path or None, rows=False)
             self.path = self._source.name

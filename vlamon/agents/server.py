@@ -1,0 +1,124 @@
+"""The MCP server: every question is a tool; commands are, too, where they are allowed."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from vlamon import __version__
+from vlamon.agents import orders
+from vlamon.agents.questions import QUESTIONS
+from vlamon.errors import VlamonError
+from vlamon.views.json_lines import plain
+
+if TYPE_CHECKING:
+    from mcp.server import MCPServer
+
+INSTRUCTIONS = """\
+Watch trainings of vision-language-action models. Ask `status` first, then `events`; ask `metrics` \
+for curves (a budget of points: narrow the steps to see more), `around_step` for single batches, \
+`diagnose` for a verdict with causes, `explain` for what a metric means. A guard inside the \
+training rolls back by itself: look at its events before you order anything."""
+
+
+class NoSdk(VlamonError):
+    """The SDK is an extra."""
+
+
+def serve(allow_orders: bool) -> None:
+    """Serve stdin and stdout until they close."""
+    server(allow_orders).run("stdio")
+
+
+def server(allow_orders: bool) -> MCPServer[Any]:
+    """The server with its tools."""
+    try:
+        from mcp.server import MCPServer
+        from mcp.types import ToolAnnotations
+    except ImportError as error:
+        raise NoSdk(
+            f"vlamon mcp needs the MCP SDK, version 2 ({error}): pip install 'vlamon[mcp]'"
+        ) from error
+    made: MCPServer[Any] = MCPServer(
+        "vlamon", instructions=INSTRUCTIONS, version=__version__, log_level="ERROR"
+    )
+    reads = ToolAnnotations(read_only_hint=True)
+    for name, question in QUESTIONS.items():
+        made.add_tool(_told(question), name=name, annotations=reads, structured_output=False)
+    if allow_orders:
+        acts = ToolAnnotations(read_only_hint=False)
+        for name, order in ORDERS.items():
+            made.add_tool(_told(order), name=name, annotations=acts, structured_output=False)
+    return made
+
+
+def _told(asked: Callable[..., dict[str, Any]]) -> Callable[..., str]:
+    """The question as a tool: JSON text, or the sentence of what is wrong."""
+
+    @functools.wraps(asked)
+    def tool(**arguments: Any) -> str:
+        from mcp.server.mcpserver.exceptions import ToolError
+
+        from vlamon.views.json_lines import json_bytes
+
+        try:
+            return json_bytes(plain(asked(**arguments))).decode()
+        except VlamonError as error:
+            raise ToolError("\n".join(error.lines)) from error
+
+    tool.__annotations__ = {**asked.__annotations__, "return": "str"}
+    return tool
+
+
+def checkpoint(reason: str, run: str = "") -> dict[str, Any]:
+    """Have the training write a checkpoint now. `reason` is recorded in the run."""
+    return orders.give(run, "checkpoint", reason)
+
+
+def rollback(reason: str, run: str = "", to: int | None = None) -> dict[str, Any]:
+    """Roll back to a snapshot: the newest trusted one, or the newest at or before step `to`.
+
+    `reason` is recorded in the run. Batches since then are skipped.
+    """
+    return orders.give(run, "rollback", reason, to=to)
+
+
+def pause(reason: str, run: str = "") -> dict[str, Any]:
+    """Stop the training at the next step boundary until `resume`. `reason` is recorded."""
+    return orders.give(run, "pause", reason)
+
+
+def resume(reason: str, run: str = "") -> dict[str, Any]:
+    """Continue after a pause. `reason` is recorded in the run."""
+    return orders.give(run, "resume", reason)
+
+
+def stop(reason: str, run: str = "") -> dict[str, Any]:
+    """End the training after this step, with a checkpoint if possible. `reason` is recorded."""
+    return orders.give(run, "stop", reason)
+
+
+def set_value(reason: str, name: str, value: str, run: str = "") -> dict[str, Any]:
+    """Set guard (auto, ask, watch, off), lr_scale, clip_grad or the weight of a loss.
+
+    `reason` is recorded in the run.
+    """
+    return orders.give(run, "set", reason, name=name, value=value)
+
+
+def note(reason: str, text: str, run: str = "") -> dict[str, Any]:
+    """Add a note at this step, for the people who read the run later. `reason` is recorded."""
+    return orders.give(run, "note", reason, text=text)
+
+
+ORDERS: dict[str, Callable[..., dict[str, Any]]] = {
+    "checkpoint": checkpoint,
+    "rollback": rollback,
+    "pause": pause,
+    "resume": resume,
+    "stop": stop,
+    "set": set_value,
+    "note": note,
+}
+"""Every command, by name."""
