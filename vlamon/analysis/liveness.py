@@ -18,6 +18,7 @@ from vlamon.records import Link, Status
 Pulse = Literal[
     "waiting",
     "live",
+    "loading",
     "silent",
     "paused",
     "stopped",
@@ -35,6 +36,9 @@ INTERVALS = 10
 LEAST_SILENCE = 3.0
 """Seconds below which nothing is called silence: at 20 batches a second a pause of half a second is
 a data loader's hiccup."""
+
+OWN_WORK = 300.0
+"""Seconds that a rollback with its autopsy, or a checkpoint, takes before it is called silence."""
 
 OLD_WHEN_READ = 600.0
 """Seconds that the newest line of a log was old when it was read, from which on its run is over."""
@@ -144,12 +148,15 @@ def judge(
         return Alive("waiting", said)
     if status is not None and status.state in ("paused", "stopped"):
         return Alive(status.state, said)
+    if quiet <= OWN_WORK and status is not None:
+        if status.state in ("rolling_back", "checkpointing"):
+            return Alive(status.state, said)
+        if status.phase == "checkpoint" and status.state == "training":
+            return Alive("checkpointing", said)
     limit = max(LEAST_SILENCE, INTERVALS * interval) if np.isfinite(interval) else float("inf")
     if rows and quiet > limit:
         phase = f"in {status.phase}" if status is not None and status.phase else ""
         return Alive("silent", phase, quiet)
-    if status is not None and status.state in ("rolling_back", "checkpointing"):
-        return Alive(status.state, said)
     return Alive("live")
 
 

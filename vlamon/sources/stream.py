@@ -313,7 +313,7 @@ class StreamSource:
             return self._tell("waiting", words or f"{self.name} {_NOBODY}")
         return self._tell(
             "reconnecting",
-            f"{talk.info.name} broke off without goodbye (killed?); waiting for it on {self.name}",
+            f"waiting for {self.name}: {talk.info.name} broke off without goodbye (killed?)",
         )
 
     def _said_goodbye(self, talk: Conversation) -> list[Record]:

@@ -6,13 +6,19 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from vlamon.analysis.liveness import Alive, Heart, judge, of_log, typical_interval
-from vlamon.charts.numbers import age
+from vlamon.charts.numbers import age, count
+from vlamon.tui.headline import SETTLES
+from vlamon.tui.severity import LOUD
 
 if TYPE_CHECKING:
     from vlamon.store import RunStore
 
 HISTORY = 500
 """Steps behind the trainer from which what arrives is called history."""
+GONE = ("is gone", "(killed?)")
+"""How a source ends its sentence when nobody serves the socket any more."""
+MENTIONED = 8
+"""Newest events among which an autopsy of the newest explosion is."""
 RECENT_ROWS = 65
 """Newest rows that the typical interval between batches is taken from."""
 
@@ -47,8 +53,32 @@ class Pulse:
             if alive.pulse == "live" and interval != interval:
                 return replace(alive, text="no new line yet")
         if alive.pulse == "live" and not alive.text:
-            return replace(alive, text=self.reading())
+            loading = self.reading()
+            return Alive("loading", loading) if loading else alive
+        if alive.pulse == "rolling_back":
+            return replace(alive, text=self._autopsy())
+        if alive.pulse == "reconnecting" and alive.text.endswith(GONE):
+            return replace(alive, text=self._gone() or alive.text)
         return alive
+
+    def _autopsy(self) -> str:
+        """Say which batches the guard looks at again; empty where it does not or no longer does."""
+        status, events = self.store.status, self.store.events
+        last = next((one for one in reversed(events) if one.kind in (*LOUD, *SETTLES)), None)
+        if status is None or last is None or last.kind != "explode":
+            return ""
+        if any(one.kind == "autopsy" and one.step == last.step for one in events[-MENTIONED:]):
+            return ""
+        trusted = [held.step for held in status.snapshots if held.trusted and held.step < last.step]
+        since = f"{count(max(trusted))}→" if trusted else ""
+        return f"autopsy: replaying {since}{count(last.step)}"
+
+    def _gone(self) -> str:
+        """Name the process that ended without goodbye, and how far it came."""
+        info, rows = self.store.info, self.store.rows
+        if info is None or not info.pid or not rows:
+            return ""
+        return f"process {info.pid} gone at {count(int(self.store.steps(rows - 1, rows)[0]))}"
 
     def reading(self) -> str:
         """Say how much of a long history is still to come, empty where all is here."""
@@ -58,4 +88,4 @@ class Pulse:
         last = int(self.store.steps(rows - 1, rows)[0])
         if status.step - last < HISTORY:
             return ""
-        return f"reading history, {last * 100 // max(1, status.step)} %"
+        return f"{last * 100 // max(1, status.step)} %"

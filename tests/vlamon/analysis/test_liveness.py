@@ -9,6 +9,7 @@ import pytest
 from vlamon.analysis.liveness import (
     INTERVALS,
     LEAST_SILENCE,
+    OWN_WORK,
     Heart,
     judge,
     of_log,
@@ -53,7 +54,17 @@ def test_a_run_that_stands_on_purpose_is_not_silent(state: str) -> None:
 def test_a_checkpoint_that_never_ends_is_silence() -> None:
     status = training(state="checkpointing", phase="checkpoint")
     assert judge(LIVE, status, 9, 1.0, 5.0).pulse == "checkpointing"
-    assert judge(LIVE, status, 9, 1.0, 60.0).pulse == "silent"
+    assert judge(LIVE, status, 9, 1.0, OWN_WORK + 1).pulse == "silent"
+
+
+@pytest.mark.parametrize("state", ["rolling_back", "checkpointing"])
+def test_what_the_guard_does_itself_is_no_silence(state: str) -> None:
+    found = judge(LIVE, training(state=state), 9, 0.2, 90.0)
+    assert (found.pulse, found.alarming) == (state, False)
+
+
+def test_a_trainer_that_says_it_writes_a_checkpoint_is_not_silent() -> None:
+    assert judge(LIVE, training(phase="checkpoint"), 9, 0.2, 90.0).pulse == "checkpointing"
 
 
 def test_without_an_interval_nothing_is_silent() -> None:

@@ -6,8 +6,12 @@ import gc
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import pytest
+
 from tests.vlamon.tui.driving import page, running, status_text, until
 from tests.vlamon.tui.fake_feed import (
+    AUTOPSY,
     EXPLOSION,
     NOW,
     FrozenDashboard,
@@ -20,6 +24,7 @@ from tests.vlamon.tui.fake_feed import (
 )
 from vlamon.records import Link, Reply
 from vlamon.tui import terminal
+from vlamon.tui.pulse import GONE
 from vlamon.tui.screen import MainScreen
 
 
@@ -67,10 +72,42 @@ async def test_a_history_that_is_still_coming_in_is_no_silence() -> None:
     old = block(0, 1000)
     feed = fed(Link("live"), info(), old, gpu(NOW - 1), status())
     async with running(feed) as (pilot, screen, _):
-        assert "reading history, 2 %" in status_text(screen)
+        assert "● loading 2 %" in status_text(screen)
         assert "SILENT" not in status_text(screen)
         advance(pilot.app, screen, 5)
         assert "SILENT" in status_text(screen)
+
+
+async def test_the_guards_own_work_is_told_as_such_and_never_as_silence() -> None:
+    async with running() as (pilot, screen, feed):
+        exploded = replace(EXPLOSION, id="e9", step=48_209, attempt=1)
+        feed.push(exploded, status(state="rolling_back"))
+        advance(pilot.app, screen, 60)
+        assert "autopsy: replaying 48,100→48,209" in status_text(screen)
+        found = replace(AUTOPSY, id="e10", step=48_209, attempt=1)
+        feed.push(found)
+        advance(pilot.app, screen, 60)
+        assert "● rolling back" in status_text(screen)
+        feed.push(status(state="checkpointing"))
+        advance(pilot.app, screen, 60)
+        assert "● writing checkpoint" in status_text(screen)
+        assert "SILENT" not in page(pilot)
+
+
+@pytest.mark.parametrize("end", GONE)
+async def test_a_trainer_that_was_killed_is_named_with_the_step_it_came_to(end: str) -> None:
+    async with running() as (pilot, screen, feed):
+        feed.push(Link("reconnecting", f"waiting for /tmp/vla.sock: the training {end}"))
+        await until(pilot, lambda: "process 4711 gone at 48,209" in status_text(screen))
+
+
+async def test_an_old_log_says_when_its_last_line_was_written() -> None:
+    old = block(0, 1000)
+    week = replace(old, time=NOW - 7.5 * 86_400 + np.arange(1000.0))
+    async with running(fed(Link("live"), info(control=False), week)) as (pilot, screen, _):
+        advance(pilot.app, screen, 30)
+        assert "last line 7 d ago" in status_text(screen)
+        assert "SILENT" not in page(pilot)
 
 
 async def test_a_paused_run_is_not_silent() -> None:

@@ -18,7 +18,8 @@ _PULSE = {
     "paused": ("warn bold", "paused"),
     "stopped": ("warn bold", "stopped"),
     "rolling_back": ("rollback bold", "rolling back"),
-    "checkpointing": ("checkpoint bold", "checkpointing"),
+    "loading": ("muted", "loading"),
+    "checkpointing": ("checkpoint bold", "writing checkpoint"),
     "replay": ("accent bold", "replay"),
     "reconnecting": ("warn bold", "reconnecting"),
     "ended": ("muted", "ended"),
@@ -29,7 +30,11 @@ _PULSE = {
 def pulse_words(alive: Alive) -> tuple[str, str]:
     """Give role and words for a pulse."""
     role, word = _PULSE[alive.pulse]
-    if alive.pulse == "silent":
+    if alive.pulse == "loading":
+        word = f"{word} {alive.text}".rstrip()
+    elif alive.pulse == "rolling_back" and alive.text:
+        word = alive.text
+    elif alive.pulse == "silent":
         word += f" {age(alive.silent_for)}"
         if alive.text:
             word += f" {alive.text}"
