@@ -3,13 +3,15 @@
     trainer = Trainer(..., callbacks=[VlamonCallback(weights={"closs": 1, "loss_ct": 10})])
 
 The Trainer can log no components of a loss, averages over `logging_steps` and replaces NaN. This
-callback looks at what the model returns: every scalar of every micro-batch, as it is.
+callback looks at what the model returns: every scalar of every micro-batch, as it is. With a guard
+it keeps non-finite updates from the weights and takes an explosion back.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -17,8 +19,14 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from vlamon.emitter import Emitter
 from vlamon.integrations.ambient import take_notes
 from vlamon.integrations.components import components
+from vlamon.integrations.hooked_guard import HookedGuard, checked_mode
 from vlamon.integrations.micro_batches import MicroBatches
 from vlamon.integrations.sink import OwnEmitter, Sink
+
+if TYPE_CHECKING:
+    from vlamon.guard import GuardSettings
+
+logger = logging.getLogger("vlamon.guard")
 
 
 class VlamonCallback(TrainerCallback):
@@ -30,9 +38,13 @@ class VlamonCallback(TrainerCallback):
         run_dir: str | None = None,
         weights: Mapping[str, float] | None = None,
         *,
+        guard: str | GuardSettings = "off",
         run: str = "",
         sink: Sink | None = None,
     ) -> None:
+        """`guard` is a mode (`off`, `watch`, `ask`, `auto`), or `GuardSettings` with one."""
+        self._guard_setting = checked_mode(guard)
+        self._guard: HookedGuard | None = None
         self._path = path
         self._run_dir = run_dir
         self._weights = weights
@@ -57,6 +69,27 @@ class VlamonCallback(TrainerCallback):
             )
         model = kwargs["model"]
         self._hook = model.register_forward_hook(self._returned, with_kwargs=True)
+        if self._guard_setting != "off":
+            self._begin_guard(state, **kwargs)
+
+    def _begin_guard(self, state: TrainerState, **kwargs: Any) -> None:
+        scheduler = kwargs.get("lr_scheduler")
+        emitter = self._emitter()
+        try:
+            self._guard = HookedGuard(
+                self._guard_setting,
+                kwargs["model"],
+                [kwargs["optimizer"]],
+                schedulers=[] if scheduler is None else [scheduler],
+                emitter=emitter,
+                run_dir=self._run_dir,
+                weights=self._weights,
+                finished=state.global_step,
+            )
+        except TypeError as error:  # an engine that owns its optimizer's state: DeepSpeed
+            logger.error("vlamon: this training has no guard: %s", error)
+            if emitter is not None:
+                emitter.event("warn", text=f"no guard: {error}", severity="error")
 
     def _returned(
         self, module: torch.nn.Module, args: Any, kwargs: Mapping[str, Any], output: Any
@@ -74,16 +107,24 @@ class VlamonCallback(TrainerCallback):
         except Exception as error:  # a model's output is anybody's; the training goes on
             self._complain(f"the model's output cannot be read: {error}")
 
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """All micro-batches of the step are there; its update is not."""
+        self._row = {**self._micro.take(), **take_notes()}
+        if self._guard is not None:
+            self._guard.before_update(state.global_step + 1, self._row)
+
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """One row, at once, unless the Trainer is about to log: then with its grad norm."""
         scheduler = kwargs.get("lr_scheduler")
-        self._row = {**self._micro.take(), **take_notes(), "epoch": state.epoch}
+        self._row["epoch"] = state.epoch
         if scheduler is not None:
             self._row["lr"] = float(scheduler.get_last_lr()[0])
         if not control.should_log:
-            self._send(state.global_step)
+            self._close_step(state, control)
 
     def on_log(
         self,
@@ -98,7 +139,7 @@ class VlamonCallback(TrainerCallback):
             norm = (logs or {}).get("grad_norm")
             if norm is not None:
                 self._row["grad_norm"] = float(norm)
-            self._send(state.global_step)
+            self._close_step(state, control)
 
     def on_evaluate(
         self,
@@ -126,18 +167,26 @@ class VlamonCallback(TrainerCallback):
             self._hook.remove()
             self._hook = None
         if self._row:
-            self._send(state.global_step)
+            self._close_step(state, control)
+        if self._guard is not None:
+            self._guard.close()
+            self._guard = None
         if self._own is not None:
             self._own.close()
             self._own = None
         elif self._sink is not None:
             self._sink.flush()
 
-    def _send(self, step: int) -> None:
+    def _close_step(self, state: TrainerState, control: TrainerControl) -> None:
+        """Send the row, and let the guard answer; the Trainer evaluates and saves after that."""
         sink = self._sink if self._own is None else OwnEmitter(self._own)
         if sink is not None:
-            sink.add("transformers", self._row, step)
+            sink.add("transformers", self._row, state.global_step)
         self._row = {}
+        if self._guard is not None:
+            self._guard.after_update(state.global_step)
+            if self._guard.stopped:
+                control.should_training_stop = True
 
     def _emitter(self) -> Emitter | None:
         return self._own or (None if self._sink is None else self._sink.emitter)
