@@ -26,7 +26,7 @@ NAMED = {
     "deit_log.txt": "deit",
     "hf_trainer.log": "hf-trainer",
     "log_train.txt": "reference-epoch",
-    "metrics.csv": "lightning",
+    "metrics.csv": "csv",
 }
 WARNINGS = b"".join(b"WARNING something weird happened %d\n" % n for n in range(250))
 SETTINGS = b"hidden_size: 4096\nlr: 1e-4\nclip_grad: 4.0\n" * 80

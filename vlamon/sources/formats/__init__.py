@@ -28,7 +28,7 @@ MODULES = (
     "lerobot",
     "openpi",
     "prismatic",
-    "lightning",
+    "csv_table",
     "progress_meter",
     "megatron",
     "detectron2",

@@ -34,7 +34,7 @@ COUNTER = re.compile(r"(\d{1,15})/(\d{1,15})", re.ASCII)
 COUNTER_SIGNS = ("step", "iter", "update", "progress")
 EPOCHS = ("epoch", "train/epoch")
 TIMES = ("time", "timestamp", "_timestamp", "wall_time", "ts")
-_YEAR_2000 = 946_684_800
+YEAR_2000 = 946_684_800
 _TEXT = re.compile(rf"-?Infinity|{NUMBER}", re.IGNORECASE | re.ASCII)
 _LOGGER = re.compile(r"[^{}\"']{1,160}?[\]\-:>|] *(?=\{\")")
 """What a logger puts in front of an object: `[2022-04-08 19:52:09][train_inner][INFO] - `."""
@@ -66,7 +66,7 @@ def rows_of(entry: Mapping[str, Any]) -> tuple[Row, ...]:
         metrics.pop(name, None)
     epoch = _take(metrics, EPOCHS)
     # `time` is a date in some logs and a duration in others.
-    time = next((metrics.pop(n) for n in TIMES if metrics.get(n, 0) > _YEAR_2000), None)
+    time = next((metrics.pop(n) for n in TIMES if metrics.get(n, 0) > YEAR_2000), None)
     if time is None:
         time = next((stamp(str(entry[n])) for n in TIMES if isinstance(entry.get(n), str)), None)
     if not metrics:

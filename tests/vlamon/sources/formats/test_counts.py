@@ -35,8 +35,8 @@ LINES = {
     "lerobot": "INFO step:COUNT smpl:2K ep:4 epch:0.32 loss:1.234",
     "lerobot rounded": "INFO step:COUNTQ smpl:2K ep:4 epch:0.32 loss:1.234",
     "openpi": "Step COUNT: grad_norm=0.5, loss=0.1",
-    "lightning": "epoch,step,train_loss\n0,COUNT,0.5\n",
-    "lightning epoch": "epoch,step,train_loss\nCOUNT,3,0.5\n",
+    "csv": "epoch,step,train_loss\n0,COUNT,0.5\n",
+    "csv epoch": "epoch,step,train_loss\nCOUNT,3,0.5\n",
     "nanogpt": "iter COUNT: loss 3.21, time 45.1ms, mfu 30%",
     "nanogpt evaluation": "step COUNT: train loss 3.21, val loss 3.3",
     "key-values": "step=COUNT loss=0.5",
@@ -79,7 +79,7 @@ def test_what_is_no_count_makes_its_line_unknown(which: str, count: str) -> None
 
 
 @pytest.mark.parametrize("count", ["1e30", "inf", "nan", "-3"])
-@pytest.mark.parametrize("which", ["lightning", "lightning epoch"])
+@pytest.mark.parametrize("which", ["csv", "csv epoch"])
 def test_a_cell_that_is_no_count_makes_its_row_unknown(which: str, count: str) -> None:
     assert read(which, count) == (1, [])
 

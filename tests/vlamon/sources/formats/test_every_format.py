@@ -27,7 +27,7 @@ NAMED = {
     "openpi_torch.log": "openpi",
     "train_log.jsonl": "json-lines",
     "prismatic.jsonl": "prismatic",
-    "metrics.csv": "lightning",
+    "metrics.csv": "csv",
     "modded_nanogpt.log": "nanogpt",
     "nanogpt.log": "nanogpt",
     "key_values.log": "key-values",
