@@ -50,7 +50,10 @@ def command(preset: str, steps: int, keep: bool, plain: bool, json: bool, option
     unless --keep is given. Needs the trainer: pip install 'vlamon[trainer]'.
     """
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("trainer") is None:
-        raise VlamonError("the demo trains for real: install it with pip install 'vlamon[trainer]'")
+        raise VlamonError(
+            "the demo trains a real model and needs torch: pip install 'vlamon[trainer]',"
+            " or uvx --from 'vlamon[trainer]' vlamon demo"
+        )
     from vlamon.sources.socket import SocketSource
 
     with run_directory(keep) as run_dir, training(run_dir, preset, steps) as (socket, process):

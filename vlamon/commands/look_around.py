@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import shlex
 import socket
@@ -80,7 +81,7 @@ def listed(found: Sequence[Offer]) -> Iterator[str]:
         command = shlex.join(["vlamon", *offer.arguments])
         yield f"  {number}  {line(offer.text):<{width}}  {command}"
     yield ""
-    yield "Every command: vlamon --help. What hampers it on this machine: vlamon doctor."
+    yield "All commands: vlamon --help. Problems on this machine: vlamon doctor."
 
 
 def offers() -> Iterator[Offer]:
@@ -95,7 +96,10 @@ def offers() -> Iterator[Offer]:
     last = recall()
     if last:
         yield Offer("Opened last", os.path.basename(last[1].rstrip("/")), tuple(last))
-    yield Offer("To try it", "a small training that explodes and recovers", ("demo",))
+    text = "a small training that explodes and recovers"
+    if importlib.util.find_spec("torch") is None:
+        text += " (needs torch)"
+    yield Offer("To try it", text, ("demo",))
 
 
 def _running(found: Sequence[Entry], host: str, now: float) -> Iterator[Offer]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from vlamon.charts.marks import came_about
 from vlamon.charts.numbers import count, duration, number
 from vlamon.charts.rows import Row, cells
+from vlamon.tui.frame_context import takes_commands
 from vlamon.tui.severity import LOUD
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Break:
     """The rollback, recovery or resumption that settled it; a rollback may have failed."""
     healthy: bool = False
     """Whether batches came since the answer without another alarm."""
+    commands: bool = True
+    """Whether the run takes commands, so that a rollback can be requested from here."""
 
 
 def newest_break(store: RunStore, acknowledged: Collection[str] = ()) -> Break | None:
@@ -54,7 +57,7 @@ def newest_break(store: RunStore, acknowledged: Collection[str] = ()) -> Break |
     newest = int(store.steps(store.rows - 1)[0]) if store.rows else event.step
     came = answer is not None and came_about(answer) and newest > answer.step
     healthy = came and not [one for one in alarms if one.time > (answer.time if answer else 0.0)]
-    return Break(event, verdict, answer, healthy)
+    return Break(event, verdict, answer, healthy, takes_commands(store))
 
 
 def headline(found: Break, deadline: float | None, width: int, glyphs: Glyphs) -> list[Row]:
@@ -100,6 +103,8 @@ def _outcome(found: Break, deadline: float | None) -> list[Part]:
     if deadline is not None:
         return [(f"rolls back automatically in {duration(deadline)} unless you choose (r)",
                  "explode bold")]  # fmt: skip
+    if answer is None and not found.commands:
+        return [("no rollback followed", "foreground")]
     if answer is None:
         return [("nothing was done yet: r rolls back", "foreground")]
     if answer.kind == "recovered":

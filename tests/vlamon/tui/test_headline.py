@@ -48,6 +48,17 @@ def test_the_headline_says_what_is_still_to_do(
     assert said in words(Break(EXPLOSION, None, answer), deadline=deadline)
 
 
+def test_a_run_without_commands_is_not_offered_a_rollback() -> None:
+    store = RunStore()
+    store.apply(replace(info(), control=False))
+    store.apply(EXPLOSION)
+    found = newest_break(store)
+
+    assert found is not None
+    assert "no rollback followed" in words(found)
+    assert "r rolls back" not in words(found)
+
+
 @pytest.mark.parametrize("width", [60, 80, 100])
 def test_a_narrow_headline_leaves_the_cause_out_and_never_the_outcome(width: int) -> None:
     verdict = replace(AUTOPSY, text="word " * 40)
