@@ -114,6 +114,8 @@ def test_the_version_stands_in_one_place(wheel: Path) -> None:
 
     assert metadata(wheel)["Version"] == vlamon.__version__
     assert f'version: "{vlamon.__version__}"' in recipe
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert re.search(rf"^## {re.escape(vlamon.__version__)} - \d{{4}}-\d\d-\d\d$", changelog, re.M)
     assert "version = " not in (ROOT / "pyproject.toml").read_text().split("[tool")[0]
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vlamon.emitter.journal_writer import Journal
+from vlamon.emitter.run_info import script_name
 from vlamon.protocol.address import AddressError, BoundSocket
 from vlamon.protocol.journal import NAME, JournalError
 from vlamon.ranks import Ranks
@@ -63,7 +64,7 @@ def _found_place(run: str) -> str:
         job = re.sub(r"[^A-Za-z0-9]+", "-", os.environ.get(name, ""))[:40]
         if job:
             return f"/tmp/vla-job{job}.sock"
-    called = re.sub(r"[^A-Za-z0-9._-]+", "-", run)[:60] or "training"
+    called = re.sub(r"[^A-Za-z0-9._-]+", "-", run or script_name())[:60] or "training"
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if os.path.isabs(runtime) and os.access(runtime, os.W_OK):
         return os.path.join(runtime, "vlamon", f"{called}.sock")

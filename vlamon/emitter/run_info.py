@@ -52,7 +52,7 @@ def describe(
 ) -> RunInfo:
     """Who we are, from the arguments and the process."""
     where = str(Path(run_dir).resolve()) if run_dir is not None else place or ""
-    name = run or (Path(run_dir).resolve().name if run_dir is not None else "") or "training"
+    name = run or (Path(run_dir).resolve().name if run_dir is not None else "") or script_name()
     key = f"{socket.gethostname()}\0{where}\0{name}"
     try:
         user = getpass.getuser()
@@ -88,6 +88,13 @@ def entry_of(info: RunInfo, bound: BoundSocket | None, journal: Journal | None) 
         array_job=array_job,
         total_steps=info.total_steps,
     )
+
+
+def script_name() -> str:
+    """What a run is called that nobody named: `train` of train.py, `trainer` of -m trainer."""
+    script = Path(sys.argv[0] if sys.argv else "")
+    stem = script.parent.name if script.stem == "__main__" else script.stem
+    return stem if stem not in ("", "-c", "-m", "-") else "training"
 
 
 def _argv() -> tuple[str, ...]:

@@ -118,7 +118,9 @@ class Findings:
             with self._host.data_lock:
                 found = newest_break(self._host.store)
                 story = story_rows(self._host.store, found, width) if found is not None else []
-                return [*story, *[()] * bool(story), *in_full(self.all(None), width)]
+                findings = in_full(self.all(None), width)
+                rows = [*story, *[()] * bool(story and findings), *findings]
+                return rows or [((" No problems were found.", "muted"),)]
 
         def closed(_: None) -> None:
             self._page = None

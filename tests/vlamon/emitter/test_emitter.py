@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -418,3 +419,25 @@ def test_whatever_a_script_names_and_counts_with_monitors_still_get_in(tmp_path:
     texts = [event.text for event in of_type(found, Event)]
     assert any("characters that cannot be shown" in text for text in texts)
     assert any("the data of an event" in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("script", "name"),
+    [
+        ("/home/me/train.py", "train"),
+        ("/site-packages/trainer/__main__.py", "trainer"),
+        ("-c", "training"),
+        ("", "training"),
+    ],
+)
+def test_a_run_that_nobody_named_is_called_after_its_script(
+    script: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [script])
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.delenv("VLAMON_SOCKET", raising=False)
+    for variable in ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID"):
+        monkeypatch.delenv(variable, raising=False)
+
+    with Emitter("auto"):
+        assert (tmp_path / "vlamon" / f"{name}.sock").exists()

@@ -7,7 +7,8 @@ import threading
 import numpy as np
 import pytest
 
-from tests.vlamon.tui.fake_feed import block
+from tests.vlamon.tui.driving import page, running, until
+from tests.vlamon.tui.fake_feed import block, fed, info
 from vlamon.analysis import diagnosis
 from vlamon.analysis.evidence import Evidence
 from vlamon.records import BatchBlock, Column, Event
@@ -52,6 +53,15 @@ def test_a_rule_that_fails_is_told_and_the_screen_lives_on(monkeypatch: pytest.M
             "ZeroDivisionError: no batches to divide by",
         ),
     )
+
+
+async def test_a_healthy_run_says_so_instead_of_an_empty_page(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(diagnosis, "diagnose", lambda evidence: [])
+    async with running(fed(info(), block(0, 50))) as (pilot, _, _):
+        await pilot.press("d")
+        await until(pilot, lambda: "No problems were found." in page(pilot))
 
 
 def found(store: RunStore) -> tuple[tuple[str, str, str], ...]:
