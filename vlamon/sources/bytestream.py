@@ -307,8 +307,9 @@ def watch(path: str, changed: threading.Event) -> Callable[[], None]:
             ):
                 changed.set()
 
-    observer: Any = Observer()
     try:
+        # An observer takes its inotify instance when it is made, newer ones of watchdog at least.
+        observer: Any = Observer()
         observer.schedule(Handler(), directory, recursive=False)
         observer.start()
     except (OSError, RuntimeError):

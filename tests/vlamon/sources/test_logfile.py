@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -317,3 +318,19 @@ def test_a_directory_that_cannot_be_watched_is_polled(tmp_path: Path) -> None:
     stop = watch(str(tmp_path / "gone" / "log_train.txt"), threading.Event())
 
     stop()
+
+
+def test_polling_serves_where_the_system_has_no_watch_left(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left() -> None:
+        raise OSError(errno.EMFILE, "inotify instance limit reached")
+
+    monkeypatch.setattr("watchdog.observers.Observer", none_left)
+    log.write_text(line(0))
+    reader = Reader(log)
+    reader.until_epochs(0)
+    with log.open("a") as file:
+        file.write(line(1))
+    reader.until_epochs(0, 1)
+    reader.source.close()

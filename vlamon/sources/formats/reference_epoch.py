@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from vlamon.records import Column, EpochBlock, Record
 from vlamon.sources.formats import Format, UnknownLines
-from vlamon.sources.formats.rows import MOST_EPOCHS, number
+from vlamon.sources.formats.rows import MOST_EPOCHS, MOST_NAMES, number
 
 HELD = 64
 """Lines that are decoded at once."""
@@ -46,6 +46,7 @@ class EpochLines:
         self._line = 0
         self._attempt = 0
         self._epoch = float("-inf")
+        self._names: dict[str, None] = {}
 
     def feed(self, data: bytes) -> list[Record]:
         """Records of these whole lines."""
@@ -102,6 +103,10 @@ class EpochLines:
     ) -> Iterable[EpochBlock]:
         splits: dict[str, dict[str, Column]] = {}
         for name, column in columns.items():
+            if len(self._names) < MOST_NAMES:
+                self._names[name] = None
+            elif name not in self._names:
+                continue
             split, metric = self._split_of(name)
             cut = _cut(column, first, end)
             if cut is not None:

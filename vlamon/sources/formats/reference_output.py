@@ -23,6 +23,7 @@ from vlamon.analysis.desmear import Desmearer, Recovered
 from vlamon.records import Column, EpochRow, IntervalBlock, Record, RunInfo
 from vlamon.sources.formats import Format, UnknownLines
 from vlamon.sources.formats.process_clock import ProcessClock
+from vlamon.sources.formats.rows import MOST_NAMES
 from vlamon.sources.formats.shapes import Layout, ShapeReader, Sheet, Span, merge, pieces_of
 
 MARK = b"Epoch: ["
@@ -141,6 +142,7 @@ class OutputLogParser:
         for sheet in sheets:
             known = self._meters
             known += [name for name in self._meter_names(sheet.names) if name not in known]
+        del self._meters[MOST_NAMES:]
         lines = _Printed.of(sheets, tuple(self._meters))
         self._note_orders(sheets, lines.epoch)
         lines = lines.without_repeats(self._latest)
@@ -258,7 +260,7 @@ class _Printed:
         averages = tuple(name + _AVERAGE for name in meters)
         others = dict.fromkeys(name for sheet in sheets for name in sheet.names)
         taken = {*meters, *averages}
-        singles = tuple(name for name in others if name[0] != "@" and name not in taken)
+        singles = tuple(n for n in others if n[0] != "@" and n not in taken)[:MOST_NAMES]
         heads = ("@epoch", "@iteration", "@total", *_STAMP_NAMES)
         names = (*meters, *averages, *singles)
         _, table, present = merge(sheets, [*heads, *names])

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 DIGITS = b"0123456789"
+_MOST_PLANS = 64
+"""Layouts of one shape: names that differ in a digit alone. Further ones are read line by line."""
 _MOST_SHAPES = 4096
 _IS_DIGIT = bytes(int(48 <= byte <= 57) for byte in range(256))
 _POWERS = 10.0 ** np.arange(0, 17)
@@ -137,12 +139,12 @@ class ShapeReader:
             if layout is None:
                 rows = rows[1:]
                 continue
-            plan = _plan(line, layout)
-            if plan.numbers is not None and plan not in plans:
-                plans.append(plan)
+            made = _plan(line, layout) if len(plans) < _MOST_PLANS else None
+            if made is not None and made.numbers is not None and made not in plans:
+                plans.append(made)
                 if len(self._plans) < _MOST_SHAPES:
                     self._plans[shape] = plans
-                taken, sheet = self._apply(runs, plan, rows)
+                taken, sheet = self._apply(runs, made, rows)
                 if sheet is not None and taken[0]:
                     sheets.append(sheet)
                     rows = rows[~taken]
@@ -276,7 +278,7 @@ def _plan(line: bytes, layout: Layout) -> _Plan:
         previous = digit
     if previous:
         finishes.append(len(line))
-    by_begin = {begin: index for index, begin in enumerate(begins)}
+    by_extent = {extent: n for n, extent in enumerate(zip(begins, finishes, strict=True))}
     numbers: list[_Number] | None = []
     constants: list[float | None] = []
     for start, end in layout.spans:
@@ -285,7 +287,7 @@ def _plan(line: bytes, layout: Layout) -> _Plan:
             constants.append(float(token))
             continue
         constants.append(None)
-        number = _number(token, start, by_begin)
+        number = _number(token, start, by_extent)
         if number is None or numbers is None:
             numbers = None
         else:
@@ -304,15 +306,20 @@ def _plan(line: bytes, layout: Layout) -> _Plan:
     )
 
 
-def _number(token: bytes, start: int, by_begin: dict[int, int]) -> _Number | None:
-    """The runs of `-12.34`; None for what has an exponent or another surprise."""
+def _number(token: bytes, start: int, by_extent: dict[Span, int]) -> _Number | None:
+    """The runs of `-12.34`; None for what has an exponent or another surprise.
+
+    Damage may set a digit before or behind a token: `12026-11-20` has no run that is its year.
+    """
     sign = -1.0 if token.startswith(b"-") else 1.0
-    skip = 1 if token[:1] in (b"-", b"+") else 0
-    whole, point, fraction = token[skip:].partition(b".")
+    start += token[:1] in (b"-", b"+")
+    whole, point, fraction = token.lstrip(b"-+").partition(b".")
     if not whole.isdigit() or (point and not fraction.isdigit()):
         return None
-    behind = by_begin[start + skip + len(whole) + 1] if point else -1
-    return _Number(by_begin[start + skip], behind, sign)
+    end = start + len(whole)
+    before = by_extent.get((start, end))
+    behind = by_extent.get((end + 1, end + 1 + len(fraction))) if point else -1
+    return None if before is None or behind is None else _Number(before, behind, sign)
 
 
 def merge(

@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vlamon.sources.formats.reference_output import layout_of as metric_logger_layout
 from vlamon.sources.formats.shapes import Layout, ShapeReader, merge, pieces_of
 
 FIELD = re.compile(rb"([a-z_]+\d*): ([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|nan|inf))(?=\s|$)")
@@ -114,3 +115,16 @@ def test_thousands_of_lines_are_one_sheet() -> None:
     data = "".join(f"loss: {value:.4f}\n" for value in values).encode()
     (sheet,) = ShapeReader(layout_of).read(data).sheets
     assert np.array_equal(sheet.values[:, 0], np.round(values, 4))
+
+
+def test_a_digit_that_damage_sets_beside_a_stamp_breaks_nothing() -> None:
+    line = b"[misc.py:146] %s-11-24 00:01:02,%s >> Epoch: [0]  [10/1312]  closs: 8.5 (8.5)\n"
+    for year, thousandths in ((b"12025", b"123"), (b"2025", b"1234"), (b"92025", b"4567")):
+        reader = ShapeReader(metric_logger_layout, b"Epoch: [")
+        block = reader.read((line % (year, thousandths)) * 3 + line % (b"2025", b"123"))
+        rows = [row for sheet in block.sheets for row in sheet.rows.tolist()]
+        values = [
+            float(v) for sheet in block.sheets for v in sheet.values[:, sheet.names.index("closs")]
+        ]
+        assert sorted(rows) == [0, 1, 2, 3]
+        assert values == [8.5] * 4
