@@ -37,6 +37,8 @@ MODULES = (
     "verl",
     "llm_c",
     "nanogpt",
+    "json_blocks",
+    "tables",
     "tensorboard",
     "json_lines",
     "key_values",
