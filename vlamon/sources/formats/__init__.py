@@ -37,6 +37,7 @@ MODULES = (
     "verl",
     "llm_c",
     "nanogpt",
+    "progress_bar",
     "json_blocks",
     "tables",
     "tensorboard",

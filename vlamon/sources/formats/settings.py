@@ -22,7 +22,7 @@ _ENVIRONMENT = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 _METRIC = re.compile(
     r"loss|perplex|reward|accuracy|损失|准确率|精度|误差|奖励|困惑度|范数|^(?:[a-z0-9]*acc\d?|"
     r"[a-z]*(?<!layer)(?<!batch)(?<!rms)(?<!group)norm|grdn|error|err|ppl|mse|mae|rmse|psnr|"
-    r"score|f1|auc|bleu|fid|iou|miou|map\d*|return|returns|nll|elbo|bpb|bpc|ce|kl)$",
+    r"score|f1|auc|bleu|fid|iou|miou|(?-i:mAP)\d*|return|returns|nll|elbo|bpb|bpc|ce|kl)$",
     re.IGNORECASE,
 )
 _RATE = frozenset(("lr", "learning_rate", "学习率"))
