@@ -183,3 +183,17 @@ def test_every_setting_is_in_the_manual() -> None:
 
     for setting in SETTINGS:
         assert f"| `{setting.name}` | {setting.help} |" in manual
+
+
+def test_the_file_of_the_alerts_is_shown(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VLAMON_ALERTS", raising=False)
+    assert run(["config"]) == 0
+    assert "none  ~/config/vlamon/alerts.toml" in capsys.readouterr().out
+
+    path = place / "config" / "vlamon" / "alerts.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text("")
+    assert run(["config", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["alerts"] == {"path": str(path), "exists": True}

@@ -47,6 +47,7 @@ def as_object(settings: config.Configuration) -> dict[str, Any]:
             for name, held in settings.values.items()
         ],
         "files": [{"path": path, "read": path in settings.files} for path in _places()],
+        "alerts": {"path": _alerts_file(), "exists": os.path.isfile(_alerts_file())},
         "mistakes": list(settings.complaints),
     }
 
@@ -62,6 +63,9 @@ def table(settings: config.Configuration) -> Iterator[str]:
     yield ""
     for path in _places():
         yield f"{'read' if path in settings.files else 'none'}  {_short(path)}"
+    here = os.path.isfile(_alerts_file())
+    hint = "vlamon alert list" if here else "vlamon alert --help"
+    yield f"{'have' if here else 'none'}  {_short(_alerts_file())}  (alerts: {hint})"
     for complaint in settings.complaints:
         yield f"wrong  {complaint}"
 
@@ -79,6 +83,13 @@ def example_file() -> Iterator[str]:
 
 def _places() -> list[str]:
     return [config.user_file(), config.project_file() or os.path.abspath(config.PROJECT_FILE)]
+
+
+def _alerts_file() -> str:
+    """Where the channels of alerts are set up: a file of its own, for it holds secrets."""
+    from vlamon.alerts.settings import alerts_file
+
+    return str(alerts_file())
 
 
 def _short(path: str) -> str:

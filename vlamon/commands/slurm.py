@@ -23,6 +23,8 @@ EXAMPLE = """\
 #   vlamon runs                          every run of yours
 run_dir=$SCRATCH/runs/$SLURM_JOB_NAME
 
+# A train.py without a line of vlamon in it is shown through its trackers:
+#   exec srun vlamon run --run-dir "$run_dir" -- torchrun --standalone --nproc-per-node=8 train.py
 # exec: srun gets the signals of the job, and its exit code is the job's.
 exec srun torchrun --standalone --nproc-per-node=8 train.py --run-dir "$run_dir"
 """
