@@ -209,7 +209,8 @@ def entry(name: str, vocab: int = DEFAULT_VOCAB) -> Entry:
 
 def is_loss_name(name: str) -> bool:
     """Say whether a name that has no entry calls itself a loss."""
-    return any(word.endswith(("loss", "losses")) for word in re.split(r"[^a-z]+", name.lower()))
+    found = re.split(r"[^a-z]+", name.lower())
+    return found[0] != "ranks" and any(word.endswith(("loss", "losses")) for word in found)
 
 
 def random_guess(name: str, vocab: int = DEFAULT_VOCAB) -> float | None:

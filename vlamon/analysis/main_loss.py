@@ -29,6 +29,7 @@ _NO_LOSS = frozenset(
         "rate",
         "time",
         "seconds",
+        "ranks",
         "sec",
         "ms",
         "count",

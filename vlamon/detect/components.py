@@ -235,13 +235,13 @@ def _rank(verdict: Verdict) -> tuple[int, float]:
 def _may_be_loss(name: str) -> bool:
     """Whether something that a script calls a loss may be one: no rate, no score, no time."""
     first = name.replace("/", "_").split("_")[0]
-    other = first in {"lr", "learning", "acc", "accuracy", "time", "step", "epoch"}
+    other = first in {"lr", "learning", "acc", "accuracy", "time", "step", "epoch", "ranks"}
     return name != GRAD_NORM and ("loss" in name or not other)
 
 
 def is_loss(name: str) -> bool:
     """Whether a metric of unknown kind is a loss by its name: high is bad, and it is trained."""
-    if name.startswith(("acc", "val_", "l1_", "lr", "time", "data", "sample")):
+    if name.startswith(("acc", "val_", "l1_", "lr", "time", "data", "sample", "ranks")):
         return False
     last = name.rsplit("/", 1)[-1]
     return last in {"closs", "total", "nll", "ce", "mse"} or "loss" in last

@@ -37,6 +37,7 @@ from vlamon.emitter.journal_index import JournalIndex
 from vlamon.emitter.places import Claimed, claim, run_directory, say, socket_path
 from vlamon.emitter.progress_timeout import ProgressTimeout
 from vlamon.emitter.queue import Item, NewAttempt, NewWeights, StatusChange
+from vlamon.emitter.rank_exchange import RankExchange
 from vlamon.emitter.registrar import Registrar
 from vlamon.emitter.run_info import continued, describe, entry_of
 from vlamon.emitter.server import Server
@@ -104,6 +105,7 @@ class Emitter:
         self._thread: threading.Thread | None = None
         self._sidecar: Sidecar | None = None
         self._alerting: Alerting | None = None
+        self._exchange: RankExchange | None = None
 
         self._weights = checked_weights(weights)
         strict = checked_choice("on_conflict", on_conflict, ("warn", "raise")) == "raise"
@@ -115,10 +117,17 @@ class Emitter:
         alerted = None if here.rank else command_line(checked_alerts(alerts))
         place = socket_path(asked_path, run or os.path.basename(asked_dir or ""), here)
         folder = run_directory(asked_dir, asked_path, here)
-        if place is None and folder is None and alerted is None:
+        serves = not (place is None and folder is None and alerted is None)
+        if here.world_size > 1 and (serves or asked_path or asked_dir):
+            unwatched = None if serves else self._inbox
+            self._exchange = RankExchange(here, self._inbox.append, self._events.make, unwatched)
+        if not serves:
             if not here.rank:
                 say("this emitter has neither a path nor a run_dir: nothing is shown or kept")
-            self._append = _discard
+            if self._exchange is None:
+                self._append = _discard
+            else:
+                lifecycle.began(self)
             self._commands = CommandInbox(os.geteuid())
             return
         info = replace(
@@ -152,8 +161,9 @@ class Emitter:
         if alerted is not None:
             self._alerting = Alerting(alerted, lambda: history.info, self.warn)
         self._sidecar = Sidecar(
-            self._inbox, history, self._commands, server, journal, self, self._alerting
-        )
+            self._inbox, history, self._commands, server, journal, self, self._alerting,
+            None if self._exchange is None else self._exchange.tally,
+        )  # fmt: skip
         if self._weights:
             self._append(NewWeights(dict(self._weights)))
         if past.next_seq:
@@ -274,7 +284,7 @@ class Emitter:
                 fields["state"] = state
             if phase is not None:
                 fields["phase"] = phase
-            self._append(StatusChange(checked(fields)))
+            self._append(StatusChange(checked(fields), self._now()))
         except Exception as error:
             self.swallow(f"status failed: {type(error).__name__}: {error}"[:200])
 
@@ -355,6 +365,9 @@ class Emitter:
         that read nothing after 2 s. `reason` is what the `end` event says; it is an error where a
         `trainer_error` came before.
         """
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None and os.getpid() == self._owner:
+            exchange.close(reason, self._events.failed)
         thread, self._thread = self._thread, None
         sidecar = self._sidecar
         if thread is None or sidecar is None or os.getpid() != self._owner:

@@ -29,6 +29,15 @@ class StatusChange:
     """The fields of the status that a script set."""
 
     fields: Mapping[str, Any]
+    time: float = 0.0
+    """When, seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class RankColumns:
+    """What all ranks report, for the next row."""
+
+    values: Mapping[str, float]
 
 
 Item = (
@@ -40,6 +49,7 @@ Item = (
     | NewWeights
     | NewAttempt
     | StatusChange
+    | RankColumns
 )
 
 

@@ -20,7 +20,8 @@ from vlamon.emitter.history import History
 from vlamon.emitter.journal_writer import QUEUE, Journal
 from vlamon.emitter.places import say
 from vlamon.emitter.progress_timeout import ProgressTimeout
-from vlamon.emitter.queue import Item, NewAttempt, NewWeights, Owner
+from vlamon.emitter.queue import Item, NewAttempt, NewWeights, Owner, RankColumns
+from vlamon.emitter.rank_tally import RankTally
 from vlamon.emitter.server import Server
 from vlamon.emitter.status import StatusBoard
 from vlamon.emitter.values import Reading, name_problem
@@ -70,6 +71,7 @@ class Sidecar:
         journal: Journal | None,
         owner: Owner,
         alerting: Alerting | None = None,
+        tally: RankTally | None = None,
     ) -> None:
         self.inbox = inbox
         self.history = history
@@ -80,6 +82,8 @@ class Sidecar:
         self.journal = journal
         self.owner = owner
         self.alerting = alerting
+        self.tally = tally
+        self._ranks: Mapping[str, float] = {}
         self.attempt = history.attempt
         self.last_step: int | None = None
         """Step of the last row of this attempt."""
@@ -249,8 +253,12 @@ class Sidecar:
             self._new_weights = True
         elif isinstance(item, NewAttempt):
             self._start_attempt(item.attempt)
+        elif isinstance(item, RankColumns):
+            self._ranks = item.values
         else:
             self._board.set(item.fields)
+            if self.tally is not None and "phase" in item.fields:
+                self.tally.phase(item.time, item.fields["phase"])
 
     def _tell(self, record: Record | Block) -> None:
         if self.alerting is not None:
@@ -297,6 +305,9 @@ class Sidecar:
             metrics = metrics.take()
         if self.last_step is not None and step < self.last_step:
             self._start_attempt(self.attempt + 1)
+        if self.tally is not None:
+            self.tally.row(when, step, metrics)
+            metrics, self._ranks = {**metrics, **self._ranks}, {}
         if not metrics.keys() <= self._known:
             metrics = self._announce(metrics)
         self._rows.append((step, number, when, metrics))

@@ -66,3 +66,14 @@ def test_a_name_with_a_line_break_cannot_forge_a_line_or_a_header() -> None:
     assert "\r" not in told.text
     assert "\x1b" not in told.text
     assert len(told.body.splitlines()) == 2
+
+
+def test_a_rank_that_is_gone_calls_although_it_is_only_a_warning() -> None:
+    silent = Event("e", "warn", 4, 0, 1.7e9, "warn", "rank 3 is gone", {"finding": "silent"})
+    told = of_event(silent, RunInfo("id", "goal", "boot"))
+    assert told is not None
+    assert (told.kind, told.urgency) == ("silent", "high")
+    assert (
+        of_event(Event("e", "warn", 4, 0, 1.7e9, "warn", "slow"), RunInfo("id", "goal", "b"))
+        is None
+    )

@@ -17,6 +17,7 @@ from vlamon.analysis.diagnosis import (
     levels,
     optimisation,
     policy,
+    ranks,
     trend,
     weights,
 )
@@ -26,6 +27,9 @@ from vlamon.analysis.evidence import Evidence
 RULES: tuple[Rule, ...] = (
     explosion.crashed,
     explosion.non_finite,
+    ranks.rank_with_broken_batch,
+    ranks.rank_lost,
+    ranks.rank_straggles,
     explosion.closs_explosion,
     explosion.loss_ct_steady_during_spike,
     averaging.epoch_line_disagrees_with_batches,

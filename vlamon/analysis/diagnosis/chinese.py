@@ -58,6 +58,21 @@ WORDS = {
         "吃进这次更新的权重已经损坏：从之前的检查点重启。在 optimizer.step 之前拦截非有限梯度（vlamon.guard "
         "会做），检查 bf16 溢出和该 batch 的标签。",
     ),
+    "rank-lost": Words(
+        "有 rank 不再上报",
+        "{count} 个 rank 不再上报：{ranks}。{text}。",
+        "查看该节点：dmesg 中的 OOM killer 与 Xid 错误，以及该 rank 自己的输出。其余 rank 会一直等在集合通信里，直到超时。",
+    ),
+    "straggler": Words(
+        "一个 rank 拖慢了其他 rank",
+        "rank {ranks}：{text}。",
+        "若在数据阶段：与其他 rank 比较磁盘、worker 数和样本长度。若在前向阶段：比较 GPU 的频率、功耗和温度（nvidia-smi -q）。",
+    ),
+    "broken-batch-of-rank": Words(
+        "某个 rank 的 batch 毁了训练",
+        "{metric} 最先在第 {step} 步、rank {ranks} 上变为非有限值。",
+        "检查该 rank 在这一步的样本：梯度已把它带到所有 rank。",
+    ),
     "restart": Words(
         "训练曾经重启",
         "重启 {count} 次，位置：{where}。",

@@ -69,6 +69,23 @@ WORDS = {
         "non-finite gradients before the optimizer step (vlamon.guard does), check bf16 overflow "
         "and the labels of that batch.",
     ),
+    "rank-lost": Words(
+        "a rank stopped reporting",
+        "{count} rank(s) reported nothing any more: {ranks}. {text}.",
+        "Look at that node: dmesg for the out-of-memory killer and Xid errors, and the rank's own "
+        "output. The others wait in a collective until its timeout.",
+    ),
+    "straggler": Words(
+        "one rank keeps the others waiting",
+        "Rank(s) {ranks}: {text}.",
+        "In the data phase: compare its disk, workers and sample lengths with another rank's. In "
+        "the forward pass: compare clocks, power and temperature of its GPU (nvidia-smi -q).",
+    ),
+    "broken-batch-of-rank": Words(
+        "the batch of one rank broke the run",
+        "{metric} was not finite first at step {step}, on rank(s) {ranks}.",
+        "Look at the samples of that rank at that step: the gradients carried it to all others.",
+    ),
     "restart": Words(
         "the run was restarted",
         "{count} restart(s), at: {where}.",

@@ -1,0 +1,94 @@
+"""Who is slow, silent or broken among the ranks, on a clock that the test moves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vlamon.detect.ranks import LOOKS, SILENT, RankJudge, Report, columns
+
+
+class Job:
+    """Its ranks report every half second."""
+
+    def __init__(self, size: int) -> None:
+        values = {"closs": 2.0, "step_time": 0.4, "data_wait": 0.01}
+        self.reports = {rank: Report(0, 0, values, 0.1, host="n", pid=rank) for rank in range(size)}
+        self.judge = RankJudge()
+        self.now = 0.0
+        self.told: list[tuple[str, tuple[int, ...]]] = []
+
+    def look(self, times: int = 1, but: tuple[int, ...] = (), gap: float = 0.5) -> None:
+        for _ in range(times):
+            self.now += gap
+            for rank, report in self.reports.items():
+                if rank not in but:
+                    self.reports[rank] = replace(
+                        report, count=report.count + 1, step=(report.step or 0) + 1
+                    )
+            found = self.judge.observe(self.reports, self.now)
+            self.told += [(finding.kind, finding.ranks) for finding in found]
+
+    def change(self, rank: int, **values: float) -> None:
+        report = self.reports[rank]
+        self.reports[rank] = replace(report, values={**report.values, **values})
+
+
+def test_a_rank_that_says_nothing_is_told_once_and_its_return_too() -> None:
+    job = Job(4)
+    job.look(10)
+    job.look(int(2 * SILENT) + 20, but=(3,))
+    assert job.told == [("silent", (3,))]
+    job.look(2)
+    assert job.told == [("silent", (3,)), ("back", (3,))]
+
+
+def test_a_rank_that_ended_and_a_rank_0_that_stood_still_alarm_nobody() -> None:
+    job = Job(2)
+    job.look(5)
+    job.look(1, but=(1,), gap=300.0)
+    job.look(3)
+    job.reports[1] = replace(job.reports[1], ended="ended")
+    job.look(100, but=(1,))
+    assert job.told == []
+
+
+def test_a_straggler_is_named_after_some_looks_and_when_it_keeps_up_again() -> None:
+    job = Job(8)
+    job.change(5, data_wait=0.25)
+    job.look(LOOKS - 1)
+    assert job.told == []
+    job.look(40)
+    assert job.told == [("straggler", (5,))]
+    job.change(5, data_wait=0.01)
+    job.look(LOOKS)
+    assert job.told[1:] == [("recovered", (5,))]
+
+
+def test_twice_a_small_time_is_no_straggler() -> None:
+    job = Job(8)
+    job.change(5, data_wait=0.03)
+    job.look(100)
+    assert job.told == []
+
+
+def test_the_broken_batch_is_that_of_the_ranks_that_had_it_first() -> None:
+    job = Job(4)
+    job.look(10)
+    job.reports[2] = replace(job.reports[2], broken=(11, "closs"))
+    job.look()
+    job.reports = {
+        rank: report if rank == 2 else replace(report, broken=(12, "closs"))
+        for rank, report in job.reports.items()
+    }
+    job.look(30)
+    assert job.told == [("broken", (2,))]
+
+
+def test_512_ranks_are_sixteen_columns() -> None:
+    job = Job(512)
+    job.change(77, closs=9.0)
+    found = columns(job.reports)
+    assert len(found) == 12, "no rank tells a grad_norm here"
+    assert found["ranks_closs_median"] == found["ranks_closs_min"] == 2.0
+    assert (found["ranks_closs_max"], found["ranks_closs_max_rank"]) == (9.0, 77.0)
+    assert columns({0: job.reports[0]}) == {}

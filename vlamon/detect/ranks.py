@@ -1,0 +1,216 @@
+"""What the ranks of a training tell about each other: who is slow, silent, or has a broken batch.
+
+Every rank reports a few numbers twice a second; what rank 0 has of them is judged here. All ranks
+of a synchronous training have the same step time, for they wait for each other: who keeps the
+others waiting shows in the phases before the gradients meet, loading data and the forward pass.
+Pure: reports and time in, columns and findings out.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+PREFIX = "ranks_"
+"""Begins every column."""
+NAMES = ("closs", "grad_norm", "step_time", "data_wait")
+SILENT = 6.0
+"""Seconds without a report after which a rank was killed or stopped."""
+AWAY = 2.0
+"""Seconds between two looks after which it was rank 0 that stood still."""
+LOOKS = 8
+"""Looks in a row for which a rank must be slow."""
+SLOWER = 2.0
+"""Ratio to the median from which a phase is slow."""
+SHARE = 0.15
+"""Share of the step that it must cost besides."""
+LATE = 3.0
+"""Seconds that the other ranks have to reach the step at which one has a broken batch."""
+
+Kind = Literal["silent", "back", "straggler", "recovered", "broken"]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one rank tells of itself."""
+
+    count: int
+    """Grows with every report."""
+    step: int | None = None
+    values: Mapping[str, float] = field(default_factory=dict)
+    """Newest value by name, of NAMES; times in seconds a step."""
+    forward: float | None = None
+    """Seconds a step in the forward pass."""
+    broken: tuple[int, str] | None = None
+    """First step and metric that was not finite."""
+    host: str = ""
+    pid: int = 0
+    ended: str = ""
+    """How it ended; empty while it runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something to tell of a rank."""
+
+    kind: Kind
+    ranks: tuple[int, ...]
+    step: int | None
+    text: str
+    data: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class RankJudge:
+    """What is known of every rank that has reported at least once."""
+
+    _seen: dict[int, tuple[int, float]] = field(default_factory=dict)
+    """Newest count of a rank, and when it came."""
+    _looked: float | None = None
+    _silent: set[int] = field(default_factory=set)
+    _slow: dict[tuple[int, str], tuple[int, int | None]] = field(default_factory=dict)
+    """Looks in a row that a rank was slow in a phase, and the step at the first."""
+    _stragglers: set[tuple[int, str]] = field(default_factory=set)
+    _broken_since: float | None = None
+    _broken_told: bool = False
+
+    def observe(self, reports: Mapping[int, Report], now: float) -> list[Finding]:
+        """Everybody's newest report, at `now` seconds on a monotonic clock."""
+        if self._looked is not None and now - self._looked > AWAY:
+            self._seen = {rank: (count, now) for rank, (count, _) in self._seen.items()}
+        self._looked = now
+        for rank, report in reports.items():
+            if self._seen.get(rank, (-1, 0.0))[0] != report.count:
+                self._seen[rank] = (report.count, now)
+        return [
+            *self._silences(reports, now, SILENT),
+            *self._stragglers_among(self._heard(reports)),
+            *self._broken(reports, now),
+        ]
+
+    def at_the_end(
+        self, reports: Mapping[int, Report], now: float, silence: float
+    ) -> list[Finding]:
+        """The training failed: who has said nothing for `silence` seconds may be the cause."""
+        for rank, report in reports.items():
+            if self._seen.get(rank, (-1, 0.0))[0] != report.count:
+                self._seen[rank] = (report.count, now)
+        return [*self._silences(reports, now, silence), *self._broken(reports, math.inf)]
+
+    def _heard(self, reports: Mapping[int, Report]) -> dict[int, Report]:
+        return {
+            rank: report
+            for rank, report in reports.items()
+            if rank not in self._silent and not report.ended
+        }
+
+    def _silences(
+        self, reports: Mapping[int, Report], now: float, silence: float
+    ) -> Iterator[Finding]:
+        for rank, report in reports.items():
+            quiet = now - self._seen[rank][1]
+            if report.ended or quiet < silence:
+                if rank in self._silent:
+                    self._silent.discard(rank)
+                    text = f"{_called(rank, report)} reports again"
+                    yield Finding("back", (rank,), report.step, text)
+            elif rank not in self._silent:
+                self._silent.add(rank)
+                at = "" if report.step is None else f"; its last step is {report.step}"
+                text = (
+                    f"{_called(rank, report)} has reported nothing for {quiet:.0f} s: "
+                    f"killed, stopped, or cut off{at}"
+                )
+                yield Finding(
+                    "silent", (rank,), report.step, text,
+                    {"host": report.host, "pid": report.pid},
+                )  # fmt: skip
+
+    def _stragglers_among(self, heard: Mapping[int, Report]) -> Iterator[Finding]:
+        for phase, what in (("data", "loading data"), ("forward", "the forward pass")):
+            times = {rank: _time(report, phase) for rank, report in heard.items()}
+            known = {rank: time for rank, time in times.items() if time is not None}
+            if len(known) < 2:
+                continue
+            steps = [report.values.get("step_time", 0.0) for report in heard.values()]
+            usual, step_time = statistics.median_low(known.values()), statistics.median(steps)
+            for rank, time in known.items():
+                slow = time > SLOWER * usual and time - usual > SHARE * step_time > 0.0
+                yield from self._slow_or_not(rank, phase, what, slow, heard[rank], time, usual)
+
+    def _slow_or_not(
+        self, rank: int, phase: str, what: str, slow: bool, report: Report, time: float,
+        usual: float,
+    ) -> Iterator[Finding]:  # fmt: skip
+        key = (rank, phase)
+        looks, since = self._slow.get(key, (0, report.step))
+        looks = min(looks + 1, LOOKS) if slow else max(looks - 1, 0)
+        self._slow[key] = (looks, since if looks else report.step)
+        if looks == LOOKS and key not in self._stragglers:
+            self._stragglers.add(key)
+            text = (
+                f"{_called(rank, report)} is a straggler: {what} takes {1000 * time:.0f} ms a step "
+                f"there and {1000 * usual:.0f} ms elsewhere, and every rank waits (since step "
+                f"{since})"
+            )
+            data = {"phase": phase, "seconds": time, "usual": usual, "since": since}
+            yield Finding("straggler", (rank,), report.step, text, data)
+        elif looks == 0 and key in self._stragglers:
+            self._stragglers.discard(key)
+            text = f"{_called(rank, report)} keeps up again ({what})"
+            yield Finding("recovered", (rank,), report.step, text, {"phase": phase})
+
+    def _broken(self, reports: Mapping[int, Report], now: float) -> Iterator[Finding]:
+        """The ranks whose batch broke: one step later all have it, through the gradients."""
+        broken = {rank: r.broken for rank, r in reports.items() if r.broken is not None}
+        if not broken or self._broken_told:
+            return
+        self._broken_since = now if self._broken_since is None else self._broken_since
+        first = min(step for step, _ in broken.values())
+        reached = all(r.step is not None and r.step >= first for r in reports.values())
+        if not reached and now - self._broken_since < LATE:
+            return
+        self._broken_told = True
+        ranks = tuple(sorted(rank for rank, (step, _) in broken.items() if step == first))
+        metric = broken[ranks[0]][1]
+        others = len(reports) - len(ranks)
+        text = f"{metric} is not finite on {_ranks(ranks)} at step {first}" + (
+            f", and finite on the other {others}: look at the batch there" if others else ""
+        )
+        yield Finding("broken", ranks, first, text, {"metric": metric})
+
+
+def columns(reports: Mapping[int, Report]) -> dict[str, float]:
+    """Median, least and greatest of each value over the ranks, and which rank has the greatest."""
+    found: dict[str, float] = {}
+    for name in NAMES:
+        values = {
+            rank: report.values[name]
+            for rank, report in reports.items()
+            if math.isfinite(report.values.get(name, math.nan))
+        }
+        if len(values) < 2:
+            continue
+        worst = max(values, key=lambda rank: values[rank])
+        found[f"{PREFIX}{name}_median"] = statistics.median(values.values())
+        found[f"{PREFIX}{name}_min"] = min(values.values())
+        found[f"{PREFIX}{name}_max"] = values[worst]
+        found[f"{PREFIX}{name}_max_rank"] = float(worst)
+    return found
+
+
+def _time(report: Report, phase: str) -> float | None:
+    return report.values.get("data_wait") if phase == "data" else report.forward
+
+
+def _called(rank: int, report: Report) -> str:
+    where = f" ({report.host}, pid {report.pid})" if report.host else ""
+    return f"rank {rank}{where}"
+
+
+def _ranks(ranks: tuple[int, ...]) -> str:
+    shown = ", ".join(map(str, ranks[:8])) + (" …" if len(ranks) > 8 else "")
+    return f"rank {shown}" if len(ranks) == 1 else f"ranks {shown}"

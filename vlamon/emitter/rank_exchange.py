@@ -1,0 +1,197 @@
+"""Every rank seen on rank 0, over the job's own store: no collective, no server of ours.
+
+Each rank's thread writes a report of under 300 bytes into c10d's TCPStore twice a second; rank 0's
+reads all of them in one request. The thread has a connection of its own, because c10d's are locked
+while one call waits. A dead or slow rank is simply old, and a store that hangs holds up this thread
+alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from vlamon.detect.ranks import Finding, RankJudge, Report, columns
+from vlamon.emitter.queue import Item, RankColumns, StatusChange
+from vlamon.emitter.rank_tally import RankTally, known, pack
+from vlamon.emitter.values import Reading
+from vlamon.ranks import Ranks
+from vlamon.records import Event
+
+EVERY = 0.5
+"""Seconds between two reports."""
+RETRY = 5.0
+"""Seconds between two tries to reach a store that failed."""
+TIMEOUT = 5.0
+"""Seconds that a call to the store may take."""
+LAST_LOOK = 1.5
+"""Seconds after a failure in which a living rank reports once more."""
+PREFIX = "vlamon/rank/"
+
+
+class JobStore:
+    """A connection to the store of the training's process group."""
+
+    def __init__(self) -> None:
+        self._client: Any = None
+        self._next_try = 0.0
+
+    def connected(self) -> bool:
+        """Connect, as soon as the script has a process group over a TCPStore."""
+        if self._client is None and time.monotonic() >= self._next_try:
+            self._next_try = time.monotonic() + RETRY
+            self._client = _client()
+        return self._client is not None
+
+    def put(self, rank: int, data: bytes) -> None:
+        """Write a rank's report."""
+        self._client.set(f"{PREFIX}{rank}", data)
+
+    def get(self, ranks: range) -> Mapping[int, bytes]:
+        """Everybody's report in one request; empty where a rank has none."""
+        keys = [f"{PREFIX}{rank}" for rank in ranks]
+        if self._client.has_extended_api():
+            return dict(zip(ranks, self._client.multi_get(keys), strict=True))
+        return {rank: self._client.get(key) for rank, key in zip(ranks, keys, strict=True)}
+
+    def clear(self, ranks: range) -> None:
+        """Empty reports: reading a key that nobody wrote would wait for it."""
+        for rank in ranks:
+            self.put(rank, b"")
+
+    def drop(self) -> None:
+        """Connect anew at the next try."""
+        self._client = None
+
+
+def _client() -> Any:
+    """A client of our own; None where there is no process group, or one over another store."""
+    distributed = getattr(sys.modules.get("torch"), "distributed", None)
+    try:
+        if distributed is None or not distributed.is_initialized():
+            return None
+        store = distributed.distributed_c10d._get_default_store()
+        while hasattr(store, "underlying_store"):
+            store = store.underlying_store
+        if not isinstance(store, distributed.TCPStore):
+            return None
+        return distributed.TCPStore(
+            store.host, store.port, None, False, timedelta(seconds=TIMEOUT), wait_for_workers=False
+        )
+    except Exception:  # torn down meanwhile, or another version of torch: no ranks are seen
+        return None
+
+
+class RankExchange:
+    """The thread of one rank that reports, and on rank 0 reads and judges."""
+
+    def __init__(
+        self,
+        here: Ranks,
+        put: Callable[[Item], None],
+        make: Callable[..., Event],
+        unwatched: deque[Item] | None,
+    ) -> None:
+        """`put` hands items to the sidecar, `make` makes events.
+
+        A sidecar feeds `tally`; where a rank has none, what it logs is `unwatched`, and read here.
+        """
+        self.tally = RankTally()
+        self._here = here
+        self._put = put
+        self._make = make
+        self._unwatched = unwatched
+        self._store = JobStore()
+        self._everybody = range(here.world_size)
+        self._judge = RankJudge()
+        self._cleared = False
+        self._ended = ""
+        self._failed = False
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="vlamon-ranks", daemon=True)
+        self._thread.start()
+
+    def close(self, reason: str, failed: bool) -> None:
+        """Report the end; after a failure rank 0 looks once more who is missing."""
+        self._ended, self._failed = reason or "ended", failed
+        self._stopping.set()
+        self._thread.join(TIMEOUT + LAST_LOOK)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(EVERY):
+            self._look()
+        if self._here.rank == 0 and self._failed:
+            self._last_look()
+        elif self._store.connected():
+            with contextlib.suppress(Exception):  # the store may be gone with rank 0
+                self._drain()
+                self._store.put(self._here.rank, pack(self.tally.report(self._ended)))
+
+    def _look(self) -> None:
+        self._drain()
+        if not self._store.connected():
+            return
+        try:
+            reports = self._exchange()
+        except Exception:  # the store is gone or hangs: whoever reported is old by then
+            self._store.drop()
+            return
+        if self._here.rank == 0 and len(reports) > 1:
+            found = columns(reports)
+            if found:
+                self._put(RankColumns(found))
+            for finding in self._judge.observe(reports, time.monotonic()):
+                self._say(finding)
+
+    def _exchange(self) -> dict[int, Report]:
+        if self._here.rank == 0 and not self._cleared:
+            self._store.clear(self._everybody)
+            self._cleared = True
+        self._store.put(self._here.rank, pack(self.tally.report()))
+        return known(self._store.get(self._everybody)) if self._here.rank == 0 else {}
+
+    def _last_look(self) -> None:
+        if not self._store.connected():
+            return
+        with contextlib.suppress(Exception):  # the training has failed: this only explains it
+            self._judge.observe(self._exchange(), time.monotonic())
+            time.sleep(LAST_LOOK)
+            reports = self._exchange()
+            for finding in self._judge.at_the_end(reports, time.monotonic(), LAST_LOOK):
+                self._say(finding)
+
+    def _drain(self) -> None:
+        """Take the rows and phases of a rank that has no sidecar."""
+        items = self._unwatched
+        while items:
+            try:
+                if not self._take(items[0]):
+                    return
+            except Exception:  # a CUDA context that broke, a step that is no number: this one only
+                pass
+            items.popleft()
+
+    def _take(self, item: Item) -> bool:
+        """Whether it could be taken: a row waits for its copy from the GPU."""
+        if isinstance(item, tuple):
+            step, _, when, metrics = item
+            if isinstance(metrics, Reading):
+                if not metrics.ready():
+                    return False
+                metrics = metrics.take()
+            self.tally.row(when, int(step), metrics)
+        elif isinstance(item, StatusChange) and "phase" in item.fields:
+            self.tally.phase(item.time, item.fields["phase"])
+        return True
+
+    def _say(self, finding: Finding) -> None:
+        data = {"ranks": list(finding.ranks), "finding": finding.kind, **finding.data}
+        loud = finding.kind in ("silent", "straggler", "broken")
+        kind, severity = ("warn", "warn") if loud else ("note", "info")
+        self._put(self._make(0, kind, finding.step, finding.text, severity, data))
