@@ -8,7 +8,7 @@ others.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -110,6 +110,16 @@ def _shared(words: Sequence[Sequence[str]]) -> int:
 
 
 def matching(metrics: Sequence[str], words: str) -> list[str]:
-    """Return the metrics that contain every word of a filter; an empty filter gives all."""
-    wanted = words.lower().split()
-    return [name for name in metrics if all(word in name.lower() for word in wanted)]
+    """Return the metrics that every word of a filter is found in; an empty filter gives all.
+
+    A word is a regular expression where it can be read as one, plain text otherwise: `^l1.*_[56]$`.
+    """
+    found = [_finder(word) for word in words.split()]
+    return [name for name in metrics if all(finds(name) for finds in found)]
+
+
+def _finder(word: str) -> Callable[[str], object]:
+    try:
+        return re.compile(word, re.IGNORECASE).search
+    except re.error:
+        return re.compile(re.escape(word), re.IGNORECASE).search

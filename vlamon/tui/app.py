@@ -70,7 +70,7 @@ class Dashboard(TypedAhead, DiffDisplay, App[int]):
         self.theme_set = themes or load_themes()
         self.rendering = Rendering(
             self._palette(self._first_theme()),
-            self.options.ascii or not _utf8(self.environ),
+            self.options.ascii or not _draws_unicode(self.environ),
         )
         self._last_title = ""
         super().__init__()
@@ -190,6 +190,12 @@ class Dashboard(TypedAhead, DiffDisplay, App[int]):
         watchdog.daemon = True
         watchdog.start()
         self.exit(code, return_code=code)
+
+
+def _draws_unicode(environ: Mapping[str, str]) -> bool:
+    """Say whether the terminal has the signs of the charts: the font of the Linux console has 512
+    characters, and no Braille among them."""
+    return environ.get("TERM") != "linux" and _utf8(environ)
 
 
 def _utf8(environ: Mapping[str, str]) -> bool:

@@ -18,7 +18,7 @@ from vlamon.charts.rows import text_of
 from vlamon.records import BatchBlock, Column, EpochRow, Event, Link
 from vlamon.store import RunStore
 from vlamon.tui.frame_context import FrameContext
-from vlamon.tui.widgets.inspector import InspectorPanel
+from vlamon.tui.widgets.inspector import InspectorPanel, value_cell, values_at
 from vlamon.tui.widgets.numbers import NumbersPanel
 
 EPOCHS = ("train_closs", "train_loss_ct", "val_ind_closs")
@@ -123,3 +123,25 @@ def test_a_rollback_that_did_not_happen_is_a_warning(told: dict[str, Any]) -> No
     done = replace(REFUSED, data=told)
     assert rank_of(done) == RANKS["rollback"]
     assert event_glyph(done, UNICODE) == "↶"
+
+
+def test_a_change_is_told_in_units_of_the_metrics_usual_change() -> None:
+    run = RunStore()
+    steps = np.arange(100, dtype=np.int64)
+    values = np.where(steps % 2, 8.1, 8.0)
+    values[99] = 8.5
+    columns = {"closs": Column(values), "lr": Column(np.full(100, 1e-5))}
+    run.apply(BatchBlock(0, 0, steps, steps / 10, steps + NOW, columns))
+    row = value_cell("closs", values_at(run, 99, "closs"), 40, UNICODE)
+    assert text_of(row).rstrip().endswith("▴5.0×")
+    assert values_at(run, 99, "lr").usual == 0
+    assert "×" not in text_of(value_cell("lr", values_at(run, 99, "lr"), 40, UNICODE))
+
+
+def test_before_any_change_is_usual_a_change_is_told_in_percent() -> None:
+    run = RunStore()
+    steps = np.arange(4, dtype=np.int64)
+    columns = {"closs": Column(np.array([8.0, 8.0, 8.0, 8.4]))}
+    run.apply(BatchBlock(0, 0, steps, steps / 10, steps + NOW, columns))
+    row = value_cell("closs", values_at(run, 3, "closs"), 40, UNICODE)
+    assert text_of(row).rstrip().endswith("+5.0%")

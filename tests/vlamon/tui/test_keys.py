@@ -219,7 +219,7 @@ async def test_b_reaches_everything_in_eighty_columns_too() -> None:
 
 
 async def test_question_mark_shows_every_key() -> None:
-    async with running(size=(100, 80)) as (pilot, _, _feed):
+    async with running(size=(130, 45)) as (pilot, _, _feed):
         await pilot.press("question_mark")
         text = page(pilot)
         for key in KEYS:
@@ -232,8 +232,25 @@ async def test_help_scrolls_where_it_does_not_fit() -> None:
     async with running(size=(80, 24)) as (pilot, _, _feed):
         await pilot.press("question_mark")
         assert "Mouse:" not in page(pilot)
+        assert "space: next page" in page(pilot)
         await pilot.press("end")
         assert "Mouse:" in page(pilot)
+
+
+async def test_space_turns_the_pages_of_help_in_eighty_by_twenty_four() -> None:
+    async with running(size=(80, 24)) as (pilot, _, _feed):
+        await pilot.press("question_mark")
+        seen = [page(pilot)]
+        while "Esc closes" not in seen[-1]:
+            assert len(seen) < 4, "two columns make three pages"
+            await pilot.press("space")
+            seen.append(page(pilot))
+        both = "\n".join(seen)
+        for key in KEYS:
+            words = key.help.split()
+            assert f"{key.label:<7}{words[0]} {words[1]}" in both, key
+        await pilot.press("b")
+        assert "space: next page" in page(pilot), "b turns back"
 
 
 async def test_i_explains_the_focused_metric_from_the_catalogue() -> None:

@@ -67,6 +67,13 @@ def test_a_filter_wants_every_word() -> None:
     assert matching(["a", "b"], "") == ["a", "b"]
 
 
+def test_a_word_of_the_filter_may_be_a_regular_expression() -> None:
+    names = ["l1_loss_action_5", "l1_loss_action_6", "val_l1_loss_action_5", "a(b"]
+    assert matching(names, "^l1.*_[56]$") == names[:2]
+    assert matching(names, "^VAL 5") == [names[2]]
+    assert matching(names, "a(b") == ["a(b"], "what is no expression is looked for as it is"
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

@@ -111,6 +111,14 @@ async def test_ascii_uses_ascii_alone() -> None:
         same_as("ascii", found)
 
 
+async def test_the_console_of_linux_gets_signs_that_its_font_has() -> None:
+    environ = {"TERM": "linux", "LANG": "C.UTF-8"}
+    app = FrozenDashboard(fed(*whole_run()), Options(), environ=environ)  # type: ignore[arg-type]
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        assert "\n".join(lines(pilot)).isascii()
+
+
 async def test_every_dialog_in_ascii() -> None:
     for key in ("question_mark", "i", "slash", "t", "r", "m", "colon"):
         async with running(ascii=True) as (pilot, _, _feed):

@@ -31,8 +31,8 @@ def batch_page(host: Host, row: int) -> Page:
     named = [str(event.data.get("metric", "")) for event in events]
     names = leading_first(store, store.metrics, named)
     values = {name: values_at(store, row, name) for name in names}
-    logged = [name for name in names if values[name][0] is not None]
-    missing = [name for name in names if values[name][0] is None]
+    logged = [name for name in names if values[name].value is not None]
+    missing = [name for name in names if values[name].value is None]
 
     def write(width: int) -> Sequence[Row]:
         rows: list[Row] = [head, ()]
@@ -50,7 +50,7 @@ def batch_page(host: Host, row: int) -> Page:
         deep = -(-len(logged) // columns)
         for line in range(deep):
             cells = (
-                value_cell(name, *values[name], width // columns, glyphs, tuple(logged))
+                value_cell(name, values[name], width // columns, glyphs, tuple(logged))
                 for name in logged[line::deep]
             )
             rows.append(tuple(part for cell in cells for part in cell))

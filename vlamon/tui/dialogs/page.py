@@ -16,8 +16,8 @@ class Page(Dialog[None]):
         ("escape,q,enter,question_mark,f1,i,v,d", "close", "close"),
         ("down,j", "scroll(1)", "down"),
         ("up,k", "scroll(-1)", "up"),
-        ("pagedown,space", "scroll(10)", "page down"),
-        ("pageup,b", "scroll(-10)", "page up"),
+        ("pagedown,space", "turn(1)", "page down"),
+        ("pageup,b", "turn(-1)", "page up"),
         ("home", "scroll(-9999)", "start"),
         ("end", "scroll(9999)", "end"),
     ]
@@ -34,7 +34,11 @@ class Page(Dialog[None]):
     def heading(self) -> tuple[Row, Row]:
         """Give the title, and how much is below."""
         more = self._rows - self._room - self._first
-        right = (f"↑↓ {more} more" if more > 0 else "Esc closes", "muted")
+        if more > 0:
+            words = f"space: next page, {more} rows more"
+        else:
+            words = "b: page back, Esc closes" if self._first else "Esc closes"
+        right = (words, "muted")
         return ((self._title, "title bold"),), (right,)
 
     def body(self, width: int) -> Sequence[Row]:
@@ -53,6 +57,10 @@ class Page(Dialog[None]):
         """Move the page."""
         self._first += rows
         self.update()
+
+    def action_turn(self, pages: int) -> None:
+        """Move by whole pages, one row of which stays in view."""
+        self.action_scroll(pages * max(1, self._room - 1))
 
     def on_mouse_scroll_down(self) -> None:
         """Scroll by the wheel."""

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from vlamon.charts.glyphs import Glyphs, event_glyph
 from vlamon.charts.marks import came_about
 from vlamon.charts.metric_order import leading_first, trained_terms
@@ -23,6 +25,10 @@ COLUMN = 34
 """Columns of text for one metric."""
 LEAST_COLUMN = 26
 """Columns that one metric is given where the trained terms need more columns side by side."""
+USUAL = 256
+"""Batches before one whose changes are the usual ones."""
+FEWEST = 16
+"""Changes from which on one is called usual."""
 EVENTS = 3
 """Rows that events may take although values have no room then."""
 
@@ -61,6 +67,7 @@ def where(store: RunStore, row: int, width: int) -> Row:
     text = clock_time(at, "%m-%d %H:%M:%S")
     if text:
         parts += [("  ", ""), (text, "muted")]
+    parts += [("  changes in usual changes", "muted")]
     return fit(tuple(parts), width)
 
 
@@ -163,7 +170,7 @@ def _values(
         cells = (
             value_cell(
                 name,
-                *values_at(frame.store, frame.row, name),
+                values_at(frame.store, frame.row, name),
                 width // columns,
                 frame.glyphs,
                 tuple(shown),
@@ -179,28 +186,39 @@ def _values(
     return rows
 
 
-def values_at(store: RunStore, row: int, name: str) -> tuple[float | None, float | None]:
+@dataclass(frozen=True, slots=True)
+class Values:
+    """A metric at a batch, and what its change from the batch before is measured by."""
+
+    value: float | None
+    before: float | None = None
+    usual: float = math.nan
+    """Median size of the changes from batch to batch until then; NaN where too few are known."""
+
+
+def values_at(store: RunStore, row: int, name: str) -> Values:
     """Give a metric at a batch and at the one before."""
-    return store.value(name, row), store.value(name, row - 1) if row else None
+    value, before = store.value(name, row), store.value(name, row - 1) if row else None
+    past = store.values(name, max(0, row - USUAL), row).astype(np.float64)
+    changes = np.abs(np.diff(past[np.isfinite(past)]))
+    usual = float(np.median(changes)) if len(changes) >= FEWEST else math.nan
+    return Values(value, before, usual)
 
 
 def value_cell(
     name: str,
-    value: float | None,
-    before: float | None,
+    at: Values,
     width: int,
     glyphs: Glyphs,
     among: tuple[str, ...] = (),
 ) -> Row:
-    """Write a metric, its value and how far that is from the one before; a name that is cut stays
-    another than the others `among` which it stands."""
+    """Write a metric, its value and its change from the batch before, in units of its usual change;
+    a name that is cut stays another than the others `among` which it stands."""
+    value = at.value
     role = role_of_metric(name)
     bad = value is not None and not math.isfinite(value)
     figure = number(value) if value is not None else "not logged"
-    change = ""
-    if value is not None and before and math.isfinite(value) and math.isfinite(before):
-        share = (value - before) / abs(before)
-        change = f" {share * 100:+.1f}%" if abs(share) < 10 else f" ×{value / before:.0f}"
+    change = _change(at, glyphs)
     value_role = "explode bold" if bad else "foreground" if value is not None else "muted"
     room = max(6, width - 11 - len(figure))
     label = shorten_names(among or (name,), room, glyphs.ellipsis)[name]
@@ -209,3 +227,18 @@ def value_cell(
         ((figure, value_role), (change.rjust(9), "muted")),
         width,
     )
+
+
+def _change(at: Values, glyphs: Glyphs) -> str:
+    """Write `▴2.4×` for a rise by 2.4 usual changes; in percent where no change is usual yet."""
+    value, before = at.value, at.before
+    if value is None or before is None or not math.isfinite(value - before):
+        return ""
+    if at.usual > 0:
+        size = abs(value - before) / at.usual
+        figure = f"{size:.1f}" if size < 99.95 else ">999" if size > 999 else f"{size:.0f}"
+        return f" {glyphs.up if value > before else glyphs.down}{figure}{glyphs.times}"
+    if not before:
+        return ""
+    share = (value - before) / abs(before)
+    return f" {share * 100:+.1f}%" if abs(share) < 10 else f" {glyphs.times}{value / before:.0f}"
