@@ -29,7 +29,7 @@ def train(run: Run) -> str:
     means = EpochMeans(per_epoch)
     epoch_log = begin_epoch(run, step, means)
     run.model.train()
-    while step < steps and not run.guard.stopped and not run.must_end():
+    while step < steps and not run.guard.stopped:
         run.step, began = step, time.perf_counter()
         computed = compute(run, step)
         finite = run.guard.check(step, **computed.losses, grad_norm=computed.grad_norm)

@@ -134,10 +134,6 @@ class Run:
         late = limit is not None and time.monotonic() - self.started > limit
         return self.terminated or late
 
-    def must_end(self) -> bool:
-        """Whether any rank is told to end early; one answer on all ranks."""
-        return self.ranks.any(self.told_to_end())
-
     def phase(self, phase: Phase) -> None:
         """Tell the monitors which part of the step begins."""
         if self.emitter is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.trainings import SMALL
+from tests.vlamon.emitter.emitted import journal_of
 from vlamon.guard.checkpoint.writer import Durable
-from vlamon.records import BatchBlock
+from vlamon.records import BatchBlock, Event
 from vlamon.sources.journal import JournalSource
 
 SETTINGS = [part for override in SMALL for part in ("--set", override)]
@@ -136,3 +138,33 @@ def test_two_ranks_share_the_samples_and_rank_0_tells_both_losses(tmp_path: Path
     assert all(a != b for a, b in zip(rows["closs"], rows["closs_rank1"], strict=True))
     assert json.loads((tmp_path / "run.json").read_text())["ranks"] == 2
     assert (tmp_path / "log_train.txt").read_text().count("\n") == 1
+
+
+def test_a_signal_to_rank_1_alone_ends_both_ranks_with_a_checkpoint(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    ranks = [
+        subprocess.Popen(
+            [*TRAINER, *SETTINGS, "--run-dir", str(tmp_path), "--steps", "100000"],
+            stdout=subprocess.PIPE,
+            env={**ENVIRONMENT, **meeting, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        assert ranks[0].stdout is not None
+        while "Epoch" not in ranks[0].stdout.readline():  # then both are amid their steps
+            assert ranks[0].poll() is None
+        ranks[1].send_signal(signal.SIGTERM)
+        for process in ranks:
+            process.communicate(timeout=300)
+    finally:
+        for process in ranks:
+            process.kill()
+    assert [process.returncode for process in ranks] == [0, 0]
+    (told,) = [r for r in journal_of(tmp_path) if isinstance(r, Event) and "told to end" in r.text]
+    assert "on rank 1" in told.text
+    assert (tmp_path / "checkpoints" / "latest").is_file()

@@ -14,6 +14,10 @@ from vlamon.sources.talking import Talk
 SETTLE = 2.0
 """Seconds that status and newest values may take after the greeting; only a training that has
 reported nothing yet, or whose machine is busy beyond measure, takes them."""
+INTERVALS = 10
+"""So many usual steps without news are silence."""
+LEAST_SILENCE, LEAST_SILENCE_REMOTE = 5.0, 30.0
+"""Seconds below which nothing is; another machine's clock may be off by a few."""
 SHOWN = ("closs", "loss_ct", "z_loss", "loss")
 
 
@@ -35,14 +39,28 @@ def command(socket: str | None, ssh: str | None, as_json: bool, timeout: float) 
 
         talk.wait(settled, min(timeout, SETTLE))
         status, latest = talk.status, dict(talk.source.latest)
+    quiet = silence(status, time.time(), LEAST_SILENCE_REMOTE if ssh else LEAST_SILENCE)
     if as_json:
-        click.echo(as_line(info, status, latest))
+        click.echo(as_line(info, status, latest, quiet))
     else:
-        click.echo(sentence(info, status, latest, time.time()))
+        click.echo(sentence(info, status, latest, quiet))
     return 0
 
 
-def as_line(info: RunInfo, status: Status | None, latest: dict[str, float]) -> str:
+def silence(status: Status | None, now: float, least: float) -> float | None:
+    """Seconds without news of a training that neither ended nor was told to wait; None where it is
+    alive. One stopped rank holds all of them in a collective, and nothing else says so."""
+    if status is None or status.state != "training" or not status.time:
+        return None
+    speed = status.steps_per_second
+    limit = max(least, INTERVALS / speed) if speed else LEAST_SILENCE_REMOTE
+    quiet = now - status.time
+    return quiet if quiet > limit else None
+
+
+def as_line(
+    info: RunInfo, status: Status | None, latest: dict[str, float], quiet: float | None
+) -> str:
     """The JSON object: the status line of docs/json.md with the run and the newest values."""
     from vlamon.views.json_lines import json_bytes, json_objects, number
 
@@ -51,11 +69,14 @@ def as_line(info: RunInfo, status: Status | None, latest: dict[str, float]) -> s
     if status is not None:
         (line,) = json_objects(status)
     line["run"] = {key: value for key, value in run.items() if key != "kind"}
+    line["silent_for"] = quiet
     line["metrics"] = {name: number(value) for name, value in latest.items()}
     return json_bytes(line).decode().rstrip()
 
 
-def sentence(info: RunInfo, status: Status | None, latest: dict[str, float], now: float) -> str:
+def sentence(
+    info: RunInfo, status: Status | None, latest: dict[str, float], quiet: float | None
+) -> str:
     """The line for a person."""
     from vlamon.views.plain_lines import number_text
 
@@ -64,15 +85,15 @@ def sentence(info: RunInfo, status: Status | None, latest: dict[str, float], now
         parts.append("started, nothing reported yet")
     else:
         total = f"/{info.total_steps:,}" if info.total_steps else ""
-        parts += [status.state, f"step {status.step:,}{total}"]
+        phase = f" in {status.phase}" if status.phase else ""
+        state = status.state if quiet is None else f"silent for {duration(quiet)}{phase}"
+        parts += [state, f"step {status.step:,}{total}"]
         if status.epoch is not None:
             parts.append(f"epoch {status.epoch:.4g}")
         if status.steps_per_second:
             parts.append(f"{status.steps_per_second:.3g} it/s")
-        if status.eta is not None:
+        if status.eta is not None and quiet is None:
             parts.append(f"eta {duration(status.eta)}")
-        if status.state == "training" and status.time and now - status.time > 30:
-            parts.append(f"silent for {duration(now - status.time)}")
         if status.guard:
             budget = "" if status.budget is None else f" ({status.budget} rollbacks left)"
             parts.append(f"guard {status.guard}{budget}")

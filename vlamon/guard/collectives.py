@@ -15,7 +15,7 @@ import torch.distributed as dist
 
 from vlamon.guard.command_queue import NUMBERS, AgreedCommand, CommandCode
 
-SEEN = 4
+SEEN = 5
 """Numbers that say what a rank saw."""
 SIZE = SEEN + NUMBERS
 
@@ -44,17 +44,22 @@ class Outcome:
     """Ranks that are still writing a checkpoint: none may begin another one alone."""
     known: int
     """Ranks on which an explosion goes on that was told before; they count as warned."""
+    ending: int
+    """Ranks that are told to end the training: a signal reaches one of them alone."""
     command: CommandCode | None
     """A command to carry out now, the same on every rank."""
 
 
-def cast(level: str, command: AgreedCommand | None, writing: bool = False) -> torch.Tensor:
+def cast(
+    level: str, command: AgreedCommand | None, writing: bool = False, ending: bool = False
+) -> torch.Tensor:
     """This rank's ballot; level `known` is an explosion that there is nothing to decide on."""
     numbers = torch.zeros(SIZE, dtype=torch.float64)
     numbers[0] = float(level == "explode")
     numbers[1] = float(level in ("warn", "known"))
     numbers[2] = float(writing)
     numbers[3] = float(level == "known")
+    numbers[4] = float(ending)
     if command is not None:
         numbers[SEEN:] = torch.tensor(command.code.numbers(), dtype=torch.float64)
     return numbers
@@ -62,8 +67,8 @@ def cast(level: str, command: AgreedCommand | None, writing: bool = False) -> to
 
 def count(ballots: torch.Tensor) -> Outcome:
     """The decision, from the sum of all ballots."""
-    exploded, warned, writing, known, *command = ballots.tolist()
-    return Outcome(int(exploded), int(warned), int(writing), int(known), CommandCode.of(command))
+    numbers = ballots.tolist()
+    return Outcome(*map(int, numbers[:SEEN]), CommandCode.of(numbers[SEEN:]))
 
 
 def reduced(ballot: torch.Tensor) -> torch.Tensor:

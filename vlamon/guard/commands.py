@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from vlamon.guard import collectives, command_queue
 from vlamon.guard.autopsy import Explosion
 from vlamon.guard.command_queue import AgreedCommand, CommandCode, CommandQueue
 from vlamon.guard.detection import Detection
+from vlamon.guard.ending import Ending
 from vlamon.guard.ledger import Ledger
 from vlamon.guard.lr_scale import LrScale
 from vlamon.guard.policy import Decision
@@ -58,7 +59,7 @@ class Commands:
         lr_scale: LrScale,
         reporter: Reporter,
         status: Status,
-        should_stop: Callable[[], bool] | None = None,
+        ending: Ending,
     ) -> None:
         self._queue = queue
         self._ledger = ledger
@@ -69,9 +70,12 @@ class Commands:
         self._lr_scale = lr_scale
         self._reporter = reporter
         self._status = status
-        self._should_stop = should_stop
+        self.ending = ending
+        """Whether this rank is told to end."""
         self.stopped = False
         """Whether the training is to end."""
+        self.signalled = False
+        """Whether a signal to some rank ends it."""
         self._carried: AgreedCommand | None = None
         """Rank 0: the command that is on its way through the ballot."""
         self._pause: Pause | None = None
@@ -100,6 +104,17 @@ class Commands:
         """Carry a command out, and stand still as long as it asks for: the next step."""
         following = self._carry_out(command, step)
         return self._hold(step) if following is None else following
+
+    def end_as_told(self, step: int) -> None:
+        """Some rank was told to end: all of them end behind this step. Called by all ranks."""
+        said = collectives.everyone(self.ending.signalled if self.ending.told() else None)
+        places = [rank for rank, each in enumerate(said) if each is not None]
+        signals = sorted({each for each in said if each})
+        by = f" by {' and '.join(signals)}" if signals else ""
+        where = f" on rank {', '.join(map(str, places))}" if len(said) > 1 else ""
+        text = f"told to end{by}{where}: the training stops behind step {step}"
+        self._reporter.event("note", step, text, "warn")
+        self.stopped, self.signalled = True, bool(signals)
 
     def settle(self, step: int, answer: Answer) -> int:
         """The next step, once the operator has answered what there is to ask."""
@@ -259,10 +274,10 @@ class Commands:
             outcome = self._poll(self._pause)
             command = self.agreed(outcome.command)
             self._snapshots.checkpoints.poll()
-            if outcome.exploded:
+            if outcome.ending:
                 if command is not None:
                     command.refuse("the training is told to end")
-                self.stopped = True
+                self.end_as_told(step)
                 following = self._go_on(step, "the training is told to end")
             elif command is not None:
                 following = self._carry_out(command, step)
@@ -271,23 +286,13 @@ class Commands:
         return step + 1 if following is None else following
 
     def _poll(self, pause: Pause) -> collectives.Outcome:
-        """What all ranks were told; nothing is judged here, so an alarm says: the training ends."""
+        """What all ranks were told; nothing is judged here."""
         mine = self.next()
         late = pause.deadline is not None and time.monotonic() >= pause.deadline
         if mine is None and late and collectives.rank() == 0:
             mine = self._carried = AgreedCommand(CommandCode(command_queue.ACT))
-        level = "explode" if self._must_end() else "ok"
-        return collectives.count(collectives.reduced(collectives.cast(level, mine)))
-
-    def _must_end(self) -> bool:
-        if self._should_stop is None:
-            return False
-        try:
-            return bool(self._should_stop())
-        except Exception:
-            logging.getLogger("vlamon.guard").exception("should_stop failed and is asked no more")
-            self._should_stop = None
-            return False
+        ballot = collectives.cast("ok", mine, ending=self.ending.told())
+        return collectives.count(collectives.reduced(ballot))
 
     def _go_on(self, step: int, why: str) -> int:
         """Go on where the training stood, with what it was asked about as it is."""

@@ -43,6 +43,7 @@ from vlamon.guard.command_queue import CommandQueue
 from vlamon.guard.commands import Commands
 from vlamon.guard.data import GuardedLoader, order_of
 from vlamon.guard.detection import Detection
+from vlamon.guard.ending import Ending
 from vlamon.guard.forensics import Evidence, Rebuild
 from vlamon.guard.gate import finite, may_step
 from vlamon.guard.host_memory import planned
@@ -106,7 +107,7 @@ class Guard:
         them they are the emitter's. `probe` and `replay` are for the autopsy. `settable` adds to
         what `vlamon ctl set` may change. `set_lr_scale` is for a schedule of one's own; without it
         the rates are scaled while the optimizers step. `should_stop` says whether the training is
-        to end (a signal, a limit of time): a paused guard asks it, and then gives the loop back.
+        to end (a signal, a limit of time): it is asked at every step, and one rank's yes ends all.
         """
         settings = settings or GuardSettings()
         self.optimizers = _checked(optimizers)
@@ -187,10 +188,11 @@ class Guard:
             self._lr_scale,
             self.reporter,
             self._status,
-            should_stop,
+            Ending(should_stop),
         )
         self._rng_before: Tree | None = None
         """Random streams at the beginning of the step, for the evidence."""
+        self._durable = run_dir is not None
         self._started = False
         self._following: deque[int] = deque(maxlen=1)
         """Step to run next, once `after_step` has said so."""
@@ -222,8 +224,16 @@ class Guard:
         """Every step with its batch, or with a list of `accumulate` batches, until the training is
         to stop; resumes, goes back and skips by itself.
 
-        Call `after_step` at the end of each step.
+        Call `after_step` at the end of each step. SIGTERM and SIGUSR1 to any rank end the loop
+        behind the step that runs, with a checkpoint where there is a `run_dir`, unless the script
+        has handlers of its own.
         """
+        with self.commands.ending.listening():
+            yield from self._batches(loader, accumulate, steps, epochs)
+
+    def _batches(
+        self, loader: Iterable[Any], accumulate: int, steps: int | None, epochs: int | None
+    ) -> Iterator[tuple[int, Any]]:
         guarded = self.loader(loader, accumulate=accumulate)
         step, stream = self.start(), guarded.endless()
         while not self.stopped and (steps is None or step < steps):
@@ -235,6 +245,8 @@ class Guard:
             if not self._following:
                 raise RuntimeError(f"call Guard.after_step({step}, …) at the end of the step")
             step = self._following[-1]
+        if self.commands.signalled and self._durable:
+            self.checkpoint(step - 1)
 
     def start(self, resume: bool = True, *, step: int | None = None) -> int:
         """The first step to run: 0, or the one after the newest whole checkpoint in `run_dir`.
@@ -314,6 +326,8 @@ class Guard:
             command.refuse("the guard rolled back at this very step")
         if not self.ledger.just_rolled_back:
             self._keep(step, outcome)
+        if outcome.ending and not self.stopped:
+            self.commands.end_as_told(step)
         self.skips.pass_over()
         self._rng_before = capture_rng(self._state.generators)
         self._following.append(following)
@@ -389,7 +403,8 @@ class Guard:
 
     def _ballot(self) -> torch.Tensor:
         level, command = self.detection.level(), self.commands.next()
-        return collectives.cast(level, command, self.snapshots.checkpoints.busy)
+        writing, ending = self.snapshots.checkpoints.busy, self.commands.ending.told()
+        return collectives.cast(level, command, writing, ending)
 
     def _answer(self, step: int, outcome: collectives.Outcome) -> int:
         """What all ranks together saw at this step, and the next step after it."""

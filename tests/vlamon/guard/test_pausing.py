@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.vlamon.guard.toy import SPIKE, Order, Toy, far_off
+from vlamon.guard.ending import Ending
 
 
 @dataclass
@@ -135,7 +136,7 @@ def test_whoever_must_end_the_training_reaches_it_in_its_pause(mode: str) -> Non
     faults = {} if mode == "auto" else {4 * SPIKE: far_off}
     toy = Toy(mode=mode, deadline=600.0, faults=faults)
     told = toy.emitter.kinds
-    toy.guard.commands._should_stop = lambda: bool(told("note"))
+    toy.guard.commands.ending = Ending(lambda: bool(told("note")))
     toy.emitter.answers["paused"] = [Order("note", {"text": "SIGTERM"})]
     at = {SPIKE: [Order("pause")]} if mode == "auto" else {}
     assert toy.run(200, at) == SPIKE + 1
@@ -151,7 +152,7 @@ def test_a_broken_should_stop_is_asked_once_and_leaves_the_pause_to_the_operator
         asked.append(1)
         raise OSError("no such clock")
 
-    toy.guard.commands._should_stop = broken
+    toy.guard.commands.ending = Ending(broken)
     note = Order("note", {"text": "looking"})
     toy.emitter.answers = {"paused": [note], "note": [Order("resume")]}
     assert toy.run(20, {10: [Order("pause")]}) == 20
