@@ -68,7 +68,8 @@ def cast(
 def count(ballots: torch.Tensor) -> Outcome:
     """The decision, from the sum of all ballots."""
     numbers = ballots.tolist()
-    return Outcome(*map(int, numbers[:SEEN]), CommandCode.of(numbers[SEEN:]))
+    exploded, warned, writing, known, ending = map(int, numbers[:SEEN])
+    return Outcome(exploded, warned, writing, known, ending, CommandCode.of(numbers[SEEN:]))
 
 
 def reduced(ballot: torch.Tensor) -> torch.Tensor:
