@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 SHARDED = 3
 """The format of `sharded.py`, which is imported only where there are shards."""
+MALFORMED = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What reading a file raises that is well-formed and still none of ours."""
 LATEST = "latest"
 
 
@@ -302,7 +304,7 @@ def _number(path: Path) -> int:
     """Which checkpoint of its directory this was; 0 where the manifest does not say."""
     try:
         return int(json.loads((path / "manifest.json").read_bytes())["number"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, *MALFORMED):
         return 0
 
 
@@ -336,7 +338,7 @@ def _read(path: Path, rank: int, live: Mapping[str, torch.Tensor | Named]) -> Lo
         return Loaded(int(head["step"]), path, state, from_json(head["meta"]))
     except OSError as error:
         raise DurableError(f"{error.filename or path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except MALFORMED as error:
         raise DurableError(f"{path} is damaged: {type(error).__name__}: {error}") from error
 
 
@@ -344,8 +346,12 @@ def _read_tensors(path: Path, layout: list[list[Any]], expected: Expected) -> li
     found: dict[int, torch.Tensor] = {}
     wants, at = [], 0
     for index, (name, shape) in enumerate(layout):
-        dtype: torch.dtype = getattr(torch, name)
+        dtype = getattr(torch, name)
+        if not isinstance(dtype, torch.dtype) or any(size < 0 for size in shape):
+            raise ValueError(f"no tensor is {name} of {shape}")
         wants.append(Want(at, dtype, tuple(shape), partial(found.__setitem__, index)))
         at += math.prod(shape) * dtype.itemsize
+    if at != expected.bytes:  # before memory is taken for what cannot be there
+        raise ValueError(f"{path.name} holds {expected.bytes} bytes of {at}")
     take(path, expected, wants)
     return [found[index] for index in range(len(layout))]
