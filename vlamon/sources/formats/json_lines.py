@@ -71,14 +71,22 @@ def rows_of(entry: Mapping[str, Any]) -> tuple[Row, ...]:
         time = next((stamp(str(entry[n])) for n in TIMES if isinstance(entry.get(n), str)), None)
     if not metrics:
         return ()
-    for split in ("val", "eval", "test"):
+    if step is None and f"train_{UPDATES}" in metrics:
+        inner = {name.removeprefix("train_"): value for name, value in metrics.items()}
+        return counted(inner, inner.pop(UPDATES), epoch, time, "train")
+    for split, named in SPLITS.items():
         if all(name.startswith((split + "_", split + "/")) for name in metrics):
             cut = len(split) + 1
             inner = {name[cut:]: value for name, value in metrics.items()}
-            return counted(inner, step, epoch, time, split)
+            counts = inner.pop(UPDATES, None) if step is None else step
+            return counted(inner, counts, epoch, time, named)
     return counted(metrics, step, epoch, time)
 
 
+UPDATES = "num_updates"
+"""What fairseq calls a step, behind the split's name in its summaries."""
+SPLITS = {"val": "val", "valid": "val", "eval": "eval", "test": "test"}
+"""Splits by the prefix of their names."""
 NEVER_METRICS = ("total_steps", "max_steps", "percentage")
 """Numbers beside a step that say how far it is."""
 

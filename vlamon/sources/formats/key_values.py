@@ -32,7 +32,7 @@ _PAIR = re.compile(
     re.IGNORECASE,
 )
 _COUNT = re.compile(
-    r"(?<![\w.])(epoch|step|global_step|iters?|iteration|batch|步数|迭代|轮次)"
+    r"(?<![\w.])(epoch|steps?|global_step|iters?|iteration|batch|步数|迭代|轮次)"
     r"(\s{0,9}[:=：])?\s{0,9}\[?(\d(?:[\w.+-]|,(?=\d))*)(?:\s{0,3}/\s{0,3}(\d{1,15})(?!\w|\.\d))?",
     re.IGNORECASE,
 )
@@ -55,7 +55,7 @@ _NEAR = 100
 _SPLITS = {"valid": "val", "validation": "val", "testing": "test", "evaluation": "eval"}
 _WHOLE = re.compile(r"\d+(?:\.\d+)?(?:e[-+]?\d+)?|\d{1,3}(?:[,_]\d{3})+", re.IGNORECASE | re.ASCII)
 _DURATION = re.compile(r"[\d.]+(?:ms|s)", re.ASCII)
-_STEPS = ("global_step", "step", "iter", "iters", "iteration", "batch", "步数", "迭代")
+_STEPS = ("global_step", "step", "steps", "iter", "iters", "iteration", "batch", "步数", "迭代")
 _EPOCHS = ("epoch", "轮次")
 _SERIES = 3
 """So many values of one metric are a log, even without a count; a configuration has one."""

@@ -152,3 +152,93 @@ def test_a_value_that_may_be_two_numbers_is_read_as_none(known: str, line: str, 
     found = rows(known, line.format(value) + "\n")
     for _, metrics in found:
         assert not {"loss", "train_loss", "lm loss"} & metrics.keys()
+
+
+OLMO = """\
+2024-05-01 12:00:00.000\thost:0\tolmo.train:967\tINFO\t[step=10/739328,epoch=0]
+    optim/total_grad_norm=4.5
+    train/CrossEntropyLoss=10.51
+    throughput/total_tokens=41,943,040
+2024-05-01 12:00:10.000\thost:0\tolmo.train:967\tINFO\t[step=20/739328,epoch=0]
+    train/CrossEntropyLoss=9.5
+"""
+COMPOSER = """\
+[epoch=1][batch=10/48]:
+\t Train time/batch: 9
+\t Train loss/train/total: 11.5
+[Eval batch=1/10] Eval on eval data
+[epoch=1][batch=20/48]:
+\t Train loss/train/total: 10.5
+\t Eval metrics/eval/Perplexity: 99.5
+"""
+FAIRSEQ = """\
+2021-05-01 12:00:00 | INFO | train_inner | epoch 001:    100 / 479 loss=9.25, ppl=619.9, \
+num_updates=100, lr=3e-06, gnorm=1.5
+2021-05-01 12:00:10 | INFO | train_inner | epoch 002:    21 / 479 loss=8.25, ppl=304.4, \
+num_updates=500, lr=6e-06, gnorm=1.25
+2021-05-01 12:00:20 | INFO | valid | epoch 002 | valid on 'valid' subset | loss 6.5 | ppl 83.8 | \
+num_updates 958
+2021-05-01 12:00:30 | INFO | train | epoch 002 | loss 7.5 | ppl 90 | num_updates 958 | lr 7e-06
+"""
+FAIRSEQ_JSON = """\
+[2022-04-08 18:48:05,372][train_inner][INFO] - {"epoch": 1, "loss": "9.25", "num_updates": "200"}
+[2022-04-08 18:58:04,035][valid][INFO] - {"epoch": 1, "valid_loss": "6.5", \
+"valid_num_updates": "479"}
+[2022-04-08 18:58:06,786][train][INFO] - {"epoch": 1, "train_loss": "7.5", \
+"train_num_updates": "479", "train_lr": "7e-06"}
+[2022-04-08 19:00:05,372][train_inner][INFO] - {"epoch": 2, "loss": "8.25", "num_updates": "600"}
+"""
+ACT = """\
+Epoch 0
+Val loss:   12.25310
+l1: 0.241 kl: 1.201 loss: 12.253 
+Train loss: 5.19222
+l1: 0.182 kl: 0.501 loss: 5.192 
+
+Epoch 1
+Val loss:   2.5
+l1: 0.241 kl: 0.201 loss: 2.500 
+Train loss: 1.5
+l1: 0.182 kl: 0.101 loss: 1.500 
+Best ckpt, val loss 2.500000 @ epoch1
+"""  # noqa: W291
+OPENVLA = "\r".join(
+    f"=>> [Epoch 000] Global Step {n:06d} =>> LR :: 0.000020 - Loss :: {9 - n}.2500:  1%|1 | {n}/9"
+    for n in (1, 1, 2)
+)
+DEEPSPEED = """\
+[2024-05-01 12:00:00,000] [INFO] [logging.py:96:log_dist] [Rank 0] step=10, skipped=0, lr=[9e-05]
+steps: 10 loss: 2.5000 iter time (s): 0.512 samples/sec: 125.000
+steps: 20 loss: 2.2500 iter time (s): 0.512 samples/sec: 125.000
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "known", "loss", "expected"),
+    [
+        (OLMO, "indented", "train/CrossEntropyLoss", [(10, 10.51), (20, 9.5)]),
+        (COMPOSER, "indented", "loss/train/total", [(10, 11.5), (20, 10.5)]),
+        (FAIRSEQ, "fairseq", "loss", [(100, 9.25), (500, 8.25)]),
+        (FAIRSEQ_JSON, "json-lines", "loss", [(200, 9.25), (600, 8.25)]),
+        (ACT, "act", "loss", [(0, 5.19222), (1, 1.5)]),
+        (OPENVLA, "openvla", "loss", [(1, 8.25), (2, 7.25)]),
+        (DEEPSPEED, "key-values", "loss", [(10, 2.5), (20, 2.25)]),
+    ],
+)
+def test_a_rarer_framework_is_read_at_its_steps(
+    text: str, known: str, loss: str, expected: Rows
+) -> None:
+    found = sniff(text.encode())
+    assert found is not None
+    assert found.name == known
+    assert losses(text, loss) == expected
+
+
+def test_the_summaries_of_an_epoch_are_splits() -> None:
+    for known, text in (("fairseq", FAIRSEQ), ("json-lines", FAIRSEQ_JSON)):
+        found = {split: (step, row["loss"]) for split, step, row in evaluations(known, text)}
+        step = 958 if known == "fairseq" else 479
+        assert found == {"val": (step, 6.5), "train": (step, 7.5)}
+    act = [(split, row["loss"], row["kl"]) for split, _, row in evaluations("act", ACT)]
+    assert act == [("val", 12.2531, 1.201), ("val", 2.5, 0.201)]
+    assert rows("indented", OLMO)[0][1]["throughput/total_tokens"] == 41943040
