@@ -126,8 +126,8 @@ class Guard:
 
         leads = collectives.rank() == 0
         self.reporter = Reporter(emitter if leads else None, Audit(run_dir if leads else None))
-        memory = planned(settings.slots, self._state)
-        self.settings = dataclasses.replace(settings, slots=memory.slots)
+        memory = planned(settings.slots, settings.near, self._state)
+        self.settings = dataclasses.replace(settings, slots=memory.slots, near=memory.near)
         self.ledger = Ledger(self.settings, self.settings.mode, attempt=self.reporter.attempt)
         if sampler is not None and order is None:
             self._order_is_lost(f"{type(sampler).__name__} is iterated by the script")
@@ -144,7 +144,7 @@ class Guard:
                 memory.slots,
                 trust_after,
                 detectors.slow_latency,
-                0 if memory.lowered else self.settings.near,
+                memory.near,
             ),
             Checkpoints(root, self.settings, self.reporter, trust_after),
             self.ledger,

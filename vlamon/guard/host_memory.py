@@ -21,6 +21,8 @@ MOST = 0.9
 AUTO = 0.25
 """Share that `slots="auto"` takes."""
 AUTO_SLOTS = 8
+USUAL_SLOTS = 4
+"""Slots that `auto` fills before the near ones get any."""
 WORTH_TELLING = 1 << 30
 """Bytes from which on a training is told what its snapshots take."""
 
@@ -52,36 +54,44 @@ class Plan:
     """How many snapshots there will be."""
 
     slots: int
+    near: int = 0
+    """Those from right before, besides the slots."""
     text: str = ""
     """A sentence for the user; empty where it is not worth one."""
     lowered: bool = False
     """Whether there are fewer than the settings ask for."""
 
 
-def plan(asked: int | str, needed: Needed, free: int) -> Plan:
-    """Slots for this much free memory; no more than were asked for, and none where two do not
-    fit."""
+def plan(asked: int | str, near: int, needed: Needed, free: int) -> Plan:
+    """Snapshots for this much free memory, no more than were asked for.
+
+    The near ones go first: without them a fault costs more steps, without slots it costs the run.
+    Fewer than two slots are none.
+    """
+    automatic = isinstance(asked, str)
     most = AUTO_SLOTS if isinstance(asked, str) else asked
-    share = AUTO if isinstance(asked, str) else MOST
-    slots = min(most, needed.fitting(share * free))
+    fitting = needed.fitting((AUTO if automatic else MOST) * free)
+    spared = max(0, min(near, fitting - USUAL_SLOTS)) if automatic else 0
+    slots = min(most, fitting - spared)
     slots = slots if slots > 1 else 0
-    takes = f"{slots} snapshots in memory take {_told(needed.of(slots))}"
-    if isinstance(asked, int) and slots < asked:
+    held = min(near, fitting - slots) if slots else 0
+    takes = f"{slots + held} snapshots in memory take {_told(needed.of(slots + held))}"
+    if not automatic and slots + held < most + near:
         text = (
-            f"{takes}: {asked} would take {_told(needed.of(asked))} of the {_told(free)} that are "
-            "free on this host"
+            f"{takes}: {most + near} would take {_told(needed.of(most + near))} of the "
+            f"{_told(free)} that are free on this host"
         )
-        return Plan(slots, text, lowered=True)
-    if isinstance(asked, str) or needed.of(slots) >= WORTH_TELLING:
-        return Plan(slots, f"{takes} of the {_told(free)} that are free on this host")
-    return Plan(slots)
+        return Plan(slots, held, text, lowered=True)
+    if automatic or needed.of(slots + held) >= WORTH_TELLING:
+        return Plan(slots, held, f"{takes} of the {_told(free)} that are free on this host")
+    return Plan(slots, held)
 
 
-def planned(asked: int | str, state: TrainingState) -> Plan:
+def planned(asked: int | str, near: int, state: TrainingState) -> Plan:
     """The same on all ranks: the fewest that any of them has memory for."""
-    mine = plan(asked, needed(state), free_bytes()) if asked else Plan(0)
+    mine = plan(asked, near, needed(state), free_bytes()) if asked else Plan(0)
     plans: list[Plan] = collectives.everyone(mine)
-    return min(plans, key=lambda each: each.slots)
+    return min(plans, key=lambda each: (each.slots, each.near))
 
 
 def needed(state: TrainingState) -> Needed:

@@ -32,9 +32,33 @@ GB = 10**9
 def test_snapshots_take_no_more_than_is_free(
     asked: Any, free: int, slots: int, lowered: bool
 ) -> None:
-    made = plan(asked, Needed(changing=3 * GB, frozen=2 * GB), free)
+    made = plan(asked, 0, Needed(changing=3 * GB, frozen=2 * GB), free)
     assert (made.slots, made.lowered) == (slots, lowered)
     assert made.text.startswith(f"{slots} snapshots in memory take")
+
+
+@pytest.mark.parametrize(
+    ("asked", "free", "slots", "near", "lowered"),
+    [
+        (4, 23 * GB, 4, 2, False),
+        (4, 19 * GB, 4, 1, True),
+        (4, 15 * GB, 3, 0, True),
+        (0, 23 * GB, 0, 0, False),
+        ("auto", 120 * GB, 7, 2, False),
+        ("auto", 80 * GB, 4, 2, False),
+        ("auto", 60 * GB, 4, 0, False),
+    ],
+)
+def test_near_snapshots_are_counted_and_the_first_to_go(
+    asked: Any, free: int, slots: int, near: int, lowered: bool
+) -> None:
+    each = Needed(changing=3 * GB, frozen=2 * GB)
+    made = plan(asked, 2 if asked else 0, each, free)
+    assert (made.slots, made.near, made.lowered) == (slots, near, lowered)
+    share = 0.9 if isinstance(asked, int) else 0.25
+    assert each.of(made.slots + made.near) <= share * free
+    if slots:
+        assert made.text.startswith(f"{slots + near} snapshots in memory take")
 
 
 def test_moments_that_an_optimizer_has_not_made_yet_are_counted() -> None:
