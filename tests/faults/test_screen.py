@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench._terminal import Terminal
+from tests.bench._terminal import ENVIRON, Terminal
 from tests.faults import sshd
 from tests.faults.processes import PATIENCE, wait_for
 from tests.faults.sshd import ROOT, remote_vlamon
@@ -137,6 +137,32 @@ def test_a_terminal_that_goes_away_takes_the_dashboard_with_it(
     os.close(terminal.fd)
     wait_for(lambda: os.waitpid(terminal.pid, os.WNOHANG)[0], "the dashboard's end")
     assert training[1].poll() is None
+
+
+def test_a_terminal_that_goes_away_without_a_signal_takes_it_too(
+    training: tuple[str, subprocess.Popen[bytes]],
+) -> None:
+    master, slave = os.openpty()
+    # A session of its own, which the terminal does not control: no SIGHUP is sent.
+    dashboard = subprocess.Popen(
+        [sys.executable, "-m", "vlamon", "watch", "--socket", training[0]],
+        cwd=ROOT,
+        env={**os.environ, **ENVIRON},
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    )
+    os.close(slave)
+    try:
+        drawn = b""
+        while b"\x1b[?1049h" not in drawn:
+            drawn += os.read(master, 1 << 16)
+        os.close(master)
+        assert dashboard.wait(PATIENCE) == 129
+    finally:
+        dashboard.kill()
+        dashboard.wait(10)
 
 
 def test_an_idle_screen_writes_nothing(

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 LEAVE_BY = 2.0
 """Seconds that a signalled dashboard may take to leave before the process ends anyway."""
 
+LOOK_FOR_TERMINAL = 2.0
+"""Seconds between two looks at whether the terminal is still there."""
+
 
 def _commands() -> type[Provider]:
     from vlamon.tui.command_palette import DashboardCommands
@@ -72,6 +75,7 @@ class Dashboard(TypedAhead, DiffDisplay, App[int]):
             self._palette(self._first_theme()),
             self.options.ascii or not _draws_unicode(self.environ),
         )
+        self._reads_terminal = os.isatty(0)  # asked early: a terminal that hung up is none
         self._last_title = ""
         super().__init__()
         keep_own_colours(self, self._colourless)
@@ -183,6 +187,14 @@ class Dashboard(TypedAhead, DiffDisplay, App[int]):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             loop.add_signal_handler(number, self._leave_on, number)
+        if self._reads_terminal and not self.is_headless:
+            self.set_interval(LOOK_FOR_TERMINAL, self._leave_without_terminal)
+
+    def _leave_without_terminal(self) -> None:
+        """Leave a terminal that hung up without a signal, as one does that controls no session:
+        reading from it returns at once, for ever, at the cost of a core."""
+        if terminal.hung_up(0):
+            self._leave_on(signal.SIGHUP)
 
     def _leave_on(self, number: int) -> None:
         code = 128 + number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Mapping
 
 from vlamon.safe_text import line
@@ -30,6 +31,13 @@ def notification(heading: str, text: str, environ: Mapping[str, str]) -> str:
     return "".join(
         "\x1bPtmux;" + part.replace("\x1b", "\x1b\x1b") + "\x1b\\" for part in (osc9, osc777)
     )
+
+
+def hung_up(descriptor: int) -> bool:
+    """Say whether the terminal behind a descriptor is gone; only its own session is signalled."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(event & (select.POLLHUP | select.POLLNVAL) for _, event in poll.poll(0))
 
 
 def _plain(text: str) -> str:
