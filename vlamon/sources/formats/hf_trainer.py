@@ -3,14 +3,15 @@
 The lines seldom hold a step. A progress bar, where there is one, is redrawn on the same line with
 carriage returns: its last `100/1000` is the step. A bar on a line of its own may be another's (data
 sets and checkpoints are loaded behind bars) or stand still: it counts where it has no description
-and moves from row to row. Without a step rows are numbered from 0.
+and moves from row to row. Behind a buffered stdout dozens of dicts come at once, long after their
+steps: they are spread over the steps that the bar has made. A counter such as ms-swift's
+`'global_step/max_steps': '114/2353'` is the step. Without any of these rows are numbered from 0.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vlamon.records import Event, Record
 from vlamon.sources.formats import Format, UnknownLines
@@ -22,6 +23,11 @@ _PAIR = re.compile(rf"'([^']+)': ['\"]?({NUMBER})['\"]?(?=\}}|, *['\"}}])")
 _BAR = re.compile(r"\b(\d{1,15})/(\d{1,15}) \[")
 _BARE_BAR = re.compile(r"(?:^|\r)\s*\d+%\|[^|]*\| *(\d{1,15})/(\d{1,15}) \[")
 """A bar without a description in front, as the Trainer's own is."""
+_COUNTER = re.compile(r"'[^']{0,40}step[^']{0,40}': '(\d{1,15})/\d{1,15}'")
+_PLANNED = re.compile(r"(Num Epochs|Total optimization steps) = (\d{1,3}(?:,\d{3})+|\d{1,15})\b")
+_ROUND = (1000, 500, 250, 200, 100, 50, 25, 20, 10, 5, 2, 1)
+_UNEVEN = 0.05
+"""How far, of the last epoch printed, a row may be from an even spread; it is printed rounded."""
 _TIMINGS = ("runtime", "samples_per_second", "steps_per_second")
 
 
@@ -81,6 +87,51 @@ class _Bars:
         return self.apart if anew or last is None or self.apart > last else None
 
 
+@dataclass(slots=True)
+class _Rhythm:
+    """Steps of rows that came at once, behind a buffered stdout: one every `stride`."""
+
+    stride: int | None = None
+    rows: int = 0
+    """Rows so far that had no bar of their own."""
+    planned: dict[str, int] = field(default_factory=dict)
+    """Epochs and steps that the Trainer announced."""
+
+    def see(self, line: str) -> None:
+        """A line without a dict."""
+        for name, value in _PLANNED.findall(line):
+            self.planned[name] = int(value.replace(",", ""))
+
+    def steps(self, epochs: list[float | None], reached: int) -> list[int] | None:
+        """Steps of the rows that came at once when the bar stood at `reached`; None if none fit."""
+        before, self.rows = self.rows, self.rows + len(epochs)
+        if self.stride is None and len(epochs) > 1 and before == 0:
+            self.stride = self._stride(epochs, reached)
+        if self.stride is None:
+            return None
+        return [self.stride * row for row in range(before + 1, self.rows + 1)]
+
+    def _stride(self, epochs: list[float | None], reached: int) -> int | None:
+        known = [epoch for epoch in epochs if epoch is not None]
+        if len(known) < len(epochs):
+            return None
+        count = len(epochs)
+        even = (last := known[-1]) / count
+        if any(abs(e - even * n) > 0.011 + _UNEVEN * last for n, e in enumerate(known, 1)):
+            return None
+        total, length = (self.planned.get(n) for n in ("Total optimization steps", "Num Epochs"))
+        if total and length and last > 0:
+            low = high = total / length * even
+            low, high = low - 0.01 * low - 0.5, high + 0.01 * high + 0.5
+        else:
+            low, high = reached / (count + 1), (1.01 * reached + 1) / count
+        for unit in _ROUND:
+            stride = -int(-low // unit) * unit
+            if 0 < stride <= high:
+                return stride
+        return None
+
+
 class TrainerOutputParser:
     """Dict lines, their steps from the progress bar beside them."""
 
@@ -88,39 +139,95 @@ class TrainerOutputParser:
         self.unknown = UnknownLines()
         self._rows = RowBlocks()
         self._bars = _Bars()
+        self._rhythm = _Rhythm()
+        self._waiting: list[tuple[dict[str, float], float | None]] = []
+        self._ready: list[Row] = []
+        self._last: int | None = None
         self._lines = 0
         self._summaries: list[Event] = []
 
     def feed(self, data: bytes) -> list[Record]:
         """Records of these whole lines."""
-        records = self._rows.records(self._known(data))
+        records: list[Record] = []
+        for raw in data.rstrip(b"\n").split(b"\n"):
+            self._lines += 1
+            self._read(raw)
+        # Where no bar is drawn, none will say when these were written.
+        if self._bars.apart is None:
+            self._release()
+        records += self._rows.records(self._ready)
+        self._ready = []
         records += self._summaries
         self._summaries = []
         return records
 
     def finish(self) -> list[Record]:
-        """Nothing waits for a further line."""
-        return []
+        """What waited for the bar to move on."""
+        self._release()
+        return self._rows.records(self._ready)
 
-    def _known(self, data: bytes) -> Iterable[Row]:
-        for raw in data.rstrip(b"\n").split(b"\n"):
-            self._lines += 1
-            line = raw.decode("utf-8", "replace")
-            metrics = metrics_of(line)
-            if metrics is None:
-                self._bars.see(line)
-                if raw.strip() and not _BAR.search(line):
-                    self.unknown.add(self._lines, raw)
-            elif "train_runtime" in metrics:
-                self._summaries.append(self._summary(metrics))
+    def _read(self, raw: bytes) -> None:
+        line = raw.decode("utf-8", "replace")
+        metrics = metrics_of(line)
+        if metrics is None:
+            bar = _BAR.search(line) is not None
+            if bar:
+                self._release()
+            self._bars.see(line)
+            self._rhythm.see(line)
+            if raw.strip() and not bar:
+                self.unknown.add(self._lines, raw)
+        elif "train_runtime" in metrics:
+            self._release()
+            self._summaries.append(self._summary(metrics))
+        elif not self._placed(line, metrics):
+            self._waiting.append((metrics, None))
+
+    def _placed(self, line: str, metrics: dict[str, float]) -> bool:
+        """Take a row that says its step, or has a bar on its line."""
+        counter = _COUNTER.search(line)
+        if counter is not None or "step" in metrics:
+            self._release()
+            self._take(metrics, float(counter.group(1)) if counter is not None else None)
+            return True
+        if not _BAR.search(line):
+            return False
+        self._release()
+        step = None if _evaluates(metrics) else self._bars.step(line, self._last)
+        # Others may follow without a bar of their own: then they all came at once.
+        self._waiting.append((metrics, step))
+        return True
+
+    def _release(self) -> None:
+        """Give the rows that came at once their steps."""
+        waiting, self._waiting = self._waiting, []
+        trained = [metrics.get("epoch") for metrics, _ in waiting if not _evaluates(metrics)]
+        alone = len(trained) == 1 and any(step is not None for _, step in waiting)
+        reached = self._bars.apart
+        steps = None
+        if reached is not None and trained and not alone:
+            steps = self._rhythm.steps(trained, reached)
+        given = iter(steps or ())
+        for metrics, step in waiting:
+            if _evaluates(metrics):
+                self._take(metrics, None)
+            elif steps is not None:
+                self._take(metrics, next(given))
             else:
-                evaluates = any(name.startswith("eval_") for name in metrics)
-                rows = rows_of(
-                    metrics, None if evaluates else self._bars.step(line, self._rows.step)
+                self._take(metrics, self._bars.step("", self._last) if step is None else step)
+
+    def _take(self, metrics: dict[str, float], step: float | None) -> None:
+        rows = rows_of(metrics, step)
+        if not rows:
+            self.unknown.add(self._lines, repr(metrics).encode())
+        for row in rows:
+            if not row.split:
+                self._last = (
+                    row.step
+                    if row.step is not None
+                    else (-1 if self._last is None else self._last) + 1
                 )
-                if not rows:
-                    self.unknown.add(self._lines, raw)
-                yield from rows
+        self._ready += rows
 
     def _summary(self, metrics: dict[str, float]) -> Event:
         said = ", ".join(f"{name} {value:g}" for name, value in metrics.items())
@@ -133,6 +240,10 @@ class TrainerOutputParser:
             text=f"Training ended: {said}.",
             data=dict(metrics),
         )
+
+
+def _evaluates(metrics: dict[str, float]) -> bool:
+    return any(name.startswith("eval_") for name in metrics)
 
 
 def recognises(head: bytes, path: str) -> int:

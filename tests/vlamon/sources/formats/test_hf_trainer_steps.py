@@ -57,3 +57,32 @@ def test_a_step_in_the_dict_is_the_step() -> None:
     text = "{'loss': 2.5, 'epoch': 0.1, 'step': 10}\n{'eval_loss': 2.2, 'step': 12}\n"
     assert rows("hf-trainer", text) == [(10, {"loss": 2.5})]
     assert evaluations("hf-trainer", text) == [("eval", 12, {"loss": 2.2})]
+
+
+def dicts(count: int, of: int, epochs: int, begin: int = 1) -> list[str]:
+    return [
+        f"{{'loss': {n / 8}, 'epoch': {round(epochs * n / of, 2)}}}"
+        for n in range(begin, begin + count)
+    ]
+
+
+def test_dicts_that_come_at_once_are_spread_over_the_steps_of_the_bar() -> None:
+    first, second = dicts(47, 150, 3), dicts(60, 150, 3, begin=48)
+    rest = dicts(43, 150, 3, begin=108)
+    lines = [bar(n, 1500) for n in range(0, 480, 40)]
+    lines += [f"\r{bar(480, 1500)}{first[0]}", *first[1:], bar(481, 1500), bar(1090, 1500), *second]
+    lines += [bar(1500, 1500), *rest]
+    assert steps(*lines) == list(range(10, 1501, 10))
+
+
+def test_an_announced_length_gives_the_steps_without_a_look_at_the_bar() -> None:
+    planned = ("  Num Epochs = 3", "  Total optimization steps = 1,500")
+    assert steps(*planned, bar(700, 1500), *dicts(30, 60, 3)) == list(range(25, 751, 25))
+
+
+def test_a_counter_in_the_dict_is_the_step() -> None:
+    lines = [
+        f"{{'loss': 2.5, 'epoch': 0.1, 'global_step/max_steps': '{n}/2353', 'percentage': '0.4%'}}"
+        for n in (10, 20, 30)
+    ]
+    assert steps(bar(31), *lines) == [10, 20, 30]
