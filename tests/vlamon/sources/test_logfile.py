@@ -260,7 +260,7 @@ def test_lines_in_between_are_counted_not_fatal(log: Path) -> None:
         (lambda path: None, "does not exist"),
         (lambda path: path.mkdir(), "is a directory"),
         (lambda path: path.write_text(""), "is empty"),
-        (lambda path: path.write_text("hello\nworld\n"), "First line: 'hello'"),
+        (lambda path: path.write_text("hello\nworld\n"), "a line of it: 'hello'"),
         (lambda path: path.write_bytes(b"\x1f\x8b" + b"junk" * 99), "cannot be unpacked"),
     ],
 )

@@ -5,7 +5,8 @@ A new format is a module here with a `FORMAT` and a row in `MODULES`; nothing el
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Protocol
@@ -19,6 +20,10 @@ SURE = 15
 """From this score on a format is taken at once. Below, lines such as `lr: 1e-4` may be a
 configuration that is printed before the log itself, and something better may follow."""
 
+_COMPARED = 40
+"""Lines of an unknown file that are compared with the examples of the formats."""
+_SHARED = 2
+"""Words that a line and an example must share for its format to be named."""
 MODULES = (
     "reference_epoch",
     "reference_output",
@@ -139,14 +144,37 @@ def scored(head: bytes, path: str) -> tuple[int, Format | None]:
 
 
 def unrecognised(head: bytes, path: str) -> FormatError:
-    """The sentence for a file in which no line is known: what was expected, what is there."""
-    first = next((line for line in head.splitlines() if line.strip()), b"")
-    shown = first[:120].decode("utf-8", "replace")
-    titles = "; ".join(f"{known.name} ({known.title})" for known in all_formats())
+    """Three lines for a file in which no line is known: which, what stands there, what to do."""
+    lines = [line for line in head[:HEAD_BYTES].splitlines() if line.strip()]
+    likest, nearest = _nearest(lines[:_COMPARED])
+    shown = (likest or next(iter(lines), b""))[:120].decode("utf-8", "replace")
+    if nearest is None:
+        hint = "--format NAME forces one of: " + ", ".join(known.name for known in all_formats())
+    else:
+        hint = (
+            f"nearest format (--format NAME forces one): {nearest.name}, {nearest.example[:100]!r}"
+        )
     return FormatError(
-        f"{path}:1: no line is in a format that vlamon knows. First line: {shown!r}. "
-        f"Expected one of: {titles}. Force one with --format NAME."
+        f"{path}: no line is in a known format.", f"  a line of it: {shown!r}", f"  {hint}"
     )
+
+
+def _nearest(lines: Sequence[bytes]) -> tuple[bytes, Format | None]:
+    """The line that shares most words with a format's example, and that format."""
+    best, likest, nearest = 0.0, b"", None
+    examples = [(known, _words(known.example)) for known in all_formats()]
+    for line in lines:
+        words = _words(line[:1000].decode("utf-8", "replace"))
+        for known, example in examples:
+            shared = len(words & example)
+            alike = shared / len(words | example) if shared >= _SHARED else 0.0
+            if alike > best:
+                best, likest, nearest = alike, line, known
+    return likest, nearest
+
+
+def _words(line: str) -> set[str]:
+    return set(re.findall(r"[^\W\d_]{2,}", line.lower()))
 
 
 def misfit(known: Format, unknown: UnknownLines, path: str) -> FormatError:

@@ -77,6 +77,15 @@ def test_a_file_without_a_known_line_says_what_was_expected_and_shows_its_first_
     assert "--format" in said
 
 
+def test_a_file_that_resembles_a_format_is_told_which_and_by_which_line() -> None:
+    head = b"starting\n[x] step 10k smpl 80k ep 1 epch 0.39 loss is 1.3 grdn is 2.3 lr is 5e-5\n"
+    where, line, nearest = unrecognised(head, "train.txt").lines
+    assert where == "train.txt: no line is in a known format."
+    assert "smpl 80k" in line
+    assert "nearest format" in nearest
+    assert "lerobot" in nearest
+
+
 @pytest.mark.parametrize("name", NAMED)
 def test_fed_line_by_line_a_log_says_the_same(name: str) -> None:
     form = format_named(NAMED[name])
