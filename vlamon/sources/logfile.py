@@ -70,7 +70,7 @@ class LogFile:
         """Whether the parser takes bytes as they come; before a format is known, by the name."""
         if self._format is not None:
             return self._format.binary
-        return "tfevents" in self.path
+        return "tfevents" in self.path or self.path.endswith((".wandb", ".swanlab"))
 
     @property
     def parser(self) -> LogParser | None:

@@ -195,9 +195,9 @@ def _wandb(place: Path) -> list[list[Path]]:
 
 
 def _swanlab(place: Path) -> list[list[Path]]:
-    """SwanLab's backups, newest first."""
+    """SwanLab's runs, newest first."""
     home = place / "swanlog" if (place / "swanlog").is_dir() else place
-    found = _glob(home, "backup.swanlab", "run-*/backup.swanlab")
+    found = _glob(home, "*.swanlab", "run-*/*.swanlab")
     return [[path] for path in _newest(found)]
 
 

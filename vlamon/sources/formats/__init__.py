@@ -50,6 +50,8 @@ MODULES = (
     "json_blocks",
     "tables",
     "tensorboard",
+    "wandb",
+    "swanlab",
     "json_lines",
     "key_values",
 )

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vlamon.records import Record
 from vlamon.sources.formats import Format, UnknownLines
+from vlamon.sources.formats.protobuf import fields
 from vlamon.sources.formats.rows import Row, RowBlocks, counted
 
 _LENGTH = struct.Struct("<Q")
@@ -56,13 +56,13 @@ def events_in(data: bytes) -> tuple[list[Scalars], int, bool]:
 def _event(payload: memoryview) -> Scalars | None:
     time, step = math.nan, 0
     values: dict[str, float] = {}
-    for number, value in _fields(payload):
+    for number, value in fields(payload):
         if number == 1 and isinstance(value, memoryview):
             (time,) = struct.unpack("<d", value)
         elif number == 2 and isinstance(value, int):
             step = value - (1 << 64) if value >> 63 else value
         elif number == 5 and isinstance(value, memoryview):
-            for inner, summary in _fields(value):
+            for inner, summary in fields(value):
                 if inner == 1 and isinstance(summary, memoryview):
                     tag, scalar = _value(summary)
                     if scalar is not None:
@@ -72,7 +72,7 @@ def _event(payload: memoryview) -> Scalars | None:
 
 def _value(summary: memoryview) -> tuple[str, float | None]:
     tag, scalar = "", None
-    for number, value in _fields(summary):
+    for number, value in fields(summary):
         if number == 1 and isinstance(value, memoryview):
             tag = bytes(value).decode("utf-8", "replace")
         elif number == 2 and isinstance(value, memoryview):
@@ -85,7 +85,7 @@ def _value(summary: memoryview) -> tuple[str, float | None]:
 def _tensor(tensor: memoryview) -> float | None:
     """The number of a scalar tensor, as TensorFlow 2 writes it: float (1) or double (2)."""
     kind, content, listed = 0, b"", None
-    for number, value in _fields(tensor):
+    for number, value in fields(tensor):
         if number == 1 and isinstance(value, int):
             kind = value
         elif number == 4 and isinstance(value, memoryview):
@@ -98,41 +98,6 @@ def _tensor(tensor: memoryview) -> float | None:
     if kind == 2 and len(raw) == 8:
         return float(struct.unpack("<d", raw)[0])
     return None
-
-
-def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Field numbers and contents of a protobuf message: ints for varints, bytes for the rest."""
-    at = 0
-    while at < len(data):
-        key, at = _varint(data, at)
-        number, wire = key >> 3, key & 7
-        if wire == 0:
-            value, at = _varint(data, at)
-            yield number, value
-            continue
-        if wire == 2:
-            size, at = _varint(data, at)
-        elif wire in (1, 5):
-            size = 8 if wire == 1 else 4
-        else:
-            raise ValueError(f"protobuf wire type {wire}")
-        if at + size > len(data):
-            raise ValueError("protobuf field past the end")
-        yield number, data[at : at + size]
-        at += size
-
-
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise ValueError("protobuf varint too long")
 
 
 class EventFileParser:
