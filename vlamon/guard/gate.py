@@ -19,8 +19,8 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from vlamon.guard import collectives
+from vlamon.guard.optimizers import stepping
 from vlamon.guard.reporting import QUIET_STEPS
-from vlamon.guard.state.owned import stepping
 from vlamon.guard.values import Value
 
 BLOCKED_IN_A_ROW = 20

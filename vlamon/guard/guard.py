@@ -38,7 +38,6 @@ from vlamon.guard import collectives
 from vlamon.guard.audit import Audit
 from vlamon.guard.autopsy import Probe, Replay
 from vlamon.guard.checkpoint.checkpoints import Checkpoints
-from vlamon.guard.checkpoint.writer import DurableError, Loaded
 from vlamon.guard.command_queue import CommandQueue
 from vlamon.guard.commands import Commands
 from vlamon.guard.data import GuardedLoader, order_of
@@ -48,10 +47,13 @@ from vlamon.guard.forensics import Evidence, Rebuild
 from vlamon.guard.gate import finite, may_step
 from vlamon.guard.host_memory import planned
 from vlamon.guard.ledger import Ledger
+from vlamon.guard.loss_weights import LossWeights, Weights
 from vlamon.guard.lr_scale import LrScale
+from vlamon.guard.optimizers import checked
 from vlamon.guard.policy import DefaultPolicy, Policy
 from vlamon.guard.reporting import Reporter
 from vlamon.guard.response import Response
+from vlamon.guard.resume import Resume
 from vlamon.guard.ring import Ring
 from vlamon.guard.rollback import Rollback
 from vlamon.guard.settings import GuardSettings
@@ -59,20 +61,16 @@ from vlamon.guard.skips import Skips
 from vlamon.guard.snapshots import Snapshots
 from vlamon.guard.state.capture import (
     Stateful,
-    StateMismatch,
     TrainingState,
     Tree,
     capture_rng,
 )
-from vlamon.guard.state.owned import stepping
 from vlamon.guard.status import Status
 from vlamon.guard.values import Value
 from vlamon.guard.verdicts import worst
 
 if TYPE_CHECKING:
     from vlamon import Emitter
-
-Weights = Mapping[str, float]
 
 
 class Guard:
@@ -104,13 +102,14 @@ class Guard:
 
         `policy` decides about explosions instead of the shipped one. `extras` are more things with
         `state_dict` (scaler, EMA, caches). `weights` of the losses tell which are trained; without
-        them they are the emitter's. `probe` and `replay` are for the autopsy. `settable` adds to
+        them they are the emitter's; a mutable mapping that the script reads at each step can be
+        changed by `vlamon ctl set`. `probe` and `replay` are for the autopsy. `settable` adds to
         what `vlamon ctl set` may change. `set_lr_scale` is for a schedule of one's own; without it
         the rates are scaled while the optimizers step. `should_stop` says whether the training is
         to end (a signal, a limit of time): it is asked at every step, and one rank's yes ends all.
         """
         settings = settings or GuardSettings()
-        self.optimizers = _checked(optimizers)
+        self.optimizers = checked(optimizers)
         run_dir = Path(run_dir) if run_dir is not None else None
         detectors = detectors or ComponentDetectors()
         latency = detectors.latency
@@ -134,7 +133,7 @@ class Guard:
         if memory.text:
             self.reporter.event("note", -1, memory.text, "warn" if memory.lowered else "info")
         self.skips = Skips(order)
-        self._weights = _Weights(weights, emitter)
+        self._weights = LossWeights(weights, emitter)
         self.detection = Detection(detectors, self._weights, self.ledger, self.reporter)
         root = run_dir / "checkpoints" if run_dir else None
         self.snapshots = Snapshots(
@@ -167,6 +166,7 @@ class Guard:
             probe,
             replay,
         )
+        self._resume = Resume(self.snapshots, self.ledger, self.skips, self.rollback, self.reporter)
         self.response = Response(
             policy or DefaultPolicy(self.settings),
             self.settings,
@@ -179,7 +179,7 @@ class Guard:
             self._status,
         )
         self.commands = Commands(
-            CommandQueue(settable or {}),
+            CommandQueue({**self._weights.settable(), **(settable or {})}),
             self.ledger,
             self.detection,
             self.snapshots,
@@ -257,12 +257,9 @@ class Guard:
         self._started = True
         self._weights.share()
         self.commands.next()  # asking tells the monitors that commands are taken
-        resume = resume and step is None
-        loaded = self.snapshots.checkpoints.load(self._state) if resume else None
         finished = -1 if step is None else step - 1
-        if loaded is not None:
-            self._take_over(loaded)
-            finished = loaded.step
+        if resume and step is None:
+            finished = self._resume.newest()
         self.snapshots.take(finished, trusted=True)
         self._status.refresh()
         self._rng_before = capture_rng(self._state.generators)
@@ -373,28 +370,6 @@ class Guard:
         )
         self.reporter.event("note", -1, text, "warn")
 
-    def _take_over(self, loaded: Loaded) -> None:
-        """Put a checkpoint in force, and all that no rollback may restore."""
-        try:
-            self._state.restore(loaded.state)
-            self.ledger.load_state_dict(loaded.meta["ledger"])
-            place = loaded.meta["note"].get("place", loaded.step + 1)
-            self.skips.load_state_dict(loaded.meta["skips"], place)
-        except (StateMismatch, KeyError) as error:
-            what = f"its meta lacks {error}" if isinstance(error, KeyError) else str(error)
-            raise DurableError(
-                f"{loaded.path} does not fit this training: {what}; resume with the version and "
-                "the settings that wrote it, or begin in another run directory"
-            ) from error
-        self.ledger.attempt = max(self.ledger.attempt + 1, self.reporter.attempt)
-        self.reporter.set_attempt(self.ledger.attempt)
-        self.rollback.apply_lr_scale(loaded.step)
-        text = f"resumed after step {loaded.step} from {loaded.path}"
-        self.reporter.event("resumed", loaded.step, text)
-        if loaded.ranks != collectives.world():
-            text = self.snapshots.checkpoints.resharded(loaded)
-            self.reporter.event("note", loaded.step, text, "warn")
-
     def _judge(self, step: int) -> None:
         """Judge what is on the host, and keep the state of an explosion that is news."""
         for judged in self.detection.judge_ready(step):
@@ -437,50 +412,3 @@ class Guard:
             if collectives.rank():
                 logging.getLogger("vlamon.guard").warning("%s", text)
         self.reporter.poll_audit(self.detection.last_step)
-
-
-class _Weights:
-    """The loss weights in force: those that the guard was given, else the emitter's.
-
-    A rank without weights takes rank 0's: a component that is too small to send the training back
-    must be so on every rank.
-    """
-
-    def __init__(
-        self, given: Weights | Callable[[], Weights] | None, emitter: Emitter | None
-    ) -> None:
-        self._given = given
-        self._emitter = emitter
-        self._of_rank_zero: Weights = {}
-
-    def __call__(self) -> Weights:
-        if callable(self._given):
-            return self._given()
-        if self._given is not None:
-            return self._given
-        if self._emitter is not None:
-            return self._emitter.weights or self._of_rank_zero
-        return self._of_rank_zero
-
-    def share(self) -> None:
-        """Once, by all ranks, before the first step."""
-        if self._given is None:
-            self._of_rank_zero = collectives.everyone(dict(self()))[0]
-
-
-def _checked(optimizers: Optimizer | Sequence[Optimizer]) -> list[Optimizer]:
-    """The optimizers, or a sentence about one whose state an engine owns."""
-    given = isinstance(optimizers, Sequence) and not isinstance(optimizers, Optimizer)
-    found: list[Any] = list(optimizers) if given else [optimizers]  # type: ignore[arg-type]
-    for optimizer in found:
-        inner = stepping(optimizer)
-        inner = getattr(inner, "optimizer", None) or inner
-        kind = type(inner)
-        if isinstance(inner, Optimizer) and "deepspeed" not in kind.__module__.lower():
-            continue
-        raise TypeError(
-            f"{kind.__name__} is no torch.optim.Optimizer, and the guard cannot copy its state: "
-            "give the optimizers that step; under DeepSpeed ZeRO, whose engine owns the state, use "
-            "vlamon.Emitter alone and roll back with its own checkpoints"
-        )
-    return found

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from vlamon.guard.state.owned import stepping
+from vlamon.guard.optimizers import stepping
 
 Rate = float | torch.Tensor
 

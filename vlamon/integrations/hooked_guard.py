@@ -48,7 +48,7 @@ class HookedGuard:
         TypeError where the state of an optimizer cannot be copied.
         """
         from vlamon.guard import Guard, GuardSettings
-        from vlamon.guard.state.owned import stepping
+        from vlamon.guard.optimizers import stepping
 
         settings = GuardSettings(mode=guard) if isinstance(guard, str) else guard
         self._optimizers = [stepping(each) for each in optimizers]

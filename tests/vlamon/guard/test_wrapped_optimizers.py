@@ -12,8 +12,8 @@ from torch import nn
 from vlamon.guard import Guard
 from vlamon.guard.gate import skip_where
 from vlamon.guard.lr_scale import LrScale
+from vlamon.guard.optimizers import stepping
 from vlamon.guard.state.capture import TrainingState
-from vlamon.guard.state.owned import stepping
 
 
 class Wrapper(torch.optim.Optimizer):

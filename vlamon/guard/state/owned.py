@@ -78,14 +78,6 @@ class Groups:
             group.update(saved)
 
 
-def stepping(optimizer: Optimizer) -> Optimizer:
-    """The optimizer that steps: Accelerate's wrapper is an Optimizer too, but runs no hooks and
-    hands no attribute on."""
-    while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
-        optimizer = inner
-    return optimizer
-
-
 def inner_optimizers(parts: Mapping[str, Any]) -> dict[str, Optimizer]:
     """Optimizers inside the wrappers among these, whose state the wrapper does not share."""
     given = {id(part) for part in parts.values()}
