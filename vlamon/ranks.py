@@ -1,4 +1,4 @@
-"""Which rank this process is, whoever launched it: read by the emitter and the guard.
+"""Which rank this process is, under any launcher: read by the emitter and the guard.
 
 An initialised torch.distributed outranks every variable. Then come torchrun (Accelerate and
 DeepSpeed set the same variables), Lightning's own launcher, Slurm, Open MPI, and PMI. torch is

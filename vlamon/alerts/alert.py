@@ -19,7 +19,7 @@ class Alert:
     """One thing that a person should know, apart from language and channel."""
 
     id: str
-    """The same for the same happening, whoever tells of it."""
+    """The same for the same incident, whichever process reports it."""
     kind: Kind
     urgency: Urgency
     run: str

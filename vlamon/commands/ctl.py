@@ -73,7 +73,7 @@ def _shared(
 def command(
     ctx: click.Context, socket: str | None, ssh: str | None, timeout: float | None, as_json: bool
 ) -> None:
-    """Give a training a command and wait until it is done.
+    """Send a training a command and wait until it is done.
 
     Exit codes: 0 done, 1 refused, 2 usage, 3 no trainer, 4 no answer in time.
     """
@@ -169,7 +169,7 @@ def _given(shared: Shared, given: Command) -> int:
 def _print(name: str, reply: Reply) -> None:
     from vlamon.views.json_lines import json_bytes
 
-    answer = {"ok": reply.ok, "order": name, "result": dict(reply.result), "error": reply.error}
+    answer = {"ok": reply.ok, "command": name, "result": dict(reply.result), "error": reply.error}
     click.echo(json_bytes(answer).decode(), nl=False)
 
 

@@ -94,17 +94,17 @@ def training(
 ) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
     """A training and the socket that it serves; stopped when the block is left."""
     socket, output = run_dir / "vla.sock", run_dir / "stdout.txt"
-    order = [sys.executable, "-m", "trainer", "--preset", preset, "--name", "demo"]
-    order += ["--socket", str(socket), "--run-dir", str(run_dir), "--steps", str(steps)]
-    order += ["--max-seconds", str(SECONDS), "--set", f"loop.batch={BATCH}"]
-    order += ["--set", "loop.steps_per_epoch=65", "--set", "loop.validation_samples=8"]
+    trainer = [sys.executable, "-m", "trainer", "--preset", preset, "--name", "demo"]
+    trainer += ["--socket", str(socket), "--run-dir", str(run_dir), "--steps", str(steps)]
+    trainer += ["--max-seconds", str(SECONDS), "--set", f"loop.batch={BATCH}"]
+    trainer += ["--set", "loop.steps_per_epoch=65", "--set", "loop.validation_samples=8"]
     # Trusted snapshots close together: the autopsy replays from one to the explosion.
-    order += ["--set", "guard.every=10", "--set", "guard.slots=6", "--set", "guard.cooldown=40"]
-    order += ["--induce", f"lr_jump@{EXPLODES_AT_STEP * BATCH}"]
+    trainer += ["--set", "guard.every=10", "--set", "guard.slots=6", "--set", "guard.cooldown=40"]
+    trainer += ["--induce", f"lr_jump@{EXPLODES_AT_STEP * BATCH}"]
     with output.open("wb") as log:
         # A session of its own: Ctrl-C is for the dashboard, which then ends the training in order.
         process = subprocess.Popen(
-            order,
+            trainer,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -44,12 +44,12 @@ class Narrated:
         return [told for record in self._source.read(timeout) for told in self._tell(record)]
 
     def send(self, command: Command) -> None:
-        """Hand an order on."""
+        """Pass a command on."""
         self._source.send(command)
 
     @property
     def finished(self) -> bool:
-        """Whether the source is."""
+        """Whether the source has ended."""
         return self._source.finished
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
-"""When a monitor orders a rollback by itself: `vlamon watch --auto-rollback`.
+"""When a monitor requests a rollback by itself: `vlamon watch --auto-rollback`.
 
-For trainings whose own detection is off or only watches; the ring is there all the same. An order
+For trainings whose own detection is off or only watches; the ring is there all the same. A command
 is given for a *live* explosion alone, never for one out of history, and it carries the explosion's
-id, so that any number of monitors make the trainer roll back once. Pure: records in, orders out.
+id, so that any number of monitors make the trainer roll back once. Pure: records in, commands out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BUDGET_ROWS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class WantedRollback:
-    """A rollback to order now."""
+    """A rollback to request now."""
 
     event: str
     """Id of the explosion, the same in every monitor."""
@@ -38,7 +38,7 @@ class WantedRollback:
 
 
 class AutoRollback:
-    """Hears a source's records and says when to order a rollback."""
+    """Reads a source's records and says when to request a rollback."""
 
     def __init__(self) -> None:
         self.detectors = ComponentDetectors()
@@ -51,15 +51,15 @@ class AutoRollback:
         self._answered: set[str] = set()
         self._rows = 0
         self._given: list[int] = []
-        """Row counts at which orders were given."""
+        """Row counts at which rollbacks were requested."""
 
     @property
     def spent(self) -> bool:
-        """Whether the budget of orders is used up."""
+        """Whether the budget of rollbacks is used up."""
         return sum(self._rows - at <= BUDGET_ROWS for at in self._given) >= BUDGET
 
     def hear(self, record: Record) -> WantedRollback | None:
-        """One more record; a rollback to order, or None."""
+        """One more record; a rollback to request, or None."""
         if isinstance(record, RunInfo):
             self._begin(record)
         elif isinstance(record, Announced):
@@ -114,7 +114,7 @@ class AutoRollback:
             return None
         while self._backlog:
             for _ in self.detectors.observe_rows(self._backlog.popleft(), self._weights):
-                pass  # history teaches what is usual and orders nothing
+                pass  # history sets the usual level and requests nothing
         wanted = None
         for row, judgement in self.detectors.observe_rows(block, self._weights):
             live = self._live(float(block.time[row]))

@@ -22,7 +22,7 @@ from vlamon.records import BatchBlock, Event, Link, MetricSpec, Record, RunInfo,
 from vlamon.records import MetricsAnnounced as Announced
 
 BY = "monitor"
-"""`by` in the data of these events: an order because of one is the monitor's own affair."""
+"""`by` in the data of these events: a command because of one is the monitor's own affair."""
 LIVE_ROWS = 64
 """Rows up to which a block is judged whole, and told of when it warns, too."""
 ABOVE = 2.0

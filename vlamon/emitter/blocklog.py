@@ -24,7 +24,7 @@ _COLUMN = 240
 
 @dataclass(slots=True)
 class Entry:
-    """One block of the log, as columns while it is fresh and as a frame once somebody wants it."""
+    """One block of the log, as columns while it is fresh and as a frame once it is sent."""
 
     seq: int
     end: int

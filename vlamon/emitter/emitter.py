@@ -66,7 +66,7 @@ _MISSING: Any = None  # the step of a call that names none
 
 
 class Emitter:
-    """Sends a run's batches, events and status to whoever watches; see docs/emitter.md."""
+    """Sends a run's batches, events and status to its monitors; see docs/emitter.md."""
 
     def __init__(
         self,

@@ -33,7 +33,7 @@ def continued(past: JournalIndex, info: RunInfo, attempt: int) -> History:
     notes = NoteLog()
     for at, message in past.notes:
         if message.get("kind") == "end":
-            # Whoever joins now must not take an earlier boot's end for this one's.
+            # A monitor that joins now must not take an earlier boot's end for this one's.
             message = message | {"kind": "note"}
         notes.append(message, at)
     known = {spec.name for spec in info.metrics}

@@ -95,7 +95,7 @@ class Alerting:
         return records
 
     def send(self, command: Command) -> None:
-        """Hand an order to the log, which refuses it."""
+        """Pass a command to the log, which refuses it."""
         self._source.send(command)
 
     def close(self) -> None:

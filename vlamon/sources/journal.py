@@ -72,8 +72,8 @@ class JournalSource:
         return self._finished or self._closed
 
     def send(self, command: Command) -> None:
-        """A file takes no orders."""
-        raise SourceError(f"{self.path} is a journal; orders go to a live training's socket")
+        """Refuse: a file takes no commands."""
+        raise SourceError(f"{self.path} is a journal; only a live training takes commands")
 
     def close(self) -> None:
         """Stop; the descriptor goes with the next `read`, or with this object."""

@@ -52,7 +52,7 @@ class LocalGpu:
         return records
 
     def send(self, command: Command) -> None:
-        """Hand an order to the log, which refuses it."""
+        """Pass a command to the log, which refuses it."""
         self._source.send(command)
 
     def close(self) -> None:

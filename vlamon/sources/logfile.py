@@ -112,10 +112,10 @@ class LogFile:
         return records
 
     def send(self, command: Command) -> None:
-        """Refuse: a log file has no ears."""
+        """Refuse: a log file takes no commands."""
         raise SourceError(
-            f"{self.path} is a log file: nobody there takes the order {command.name!r}; "
-            "`vlamon watch` a socket to give orders."
+            f"{self.path} is a log file and cannot {command.name}; "
+            "commands need a training that is watched over its socket."
         )
 
     def close(self) -> None:

@@ -30,7 +30,7 @@ class Monitored:
         return records
 
     def send(self, command: Command) -> None:
-        """Hand an order on."""
+        """Pass a command on."""
         self._source.send(command)
 
     def close(self) -> None:

@@ -146,14 +146,14 @@ class Together:
         return self._info
 
     def send(self, command: Command) -> None:
-        """Hand an order to the first source that takes one."""
+        """Pass a command to the first source that accepts it."""
         refusal: SourceError | None = None
         for source in self._sources:
             try:
                 return source.send(command)
             except SourceError as error:
                 refusal = refusal or error
-        raise refusal or SourceError("there is no source to order anything from.")
+        raise refusal or SourceError("there is no source that takes commands.")
 
     def close(self) -> None:
         """Close all of them."""

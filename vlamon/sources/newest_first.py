@@ -1,6 +1,6 @@
 """A long log on screen at once: its newest part first, all of it a little later.
 
-Reading a gigabyte takes seconds, and whoever opens a log wants to know how the run is doing now.
+Reading a gigabyte takes seconds, and the first question about a log is how the run is doing now.
 The last few megabytes are parsed and shown; then the file is read from its start, and when that
 has caught up, the whole takes the place of the part. From then on it is followed like any log.
 """
@@ -89,7 +89,7 @@ class NewestFirst:
         return [Backfill(rows, self._caught_up), *others]
 
     def send(self, command: Command) -> None:
-        """Refuse: a log file has no ears."""
+        """Refuse: a log file takes no commands."""
         self._whole.send(command)
 
     def close(self) -> None:

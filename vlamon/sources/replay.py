@@ -60,8 +60,8 @@ class ReplaySource:
         return self._closed or (self._inner.finished and not self._ahead)
 
     def send(self, command: Command) -> None:
-        """A replay takes no orders."""
-        raise SourceError("this is a replay; orders go to a live training's socket")
+        """Refuse: a replay takes no commands."""
+        raise SourceError("this is a replay; only a live training takes commands")
 
     def close(self) -> None:
         """Stop."""

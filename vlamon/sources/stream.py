@@ -86,7 +86,7 @@ class StreamSource:
         self._closed = False
         self._lock = threading.Lock()
         self._reading = threading.RLock()
-        self._orders: deque[Command] = deque()
+        self._commands: deque[Command] = deque()
         self._waiting: dict[str, Command] = {}
         self._unsent = b""
         self._wake_read, self._wake_write = os.pipe()
@@ -127,14 +127,14 @@ class StreamSource:
                 return self._break(error)
 
     def send(self, command: Command) -> None:
-        """Queue an order for the trainer that is connected now."""
+        """Queue a command for the trainer that is connected now."""
         info = self.info
         if info is None or self._link is None or self._link.state != "live":
-            raise SourceError(f"no training listens on {self.name}; the order was not sent")
+            raise SourceError(f"no training listens on {self.name}; the command was not sent")
         if not info.control:
             raise SourceError(NO_CONTROL)
         with self._lock:
-            self._orders.append(command)
+            self._commands.append(command)
         self._wake()
 
     def close(self) -> None:
@@ -194,7 +194,7 @@ class StreamSource:
         return [link]
 
     def _hang_up(self) -> list[Record]:
-        """Close the stream; orders without answer are carried over to the next connection."""
+        """Close the stream; commands without a reply are carried over to the next connection."""
         if self._stream is not None:
             self._stream.close()
         self._stream = None
@@ -260,8 +260,8 @@ class StreamSource:
         if talk is None:
             return
         with self._lock:
-            while self._orders and talk.info is not None:
-                command = self._orders.popleft()
+            while self._commands and talk.info is not None:
+                command = self._commands.popleft()
                 self._waiting[command.id] = command
                 talk.ask(command)
         self._unsent += talk.outgoing()

@@ -1,4 +1,4 @@
-"""Runs a patch right after a module was imported, whoever imports it and whenever.
+"""Runs a patch right after a module is imported, by any importer at any time.
 
 A finder in front of `sys.meta_path` lets the others find the module and wraps its loader. Modules
 that are imported already are patched at once. A patch that fails is counted and changes nothing.

@@ -127,7 +127,7 @@ def test_a_script_reads_what_became_of_its_order_in_any_case(tmp_path: Path, soc
         code, out, err = ctl(path, "--json", "--timeout", timeout, "pause")
         assert code == expected
         answer = json.loads(out)
-        assert (answer["ok"], answer["order"], answer["result"]) == (False, "pause", {})
+        assert (answer["ok"], answer["command"], answer["result"]) == (False, "pause", {})
         assert answer["error"] in err
 
 
