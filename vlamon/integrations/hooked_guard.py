@@ -7,6 +7,7 @@ schedule and its data go on: the batches that exploded lie behind, and no step n
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ class HookedGuard:
         optimizers: Sequence[Any],
         *,
         schedulers: Sequence[Any] = (),
+        scaler: Any = None,
         emitter: Emitter | None = None,
         run_dir: str | None = None,
         weights: Mapping[str, float] | None = None,
@@ -52,8 +54,7 @@ class HookedGuard:
 
         settings = GuardSettings(mode=guard) if isinstance(guard, str) else guard
         self._optimizers = [stepping(each) for each in optimizers]
-        self._scalers = [getattr(each, "scaler", None) for each in optimizers]
-        scalers = {f"scaler.{i}": s for i, s in enumerate(self._scalers) if s is not None}
+        self._scaler = scaler
         self._weights = dict(weights or {})
         self._guard = Guard(
             model,
@@ -63,7 +64,7 @@ class HookedGuard:
             run_dir=run_dir,
             settings=settings,
             weights=weights,
-            extras=scalers,
+            extras={} if scaler is None else {"scaler": scaler},
         )
         self._guard.start(step=finished + 1)
 
@@ -75,16 +76,40 @@ class HookedGuard:
     def before_update(self, step: int, row: Mapping[str, Any]) -> None:
         """Judge the losses of a step; where a number is not finite, its update does nothing."""
         if not self._guard.check(step, **losses(row, self._weights)):
-            for optimizer, scaler in zip(self._optimizers, self._scalers, strict=True):
-                withhold(optimizer, scaler)
+            for optimizer in self._optimizers:
+                withhold(optimizer, self._scaler)
 
-    def after_update(self, step: int) -> None:
-        """Close a step, and answer an explosion."""
-        self._guard.after_step(step, goes_back=False)
+    def after_update(self, step: int, row: Mapping[str, Any] | None = None) -> bool:
+        """Close a step, and answer an explosion: whether it was answered by a rollback.
+
+        `row` holds the losses that were not known before the update.
+        """
+        attempt = self._guard.ledger.attempt
+        self._guard.after_step(step, goes_back=False, **losses(row or {}, self._weights))
+        return self._guard.ledger.attempt != attempt
 
     def close(self) -> None:
         """Wait for what is being written."""
         self._guard.close()
+
+
+def begin(
+    guard: str | GuardSettings, model: nn.Module, optimizers: Sequence[Any], **options: Any
+) -> HookedGuard | None:
+    """The guard that a callback was asked for; None where it is off or cannot be had.
+
+    An engine that owns its optimizers' state, such as DeepSpeed, is told of and trains unguarded.
+    """
+    if guard == "off":
+        return None
+    emitter = options.get("emitter")
+    try:
+        return HookedGuard(guard, model, optimizers, **options)
+    except TypeError as error:
+        logging.getLogger("vlamon.guard").error("this training has no guard: %s", error)
+        if emitter is not None:
+            emitter.event("warn", text=f"no guard: {error}", severity="error")
+        return None
 
 
 def losses(row: Mapping[str, Any], weights: Mapping[str, float]) -> dict[str, Any]:

@@ -9,7 +9,6 @@ it keeps non-finite updates from the weights and takes an explosion back.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +18,12 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from vlamon.emitter import Emitter
 from vlamon.integrations.ambient import take_notes
 from vlamon.integrations.components import components
-from vlamon.integrations.hooked_guard import HookedGuard, checked_mode
+from vlamon.integrations.hooked_guard import HookedGuard, begin, checked_mode
 from vlamon.integrations.micro_batches import MicroBatches
 from vlamon.integrations.sink import OwnEmitter, Sink
 
 if TYPE_CHECKING:
     from vlamon.guard import GuardSettings
-
-logger = logging.getLogger("vlamon.guard")
 
 
 class VlamonCallback(TrainerCallback):
@@ -69,27 +66,18 @@ class VlamonCallback(TrainerCallback):
             )
         model = kwargs["model"]
         self._hook = model.register_forward_hook(self._returned, with_kwargs=True)
-        if self._guard_setting != "off":
-            self._begin_guard(state, **kwargs)
-
-    def _begin_guard(self, state: TrainerState, **kwargs: Any) -> None:
-        scheduler = kwargs.get("lr_scheduler")
-        emitter = self._emitter()
-        try:
-            self._guard = HookedGuard(
-                self._guard_setting,
-                kwargs["model"],
-                [kwargs["optimizer"]],
-                schedulers=[] if scheduler is None else [scheduler],
-                emitter=emitter,
-                run_dir=self._run_dir,
-                weights=self._weights,
-                finished=state.global_step,
-            )
-        except TypeError as error:  # an engine that owns its optimizer's state: DeepSpeed
-            logger.error("vlamon: this training has no guard: %s", error)
-            if emitter is not None:
-                emitter.event("warn", text=f"no guard: {error}", severity="error")
+        optimizer, scheduler = kwargs.get("optimizer"), kwargs.get("lr_scheduler")
+        self._guard = begin(
+            self._guard_setting,
+            model,
+            [optimizer],
+            schedulers=[] if scheduler is None else [scheduler],
+            scaler=getattr(optimizer, "scaler", None),
+            emitter=self._emitter(),
+            run_dir=self._run_dir,
+            weights=self._weights,
+            finished=state.global_step,
+        )
 
     def _returned(
         self, module: torch.nn.Module, args: Any, kwargs: Mapping[str, Any], output: Any
