@@ -2,12 +2,13 @@
 
 Trainings print warnings, their configuration, even their own source before the first metric. So a
 log is looked at piece by piece until a format is sure; what may as well be a configuration waits
-for something better until the log's end.
+for something better until the log's end. A format for lines of any make is taken only where the
+pieces at hand hold none with a name of its own.
 """
 
 from __future__ import annotations
 
-from vlamon.sources.formats import HEAD_BYTES, SURE, Format, scored
+from vlamon.sources.formats import HEAD_BYTES, NAMED, SURE, Format, scored
 
 _GROWN = 1 / 8
 """A piece that is still growing is looked at again when this share of it is new."""
@@ -41,9 +42,9 @@ class Recognition:
             self._looked = self._begin + len(piece)
             if end is not None:
                 self._begin = end
-            if self._score >= SURE:
+            if self._score >= NAMED:
                 return self.likeliest
-        return None
+        return self.likeliest if self._score >= SURE else None
 
     def _end_of_piece(self) -> int | None:
         """Where the piece that begins now is full, None while it may grow."""

@@ -112,3 +112,9 @@ def test_a_growing_piece_is_not_looked_at_for_every_line(monkeypatch: pytest.Mon
     for _ in range(20_000):
         recognition.look(b"noise that says nothing\n")
     assert sum(looked) < 20 * len(recognition.lines)
+
+
+def test_a_stray_line_of_any_make_does_not_hide_the_log_behind_it(tmp_path: Path) -> None:
+    log = tmp_path / "x.log"
+    log.write_bytes(b"epoch=1 loss=0.5\n" + LONG + (LOGS / "lerobot.log").read_bytes())
+    assert drained(str(log)).format == "lerobot"

@@ -19,6 +19,8 @@ HEAD_BYTES = 1 << 16
 SURE = 15
 """From this score on a format is taken at once. Below, lines such as `lr: 1e-4` may be a
 configuration that is printed before the log itself, and something better may follow."""
+NAMED = 55
+"""From this score on a format has marks of its own, below it may fit a stray line of any log."""
 
 _COMPARED = 40
 """Lines of an unknown file that are compared with the examples of the formats."""

@@ -60,11 +60,11 @@ class ActReader:
 
 def recognises(head: bytes, path: str) -> int:
     """A total below an epoch, and its parts."""
-    if b"Train loss:" not in head:
+    if b"Train loss:" not in head and b"Val loss:" not in head:
         return 0
     reader = ActReader()
     for line in head.decode("utf-8", "replace").replace("\r", "\n").split("\n"):
-        if any(not row.split and len(row.metrics) > 1 for row in reader.read(line) or ()):
+        if any(len(row.metrics) > 1 for row in reader.read(line) or ()):
             return 80
     return 0
 

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 from vlamon.sources.formats import Format
 from vlamon.sources.formats.rows import NUMBER, ReaderParser, Row, counted, stamp
+from vlamon.sources.formats.settings import is_metric
 
 _OLMO = re.compile(r"\[step=(\d{1,15})(?:/\d{1,15})?(?:,epoch=(\d{1,9}))?(?:,[^\]]{0,80})?\]\s*$")
 _COMPOSER = re.compile(r"^\s*(?:\[epoch=(\d{1,9})(?:/\d{1,9})?\])?\[batch=(\d{1,15})/(\d{1,15})\]:")
@@ -91,7 +92,7 @@ def recognises(head: bytes, path: str) -> int:
 
 
 def _trained(row: Row) -> bool:
-    return any("loss" in name.lower() for name in row.metrics)
+    return any(map(is_metric, row.metrics))
 
 
 FORMAT = Format(

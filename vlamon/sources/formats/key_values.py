@@ -81,7 +81,7 @@ def read(line: str) -> tuple[Row, ...]:
     metrics = {
         name.replace(" ", "_"): seconds(value.replace(",", ""), unit.lower())
         for name, value, unit in _PAIR.findall(line)
-        if name.lower() not in counts.names and not is_code(name)
+        if name.lower() not in {"eta", *counts.names} and not is_code(name)
     }
     counts_something = counts.step is not None or counts.epoch is not None
     beside_rate = counts_something and "batch" not in counts.names
@@ -182,7 +182,8 @@ def recognises(head: bytes, path: str) -> int:
     """Lines with a metric and a count, or a metric that comes again; others may be settings."""
     reader = KeyValueReader()
     for line in head.split(b"\n"):
-        if reader.read(last_drawn(line.decode("utf-8", "replace"))):
+        rows = reader.read(last_drawn(line.decode("utf-8", "replace")))
+        if any(not row.split for row in rows or ()):
             return 20
     return SURE - 10 if reader.rest() else 0
 

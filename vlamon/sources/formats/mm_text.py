@@ -25,7 +25,7 @@ _PADDLE = re.compile(
     re.IGNORECASE,
 )
 _PAIR = re.compile(rf"(?<![\w.])([A-Za-z_][\w./-]{{0,120}}): {{1,9}}({NUMBER})(?=\s|,(?!\d)|$)")
-_NEVER = frozenset(("memory", "max_mem", "epoch", "iter", "batch", "avg_batch_cost"))
+_NEVER = frozenset(("eta", "memory", "max_mem", "epoch", "iter", "batch", "avg_batch_cost"))
 
 
 def read(line: str) -> tuple[Row, ...]:

@@ -4,22 +4,28 @@
 `step 250: train loss 3.2, val loss 3.3`, `iter 260: loss 3.21, time 45.1ms, mfu 30%` (nanoGPT),
 `step 19560/19560 | train loss 3.291 | norm 0.28 | lr 0.00e+00 | …` (llm.c's Python twin).
 
+build-nanoGPT prints `validation loss: 3.2` and `HellaSwag accuracy: 25/100=0.25` in front of the
+step that they belong to.
+
 Times are printed in s or ms, sometimes both in one log; all become seconds.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from vlamon.sources.formats import Format
-from vlamon.sources.formats.rows import NUMBER, LineParser, Row, counted, knows, seconds, stamp
+from vlamon.sources.formats.rows import NUMBER, ReaderParser, Row, counted, knows, seconds, stamp
 
 _HEAD = re.compile(r"(?:^|\s|>)(?:step|iter)[ :]\s*(\d+)(?:/\d+)?(?=[:|,\s])")
 _COLON = re.compile(rf"(?<![\w/.@-])([A-Za-z_][\w/.@-]*):({NUMBER})(ms|s|%|)(?=\s|,(?!\d)|\||$)")
 _WORDS = re.compile(
     rf"(?:^|[,|:])\s{{0,9}}([A-Za-z_][A-Za-z_ /]{{0,60}}?)[ :]\s{{0,9}}({NUMBER})\s{{0,9}}"
     r"(?:\([^)]{0,60}\))?\s{0,9}(ms|s|%|tok/s|tokens/sec|)\s{0,9}(?=,(?!\d)|\||$)"
+)
+_VALIDATION = re.compile(
+    rf"\s*(?:validation loss: ({NUMBER})|HellaSwag accuracy: \d+/\d+=({NUMBER}))\s*$"
 )
 _ESTIMATED = "eval_train"
 """Split of a training loss that an evaluation estimated: no batch's own, nor an epoch's mean."""
@@ -48,6 +54,31 @@ def read(line: str) -> tuple[Row, ...]:
     return counted(metrics, step, None, time)
 
 
+class SpeedrunReader:
+    """Evaluations without a step wait for the line of theirs."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, float] = {}
+
+    def read(self, line: str) -> Sequence[Row] | None:
+        """The rows of one line, and the evaluation that waited for it."""
+        rows = read(line)
+        if rows:
+            waiting, self._waiting = self._waiting, {}
+            return (*(counted(waiting, rows[0].step, split="val") if waiting else ()), *rows)
+        found = _VALIDATION.match(line)
+        if found is None:
+            return None
+        loss, accuracy = found.groups()
+        self._waiting |= {"hellaswag": float(accuracy)} if loss is None else {"loss": float(loss)}
+        return ()
+
+    def rest(self) -> Sequence[Row]:
+        """The evaluation after the last step."""
+        waiting, self._waiting = self._waiting, {}
+        return counted(waiting, split="val") if waiting else ()
+
+
 def _under(metrics: Mapping[str, float], *prefixes: str) -> dict[str, float]:
     return {n.partition("_")[2]: value for n, value in metrics.items() if n.startswith(prefixes)}
 
@@ -62,6 +93,6 @@ FORMAT = Format(
     title="nanoGPT-like lines, `step:… train_loss:…`",
     example="step:1250/1390 train_loss:3.3021 train_time:170024ms step_avg:136.02ms",
     recognises=recognises,
-    open=lambda path: LineParser(read),
-    open_middle=lambda path: LineParser(read),
+    open=lambda path: ReaderParser(SpeedrunReader()),
+    open_middle=lambda path: ReaderParser(SpeedrunReader()),
 )

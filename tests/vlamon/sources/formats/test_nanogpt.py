@@ -38,3 +38,17 @@ def test_milliseconds_and_seconds_become_one_column() -> None:
     text = "step:1/9 train_loss:3.3 train_time:170024ms step_avg:136.02ms\n"
     ((_, metrics),) = rows("nanogpt", text)
     assert metrics == {"train_loss": 3.3, "train_time": 170.024, "step_avg": 0.13602}
+
+
+def test_an_evaluation_in_front_of_its_step_belongs_to_it() -> None:
+    text = "".join(
+        f"validation loss: {9 - n}.5\nHellaSwag accuracy: 25/100=0.25\n"
+        f"step {n:5d} | loss: {9 - n}.25 | lr 8.4e-07 | norm: 1.5 | dt: 5.5ms | tok/sec: 101.5\n"
+        for n in (0, 1)
+    )
+    assert [step for step, _ in rows("nanogpt", text)] == [0, 1]
+    assert evaluations("nanogpt", text + "validation loss: 7.5\n") == [
+        ("val", 0, {"loss": 9.5, "hellaswag": 0.25}),
+        ("val", 1, {"loss": 8.5, "hellaswag": 0.25}),
+        ("val", 1, {"loss": 7.5}),
+    ]
