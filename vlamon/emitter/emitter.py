@@ -358,6 +358,11 @@ class Emitter:
             self.event("trainer_error", text=f"{type(error).__name__}: {error}")
         self.close("" if error is None else f"stopped by {type(error).__name__}")
 
+    def at_end(self, **data: Any) -> None:
+        """What the `end` event is to hold besides; the last value of a name counts."""
+        with self._kept("at_end"):
+            self._events.last_data |= data
+
     def close(self, reason: str = "") -> None:
         """Write and send what is left, say goodbye and give the path back. May come twice.
 

@@ -25,6 +25,8 @@ class EventMaker:
     """Whether the script said so itself."""
     failed: bool = False
     """Whether the training ended by an error."""
+    last_data: dict[str, Any] = field(default_factory=dict)
+    """What the `end` event holds besides."""
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def make(
@@ -64,5 +66,6 @@ class EventMaker:
         if not self.ended:
             severity: Severity = "error" if self.failed else "info"
             said = reason or "the training ended"
-            words.append(self.make(attempt, "end", said=said, severity=severity))
+            end = self.make(attempt, "end", said=said, severity=severity, data=self.last_data)
+            words.append(end)
         return words

@@ -23,6 +23,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -64,10 +65,12 @@ from vlamon.guard.state.capture import (
     TrainingState,
     Tree,
     capture_rng,
+    cuda_runs,
 )
 from vlamon.guard.status import Status
 from vlamon.guard.values import Value
 from vlamon.guard.verdicts import worst
+from vlamon.guard.worth import Pace, worth
 
 if TYPE_CHECKING:
     from vlamon import Emitter
@@ -194,6 +197,7 @@ class Guard:
         """Random streams at the beginning of the step, for the evidence."""
         self._durable = run_dir is not None
         self._started = False
+        self._pace = Pace()
         self._following: deque[int] = deque(maxlen=1)
         """Step to run next, once `after_step` has said so."""
 
@@ -260,7 +264,7 @@ class Guard:
         finished = -1 if step is None else step - 1
         if resume and step is None:
             finished = self._resume.newest()
-        self.snapshots.take(finished, trusted=True)
+        self.snapshots.begin(finished)
         self._status.refresh()
         self._rng_before = capture_rng(self._state.generators)
         return finished + 1
@@ -314,6 +318,7 @@ class Guard:
         )
         command = self.commands.agreed(outcome.command)
         self.ledger.tick()
+        self._pace.step(time.monotonic())
         self.skips.drawn()
         self._poll_writers()
         following = self._answer(step, outcome)
@@ -342,6 +347,8 @@ class Guard:
         self.snapshots.checkpoints.close()
         self.evidence.close()
         self._poll_writers()
+        gpus = collectives.world() if cuda_runs() else 0
+        self.reporter.sum_up(self.detection.last_step, worth(self.ledger, self._pace.seconds, gpus))
         self.reporter.audit.close()
 
     @property

@@ -32,6 +32,14 @@ class Ledger:
     """What the planned lr is multiplied by."""
     attempt: int = 0
     """Branches begun so far."""
+    explosions: int = 0
+    """Explosions that were told."""
+    rollbacks: int = 0
+    """Rollbacks of any kind."""
+    steps_lost: int = 0
+    """Steps that rollbacks undid."""
+    steps_saved: int = 0
+    """Steps that a restart from the newest checkpoint would have undone besides."""
 
     def tick(self) -> None:
         """One more step was executed."""
@@ -66,6 +74,7 @@ class Ledger:
         """A rollback was done; an operator's (None) costs no budget."""
         self.last = self.ticks
         self.attempt += 1
+        self.rollbacks += 1
         if decision is None:
             return
         if decision.lr_factor != 1.0:

@@ -9,6 +9,7 @@ from vlamon.detect.spikes import Judgement
 from vlamon.guard import collectives
 from vlamon.guard.audit import Audit, finite
 from vlamon.guard.autopsy import Finding
+from vlamon.guard.worth import said
 from vlamon.safe_text import line
 
 if TYPE_CHECKING:
@@ -101,6 +102,13 @@ class Reporter:
             evidence=finding.evidence,
             samples=samples[:64],
         )
+
+    def sum_up(self, step: int, sums: dict[str, Any]) -> None:
+        """What the guard was worth: with the run's end, and in the audit where anything was."""
+        if self.emitter is not None:
+            self.emitter.at_end(guard=sums)
+        if sums["explosions"] or sums["rollbacks"]:
+            self.audit.write("summary", step, self.attempt, text=said(sums), **sums)
 
     def poll_audit(self, step: int) -> None:
         """Say once that the audit loses lines."""

@@ -85,6 +85,7 @@ class Response:
         # The worst rank's is told: on the others nothing needs to be wrong.
         worst, values, samples = max(found.values(), key=lambda each: worst_ratio(each[0]))
         self._reporter.explode(reading.step, worst, values, samples, list(found))
+        self._ledger.explosions += 1
         self._detection.begin_episode(step, worst_ratio(worst))
         self._evidence.keep(self._ledger.attempt, reading.batch)
         explosion = Explosion(

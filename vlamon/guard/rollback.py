@@ -123,6 +123,9 @@ class Rollback:
         skipped = self._settle_data(data, explosion, request.step)
         if schedule is not None:
             schedule.put_back(self._snapshots.state.parts)
+        lost, saved = request.step - place.step, self._snapshots.steps_since_durable(place.step)
+        self._ledger.steps_lost += lost
+        self._ledger.steps_saved += saved
         self._begin_branch(place, request)
         summary = {
             "from": request.step,
@@ -130,6 +133,8 @@ class Rollback:
             "where": place.where,
             "seconds": round(time.monotonic() - begun - autopsy, 4),
             "autopsy_seconds": round(autopsy, 4),
+            "lost": lost,
+            "saved": saved,
             "data": data,
             "skipped": skipped,
             "attempt": self._ledger.attempt,

@@ -67,6 +67,8 @@ class Snapshots:
         """`latency`: steps that a jump or a ramp may stay unseen."""
         self._reporter = reporter
         self._lack_told = False
+        self._began = -1
+        """Last finished step when this process took the training up."""
         self.state = state
         self.ring = ring
         self.checkpoints = checkpoints
@@ -79,6 +81,17 @@ class Snapshots:
         self._branched = False
         """Whether the newest checkpoint may be of the branch that a rollback left: a training that
         died now would resume there, and know nothing of budget, lr and skipped samples."""
+
+    def begin(self, step: int) -> None:
+        """Take the state that the training starts from, which is trusted."""
+        self._began = step
+        self.take(step, trusted=True)
+
+    def steps_since_durable(self, step: int) -> int:
+        """Steps between this state and the newest checkpoint from before it, or the start."""
+        held = self.checkpoints.index.held
+        steps = [entry.step for entry in held if entry.path is not None and entry.step <= step]
+        return step - max([self._began, *steps])
 
     def take(self, step: int, closs: float | None = None, *, trusted: bool = False) -> None:
         """Copy the state of a finished step into memory."""

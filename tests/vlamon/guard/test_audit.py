@@ -38,7 +38,7 @@ def test_a_frozen_disk_does_not_stop_the_training(
     thawed.set()
     toy.guard.reporter.audit.close()
     kinds = [line["kind"] for line in lines(tmp_path) if line["kind"] != "warn"]
-    assert kinds == ["explode", "autopsy", "rollback", "recovered"]
+    assert kinds == ["explode", "autopsy", "rollback", "recovered", "summary"]
 
 
 def test_lines_keep_their_order_and_a_full_disk_is_said_once(

@@ -78,6 +78,9 @@ class Emitter:
     def set_attempt(self, attempt: int) -> None:
         self.attempt = attempt
 
+    def at_end(self, **data: Any) -> None:
+        self.last_words = data
+
     def commands(self) -> list[Order]:
         orders, self.orders = self.orders, []
         return orders
