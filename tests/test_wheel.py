@@ -13,6 +13,8 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
+import tomllib
 import zipfile
 from email import message_from_bytes
 from email.message import Message
@@ -50,6 +52,30 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     (built,) = out.glob("*.whl")
     return built
+
+
+def test_a_wheel_can_be_built_from_the_sdist(wheel: Path, tmp_path: Path) -> None:
+    included = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in {*included["targets"]["sdist"]["include"], "pyproject.toml"}:
+        part = ROOT / name
+        if part.is_dir():
+            shutil.copytree(part, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(part, source / name)
+    build = "from hatchling.build import build_sdist; print(build_sdist('.'))"
+    done = subprocess.run(
+        [sys.executable, "-c", build], cwd=source, capture_output=True, text=True, check=True
+    )
+    with tarfile.open(source / done.stdout.split()[-1]) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (unpacked,) = tmp_path.glob("vlamon-*")
+    build = "from hatchling.build import build_wheel; print(build_wheel('.'))"
+    subprocess.run([sys.executable, "-c", build], cwd=unpacked, capture_output=True, check=True)
+
+    (again,) = unpacked.glob("*.whl")
+    assert zipfile.ZipFile(again).namelist() == zipfile.ZipFile(wheel).namelist()
 
 
 @pytest.fixture(scope="module")
