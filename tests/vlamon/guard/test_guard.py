@@ -287,7 +287,7 @@ def test_the_audit_file_tells_the_story(tmp_path: Path) -> None:
     Toy(tmp_path, faults={4 * SPIKE: far_off}).run(300)
     lines = [json.loads(line) for line in (tmp_path / "guard.jsonl").read_text().splitlines()]
     kinds = [line["kind"] for line in lines if line["kind"] != "warn"]
-    assert kinds == ["explode", "autopsy", "rollback", "recovered"]
+    assert kinds == ["explode", "autopsy", "rollback", "recovered", "summary"]
 
 
 def test_check_keeps_a_non_finite_number_from_the_weights() -> None:
