@@ -6,13 +6,19 @@ loop does not log come by `vlamon.note(...)` from wherever they are computed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from accelerate.tracking import GeneralTracker, on_main_process
 
 from vlamon.emitter import Emitter
 from vlamon.integrations.ambient import take_notes
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from torch import nn
+
+    from vlamon.guard import Guard
 
 
 class VlamonTracker(GeneralTracker):
@@ -59,3 +65,35 @@ class VlamonTracker(GeneralTracker):
     def finish(self) -> None:
         """Called by `accelerator.end_training()`."""
         self._emitter.close()
+
+
+def guard_for(
+    accelerator: Accelerator,
+    model: nn.Module,
+    optimizers: Any,
+    *,
+    schedulers: Any = (),
+    **options: Any,
+) -> Guard:
+    """A guard for a loop of one's own over what `accelerator.prepare` returned.
+
+    It puts the gradient scaler back too, and reports through the `VlamonTracker` of
+    `init_trackers` where there is one. `options` are those of `vlamon.guard.Guard`. Iterate
+    `guard.loader(loader)` or `guard.batches(loader)`, so that the order of the data goes back.
+    """
+    from vlamon.guard import Guard
+
+    extras = dict(options.pop("extras", None) or {})
+    if accelerator.scaler is not None:
+        extras["scaler"] = accelerator.scaler
+    for tracker in accelerator.trackers:
+        if isinstance(tracker, VlamonTracker) and accelerator.is_main_process:
+            options.setdefault("emitter", tracker.tracker)
+    several = isinstance(schedulers, Sequence)
+    return Guard(
+        model,
+        optimizers,
+        schedulers=schedulers if several else [schedulers],
+        extras=extras,
+        **options,
+    )
