@@ -49,6 +49,11 @@ FUZZ_SECONDS ?= 60
 fuzz: venv
 	$(PY) -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
+# Everything at once on one training: monitors, signals, a full disk, commands, an explosion.
+SOAK_MINUTES ?= 60
+soak: venv
+	$(PY) -m tests.soak --minutes $(SOAK_MINUTES)
+
 lint: venv
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .

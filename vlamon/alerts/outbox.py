@@ -41,14 +41,21 @@ class Outbox:
     def put(self, channel: str, message: Message) -> None:
         """Keep the message for the channel; OSError where the disk takes nothing."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._clear()
         self._number += 1
-        name = f"{time.time_ns():020}-{os.getpid()}-{self._number:06}.json"
+        # Behind what waits, also where the clock was set back meanwhile.
+        stamp = max([time.time_ns(), *(_stamp(path) for path in self._files()[-1:])])
+        name = f"{stamp:020}-{os.getpid()}-{self._number:06}.json"
         beside = self._directory / f".{name}"
         document = json.dumps({"channel": channel, "message": asdict(message)})
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(document)
-        os.replace(beside, self._directory / name)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            with open(os.open(beside, flags, 0o600), "w", encoding="utf-8") as file:
+                file.write(document)
+            os.replace(beside, self._directory / name)
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
         self._bound()
 
     def waiting(self) -> Iterator[Waiting]:
@@ -94,6 +101,13 @@ class Outbox:
         except OSError:
             return []
 
+    def _clear(self) -> None:
+        """Remove what processes that were killed while they wrote have left."""
+        for path in self._directory.glob(".[0-9]*.json"):
+            pid = path.name.split("-")[1:2]
+            if not (pid and pid[0].isdecimal() and _alive(int(pid[0]))):
+                path.unlink(missing_ok=True)
+
     def _bound(self) -> None:
         surplus = len(self._files()) - KEPT
         if surplus <= 0:
@@ -101,3 +115,18 @@ class Outbox:
         ordered = sorted(self.waiting(), key=lambda found: found.message.urgency == "high")
         for found in ordered[:surplus]:
             self.done(found)
+
+
+def _stamp(path: Path) -> int:
+    first = path.name.split("-")[0]
+    return int(first) if first.isdecimal() and len(first) <= 20 else 0
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True

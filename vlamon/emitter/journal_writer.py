@@ -235,8 +235,8 @@ class Journal:
             self._signal.clear()
             stopping = self._stopping
             try:
-                self._stay_in_place()
-                self._write()
+                if self._stays_in_place():
+                    self._write()
             except Exception as error:  # whatever it is: the training continues without a journal
                 self._end_whole(error)
             self.tries += 1
@@ -279,24 +279,36 @@ class Journal:
         self.written -= reached - self._size
         with contextlib.suppress(OSError):  # the reader copes with a torn tail
             os.ftruncate(self._descriptor, self._size)
+        self._begin_to_wait("waits for room on its disk", error)
+
+    def _begin_to_wait(self, why: str, error: OSError) -> None:
         if not self.trouble:
             self.trouble = error.strerror or type(error).__name__
             self.news.append(
-                f"the journal {self.path} waits for room on its disk ({self.trouble}); "
-                "the training continues"
+                f"the journal {self.path} {why} ({self.trouble}); the training continues"
             )
 
-    def _stay_in_place(self) -> None:
-        """Write the file anew where it was removed; its content lives on in our descriptor."""
+    def _stays_in_place(self) -> bool:
+        """Write the file anew where it was removed; its content lives on in our descriptor.
+
+        False where that is not possible at the moment: what comes meanwhile waits.
+        """
         if self.failure or not self._queue:
-            return
+            return True
         try:
-            there = os.lstat(self.path)
+            moved = not os.path.samestat(os.lstat(self.path), os.fstat(self._descriptor))
         except FileNotFoundError:
-            self._write_anew()
-            return
-        if not os.path.samestat(there, os.fstat(self._descriptor)):
+            try:
+                self._write_anew()
+            except OSError as error:
+                self._begin_to_wait("was removed and cannot be written anew", error)
+                return False
+            return True
+        except OSError:
+            return True  # its directory cannot be searched; our descriptor is as good as before
+        if moved:
             raise JournalError("another file was put in its place")
+        return True
 
     def _write_anew(self) -> None:
         Path(self.path).parent.mkdir(parents=True, exist_ok=True)
