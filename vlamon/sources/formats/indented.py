@@ -1,4 +1,4 @@
-"""A heading with a step, and a value on each indented line below: OLMo, Composer, llm-foundry.
+"""A heading with a step, and a value on each indented line below: OLMo, Composer, rsl_rl.
 
     INFO  [step=10/739328,epoch=0]
         train/CrossEntropyLoss=10.51
@@ -7,7 +7,10 @@
     [epoch=1][batch=10/4800]:
          Train loss/train/total: 11.5
 
-Both set thousands apart by commas, and print no decimal commas.
+    Learning iteration 10/1500
+                 Mean value_function loss: 0.0123
+
+The first two set thousands apart by commas, and print no decimal commas.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from vlamon.sources.formats.rows import NUMBER, ReaderParser, Row, counted, stam
 from vlamon.sources.formats.settings import is_metric
 
 _OLMO = re.compile(r"\[step=(\d{1,15})(?:/\d{1,15})?(?:,epoch=(\d{1,9}))?(?:,[^\]]{0,80})?\]\s*$")
+_RSL = re.compile(r"\s{0,60}Learning iteration (\d{1,15})/\d{1,15}\s{0,60}")
 _COMPOSER = re.compile(r"^\s*(?:\[epoch=(\d{1,9})(?:/\d{1,9})?\])?\[batch=(\d{1,15})/(\d{1,15})\]:")
 _VALUE = re.compile(
     r"\s{1,40}(?:(Train|Eval) )?([A-Za-z_][^=:]{0,160}?)(?:=|: )\s{0,4}"
@@ -47,7 +51,7 @@ class IndentedReader:
             split = "eval" if stage == "Eval" or name.startswith("eval/") else ""
             self._values.setdefault(split, {})[name] = float(text.replace(",", ""))
             return ()
-        if line[:1].isspace() and self._place is not None:
+        if self._place is not None and (line[:1].isspace() or not line):
             return ()
         done = self.rest()
         return done or None
@@ -67,6 +71,8 @@ class IndentedReader:
 
 
 def _heading(line: str) -> tuple[str, float | None, float | None, int | None] | None:
+    if "Learning iteration" in line and (rsl := _RSL.fullmatch(line)) is not None:
+        return rsl.group(1), None, None, None
     if "[" not in line:
         return None
     found = _OLMO.search(line)
@@ -82,7 +88,7 @@ def _heading(line: str) -> tuple[str, float | None, float | None, int | None] | 
 
 def recognises(head: bytes, path: str) -> int:
     """A heading with a value below it."""
-    if b"[step=" not in head and b"batch=" not in head:
+    if not any(mark in head for mark in (b"[step=", b"batch=", b"Learning iteration")):
         return 0
     reader = IndentedReader()
     for line in head.decode("utf-8", "replace").split("\n"):
@@ -97,7 +103,7 @@ def _trained(row: Row) -> bool:
 
 FORMAT = Format(
     name="indented",
-    title="a step, and indented values below: OLMo, Composer, llm-foundry",
+    title="a step, and indented values below: OLMo, llm-foundry, rsl_rl",
     example="[step=10/739328,epoch=0]",
     recognises=recognises,
     open=lambda path: ReaderParser(IndentedReader()),

@@ -27,7 +27,7 @@ from vlamon.sources.formats.settings import is_code, is_metric, is_rate
 _GROUPED = r"[-+]?\d{1,3}(?:(?:,\d{3}){1,6}\.\d+|(?:,\d{3}){2,6})"
 """Thousands that are set apart, where a decimal comma is out of the question."""
 _PAIR = re.compile(
-    r"(?<![\w.])([^\W\d][\w./-]{0,120}(?: (?:loss|norm|rate|accuracy|acc)(?!\w))?)\s{0,9}[:=：]"
+    r"(?<![\w.:])([^\W\d][\w./-]{0,120}(?: (?:loss|norm|rate|accuracy|acc)(?!\w))?)\s{0,9}[:=：]"
     rf"\s{{0,9}}({_GROUPED}|{NUMBER})(ms|s|%|)(?=$|[\s;|\])，；]|\.(?:\s|$)|,(?!\d))",
     re.IGNORECASE,
 )
@@ -38,6 +38,11 @@ _COUNT = re.compile(
 )
 _BRACKETED = re.compile(r"\[(\d{1,9})/\d{1,9}\][\s,:]{0,9}(?=(?:iter|step|batch)\b)", re.IGNORECASE)
 """The epoch in front of a count of its own: `[1/30] iter: 100/278`."""
+_SPACED = re.compile(
+    rf"(?<![\w./])([A-Za-z][\w/-]{{0,40}}) {{1,3}}({NUMBER})(?=$|[\s;|\])]|,(?!\d))"
+)
+"""`loss  8.05` between bars or words, beside a count; metrics alone are read so."""
+_BATCHES = re.compile(r"\bepoch {1,4}(\d{1,9}) \| {0,9}(\d{1,9})/ {0,9}(\d{1,9}) batches\b")
 _SAMPLES = re.compile(r"Epoch: ?(\d{1,9}) \[ *(\d{1,15})/(\d{1,15}) \( *\d{1,3}%\)\]")
 """PyTorch's MNIST example counts samples: `Train Epoch: 1 [640/60000 (1%)]`."""
 _HEADING = re.compile(
@@ -73,7 +78,10 @@ class _Counts:
 
 def read(line: str) -> tuple[Row, ...]:
     """The values of one line, nothing where nothing in it looks like a training's metric."""
-    if len(line) > _LONGEST or not any(sign in line for sign in ":=："):
+    if len(line) > _LONGEST:
+        return ()
+    signed = any(sign in line for sign in ":=：")
+    if not signed and "loss" not in line.lower():
         return ()
     counts = _counts(line)
     if counts is None:
@@ -84,6 +92,9 @@ def read(line: str) -> tuple[Row, ...]:
         if name.lower() not in {"eta", *counts.names} and not is_code(name)
     }
     counts_something = counts.step is not None or counts.epoch is not None
+    if counts_something:
+        spaced = {n: float(v) for n, v in _SPACED.findall(line) if is_metric(n)}
+        metrics = spaced | metrics
     beside_rate = counts_something and "batch" not in counts.names
     if not any(is_metric(name) or (beside_rate and is_rate(name)) for name in metrics):
         return ()
@@ -103,7 +114,7 @@ def _split(line: str, metrics: dict[str, float]) -> tuple[str, dict[str, float]]
 
 def _counts(line: str) -> _Counts | None:
     """What a line counts; None where one of the counts cannot be told."""
-    samples = _SAMPLES.search(line)
+    samples = _SAMPLES.search(line) or _BATCHES.search(line)
     if samples is not None:
         begun, seen, samples_of = (int(number) for number in samples.groups())
         return _Counts(seen, begun, samples_of, frozenset(("epoch",)))

@@ -11,7 +11,10 @@ import re
 from vlamon.sources.formats import Format
 from vlamon.sources.formats.rows import NUMBER, LineParser, Row, counted, knows, stamp
 
-_HEAD = re.compile(r"Epoch:? *\[(\d{1,9})\] *\[ *(\d{1,9})(?:/(\d{1,9}))?\]")
+_HEAD = re.compile(
+    r"(?:Epoch|Train|Training):? {0,9}(?:\[(\d{1,9})(?:/\d{1,9})?\]|(\d{1,9})(?= \[)) {0,9}"
+    r"\[ {0,9}(\d{1,9})(?:/ {0,9}(\d{1,9}))?(?: \( *\d{1,3}%\))?\]"
+)
 _METER = re.compile(rf"([A-Za-z][\w@./-]*):? +({NUMBER}) +\( *{NUMBER}\)")
 _PLAIN = re.compile(rf"([A-Za-z][\w@./-]*): +({NUMBER})(?=\s|$)")
 
@@ -27,7 +30,8 @@ def read(line: str) -> tuple[Row, ...]:
         return ()
     for name, value in _PLAIN.findall(_METER.sub("", rest)):
         metrics.setdefault(name, float(value))
-    epoch, step, of = head.groups()
+    bracketed, bare, step, of = head.groups()
+    epoch = bracketed or bare
     return counted(
         metrics, step, float(epoch), stamp(line), of=None if of is None else int(of)
     )  # fmt: skip
@@ -35,7 +39,7 @@ def read(line: str) -> tuple[Row, ...]:
 
 def recognises(head: bytes, path: str) -> int:
     """Lines with a head of epoch and batch, and a meter with its mean."""
-    return 85 if knows(head, read, b"Epoch") else 0
+    return 85 if knows(head, read, b"Epoch") or knows(head, read, b"Train") else 0
 
 
 FORMAT = Format(

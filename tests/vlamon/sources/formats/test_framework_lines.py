@@ -242,3 +242,19 @@ def test_the_summaries_of_an_epoch_are_splits() -> None:
     act = [(split, row["loss"], row["kl"]) for split, _, row in evaluations("act", ACT)]
     assert act == [("val", 12.2531, 1.201), ("val", 2.5, 0.201)]
     assert rows("indented", OLMO)[0][1]["throughput/total_tokens"] == 41943040
+
+
+def test_values_below_a_learning_iteration_are_its_row() -> None:
+    text = "".join(
+        f"{'#' * 40}\n   Learning iteration {n}/1500   \n\n"
+        "     Computation: 5 steps/s (learning 0.1s)\n"
+        f"     Mean surrogate loss: {n}.5\n     Mean reward: 5.25\n"
+        f"{'-' * 40}\n     Total time: 5.5s\n"
+        for n in (10, 11)
+    )
+    found = sniff(text.encode())
+    assert found is not None
+    assert found.name == "indented"
+    assert rows("indented", text) == [
+        (n, {"Mean surrogate loss": n + 0.5, "Mean reward": 5.25}) for n in (10, 11)
+    ]

@@ -41,3 +41,12 @@ def test_a_run_that_begins_anew_is_another_attempt() -> None:
     records = parser.feed(("\n".join(lines) + "\n").encode())
     blocks = [record for record in records if isinstance(record, BatchBlock)]
     assert [block.attempt for block in blocks] == [0, 1]
+
+
+def test_the_heads_of_swin_and_timm_are_known() -> None:
+    swin = "INFO Train: [1/300][10/1251]\teta 0:20:00 lr 1e-06\tloss 6.5 (7.0)\tgrad_norm inf (inf)"
+    ((row),) = read(swin)
+    assert (row.epoch, row.step, row.of, row.metrics["loss"]) == (1, 10, 1251, 6.5)
+    timm = "Train: 3 [  50/1251 (  4%)]  Loss: 6.25 (6.93)  Time: 0.5s, 250.1/s  LR: 1e-06"
+    ((row),) = read(timm)
+    assert (row.epoch, row.step, row.of, row.metrics["Loss"]) == (3, 50, 1251, 6.25)
