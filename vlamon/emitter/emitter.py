@@ -48,7 +48,7 @@ from vlamon.gpu import Sampler
 from vlamon.protocol.address import AddressError
 from vlamon.protocol.journal import JournalError
 from vlamon.protocol.sanitize import text as plain_text
-from vlamon.ranks import ranks
+from vlamon.ranks import Ranks, ranks
 from vlamon.records import (
     Command,
     EpochRow,
@@ -114,36 +114,35 @@ class Emitter:
         per_epoch = checked_count("steps_per_epoch", steps_per_epoch)
         words = checked_count("vocab", vocab)
         here = ranks()
-        alerted = None if here.rank else command_line(checked_alerts(alerts))
+        called = command_line(checked_alerts(alerts))
+        alerted = None if here.rank else called
         place = socket_path(asked_path, run or os.path.basename(asked_dir or ""), here)
         folder = run_directory(asked_dir, asked_path, here)
-        serves = not (place is None and folder is None and alerted is None)
-        if here.world_size > 1 and (serves or asked_path or asked_dir):
-            unwatched = None if serves else self._inbox
-            self._exchange = RankExchange(here, self._inbox.append, self._events.make, unwatched)
-        if not serves:
+        if place is None and folder is None and alerted is None:
+            self._commands = CommandInbox(os.geteuid())
+            if here.rank and (asked_path or asked_dir or called is not None):
+                self._see_ranks(here, self._inbox)
+                lifecycle.began(self)
+                return
             if not here.rank:
                 say("this emitter has neither a path nor a run_dir: nothing is shown or kept")
-            if self._exchange is None:
-                self._append = _discard
-            else:
-                lifecycle.began(self)
-            self._commands = CommandInbox(os.geteuid())
+            self._append = _discard
             return
-        info = replace(
-            describe(self._boot, place, run, folder, self._weights, here),
-            total_steps=steps,
-            steps_per_epoch=per_epoch,
-            vocab=words,
-        )
+        info = describe(self._boot, place, run, folder, self._weights, here)
+        info = replace(info, total_steps=steps, steps_per_epoch=per_epoch, vocab=words)
         try:
             claimed = claim(place, folder, share, strict)
         except (AddressError, JournalError) as error:
             raise EmitterError(str(error)) from error
+        if here.world_size > 1:
+            self._see_ranks(here, None)
         self._start(claimed, info, share, read_only, alerted)
         for problem in claimed.problems:
             say(problem)
             self.warn(problem)
+
+    def _see_ranks(self, here: Ranks, unwatched: deque[Item] | None) -> None:
+        self._exchange = RankExchange(here, self._inbox.append, self._events.make, unwatched)
 
     def _start(
         self, claimed: Claimed, info: RunInfo, share: bool, read_only: bool, alerted: str | None
@@ -373,6 +372,8 @@ class Emitter:
         exchange, self._exchange = self._exchange, None
         if exchange is not None and os.getpid() == self._owner:
             exchange.close(reason, self._events.failed)
+            if self._sidecar is None:
+                self._append = self._too_late
         thread, self._thread = self._thread, None
         sidecar = self._sidecar
         if thread is None or sidecar is None or os.getpid() != self._owner:
