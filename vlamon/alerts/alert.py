@@ -50,7 +50,7 @@ BY_OPERATOR = "paused by the operator"
 
 
 def of_event(event: Event, info: RunInfo) -> Alert | None:
-    """The alert for an event of a run; None where it calls nobody."""
+    """The alert for an event of a run; None where none is sent."""
     found = _KINDS.get(event.kind)
     if event.data.get("finding") == "silent":
         found = ("silent", "high")  # a rank is gone, and the others wait for it

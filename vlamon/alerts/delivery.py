@@ -23,7 +23,7 @@ class Delivery:
     def __init__(
         self, name: str, channel: Channel, outbox: Outbox, complain: Callable[[str], None]
     ) -> None:
-        """`complain` hears once why the channel takes nothing, until it takes something again."""
+        """`complain` gets the reason once, when the channel begins to refuse messages."""
         self.name = name
         self._channel = channel
         self._outbox = outbox
@@ -42,10 +42,10 @@ class Delivery:
         """Something new waits."""
         self._news.set()
 
-    def send_once(self, told: Message, why: str) -> None:
+    def send_once(self, message: Message, why: str) -> None:
         """Send what the disk does not keep."""
         self._say("disk", f"the disk keeps no alerts ({why}): sent once only")
-        self._unkept.append(told)
+        self._unkept.append(message)
 
     def finish(self) -> None:
         """Try everything once more, whatever failed before, and end."""
@@ -78,15 +78,15 @@ class Delivery:
             with self._outbox.claimed(found) as ours:
                 if not ours:
                     return FIRST_RETRY
-                if not self._try(found.message):  # what comes first is told first
+                if not self._try(found.message):  # in the order of the alerts
                     wait, self._wait = self._wait, min(2 * self._wait, LAST_RETRY)
                     return wait
                 self._outbox.done(found)
         return 0.0
 
-    def _try(self, told: Message) -> bool:
+    def _try(self, message: Message) -> bool:
         try:
-            self._channel.send(told)
+            self._channel.send(message)
         except ChannelError as error:
             self._failed(str(error))
             return False

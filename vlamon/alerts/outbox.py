@@ -87,7 +87,7 @@ class Outbox:
                 yield False
                 return
             except OSError:
-                pass  # a file system without locks: told twice is better than not at all
+                pass  # a file system without locks: sent twice is better than not at all
             yield waiting.path.exists()
 
     def done(self, waiting: Waiting) -> None:

@@ -34,7 +34,7 @@ class Sender:
         language: str = "en",
         complain: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """`complain` hears, once a channel, why it does not take messages."""
+        """`complain` is called, once a channel, with why it takes no messages."""
         self._outbox = Outbox(directory)
         self._language = language
         self._complain = complain

@@ -14,7 +14,7 @@ from vlamon.alerts.alert import Alert, Kind, of_event
 from vlamon.records import BatchBlock, Event, Link, Record, RunInfo, Status
 
 INTERVALS = 20
-"""So many typical intervals without a batch are told."""
+"""Typical intervals without a batch after which an alert is sent."""
 LEAST_SILENCE = 120.0
 """Seconds below which no silence calls a person: an evaluation takes that long."""
 GRACE = 15.0
@@ -24,7 +24,7 @@ WINDOW = 64
 
 @dataclass(slots=True)
 class Watchdog:
-    """What is known of one run, and what of it was told."""
+    """What is known of one run, and which alerts were sent."""
 
     alive: Callable[[int], bool | None]
     """Whether a process of this host lives; None where that cannot be known."""

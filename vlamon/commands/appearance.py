@@ -53,7 +53,7 @@ def appearance(function: Callable[..., Any]) -> Callable[..., Any]:
 def _known_theme(ctx: click.Context, name: str | None) -> str | None:
     """Refuse a theme that does not exist before the screen is taken over.
 
-    One that a settings file names is only told of: a file never keeps a run from being watched.
+    One that a settings file names gets only a warning: a file never keeps a run from being watched.
     """
     if name is None:
         return None

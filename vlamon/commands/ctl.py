@@ -32,7 +32,7 @@ class Shared:
 
 
 def shared_options(*, command: bool) -> list[click.Parameter]:
-    """The options of every command, before its name or behind it; the later one counts."""
+    """The options of every command, before or after its name; the later one counts."""
     options: list[click.Parameter] = [
         click.Option(["--socket"], metavar="PATH", help="The training's socket; else looked for."),
         click.Option(
@@ -83,7 +83,7 @@ def command(
 command.params.extend(shared_options(command=False))
 
 _SHOWN: dict[str, tuple[str, ...]] = {"rollback": ("to", "data")}
-"""Options of a command; its required arguments stand behind its name, others are for programs."""
+"""Options of a command; required arguments follow its name, the others are for programs."""
 
 
 def _click_command(spec: CommandSpec) -> click.Command:

@@ -70,9 +70,9 @@ def command(preset: str, steps: int, keep: bool, plain: bool, json: bool, option
 
 
 def _end(process: subprocess.Popen[bytes], source: Source) -> None:
-    """Two minutes are over and nobody is there to press a key."""
+    """End the demo without a terminal after two minutes: no key will be pressed."""
     _signal(process, signal.SIGTERM, patience=3.0)
-    source.close()  # before the training is killed: that it broke off is no news then
+    source.close()  # before the training is killed, so that its end is not reported as a failure
 
 
 @contextmanager

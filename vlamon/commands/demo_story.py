@@ -23,7 +23,7 @@ CHAPTERS = {
     "autopsy": "the verdict says whether the data, the dynamics or the hardware broke it",
     "rollback": "back to a trusted snapshot, the bad batches are skipped; the abandoned attempt "
     "stays in the history",
-    "recovered": "recovered: the losses are where they were, and nobody had to wake up",
+    "recovered": "recovered: the losses are where they were, and nobody had to intervene",
     "end": "the training is over",
 }
 
@@ -41,7 +41,7 @@ class Narrated:
 
     def read(self, timeout: float) -> Sequence[Record]:
         """The source's records and the notes between them."""
-        return [told for record in self._source.read(timeout) for told in self._tell(record)]
+        return [shown for record in self._source.read(timeout) for shown in self._tell(record)]
 
     def send(self, command: Command) -> None:
         """Pass a command on."""
@@ -101,4 +101,4 @@ def next_steps(kept: str | None) -> Iterator[str]:
     yield "  vlamon explain closs                  what a number means, and what to do about it"
     yield "  vlamon tail output.log                a log that you have"
     yield "  vlamon run -- python train.py         a training of yours, unchanged"
-    yield "  vlamon doctor                         whether anything here stands in the way"
+    yield "  vlamon doctor                         problems on this machine, and how to fix them"

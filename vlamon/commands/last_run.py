@@ -22,7 +22,7 @@ def remember(command: str, paths: Sequence[str], *options: str) -> None:
             json.dump(arguments, file)
         os.replace(written, path)
     except (OSError, UnicodeError):
-        return  # a convenience: a home directory that is full or read-only keeps nobody from a run
+        return  # a convenience: a full or read-only home directory must not keep a run from opening
 
 
 def recall() -> list[str]:

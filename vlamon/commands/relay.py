@@ -54,7 +54,7 @@ def command(socket: str | None) -> None:
 
 
 class CommandFilter:
-    """Keeps commands from a server of another user, who may share a run but not be told things."""
+    """Keeps commands from a server of another user, who may only share a run."""
 
     def __init__(self, uid: int) -> None:
         self._uid = uid

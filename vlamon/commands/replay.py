@@ -35,7 +35,7 @@ class Speed(click.ParamType[float]):
 @click.option("--speed", type=Speed(), default=1.0, help="10 is ten times as fast; max at once.")
 @appearance
 def command(journal: str, speed: float, plain: bool, json: bool, options: Options) -> int:
-    """Play a journal (run.vlaj, or the directory it lies in) at any speed."""
+    """Play a journal (run.vlaj, or its directory) at any speed."""
     from vlamon.commands.watch import journal_path
     from vlamon.sources.monitored import Monitored
     from vlamon.sources.replay import ReplaySource

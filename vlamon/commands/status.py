@@ -48,7 +48,7 @@ def command(socket: str | None, ssh: str | None, as_json: bool, timeout: float) 
 
 
 def silence(status: Status | None, now: float, least: float) -> float | None:
-    """Seconds without news of a training that neither ended nor was told to wait; None where it is
+    """Seconds without news of a training that neither ended nor was paused; None where it is
     alive. One stopped rank holds all of them in a collective, and nothing else says so."""
     if status is None or status.state != "training" or not status.time:
         return None

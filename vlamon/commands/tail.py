@@ -83,7 +83,7 @@ def _tell_unknown(path: str, source: Source, *, show: bool) -> None:
     if found is None or not found.count:
         return
     hint = "" if show else "; --unknown shows the first of them"
-    told = f"vlamon: {path}: lines not understood: {found.count}{hint}"
-    click.echo(line(told), err=True)
+    message = f"vlamon: {path}: lines not understood: {found.count}{hint}"
+    click.echo(line(message), err=True)
     for number, sample in found.samples if show else ():
         click.echo(line(f"{path}:{number}: {sample}"), err=True)

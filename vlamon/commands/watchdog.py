@@ -37,7 +37,7 @@ def command(
     silent_after: float,
     forever: bool,
 ) -> int:
-    """Tell somebody when a training is gone or silent, over the channels of `vlamon alert`.
+    """Send a message when a training is gone or silent, over the channels of `vlamon alert`.
 
     RUN is a run directory or its run.vlaj. It ends with the training: 0 after a good end, 1 where
     the process is gone or failed.
@@ -57,7 +57,7 @@ def command(
             records = source.read(TICK)
             now, wall = time.monotonic(), time.time()
             for alert in [*dog.observe(records, now, wall), *dog.check(now, wall)]:
-                if alert.time >= began - silent_after:  # a history that is read calls nobody
+                if alert.time >= began - silent_after:  # reading a history alerts nobody
                     click.echo(f"vlamon: {line(alert.kind)}: {line(alert.text)}", err=True)
                     sender.put(alert)
             if source.finished:

@@ -9,7 +9,7 @@ from vlamon.doctor.facts import Facts, Finding
 LEAST_COLUMNS, LEAST_ROWS = 60, 14
 """Below this the dashboard is numbers and sparklines."""
 SLOW_ESCAPE = 100
-"""Milliseconds for which tmux holds an Esc back: more is felt with each one."""
+"""Milliseconds for which tmux delays an Esc: more is noticeable."""
 MODERN = ("256color", "kitty", "ghostty", "alacritty", "wezterm", "foot", "direct")
 
 

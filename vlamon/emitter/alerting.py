@@ -48,7 +48,7 @@ class Alerting:
     def __init__(
         self, command: str, info: Callable[[], RunInfo], warn: Callable[[str], None]
     ) -> None:
-        """`warn` tells the monitors, once, why nobody can be told."""
+        """`warn` tells the monitors, once, why no alert can be sent."""
         self._command = command
         self._info = info
         self._warn = warn
@@ -101,7 +101,7 @@ class Alerting:
                 elif isinstance(record, Event) and record.kind == "end":
                     events += monitor.hear(Link("ended"))  # what was held until more is known
                 events += monitor.hear(record)
-            except Exception as error:  # what the run itself reports is still told
+            except Exception as error:  # alerts of what the run itself reports are still sent
                 self._complain(f"batches are not judged for alerts: {_reason(error)}")
                 monitor = ExplosionMonitor()
             events += [record] if isinstance(record, Event) else []

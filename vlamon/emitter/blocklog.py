@@ -1,6 +1,6 @@
 """The one log that live readers, late joiners, slow readers and reconnecting ones are cursors in.
 
-Rows are numbered through; fresh ones lie in small blocks as they came, older ones are packed to
+Rows are numbered through; fresh ones are in small blocks as they came, older ones are packed to
 about 4096 rows, and what memory allows no more is forgotten here (the journal still has it).
 Notes (events, epoch rows, newly announced metrics) have a list of their own and are never dropped;
 each remembers the row number at which it happened, so that a reader gets both in order.

@@ -34,7 +34,7 @@ class Asker(Protocol):
 
 
 class CommandInbox:
-    """Which commands wait, which were answered, and who is told.
+    """Which commands wait, which were answered, and who gets the reply.
 
     `take`, `settle`, `forget` and `close` are the sidecar's; `hand_out` and the answers to what it
     returns belong to the training thread, which reports them through `report`.
@@ -66,7 +66,7 @@ class CommandInbox:
     # ---- the sidecar ----
 
     def take(self, command: Command, asker: Asker) -> None:
-        """Accept, refuse, or answer again; the asker hears now or when it has been executed."""
+        """Accept, refuse, or answer again; the sender gets the reply now or after execution."""
         origin = command.origin or Peer(0, -1)
         if reason := self._refusal(origin):
             reply = Reply(command.id, False, error=reason)
@@ -204,4 +204,4 @@ def _words(error: Exception) -> str:
 
 
 def _ignore(*_: Any) -> None:
-    """Nobody is to be told."""
+    """Send no reply."""

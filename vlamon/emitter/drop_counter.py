@@ -1,4 +1,4 @@
-"""What was left out because nobody could make sense of it, counted by reason."""
+"""What was left out because it could not be used, counted by reason."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 REASONS = 100
-"""Reasons that are told apart."""
+"""Most reasons that are counted separately."""
 
 
 class DropCounter:
@@ -35,7 +35,7 @@ class DropCounter:
         return dict(self._counts)
 
     def summary(self) -> str:
-        """A sentence where some reason came more than once; the first of each was told at once."""
+        """A sentence where a reason came more than once; its first was reported at once."""
         if not any(count > 1 for count in self._counts.values()):
             return ""
         counts = "; ".join(f"{count} × {reason}" for reason, count in self._counts.items())

@@ -2,7 +2,7 @@
 
 `log` only appends to a deque. A thread of its own (vlamon/emitter/sidecar.py) packs, stores and
 sends. After construction nothing here raises into the caller: what could not be kept is counted
-in `swallowed` and told to the monitors as an event.
+in `swallowed` and reported to the monitors as an event.
 """
 
 from __future__ import annotations
@@ -236,7 +236,7 @@ class Emitter:
         severity: Severity | None = None,
         **data: Any,
     ) -> str:
-        """Something that nobody may miss. Returns the id that an order answering it carries."""
+        """Send an event, which no monitor misses. Returns the id that a command in answer carries."""
         try:
             event = self._events.make(self._attempt, kind, step, text, severity, data)
         except Exception as error:
@@ -332,7 +332,7 @@ class Emitter:
             self.swallow(f"{what} failed: {type(error).__name__}: {error}"[:200])
 
     def swallow(self, reason: str) -> None:
-        """Count; the first of a kind is told at once, the total at the end. On any thread."""
+        """Count; the first of a kind is reported at once, the total at the end. On any thread."""
         first = self._dropped.add(reason)
         if first and os.getpid() == self._owner:
             told = f"vlamon left something out: {first}"
@@ -416,4 +416,4 @@ class Emitter:
 
 
 def _discard(item: Item) -> None:
-    """Takes the place of the inbox where nobody looks into it."""
+    """Takes the place of the inbox where nothing reads it."""

@@ -16,7 +16,7 @@ _INDEX_ROWS = 4096
 
 @dataclass(slots=True)
 class JournalIndex:
-    """What earlier boots wrote: where to go on, and what late joiners are still to be told."""
+    """What earlier boots wrote: where to go on, and what late joiners still have to receive."""
 
     run_id: str = ""
     next_seq: int = 0
@@ -49,7 +49,7 @@ class JournalIndex:
             message = unpack(found.payload)
             self._remember(message, found.offset)
         except (ProtocolError, TypeError, ValueError, LookupError):
-            return  # written by a newer minor version, or by nobody we know
+            return  # written by a newer minor version, or by an unknown program
 
     def _remember(self, message: Message, offset: int) -> None:
         name = message["t"]

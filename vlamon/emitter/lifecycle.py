@@ -11,7 +11,7 @@ from typing import Protocol
 
 
 class Closeable(Protocol):
-    """What an emitter can be told when its process ends or forks."""
+    """The calls that an emitter gets when its process ends or forks."""
 
     def abandon(self) -> None:
         """It lives in a forked child now, where nothing is its own."""
@@ -24,7 +24,7 @@ _LIVING: weakref.WeakSet[Closeable] = weakref.WeakSet()
 
 
 def began(emitter: Closeable) -> None:
-    """From now on it is told."""
+    """Close it when the process ends, abandon it in a forked child."""
     _LIVING.add(emitter)
     atexit.register(_close, weakref.ref(emitter))
 

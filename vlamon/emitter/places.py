@@ -1,7 +1,7 @@
 """Where a training is served and its journal written, and what to do where a place is taken.
 
 A monitor is a convenience: a place that cannot be had must not end a training. So one beside it is
-taken, and the reason is told on stderr and as an event, unless the script asks to be stopped.
+taken, and the reason is reported on stderr and as an event, unless the script asks to be stopped.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class Registrar:
             self._thread.start()
 
     def stop(self) -> None:
-        """Write that the run ended; nobody waits for a home that hangs."""
+        """Write that the run ended, without waiting for a home that hangs."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(0.5)

@@ -74,12 +74,12 @@ class Server:
         try:
             self._wake_in.send(b"\0")
         except OSError:
-            return  # full: it is awake already; closed: nobody waits
+            return  # full: it is awake already; closed: nothing waits
 
     def serve(self, timeout: float) -> None:
         """Move every byte that can move, waiting at most `timeout` seconds for sockets in between.
 
-        What is new goes out before the wait: behind it every value would be a whole turn late.
+        What is new goes out before the wait: after it every value would be a whole turn late.
         """
         self._resume()
         self._push_all()

@@ -115,7 +115,7 @@ class Sidecar:
     # ---- the thread ----
 
     def run(self) -> None:
-        """Look, pack, serve, until told to stop; then let readers take what is left."""
+        """Look, pack and serve until stopped; then let readers take what is left."""
         while not self.stopping.is_set():
             self._turn(TICK)
         self._take_rest()
@@ -158,7 +158,7 @@ class Sidecar:
             self._turn(0.005)
             if not self.inbox:
                 return
-            self._await_disk(QUEUE // 2)  # here nobody is hurt by waiting for a slow disk
+            self._await_disk(QUEUE // 2)  # waiting for a slow disk hurts nothing here
             if not timeout.left(self._taken):
                 lost = len(self.inbox)
                 self.inbox.clear()

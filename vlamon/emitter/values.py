@@ -2,7 +2,7 @@
 
 A CPU tensor is read at the call (holding it would keep the autograd graph and race with in-place
 edits). CUDA tensors of one call are stacked and copied once, without waiting, into pinned memory;
-JAX arrays are told to copy themselves. The sidecar looks later whether the copies are done: reading
+JAX arrays start to copy themselves. The sidecar looks later whether the copies are done: reading
 them with `.item()` or `float` would stall the GPU at every step.
 """
 
@@ -142,7 +142,7 @@ def scalar(value: Any) -> float | None:
 
 
 def settle(metrics: Mapping[str, Any], swallow: Swallow) -> dict[str, float] | Reading:
-    """Floats by name; what is no number is left out and told to `swallow`. None means absent."""
+    """Floats by name; what is not a number goes to `swallow`. None means absent."""
     cells: list[Cell] = []
     on_gpu: list[tuple[str, Any]] = []
     copies: list[Copy] = []

@@ -1,9 +1,9 @@
 """The socket's place in the file system: checked, locked, bound 0600, and left without a trace.
 
-Two trainers that start on one path at the same moment must not both win, and nobody else's file
+Two trainers that start on one path at the same moment must not both win, and no other user's file
 may ever be replaced. So a lock file beside the socket is held with flock for as long as the socket
-is served, and whatever is done to the path is done under that lock. The path may lie in /tmp, where
-others create files, too: no link is followed, and nothing that belongs to somebody else is used.
+is served, and whatever is done to the path is done under that lock. The path may be in /tmp, where
+others create files, too: no link is followed, and nothing that belongs to another user is used.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ class Block:
         return 24 * self.rows + cells + 24 * len(self.weights) + 64
 
     def fits_with(self, other: Block) -> bool:
-        """Whether `other` follows and can stand in one block with this one."""
+        """Whether `other` follows and fits into one block with this one."""
         return self.end == other.seq and self.attempt == other.attempt and not other.weights
 
 
@@ -141,7 +141,7 @@ def _sparse_columns(rows: Sequence[Row]) -> dict[str, PackedColumn]:
 
 
 def can_join(group: Sequence[Block], size: int, block: Block) -> bool:
-    """Whether `block` can stand in one frame with the blocks before it, which have `size` bytes.
+    """Whether `block` fits into one frame with the blocks before it, which have `size` bytes.
 
     Weights that are repeated do not part them, weights that differ do.
     """
@@ -257,7 +257,7 @@ def to_message(block: Block) -> Message:
 
 
 def from_message(message: Message) -> Block:
-    """A block from somebody else's bytes; every length is checked. Raises ProtocolError."""
+    """A block from foreign bytes; every length is checked. Raises ProtocolError."""
     seq, rows, attempt = (_count(message, key) for key in ("seq", "n", "attempt"))
     if not 0 < rows <= FROM_TRAINER // 24:
         raise ProtocolError(f"a batch block says that it has {rows} rows")

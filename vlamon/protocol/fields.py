@@ -1,6 +1,6 @@
 """How fields travel: codecs for single values, and tables of them that encode and decode a record.
 
-What is decoded was written by somebody else: every value is checked, and a wrong one is a
+What is decoded was written by another process: every value is checked, and a wrong one is a
 ProtocolError that names its field.
 """
 

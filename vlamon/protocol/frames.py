@@ -1,7 +1,7 @@
 """Frames: a big-endian u32 length and that many bytes of msgpack, a map whose key `t` names it.
 
-The same frames travel over the live socket, lie in the journal and pass through `vlamon relay`.
-Everything that decodes bytes of somebody else does it here, with every size bounded.
+The same frames travel over the live socket, fill the journal and pass through `vlamon relay`.
+Everything that decodes foreign bytes does it here, with every size bounded.
 """
 
 from __future__ import annotations

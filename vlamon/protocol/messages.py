@@ -1,6 +1,6 @@
 """Records to messages and back: one table of fields a message, which both encodes and decodes.
 
-What is decoded here was written by somebody else, so every field is checked: a wrong type is a
+What is decoded here was written by another process, so every field is checked: a wrong type is a
 ProtocolError, and values that no reader can use (an infinite time, a line break in a kind) are
 replaced where that loses nothing. `batch` has a module of its own, block.py.
 """

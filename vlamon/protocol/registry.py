@@ -116,7 +116,7 @@ def clear(place: str | None, now: float | None = None) -> None:
             if now - os.lstat(path).st_mtime > KEEP:
                 os.unlink(path)
         except OSError:
-            continue  # somebody else cleared it
+            continue  # another process cleared it
 
 
 def _files(place: str | None) -> list[str]:

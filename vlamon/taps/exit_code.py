@@ -1,4 +1,4 @@
-"""With which code a script ended, so that `sys.exit(1)` on a NaN is told as what it is."""
+"""The code with which a script ended, so that `sys.exit(1)` on a NaN is reported as a failure."""
 
 from __future__ import annotations
 

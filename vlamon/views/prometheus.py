@@ -1,6 +1,6 @@
 """What a training does right now in Prometheus' text format.
 
-Names of metrics stand in a label, not in the name: a run's own names are no Prometheus names.
+Names of metrics are a label, not the name: a run's own names are no Prometheus names.
 GPU names and units follow OpenTelemetry's `hw.gpu` where it has one (a ratio, bytes).
 """
 

@@ -19,7 +19,7 @@ class ChannelError(Exception):
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would carry the token of the URL to a server that nobody chose."""
+    """A redirect would carry the token of the URL to a server that the user did not choose."""
 
     def redirect_request(self, *args: Any) -> None:
         return None
