@@ -236,7 +236,7 @@ class Emitter:
         severity: Severity | None = None,
         **data: Any,
     ) -> str:
-        """Send an event, which no monitor misses. Returns its id, which a command in answer carries."""
+        """Send an event to every monitor. Returns its id, which a command in answer carries."""
         try:
             event = self._events.make(self._attempt, kind, step, text, severity, data)
         except Exception as error:
