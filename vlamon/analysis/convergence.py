@@ -1,4 +1,4 @@
-"""Has a loss come to rest? The rule of the trade: |Δ| < 0.01 over 3 to 5 epochs."""
+"""Has a loss converged? The rule of the trade: |Δ| < 0.01 over 3 to 5 epochs."""
 
 from __future__ import annotations
 

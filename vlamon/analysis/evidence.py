@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from vlamon.analysis.interleaved import jobs_of
 from vlamon.analysis.log_end import LogEnd
 from vlamon.analysis.main_loss import is_trained_loss, main_loss
 from vlamon.analysis.printed_settings import Printed
@@ -73,6 +74,8 @@ class Evidence:
     """The crash that the logs end in."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Where each weight and other setting comes from: `clip 25` → `output.log:3, clip_grad=25`."""
+    other_jobs: tuple[int, ...] = ()
+    """Rows of each further job that writes to the same log; they are left out."""
     names: tuple[str, ...] = ()
     """All metrics, in order of first appearance."""
 
@@ -126,7 +129,7 @@ def gather(
     taken = _Taken()
     for record in records:
         taken.take(record)
-    fine = taken.batches.series() or taken.bounded_intervals()
+    fine, other_jobs = _longest_job(taken.batches.series() or taken.bounded_intervals())
     lines = taken.splits.pop("train", _Rows("epoch")).series()
     reduced = taken.printed.ends() or (_means(fine) if taken.batches.blocks else {})
     names = tuple(dict.fromkeys([*fine, *reduced, *lines]))
@@ -148,8 +151,22 @@ def gather(
         restarts=tuple(_restarts(fine or lines, taken.events)),
         not_inverted=tuple(taken.not_inverted),
         end=end,
+        other_jobs=other_jobs,
         names=names,
     )
+
+
+def _longest_job(fine: Mapping[str, Series]) -> tuple[Mapping[str, Series], tuple[int, ...]]:
+    """The series of one job where several write to one log, and how many rows the others have."""
+    main = main_loss(fine)
+    if main is None:
+        return fine, ()
+    jobs = jobs_of(fine[main])
+    if len(jobs) < 2:
+        return fine, ()
+    own = {name: series.take(jobs_of(series)[0]) for name, series in fine.items()}
+    one_run = {n: replace(s, attempt=np.zeros(len(s), np.int64)) for n, s in own.items()}
+    return one_run, tuple(len(job) for job in jobs[1:])
 
 
 class _Rows:

@@ -29,8 +29,11 @@ class Unjudged:
     """Lines that were not understood."""
 
 
-def unjudged(evidence: Evidence, unknown: int = 0) -> Unjudged | None:
-    """Say why no verdict is possible; None where one is."""
+def unjudged(evidence: Evidence, unknown: int = 0, losses: int = 0) -> Unjudged | None:
+    """Say why no verdict is possible; None where one is.
+
+    `unknown` lines were not understood, and `losses` of them speak of a loss.
+    """
     values = 0 if evidence.main is None else _values(evidence, evidence.main)
     reason: Reason
     if not evidence.names:
@@ -39,7 +42,7 @@ def unjudged(evidence: Evidence, unknown: int = 0) -> Unjudged | None:
         reason = "no-loss"
     elif not values:
         reason = "no-value"
-    elif values < FEW and unknown > values:
+    elif losses > values or (values < FEW and unknown > values):
         reason = "mostly-unknown"
     else:
         return None

@@ -15,18 +15,23 @@ Kind = Literal["nan", "out-of-memory", "nccl", "killed", "traceback"]
 _ROW = re.compile(r"loss\w*[\"']?\s?[:=]?\s?[\"']?\d", re.IGNORECASE)
 _CAUSES: Sequence[tuple[Kind, re.Pattern[str]]] = (
     ("nan", re.compile(r"\bloss is [-+]?(?:nan|inf(?:inity)?)\b", re.IGNORECASE)),
+    ("killed", re.compile(r"DUE TO (?:TIME LIMIT|PREEMPTION|NODE FAIL\w*)")),
     ("out-of-memory", re.compile(r"out of memory|OutOfMemoryError|oom[-_ ]kill", re.IGNORECASE)),
-    ("nccl", re.compile(r"collective operation timeout|nccl\w*Error|NCCL (?:error|time-?out)")),
+)
+"""What ends a run whatever else is said around it, the most telling first."""
+_SEQUELS: Sequence[tuple[Kind, re.Pattern[str]]] = (
     (
         "killed",
         re.compile(
-            r"^\s*(?:Killed|Terminated)\b|DUE TO (?:TIME LIMIT|PREEMPTION)|CANCELLED AT"
-            r"|got signal: \d+|[Rr]eceived (?:signal )?(?:15\b|SIG(?:TERM|INT|KILL))"
-            r"|KeyboardInterrupt"
+            r"^\s*(?:Killed|Terminated)\b|CANCELLED AT|got signal: \d+"
+            r"|[Rr]eceived (?:signal )?(?:15\b|(?:Signals\.)?SIG(?:TERM|INT|KILL))"
+            r"|^KeyboardInterrupt"
         ),
     ),
+    ("nccl", re.compile(r"collective operation timeout|nccl\w*Error|NCCL (?:error|time-?out)")),
 )
-"""What ends a run, the most telling first: one rank's cause brings errors of others with it."""
+"""Each brings the other: killed ranks break the collectives of the rest, and who sees those time
+out cancels the job. What comes first is the cause."""
 _TRACEBACK = "Traceback (most recent call last)"
 _RAISED = re.compile(r"^\s*[\w.]*(?:Error|Exception|Exit)\b(?:: .*)?$")
 _LAUNCHER = "ChildFailedError"
@@ -49,6 +54,10 @@ def log_end(lines: Sequence[str]) -> LogEnd | None:
     rest = lines[begin:]
     for kind, pattern in _CAUSES:
         for line in rest:
+            if pattern.search(line):
+                return LogEnd(kind, line.strip()[:_LONGEST])
+    for line in rest:
+        for kind, pattern in _SEQUELS:
             if pattern.search(line):
                 return LogEnd(kind, line.strip()[:_LONGEST])
     header = next((line for line in rest if _TRACEBACK in line), None)

@@ -146,7 +146,13 @@ class _Reading:
         for problem in problems:
             _tell(f"left out: {problem.lines[0]}")
         notes = [
-            SourceNote(log.path, log.format, log.unknown.count, tuple(log.unknown.samples))
+            SourceNote(
+                log.path,
+                log.format,
+                log.unknown.count,
+                tuple(log.unknown.samples),
+                log.unknown.with_loss,
+            )
             for log in logs
         ]
         for note in notes if self.show_unknown else ():

@@ -51,6 +51,8 @@ class SourceNote:
     """Lines that were not understood."""
     samples: tuple[tuple[int, str], ...] = ()
     """The first few of them, with their line numbers."""
+    unknown_losses: int = 0
+    """Unknown lines that speak of a loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,11 @@ def compile_report(
         events=tuple(event for event in evidence.events if _is_listed(event)),
         not_inverted=evidence.not_inverted,
         origins=evidence.origins,
-        unjudged=unjudged(evidence, sum(source.unknown for source in sources)),
+        unjudged=unjudged(
+            evidence,
+            sum(source.unknown for source in sources),
+            sum(source.unknown_losses for source in sources),
+        ),
         lang=lang,
     )
 

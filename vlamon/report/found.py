@@ -15,7 +15,8 @@ def found_line(overview: Overview | None, formats: Sequence[str], lang: str) -> 
     if overview is None:
         return ""
     say = LANGUAGES[lang]
-    parts = [say["found-rows"].format(rows=f"{overview.rows:,}"), span(overview, lang)]
+    rows = say["found-row" if overview.rows == 1 else "found-rows"]
+    parts = [rows.format(rows=f"{overview.rows:,}"), span(overview, lang)]
     if overview.metric and not math.isnan(overview.last):
         loss = f"{overview.metric} {number(overview.first)} → {number(overview.last)}"
         if not math.isnan(overview.best):

@@ -9,6 +9,7 @@ from vlamon.report.contents import Report
 ENGLISH: Mapping[str, str] = {
     "title": "Training report",
     "comma": ", ",
+    "found-row": "1 row",
     "found-rows": "{rows} rows",
     "found-steps": "steps {span}",
     "found-epochs": "epochs {span}",
@@ -114,6 +115,7 @@ ENGLISH: Mapping[str, str] = {
 CHINESE: Mapping[str, str] = {
     "title": "训练报告",
     "comma": "，",
+    "found-row": "1 行",
     "found-rows": "{rows} 行",
     "found-steps": "step {span}",
     "found-epochs": "epoch {span}",

@@ -40,6 +40,12 @@ def test_a_loss_that_stands_where_it_began_never_fell() -> None:
     assert "never-fell" not in ids(loss=FALLING)
 
 
+def test_a_loss_need_not_have_fallen_while_the_learning_rate_warms_up() -> None:
+    flat = 2.3 * np.random.default_rng(2).lognormal(0, 0.002, 600)
+    assert "never-fell" not in ids(loss=flat, lr=1e-6 * ROWS)
+    assert "never-fell" in ids(loss=flat, lr=np.minimum(1e-6 * ROWS, 5e-5))
+
+
 def test_a_resumed_run_may_begin_where_it_ends() -> None:
     flat = 2.3 * np.random.default_rng(2).lognormal(0, 0.002, 600)
     assert "never-fell" not in ids(loss=flat, first=50_000)

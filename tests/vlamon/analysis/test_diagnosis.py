@@ -153,7 +153,7 @@ class TestExplosion:
         assert "restart" not in ids(first, rollback, back)
         resumed = batches(2, 60, closs=noisy(8, 50))
         assert (
-            "1 restart(s), at: step 60"
+            "Another attempt begins at: step 60"
             in found([first, rollback, back, resumed], "restart").evidence
         )
 

@@ -45,6 +45,32 @@ def test_the_launcher_s_own_error_hides_no_cause() -> None:
     assert (end.kind, end.line) == ("traceback", "ValueError: shapes differ")
 
 
+NCCL = "torch.distributed.DistBackendError: NCCL error in: ProcessGroupNCCL.cpp"
+CANCELLED = "slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT 2026-01-01T00:00:00 ***"
+PREEMPTED = CANCELLED.replace(" ***", " DUE TO PREEMPTION ***")
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind"),
+    [
+        (
+            ["W1 Received Signals.SIGTERM death signal, shutting down workers", *TRACEBACK, NCCL],
+            "killed",
+        ),
+        ([*TRACEBACK, "KeyboardInterrupt", PREEMPTED], "killed"),
+        ([NCCL, PREEMPTED], "killed"),
+        ([NCCL, CANCELLED], "nccl"),
+        ([CANCELLED, NCCL], "killed"),
+    ],
+)
+def test_a_scheduler_s_kill_is_no_crash_and_a_hang_that_was_cancelled_is(
+    lines: list[str], kind: str
+) -> None:
+    end = log_end([ROW, *lines])
+    assert end is not None
+    assert end.kind == kind
+
+
 def test_a_run_that_trains_on_did_not_end_in_an_error_that_it_caught() -> None:
     assert log_end([*TRACEBACK, ROW]) is None
     assert log_end([*TRACEBACK, '{"loss": 2.5, "step": 3}']) is None

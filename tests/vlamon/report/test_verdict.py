@@ -36,6 +36,20 @@ def test_a_log_without_a_loss_is_not_judged(
     assert "HEALTHY" not in out
 
 
+def test_a_log_whose_losses_are_mostly_not_understood_is_not_judged(
+    capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path
+) -> None:
+    log = tmp_path / "x.log"
+    lines = [f"step {i}: loss {falling(i):.4f}" for i in range(20)]
+    others = [f"~~ epoch <{i}> has a loss of 7.25 ~~" for i in range(60)]
+    log.write_text("\n".join(lines + others) + "\n")
+    code, out = analyze(capfdbinary, log)
+    assert code == 30
+    assert "60 lines" in " ".join(out.split())
+    log.write_text("\n".join([*lines, *["a warning"] * 60]) + "\n")
+    assert analyze(capfdbinary, log)[0] != 30
+
+
 def test_a_few_rows_among_unknown_lines_are_not_judged(
     capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path
 ) -> None:

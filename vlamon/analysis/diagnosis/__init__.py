@@ -56,6 +56,7 @@ RULES: tuple[Rule, ...] = (
     trend.not_converged,
     energy.energy_collapse,
     energy.energy_follows_l1,
+    explosion.interleaved_jobs,
     explosion.restart,
 )
 """All rules, what matters most first."""

@@ -73,6 +73,11 @@ WORDS = {
         "{metric} 最先在第 {step} 步、rank {ranks} 上变为非有限值。",
         "检查该 rank 在这一步的样本：梯度已把它带到所有 rank。",
     ),
+    "interleaved-jobs": Words(
+        "有 {count} 个任务写入同一日志",
+        "它们的行交替出现。这里判断行数最多的任务，其余任务的 {rows} 行未计入。",
+        "让每个任务写各自的日志，例如 slurm-%j.out。",
+    ),
     "restart": Words(
         "训练曾经重启",
         "重启 {count} 次，位置：{where}。",

@@ -21,6 +21,9 @@ _RISE = 0.15
 """A loss that ends this far above its lowest piece has risen."""
 _FALL = 0.02
 """A loss that fell by less than this share of its first piece never fell."""
+_RATES = ("lr", "learning_rate", "learning-rate")
+_WARM = 0.9
+"""Share of its greatest value at which a learning rate is warm."""
 _NOISE = 4.0
 """Standard errors of a piece's median that a rise must exceed."""
 _SINGLES = 4
@@ -59,7 +62,8 @@ def never_fell(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
     pieces = None if series is None else _pieces(series)
     # A run that was resumed begins where it had come to.
     resumed = series is not None and int(series.step[0]) > len(series)
-    if series is None or pieces is None or resumed or _exploded(found, series.name):
+    early = resumed or _warms_up(evidence)
+    if series is None or pieces is None or early or _exploded(found, series.name):
         return []
     levels, _ = pieces
     first = float(np.median(series.finite[:_LEAST]))
@@ -89,6 +93,16 @@ def recurring_single_spikes(evidence: Evidence, found: Sequence[Anomaly]) -> lis
         "gap": float(np.median(np.diff(steps))),
     }
     return [Finding("recurring-single-spikes", "warn", facts)]
+
+
+def _warms_up(evidence: Evidence) -> bool:
+    """Whether the learning rate rose through most of the run: so far nothing had to fall."""
+    name = next((n for n in evidence.names if n.rpartition("/")[2] in _RATES), None)
+    series = None if name is None else evidence.best(name)
+    if series is None or not len(series.finite) or series.finite[0] >= np.max(series.finite) / 2:
+        return False
+    reached = int(np.argmax(series.finite >= _WARM * np.max(series.finite)))
+    return reached >= len(series.finite) / 2
 
 
 def _main(evidence: Evidence) -> Series | None:

@@ -7,8 +7,7 @@ from vlamon.analysis.diagnosis.finding import Words
 WORDS = {
     "closs-explosion": Words(
         "{metric} exploded",
-        "{metric} left its level in {count} place(s), up to {most}: {where}; the level "
-        "before them is {usual}.",
+        "Spikes of {metric}: {count}, up to {most}: {where}; the level before them is {usual}.",
         "Go back to the last checkpoint before {onset} and skip the batches there; look at those "
         "batches, at grad_norm just before, and whether clipping was active. Detection on epoch "
         "averages comes hours late: emit every batch (vlamon.Emitter) and let vlamon.guard roll "
@@ -86,9 +85,14 @@ WORDS = {
         "{metric} was not finite first at step {step}, on rank(s) {ranks}.",
         "Look at the samples of that rank at that step: the gradients carried it to all others.",
     ),
+    "interleaved-jobs": Words(
+        "{count} jobs write to this log",
+        "Their rows alternate. The longest job is judged; {rows} rows of the others are left out.",
+        "Give each job a log of its own, such as slurm-%j.out.",
+    ),
     "restart": Words(
         "the run was restarted",
-        "{count} restart(s), at: {where}.",
+        "Another attempt begins at: {where}.",
         "Compare attempts with each other, not across: averages of a resumed epoch count from the "
         "resume, and the optimizer or the data order may not have been restored.",
     ),
@@ -192,13 +196,13 @@ WORDS = {
         "weight decay.",
     ),
     "converged": Words(
-        "{metric} has come to rest",
+        "{metric} has converged",
         "The last {quiet} changes of {metric} are below the tolerance ({changes}); it went from "
         "{first} to {last}.",
         "More of the same brings little. Evaluate in the task, lower the learning rate, or stop.",
     ),
     "not-converged": Words(
-        "{metric} has not come to rest",
+        "{metric} has not converged",
         "The last changes of {metric} from {unit} to {unit} are {changes}; {need} in a row below "
         "the tolerance are needed.",
         "Train on if it falls; if it swings, first remove what makes it swing.",

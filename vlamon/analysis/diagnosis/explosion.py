@@ -98,6 +98,14 @@ def crashed(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
     return [Finding(CRASHED, "error" if end.kind == "nan" else "warn", facts)]
 
 
+def interleaved_jobs(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
+    """Several jobs write to one log."""
+    if not evidence.other_jobs:
+        return []
+    facts = {"count": len(evidence.other_jobs) + 1, "rows": sum(evidence.other_jobs)}
+    return [Finding("interleaved-jobs", "warn", facts)]
+
+
 def restart(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
     """The run was started more than once."""
     if not evidence.restarts:

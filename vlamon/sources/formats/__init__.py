@@ -26,6 +26,7 @@ _COMPARED = 40
 """Lines of an unknown file that are compared with the examples of the formats."""
 _SHARED = 2
 """Words that a line and an example must share for its format to be named."""
+_LOSS = re.compile(rb"\bloss\b[^\d\n]{1,8}\d", re.IGNORECASE)
 MODULES = (
     "reference_epoch",
     "reference_output",
@@ -74,10 +75,13 @@ class UnknownLines:
     """Line number, counted from 1, and text of the first few."""
     keep: int = 20
     """How many samples are kept."""
+    with_loss: int = 0
+    """How many speak of a loss and a number: rows, most likely, that were not understood."""
 
     def add(self, line_number: int, line: bytes) -> None:
         """Count a line; the first `keep` are kept, cut at 200 characters."""
         self.count += 1
+        self.with_loss += _LOSS.search(line, 0, 4000) is not None
         if len(self.samples) < self.keep:
             self.samples.append((line_number, line[:200].decode("utf-8", "replace").rstrip()))
 
@@ -153,7 +157,8 @@ def unrecognised(head: bytes, path: str) -> FormatError:
     likest, nearest = _nearest(lines[:_COMPARED])
     shown = (likest or next(iter(lines), b""))[:120].decode("utf-8", "replace")
     if nearest is None:
-        hint = "--format NAME forces one of: " + ", ".join(known.name for known in all_formats())
+        known = f"none of {len(MODULES)} formats, such as lerobot, hf-trainer or json-lines, fits"
+        hint = f"{known}; --format NAME forces one"
     else:
         hint = (
             f"nearest format (--format NAME forces one): {nearest.name}, {nearest.example[:100]!r}"
@@ -166,7 +171,7 @@ def unrecognised(head: bytes, path: str) -> FormatError:
 def _nearest(lines: Sequence[bytes]) -> tuple[bytes, Format | None]:
     """The line that shares most words with a format's example, and that format."""
     best, likest, nearest = 0.0, b"", None
-    examples = [(known, _words(known.example)) for known in all_formats()]
+    examples = [(known, _words(known.example)) for known in all_formats() if not known.binary]
     for line in lines:
         words = _words(line[:1000].decode("utf-8", "replace"))
         for known, example in examples:

@@ -36,6 +36,9 @@ EPOCHS = ("epoch", "train/epoch")
 TIMES = ("time", "timestamp", "_timestamp", "wall_time", "ts")
 YEAR_2000 = 946_684_800
 _TEXT = re.compile(rf"-?Infinity|{NUMBER}", re.IGNORECASE | re.ASCII)
+SPLIT_NAMES = ("split", "mode", "phase", "stage", "subset")
+"""Names of the text that says what a row is of."""
+EVALUATIONS = ("val", "valid", "validation", "eval", "evaluation", "test", "dev")
 _LOGGER = re.compile(r"[^{}\"']{1,160}?[\]\-:>|] *(?=\{\")")
 """What a logger puts in front of an object: `[2022-04-08 19:52:09][train_inner][INFO] - `."""
 _SERIES = 3
@@ -71,6 +74,9 @@ def rows_of(entry: Mapping[str, Any]) -> tuple[Row, ...]:
         time = next((stamp(str(entry[n])) for n in TIMES if isinstance(entry.get(n), str)), None)
     if not metrics:
         return ()
+    named = next((entry[n] for n in SPLIT_NAMES if isinstance(entry.get(n), str)), "").lower()
+    if named in EVALUATIONS:
+        return counted(metrics, step, epoch, time, named)
     if step is None and f"train_{UPDATES}" in metrics:
         inner = {name.removeprefix("train_"): value for name, value in metrics.items()}
         return counted(inner, inner.pop(UPDATES), epoch, time, "train")

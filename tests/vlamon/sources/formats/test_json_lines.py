@@ -35,3 +35,8 @@ def test_a_nested_step_is_one() -> None:
 )
 def test_a_configuration_is_no_log(head: bytes, sure: bool) -> None:
     assert (recognises(head, "x") >= SURE) == sure
+
+
+def test_a_row_that_says_it_is_of_the_validation_is_no_training_row() -> None:
+    text = '{"mode": "train", "iter": 9, "loss": 0.4}\n{"mode": "val", "iter": 9, "loss": 9.0}\n'
+    assert rows("json-lines", text) == [(9, {"loss": 0.4})]
