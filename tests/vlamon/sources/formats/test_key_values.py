@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import process_time
 
 import pytest
 
@@ -162,9 +162,9 @@ def test_a_place_in_a_source_file_is_no_value() -> None:
 def test_a_hostile_line_costs_time_in_proportion_to_its_length(piece: str) -> None:
     def cost(length: int) -> float:
         line = "x=" + piece * (length // len(piece))
-        begin = perf_counter()
+        begin = process_time()
         key_values.KeyValueReader().read(line)
-        return perf_counter() - begin
+        return process_time() - begin
 
     short = min(cost(2_000) for _ in range(5))
     assert min(cost(16_000) for _ in range(5)) < 32 * short + 0.02
