@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import IO, Literal
 
 from vlamon.protocol.commands import make
@@ -34,11 +34,12 @@ def mode_for(*, plain: bool, json: bool) -> Mode:
     return "screen" if able and not plain else "plain"
 
 
-def present(source: Source, mode: Mode, options: Options) -> int:
-    """Show the source until it ends or the user does; returns the exit code."""
+def present(source: Source, mode: Mode, options: Options, others: Sequence[Source] = ()) -> int:
+    """Show the source until it ends or the user does; returns the exit code. The dashboard shows
+    `others`, too, by the key R; lines of text are of one run."""
     try:
         if mode == "screen":
-            return _screen(source, options)
+            return _screen([source, *others], options)
         ordering = _Ordering(source) if options.auto_rollback else None
         encode = _json_encoder() if mode == "json" else _plain_encoder(options.every)
         return _lines(source, encode, ordering)
@@ -46,7 +47,7 @@ def present(source: Source, mode: Mode, options: Options) -> int:
         source.close()
 
 
-def _screen(source: Source, options: Options) -> int:
+def _screen(sources: Sequence[Source], options: Options) -> int:
     # What start-up makes lives until the end: looking through it for garbage, again and again while
     # it grows, is a seventh of the time to the first curve. The dashboard ends this when it is up.
     gc.disable()
@@ -57,13 +58,14 @@ def _screen(source: Source, options: Options) -> int:
     _give_the_screen_a_terminal()
     for frozen in ("COLUMNS", "LINES"):
         os.environ.pop(frozen, None)  # an exported size would be believed before a resized terminal
-    feed = Feed(source)
-    dashboard = Dashboard(feed, options)
+    feed, *others = (Feed(source) for source in sources)
+    dashboard = Dashboard(feed, options, others=others)
     try:
         dashboard.run(mouse=options.mouse)
     finally:
         gc.enable()
-        feed.close()
+        for one in (feed, *others):
+            one.close()
     return dashboard.return_code or 0
 
 

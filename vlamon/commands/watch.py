@@ -15,17 +15,26 @@ from vlamon.sources import Source, SourceError
 from vlamon.sources.bytestream import JOURNAL, starts_with
 from vlamon.tui.options import Options
 
+MOST_RUNS = 64
+"""Newest runs of a directory that are opened."""
+
 
 @click.command()
-@click.argument("journal", required=False, type=click.Path())
-@click.option("--socket", metavar="PATH", help="The training's socket; waited for where it is not.")
+@click.argument("journals", nargs=-1, metavar="[JOURNAL]...", type=click.Path())
+@click.option(
+    "--socket",
+    "sockets",
+    multiple=True,
+    metavar="PATH",
+    help="The training's socket; waited for where it is not. Can be repeated.",
+)
 @click.option("--ssh", metavar="HOST:SOCKET", help="A socket on another machine, through ssh.")
 @click.option("--job", metavar="ID", help="The training of a cluster's job, on whatever node.")
 @click.option("--auto-rollback", is_flag=True, help="Request a rollback when the loss explodes.")
 @appearance
 def command(
-    journal: str | None,
-    socket: str | None,
+    journals: tuple[str, ...],
+    sockets: tuple[str, ...],
     ssh: str | None,
     job: str | None,
     plain: bool,
@@ -36,21 +45,42 @@ def command(
 
     Without --socket it is looked for in $VLAMON_SOCKET, $XDG_RUNTIME_DIR/vlamon/*.sock and
     /tmp/vla*.sock, and waited for where there is none yet. JOURNAL opens a run.vlaj (or the
-    directory it lies in) whole, and follows it while a training writes it.
+    directory it lies in) whole, and follows it while a training writes it. Several runs, or a
+    directory of runs, open as a list; the key R comes back to it.
     """
-    if sum(given is not None for given in (journal, socket, ssh, job)) > 1:
-        raise click.UsageError("JOURNAL, --socket, --ssh and --job exclude each other")
+    runs = [path for given in journals for path in runs_in(given)]
+    remote = [given for given in (ssh, job) if given is not None]
+    if len(remote) > 1 or (remote and (runs or sockets)):
+        raise click.UsageError("--ssh and --job exclude each other, JOURNAL and --socket")
     if options.auto_rollback and options.read_only:
         raise click.UsageError("--auto-rollback gives commands, and --read-only forbids them")
-    if journal is not None and not _is_socket(journal):
-        options = replace(options, read_only=True)  # nothing takes commands behind a journal
     mode: Mode = mode_for(plain=plain, json=json)
+    if len(runs) + len(sockets) > 1:
+        if mode != "screen":
+            raise click.UsageError("--plain and --json show one run; name one")
+        if options.auto_rollback:
+            raise click.UsageError("--auto-rollback acts on one run; name one")
+    if runs and not sockets and not any(map(_is_socket, runs)):
+        options = replace(options, read_only=True)  # nothing takes commands behind a journal
     from vlamon.sources.monitored import Monitored
 
-    source = Monitored(source_of(journal, socket, ssh, job))
-    if journal is not None:
-        remember("watch", [journal])
-    return present(source, mode, options)
+    sources: list[Source] = [Monitored(source_of(run, None, None)) for run in runs]
+    sources += [Monitored(source_of(None, path, None)) for path in sockets]
+    if not sources:
+        sources = [Monitored(source_of(None, None, ssh, job))]
+    if len(runs) == 1:
+        remember("watch", runs)
+    return present(sources[0], mode, options, sources[1:])
+
+
+def runs_in(given: str) -> list[str]:
+    """The journals of a directory of runs, newest first; what was named where it is none."""
+    if not os.path.isdir(given) or os.path.exists(os.path.join(given, "run.vlaj")):
+        return [given]
+    found = [entry.path for entry in os.scandir(given) if entry.is_dir()]
+    runs = [path for path in found if os.path.exists(os.path.join(path, "run.vlaj"))]
+    newest = sorted(runs, key=lambda path: -os.path.getmtime(os.path.join(path, "run.vlaj")))
+    return newest[:MOST_RUNS] or [given]
 
 
 def source_of(

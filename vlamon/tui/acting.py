@@ -28,7 +28,7 @@ class Acting:
         self._host = host
         self._live = live
         """Ids of the explosions that happened while one watched."""
-        self._pending = PendingCommands(host.shell.feed)
+        self._pending = PendingCommands(host.feed)
         self._asked: set[str] = set()
         self._dialog: Choice | None = None
         self._wanted: deque[WantedRollback] = deque()
@@ -49,11 +49,11 @@ class Acting:
                 if wanted is not None:
                     self._wanted.append(wanted)
 
-        self._host.shell.feed.on_records = hear
+        self._host.feed.on_records = hear
 
     def stop(self) -> None:
         """Stop listening."""
-        self._host.shell.feed.on_records = None
+        self._host.feed.on_records = None
 
     # What is new
 

@@ -8,7 +8,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from textual.app import App
@@ -55,6 +56,7 @@ class Dashboard(TypedAhead, DiffDisplay, App[int]):
     """Draws a feed's store until its user leaves; returns the exit code."""
 
     TITLE = "vlamon"
+    DEFAULT_MODE = "run-0"
     ENABLE_COMMAND_PALETTE = True
     CSS = ""
     COMMANDS = {_commands}  # noqa: RUF012
@@ -64,10 +66,13 @@ class Dashboard(TypedAhead, DiffDisplay, App[int]):
         feed: RunFeed,
         options: Options | None = None,
         *,
+        others: Sequence[RunFeed] = (),
         themes: ThemeSet | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         self.feed = feed
+        self.feeds: Sequence[RunFeed] = (feed, *others)
+        self.chosen = False
         self.options = options or Options()
         self.environ = os.environ if environ is None else environ
         self.theme_set = themes or load_themes()
@@ -78,6 +83,8 @@ class Dashboard(TypedAhead, DiffDisplay, App[int]):
         self._reads_terminal = os.isatty(0)  # asked early: a terminal that hung up is none
         self._last_title = ""
         super().__init__()
+        for number, one in enumerate(self.feeds if others else ()):
+            self.add_mode(f"run-{number}", partial(MainScreen, self, one))
         keep_own_colours(self, self._colourless)
         for theme in self.theme_set.themes.values():
             self.register_theme(textual_theme(theme, self._colourless))
@@ -128,7 +135,17 @@ class Dashboard(TypedAhead, DiffDisplay, App[int]):
         self._catch_signals()
         if self.options.title:
             self.to_terminal(terminal.SAVE_TITLE)
-        self.feed.start()
+        for feed in self.feeds:
+            feed.start()
+
+    def open_run(self, number: int) -> None:
+        """Show another of the runs that are watched; each keeps a screen of its own."""
+        self.chosen = True
+        feed = self.feeds[number]
+        if feed is self.feed:
+            return
+        self.feed = feed
+        self.switch_mode(f"run-{number}")
 
     def on_ready(self) -> None:
         """Collect garbage again where the command had stopped that for the start: from now on, and

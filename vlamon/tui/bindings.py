@@ -234,6 +234,7 @@ KEYS: tuple[Key, ...] = (
         "What broke and why; all diagnoses.",
         "Look",
     ),
+    Key("R", "R", "pages.show_runs", "runs", "Choose among several runs.", "Look"),
     Key("t", "t", "pages.choose_theme", "theme", "Choose a theme, previewed live.", "Look"),
     Key(
         "c",

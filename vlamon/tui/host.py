@@ -41,6 +41,11 @@ class Shell(Protocol):
     """The application around the screen: terminal, clocks, themes."""
 
     feed: RunFeed
+    """The run that is shown, or shown next."""
+    feeds: Sequence[RunFeed]
+    """All runs that are watched."""
+    chosen: bool
+    """Whether a person chose among them."""
     options: Options
     rendering: Rendering
     theme_set: ThemeSet
@@ -54,6 +59,9 @@ class Shell(Protocol):
 
     def monotonic(self) -> float:
         """A clock that never jumps."""
+
+    def open_run(self, number: int) -> None:
+        """Show another of the runs."""
 
     def choose_theme(self, name: str) -> None:
         """Use a theme for now."""
@@ -72,6 +80,8 @@ class Host(Protocol):
     """The screen, as its controllers and dialogs see it."""
 
     shell: Shell
+    feed: RunFeed
+    """Where this screen's records come from and its commands go to."""
     store: RunStore
     data_lock: AbstractContextManager[Any]
     """The feed's lock: held by whoever reads the store."""

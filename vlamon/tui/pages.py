@@ -56,6 +56,24 @@ class Pages:
 
         self._host.show(metrics_dialog(self._host, self._placement), lambda _: self._host.repaint())
 
+    def show_runs(self) -> None:
+        """Choose one of the runs that are watched."""
+        from vlamon.tui.dialogs.runs import runs_dialog
+
+        def chosen(key: str | None) -> None:
+            if key is not None:
+                self._host.shell.open_run(int(key))
+
+        if len(self._host.shell.feeds) < 2:
+            self._host.say(Notice("this is the only run: name more with `vlamon watch A B`"))
+            return
+        self._host.show(runs_dialog(self._host), chosen)
+
+    def offer_runs(self) -> None:
+        """Show the runs at the start, where there are several."""
+        if len(self._host.shell.feeds) > 1 and not self._host.shell.chosen:
+            self.show_runs()
+
     def choose_theme(self) -> None:
         """Choose a theme, previewed live."""
         from vlamon.tui.dialogs.theme_choice import theme_dialog

@@ -75,12 +75,12 @@ class Painter:
         """Begin to listen to the feed, in the event loop and context that widgets live in."""
         self._loop = asyncio.get_running_loop()
         self._surroundings = contextvars.copy_context()
-        self._host.shell.feed.on_change = self._from_feed
+        self._host.feed.on_change = self._from_feed
         self._call_later(1.0, self._every_second)
 
     def stop(self) -> None:
         """Stop listening."""
-        self._host.shell.feed.on_change = None
+        self._host.feed.on_change = None
         for handle in (self.owed, self.due):
             if handle is not None:
                 handle.cancel()
@@ -115,14 +115,18 @@ class Painter:
     def _paint_due(self) -> None:
         self.due = None
         self._changed = False
-        if self._loop is not None:
+        if self._loop is not None and self._on_screen():
             self.paint()
 
     def _pay(self) -> None:
         """Show in all panels what came last, although nothing further comes."""
         self.owed = None
-        if self._loop is not None:
+        if self._loop is not None and self._on_screen():
             self.paint()
+
+    def _on_screen(self) -> bool:
+        """Say whether this run is the one that is shown."""
+        return self._host.shell.feed is self._host.feed
 
     def _every_second(self) -> None:
         if self._loop is not None:
@@ -132,7 +136,7 @@ class Painter:
 
     def tick(self) -> None:
         """Draw what depends on the clock alone, and only where its rows change."""
-        if self._size()[0] == 0:
+        if self._size()[0] == 0 or not self._on_screen():
             return
         with self._host.data_lock:
             self.frame = self._complete(self.look())

@@ -21,7 +21,7 @@ from vlamon.tui.bindings import KEYS, Key, keys_for
 from vlamon.tui.chart_styling import ChartStyling
 from vlamon.tui.findings import Findings
 from vlamon.tui.frame_context import FrameContext, run_name, takes_commands
-from vlamon.tui.host import Shell
+from vlamon.tui.host import RunFeed, Shell
 from vlamon.tui.navigation import Navigation
 from vlamon.tui.notices import Notice, Notices
 from vlamon.tui.pages import Pages
@@ -55,14 +55,15 @@ class MainScreen(DirectRows, Screen[None]):
     MainScreen { layers: base; background: $background; overflow: hidden hidden; }
     MainScreen Chart { position: absolute; min-height: 1; }
     """
-    AUTO_FOCUS = None
+    AUTO_FOCUS = ""
     BINDINGS = bindings(KEYS)  # type: ignore[assignment]
 
-    def __init__(self, shell: Shell) -> None:
+    def __init__(self, shell: Shell, feed: RunFeed | None = None) -> None:
         super().__init__()
         self.shell = shell
-        self.store = shell.feed.store
-        self.data_lock = shell.feed.lock
+        self.feed = feed or shell.feed
+        self.store = self.feed.store
+        self.data_lock = self.feed.lock
         self.notices = Notices()
         viewport = Viewport(View(axis=cast(Axis, shell.options.axis)))
         self.styling = ChartStyling(self, lambda: self.placement.made)
@@ -92,6 +93,11 @@ class MainScreen(DirectRows, Screen[None]):
         """Begin to listen to the feed."""
         self.painter.start()
         self.acting.start()
+        self.call_after_refresh(self.pages.offer_runs)
+
+    def on_screen_resume(self) -> None:
+        """Show what came while another run was on screen."""
+        self.repaint()
 
     def on_unmount(self) -> None:
         """Stop listening."""

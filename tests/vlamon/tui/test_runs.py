@@ -1,0 +1,102 @@
+"""Several runs: a list with what each does, and a screen for the one that is opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from textual.pilot import Pilot
+
+from tests.vlamon.tui.driving import TERMINAL, lines, page, status_text, until
+from tests.vlamon.tui.fake_feed import (
+    EXPLOSION,
+    FakeFeed,
+    FrozenDashboard,
+    block,
+    fed,
+    info,
+    status,
+    whole_run,
+)
+from vlamon.commands.watch import command, runs_in
+from vlamon.records import Link
+from vlamon.tui.options import Options
+from vlamon.tui.screen import MainScreen
+
+
+def second() -> FakeFeed:
+    named = info(run_id="r2", name="libero_spatial", host="node18")
+    return fed(Link("live"), named, block(0, 1_201), status(step=1_200, attempt=0), EXPLOSION)
+
+
+@asynccontextmanager
+async def two_runs() -> AsyncIterator[tuple[Pilot[Any], FakeFeed, FakeFeed]]:
+    first, other = fed(*whole_run()), second()
+    app = FrozenDashboard(  # type: ignore[arg-type]
+        first, Options(), others=(other,), environ=TERMINAL
+    )
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "R comes back here" in page(pilot))
+        yield pilot, first, other
+
+
+async def test_several_runs_are_listed_with_state_step_metric_and_alert() -> None:
+    async with two_runs() as (pilot, _, other):
+        assert other.started
+        one, two = (line for line in lines(pilot)[10:30] if "● " in line)
+        for words in ("libero_goal", "● training", "48,209", "closs"):
+            assert words in one
+        for words in ("libero_spatial", "1,200", "explode at 39,210", "▁"):
+            assert words in two
+
+
+async def test_enter_opens_a_run_and_the_key_comes_back() -> None:
+    async with two_runs() as (pilot, first, other):
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, MainScreen))
+        screen = pilot.app.screen
+        assert isinstance(screen, MainScreen)
+        await until(pilot, lambda: "libero_spatial" in page(pilot))
+        assert screen.store is other.store
+        await pilot.press("c")
+        assert [name for name, _ in other.sent] == ["checkpoint"]
+        assert not first.sent, "a command goes to the run that is on screen"
+        await pilot.press("R", "up", "enter")
+        await until(pilot, lambda: "libero_goal" in page(pilot))
+
+
+async def test_a_run_that_is_not_on_screen_goes_on() -> None:
+    async with two_runs() as (pilot, first, _):
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: "libero_spatial" in page(pilot))
+        hidden = pilot.app.screen_stack[0]
+        first.push(block(48_210, 100, attempt=1))
+        assert pilot.app.screen_stack[0] is hidden
+        await pilot.press("R", "up", "enter")
+        await until(pilot, lambda: "libero_goal" in page(pilot))
+        assert isinstance(pilot.app.screen, MainScreen)
+        assert "48,309" in status_text(pilot.app.screen)
+
+
+def test_a_directory_of_runs_names_its_journals_newest_first(tmp_path: Path) -> None:
+    for age, name in enumerate(("new", "old")):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "run.vlaj").touch()
+        os.utime(folder / "run.vlaj", (1000 - age, 1000 - age))
+    (tmp_path / "no run").mkdir()
+    assert runs_in(str(tmp_path)) == [str(tmp_path / "new"), str(tmp_path / "old")]
+    assert runs_in(str(tmp_path / "new")) == [str(tmp_path / "new")]
+    assert runs_in("no/such/place") == ["no/such/place"]
+
+
+@pytest.mark.parametrize("option", ["--plain", "--json"])
+def test_lines_of_text_are_of_one_run(option: str) -> None:
+    found = CliRunner().invoke(command, ["--socket", "a", "--socket", "b", option])
+    assert found.exit_code == 2
+    assert "show one run" in found.output

@@ -1,0 +1,66 @@
+"""Several runs in one list: what a row says of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vlamon.analysis.liveness import Alive
+from vlamon.charts.glyphs import Glyphs, event_glyph
+from vlamon.charts.metric_order import leading_first
+from vlamon.charts.metric_roles import role_of_metric
+from vlamon.charts.numbers import count, number
+from vlamon.charts.rows import Row, column, shorten
+from vlamon.charts.sparkline import sparkline
+from vlamon.tui.frame_context import run_name
+from vlamon.tui.severity import alarming, severity_role
+from vlamon.tui.widgets.status_line import pulse_words
+
+if TYPE_CHECKING:
+    from vlamon.store import RunStore
+
+NAME = 22
+STATE = 20
+SPARK = 14
+"""Cells of a run's name, of its state, and of the curve of its first metric."""
+
+
+def run_row(store: RunStore, alive: Alive, glyphs: Glyphs) -> Row:
+    """Write name, state, step, first metric with its curve, and the newest alert of a run."""
+    role, word = pulse_words(alive)
+    info = store.info
+    host = f" {info.host}" if info is not None and info.host else ""
+    step = count(int(store.steps(store.rows - 1)[0])) if store.rows else "–"
+    return (
+        (f" {column(shorten(run_name(store) + host, NAME), NAME)} ", "title bold"),
+        (f"{glyphs.dot} {column(shorten(word, STATE), STATE)}", role),
+        (f"{step:>10} ", "foreground"),
+        *_first_metric(store, glyphs),
+        *_newest_alert(store, glyphs),
+    )
+
+
+def _first_metric(store: RunStore, glyphs: Glyphs) -> Sequence[tuple[str, str]]:
+    names = leading_first(store, store.metrics)
+    if not names or not store.rows:
+        return ((" no batch yet", "muted"),)
+    name = names[0]
+    edges = np.linspace(0, store.rows, min(SPARK, store.rows) + 1)
+    found = store.envelope(name, edges, axis="row")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = found.total / found.finite
+    curve = sparkline(means, SPARK, glyphs.level)
+    return (
+        (f" {name} {number(store.latest(name), 3):<6} ", role_of_metric(name)),
+        (curve, role_of_metric(name)),
+    )
+
+
+def _newest_alert(store: RunStore, glyphs: Glyphs) -> Sequence[tuple[str, str]]:
+    event = next((one for one in reversed(store.events) if alarming(one)), None)
+    if event is None:
+        return ()
+    text = f"  {event_glyph(event, glyphs)} {event.kind} at {count(event.step)}"
+    return ((text, severity_role(event)),)
