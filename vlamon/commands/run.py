@@ -36,6 +36,12 @@ class CommandNotFound(VlamonError):
     multiple=True,
     help="A trained loss and its weight in the total, for shares; may be given several times.",
 )
+@click.option(
+    "--guard",
+    type=click.Choice(["off", "watch"]),
+    default="off",
+    help="`watch` reports explosions into the journal and on stderr though no monitor is there.",
+)
 @click.option("--alerts", is_flag=True, help="Send alerts over the channels of `vlamon alert`.")
 @click.option("--on-alert", metavar="CMD", help="Run this for each alert, JSON on its stdin.")
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -44,6 +50,7 @@ def command(
     run_dir: str | None,
     run: str,
     weights: tuple[str, ...],
+    guard: str,
     alerts: bool,
     on_alert: str | None,
     argv: tuple[str, ...],
@@ -62,7 +69,8 @@ def command(
     folder = None if run_dir is None else str(Path(run_dir).absolute())
     place = path if path == "auto" else str(Path(path).absolute())
     alerted = on_alert or alerts or None
-    options = TapOptions(place, run, folder, dict(map(_weight, weights)), alerted)
+    watch = guard == "watch"
+    options = TapOptions(place, run, folder, dict(map(_weight, weights)), alerted, watch)
     environment = {
         **os.environ,
         VARIABLE: options.as_text(),

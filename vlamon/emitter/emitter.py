@@ -82,6 +82,7 @@ class Emitter:
         read_only: bool = False,
         on_conflict: Literal["warn", "raise"] = "warn",
         alerts: bool | str | None = None,
+        watch: bool = False,
     ) -> None:
         """Serve on the Unix socket `path` and keep a journal in `run_dir`; either may be None.
 
@@ -91,7 +92,8 @@ class Emitter:
         `on_conflict="raise"` it is an EmitterError. Arguments of a wrong type always are.
 
         `alerts=True` sends messages over the channels of docs/alerts.md, a string is a command that
-        gets them, too; by default $VLAMON_ALERT says. Rank 0 sends them.
+        gets them, too; by default $VLAMON_ALERT says. Rank 0 sends them. `watch=True` reports
+        explosions as events though the run has neither a guard nor a monitor.
         """
         self._boot = uuid.uuid4().hex
         self._owner = os.getpid()
@@ -136,7 +138,7 @@ class Emitter:
             raise EmitterError(str(error)) from error
         if here.world_size > 1:
             self._see_ranks(here, None)
-        self._start(claimed, info, share, read_only, alerted)
+        self._start(claimed, info, share, read_only, alerted, bool(watch))
         for problem in claimed.problems:
             say(problem)
             self.warn(problem)
@@ -145,7 +147,13 @@ class Emitter:
         self._exchange = RankExchange(here, self._inbox.append, self._events.make, unwatched)
 
     def _start(
-        self, claimed: Claimed, info: RunInfo, share: bool, read_only: bool, alerted: str | None
+        self,
+        claimed: Claimed,
+        info: RunInfo,
+        share: bool,
+        read_only: bool,
+        alerted: str | None,
+        watch: bool,
     ) -> None:
         bound, journal = claimed.socket, claimed.journal
         past = JournalIndex() if journal is None else journal.past
@@ -165,6 +173,12 @@ class Emitter:
         )  # fmt: skip
         if self._weights:
             self._append(NewWeights(dict(self._weights)))
+        if watch:
+            # Detectors need numpy, which a run that reports nothing itself never loads.
+            from vlamon.emitter.watching import MODE, Watching
+
+            self._sidecar.watching = Watching(info)
+            self.status(guard=MODE)
         if past.next_seq:
             again = f"the training started again: attempt {self._attempt}"
             self.event("note", past.last_step, text=again)

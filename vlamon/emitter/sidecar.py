@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vlamon.emitter.alerting import Alerting
 from vlamon.emitter.commands import CommandInbox
@@ -40,6 +40,9 @@ from vlamon.records import (
     Reply,
     Status,
 )
+
+if TYPE_CHECKING:
+    from vlamon.emitter.watching import Watching
 
 TICK = 0.05
 """Seconds between two looks at the inbox."""
@@ -83,6 +86,8 @@ class Sidecar:
         self.owner = owner
         self.alerting = alerting
         self.tally = tally
+        self.watching: Watching | None = None
+        """Reports explosions where the run asked for it."""
         self._ranks: Mapping[str, float] = {}
         self.attempt = history.attempt
         self.last_step: int | None = None
@@ -374,6 +379,16 @@ class Sidecar:
         self._tell(block)
         if self.journal is not None:
             self.journal.add_block(block, dict(self.history.log.weights))
+        self._watch(block)
+
+    def _watch(self, block: Block) -> None:
+        if self.watching is None:
+            return
+        try:
+            self.inbox.extend(self.watching.hear(block))
+        except Exception as error:
+            self.watching = None
+            self.owner.swallow(f"watching ended: {type(error).__name__}: {error}"[:200])
 
     # ---- journal ----
 

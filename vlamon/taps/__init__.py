@@ -9,7 +9,9 @@ tapped before the library is imported, and a fault in here never reaches the scr
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
+from vlamon.emitter.arguments import checked_choice
 from vlamon.taps.collector import Collector
 from vlamon.taps.exit_code import remember_exit_code
 from vlamon.taps.imports import install
@@ -23,12 +25,15 @@ def tap(
     run: str = "",
     run_dir: str | None = None,
     weights: Mapping[str, float] | None = None,
+    guard: Literal["off", "watch"] = "off",
 ) -> None:
     """Send what this process logs to its trackers to vlamon too; call it once, before training.
 
-    `weights` says which losses are trained and how much each weighs in the total.
+    `weights` says which losses are trained and how much each weighs in the total. `guard="watch"`
+    reports explosions as events; to answer them takes the guard of a framework or of the loop.
     """
-    start(TapOptions(path, run, run_dir, dict(weights or {})))
+    watch = checked_choice("guard", guard, ("off", "watch")) == "watch"
+    start(TapOptions(path, run, run_dir, dict(weights or {}), watch=watch))
 
 
 def start(options: TapOptions) -> Collector:

@@ -125,6 +125,7 @@ class Collector:
                 run_dir=options.run_dir,
                 weights=options.weights or None,
                 alerts=options.alerts,
+                watch=options.watch,
             )
         except Exception as error:
             self._failed = True

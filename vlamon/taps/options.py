@@ -19,6 +19,7 @@ class TapOptions:
     run_dir: str | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
     alerts: bool | str | None = None
+    watch: bool = False
 
     def as_text(self) -> str:
         """One line for the environment."""
@@ -36,4 +37,5 @@ class TapOptions:
             run_dir=given.get("run_dir"),
             weights={str(name): float(value) for name, value in given.get("weights", {}).items()},
             alerts=given.get("alerts"),
+            watch=bool(given.get("watch", False)),
         )

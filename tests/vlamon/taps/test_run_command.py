@@ -177,3 +177,35 @@ def test_the_socket_serves_while_the_script_runs(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.wait()
+
+
+EXPLODES = """
+import sys
+from torch.utils.tensorboard import SummaryWriter
+writer = SummaryWriter({logs!r})
+for step in range(400):
+    loss = 2 + 0.1 * (step * 7919 % 13) / 13
+    loss = float("nan") if step == 399 else loss * (40 if step >= 380 else 1)
+    writer.add_scalar("train/loss", loss, step)
+    if loss != loss:
+        sys.exit(1)
+"""
+
+
+@pytest.mark.parametrize("guard", ["watch", "off"])
+def test_an_explosion_is_told_by_the_run_itself_where_it_is_to_watch(
+    tmp_path: Path, guard: str
+) -> None:
+    pytest.importorskip("tensorboard")
+    script = tmp_path / "train.py"
+    script.write_text(EXPLODES.format(logs=str(tmp_path / "tb")))
+    journal = tmp_path / "run"
+    result = run("--socket", str(tmp_path / "s.sock"), "--run-dir", str(journal), "--guard", guard,
+                 "--", sys.executable, str(script))  # fmt: skip
+    assert result.returncode == 1
+    events = of_type(journal_of(journal), Event)
+    exploded = [event.step for event in events if event.kind == "explode"]
+    assert exploded[:1] == ([380] if guard == "watch" else [])
+    assert ("step 380: explosion: loss" in result.stderr) == (guard == "watch")
+    (end,) = [event.text for event in events if event.kind == "end"]
+    assert "exit code 1" in end
