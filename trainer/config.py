@@ -140,8 +140,10 @@ def load(preset: str, overrides: Iterable[str] = ()) -> TrainConfig:
             " or give the path of a TOML file"
         )
     try:
-        tables = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
+        tables = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
     config = build(tables, str(path))
     for override in overrides:

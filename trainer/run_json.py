@@ -5,10 +5,25 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from trainer.config import ConfigError, TrainConfig, as_tables, difference
 from trainer.objectives import Objectives
 from trainer.optimisation import Clipping
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """What `write_description` wrote; ConfigError where somebody or a disk changed it."""
+    try:
+        description = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is damaged: {error}; choose another --run-dir") from None
+    tables = description.get("config") if isinstance(description, dict) else None
+    if not isinstance(tables, dict) or not all(isinstance(part, dict) for part in tables.values()):
+        raise ConfigError(f"{path} is no description of a run; choose another --run-dir")
+    return description
 
 
 def refuse_another_run(config: TrainConfig, run_dir: Path) -> None:
@@ -16,7 +31,7 @@ def refuse_another_run(config: TrainConfig, run_dir: Path) -> None:
     path = run_dir / "run.json"
     if not path.exists():
         return
-    before = json.loads(path.read_text())["config"]
+    before = read_description(path)["config"]
     for section in ("model", "data"):
         changed = difference(getattr(config, section), before.get(section, {}), section)
         if changed:

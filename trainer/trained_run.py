@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from trainer.config import TrainConfig, build
+from trainer.config import ConfigError, TrainConfig, build
 from trainer.data.codebook import Codebook
 from trainer.model.vla import VLA
+from trainer.run_json import read_description
 from trainer.seeding import seed_everything
 from vlamon.guard import Durable
 
@@ -21,11 +21,17 @@ def load_run(run_dir: Path, trained: bool = True) -> tuple[TrainConfig, VLA, Cod
     description = run_dir / "run.json"
     if not description.is_file():
         raise Untrained(f"{run_dir} is no run directory: it has no run.json")
-    said = json.loads(description.read_text())
-    tables = said["config"]
-    config = build({**tables, "model": {**tables["model"], "size": "micro"}}, str(description))
+    try:
+        said = read_description(description)
+        model_table = {**said["config"].get("model", {}), "size": "micro"}
+        config = build({**said["config"], "model": model_table}, str(description))
+    except ConfigError as error:
+        raise Untrained(str(error)) from None
     book = Codebook.load(run_dir / "codebook.npz")
-    seed_everything(said["seed"])
+    seed = said.get("seed")
+    if type(seed) is not int:
+        raise Untrained(f"{description} names no seed")
+    seed_everything(seed)
     model = VLA(config.model)
     if trained:
         loaded = Durable(run_dir / "checkpoints").load()

@@ -12,6 +12,7 @@ the rest is used. Every start of `vlamon` passes here, so nothing is imported be
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -194,7 +195,7 @@ def _read(path: str) -> tuple[dict[str, Value], list[str]]:
             document = tomllib.load(file)
     except OSError as problem:
         return {}, [f"{path} cannot be read: {problem.strerror}."]
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as problem:
+    except (ValueError, RecursionError) as problem:
         return {}, [f"{path} is not TOML: {problem}."]
     values: dict[str, Value] = {}
     complaints = []
@@ -260,7 +261,7 @@ def _choice(setting: Setting, value: Any) -> str:
 
 def _in_range(setting: Setting, value: Any) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_number and setting.low <= value <= setting.high and value != float("inf"):
+    if is_number and setting.low <= value <= setting.high and value <= sys.float_info.max:
         return float(value)
     span = f"at least {setting.low:g}"
     if setting.high != float("inf"):

@@ -141,7 +141,15 @@ def _logs() -> list[bytes]:
     files = [*(FIXTURES / "logs").iterdir(), *(FIXTURES / "run").glob("*.txt")]
     texts = [path.read_bytes() for path in sorted(files) if "tfevents" not in path.name]
     output = (FIXTURES / "run" / "output.log").read_bytes()
-    return [*texts, output[: 12 << 10]]
+    return [*texts, output[: 12 << 10], *_examples()]
+
+
+def _examples() -> list[bytes]:
+    """A few lines of every format, also of those that no fixture has."""
+    from vlamon.sources.formats import all_formats
+
+    lines = [f"{form.example}\n".encode() for form in all_formats() if not form.binary]
+    return [line * 12 for line in lines]
 
 
 def _read_log(name: str) -> Callable[[bytes], None]:
@@ -163,6 +171,18 @@ def _read_log(name: str) -> Callable[[bytes], None]:
 
 def _event_files() -> list[bytes]:
     return [path.read_bytes() for path in (FIXTURES / "logs").glob("*tfevents*")]
+
+
+def _trackers() -> list[bytes]:
+    """What W&B and SwanLab keep."""
+    from tests.vlamon.sources.formats.leveldb import log
+    from tests.vlamon.sources.formats.test_swanlab import SCALARS, line, message
+    from tests.vlamon.sources.formats.test_wandb import ROWS, history
+
+    written = [log(b":W&B", [history(row) for row in ROWS[:40]])]
+    return written + [
+        log(b":SWL", [tell(*each) for each in SCALARS[:90]]) for tell in (line, message)
+    ]
 
 
 def _command(*arguments: str) -> Callable[[bytes], None]:
@@ -369,6 +389,7 @@ TARGETS: tuple[Target, ...] = (
     Target("journal", _journals, _read_journal, weight=2),
     Target("logs", _logs, _read_log("a.log"), weight=6),
     Target("events", _event_files, _read_log("events.out.tfevents.1.x"), weight=2),
+    Target("trackers", _trackers, _read_log("run-a.wandb"), weight=2),
     Target("analyze", _logs, _command("analyze", "FILE")),
     Target("export", _logs, _command("export", "FILE", "--format", "csv")),
     Target("tail", _logs, _command("tail", "FILE", "--once", "--plain", "--unknown")),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -20,6 +21,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--keep", type=Path, help="work here and leave everything")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # leave nothing
     seed = args.seed if args.seed is not None else int.from_bytes(os.urandom(4), "big")
     if args.keep:
         args.keep.mkdir(parents=True, exist_ok=True)

@@ -56,7 +56,7 @@ def read_records(path: Path) -> list[Record]:
         rows = [json.loads(line) for line in lines] if path.suffix == ".jsonl" else json.loads(text)
     except (OSError, UnicodeDecodeError) as error:
         raise RecordError(f"{path} cannot be read: {error}") from None
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(rows, list) or not rows:
         raise RecordError(f"{path} names no samples: it should be a list of objects with a `file`")

@@ -128,5 +128,5 @@ def _read(path: Path) -> dict[str, object]:
             )
         try:
             return tomllib.load(file)
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise AlertSettingsError(f"{path} is not TOML: {error}") from error

@@ -26,7 +26,7 @@ class SkipBatches:
             numbers = json.loads(self._path.read_bytes())
         except FileNotFoundError:
             return frozenset()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{self._path} is not JSON: {error}") from error
         if not isinstance(numbers, list) or not all(type(number) is int for number in numbers):
             raise ValueError(f"{self._path} holds no list of batch numbers")

@@ -112,7 +112,7 @@ def read_theme(path: Path, known: Mapping[str, Theme]) -> tuple[Theme | None, li
     where = path.name
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:
         return None, [f"{where}: not read: {problem}"]
     complaints: list[str] = []
     name = document.get("name", path.stem)

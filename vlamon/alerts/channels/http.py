@@ -52,7 +52,7 @@ def post_json(url: str, document: Any, headers: Mapping[str, str] | None = None)
     answer = post(url, body, {"Content-Type": "application/json; charset=utf-8", **(headers or {})})
     try:
         return json.loads(answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
