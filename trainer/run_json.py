@@ -15,7 +15,7 @@ from trainer.optimisation import Clipping
 def read_description(path: Path) -> dict[str, Any]:
     """What `write_description` wrote; ConfigError where somebody or a disk changed it."""
     try:
-        description = json.loads(path.read_text("utf-8"))
+        description: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

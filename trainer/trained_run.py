@@ -40,6 +40,6 @@ def load_run(run_dir: Path, trained: bool = True) -> tuple[TrainConfig, VLA, Cod
         try:
             model.load_state_dict(loaded.state["parts"]["model"])
         except (KeyError, RuntimeError) as error:
-            said = str(error).split("\n")[-1].strip()
-            raise Untrained(f"{loaded.path} does not fit {description}: {said}") from error
+            last = str(error).split("\n")[-1].strip()
+            raise Untrained(f"{loaded.path} does not fit {description}: {last}") from error
     return config, model.eval(), book

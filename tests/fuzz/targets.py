@@ -48,9 +48,6 @@ def _store(records: Iterable[Record]) -> None:
             store.envelope(metric, np.linspace(0.0, float(store.rows), 9), "row")
 
 
-# ---- the wire ----
-
-
 def _frames() -> list[bytes]:
     from vlamon.protocol import block as blocks
     from vlamon.protocol import messages
@@ -148,8 +145,7 @@ def _examples() -> list[bytes]:
     """A few lines of every format, also of those that no fixture has."""
     from vlamon.sources.formats import all_formats
 
-    lines = [f"{form.example}\n".encode() for form in all_formats() if not form.binary]
-    return [line * 12 for line in lines]
+    return [f"{form.example}\n".encode() * 12 for form in all_formats() if not form.binary]
 
 
 def _read_log(name: str) -> Callable[[bytes], None]:
@@ -211,9 +207,6 @@ def unsafe(shown: str) -> str:
         if ord(character) < 0xA0 or 0x202A <= ord(character) <= 0x202E or character in "⁦⁧⁨⁩":
             return shown[at : at + 8]
     return ""
-
-
-# ---- what a run directory and a home hold ----
 
 
 def _themes() -> list[bytes]:
