@@ -22,7 +22,7 @@ from vlamon import Emitter
 
 def watching(emitter: Emitter) -> int:
     """How many monitors have subscribed to rows; a search for sockets does not."""
-    sidecar = emitter._sidecar
+    sidecar = None if emitter._service is None else emitter._service.sidecar
     if sidecar is None or sidecar.server is None:
         return 0
     return sum(each.subscribed and each.rows for each in list(sidecar.server.subscribers))

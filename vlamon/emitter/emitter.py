@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import threading
 import time
 import uuid
 from collections import deque
@@ -20,7 +19,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from vlamon.emitter import lifecycle
-from vlamon.emitter.alerting import Alerting, command_line
+from vlamon.emitter.alerting import command_line
 from vlamon.emitter.arguments import EmitterError as EmitterError
 from vlamon.emitter.arguments import (
     checked_alerts,
@@ -33,18 +32,13 @@ from vlamon.emitter.arguments import (
 from vlamon.emitter.commands import CommandInbox, outcome
 from vlamon.emitter.drop_counter import DropCounter
 from vlamon.emitter.events import EventMaker
-from vlamon.emitter.journal_index import JournalIndex
 from vlamon.emitter.places import Claimed, claim, run_directory, say, socket_path
-from vlamon.emitter.progress_timeout import ProgressTimeout
 from vlamon.emitter.queue import Item, NewAttempt, NewWeights, StatusChange
 from vlamon.emitter.rank_exchange import RankExchange
-from vlamon.emitter.registrar import Registrar
-from vlamon.emitter.run_info import continued, describe, entry_of
-from vlamon.emitter.server import Server
-from vlamon.emitter.sidecar import STUCK, Sidecar
+from vlamon.emitter.run_info import describe
+from vlamon.emitter.service import Service
 from vlamon.emitter.status import checked
 from vlamon.emitter.values import Reading, scalar, settle
-from vlamon.gpu import Sampler
 from vlamon.protocol.address import AddressError
 from vlamon.protocol.journal import JournalError
 from vlamon.protocol.sanitize import text as plain_text
@@ -104,9 +98,8 @@ class Emitter:
         self._dropped = DropCounter()
         self._attempt = 0
         self._end_reason = ""
-        self._thread: threading.Thread | None = None
-        self._sidecar: Sidecar | None = None
-        self._alerting: Alerting | None = None
+        self._open = True
+        self._service: Service | None = None
         self._exchange: RankExchange | None = None
 
         self._weights = checked_weights(weights)
@@ -155,41 +148,28 @@ class Emitter:
         alerted: str | None,
         watch: bool,
     ) -> None:
-        bound, journal = claimed.socket, claimed.journal
-        past = JournalIndex() if journal is None else journal.past
+        past = claimed.past
         self._attempt = past.last_attempt + 1
-        history = continued(past, info, self._attempt)
         self._user = info.user
         self._commands = CommandInbox(os.geteuid(), read_only, self._answered, self.swallow)
-        server = None if bound is None else Server(bound, history, self._commands, share)
-        if server is not None and journal is not None:
-            journal.wake = server.wake
-            history.fetch = journal.fetch
-        if alerted is not None:
-            self._alerting = Alerting(alerted, lambda: history.info, self.warn)
-        self._sidecar = Sidecar(
-            self._inbox, history, self._commands, server, journal, self, self._alerting,
-            None if self._exchange is None else self._exchange.tally,
-        )  # fmt: skip
+        tally = None if self._exchange is None else self._exchange.tally
+        self._service = Service(
+            claimed, info, share, self._inbox, self._commands, self, alerted, tally
+        )
         if self._weights:
             self._append(NewWeights(dict(self._weights)))
         if watch:
             # Detectors need numpy, which a run that reports nothing itself never loads.
             from vlamon.emitter.watching import MODE, Watching
 
-            self._sidecar.watching = Watching(info)
+            self._service.sidecar.watching = Watching(info)
             self.status(guard=MODE)
         if past.next_seq:
             again = f"the training started again: attempt {self._attempt}"
             self.event("note", past.last_step, text=again)
         if past.torn:
             self.warn(past.damage)
-        self._registrar = Registrar(entry_of(info, bound, journal), lambda: history.status)
-        self._sampler = Sampler(self._inbox.append)
-        self._thread = threading.Thread(target=self._sidecar.run, name="vlamon", daemon=True)
-        self._thread.start()
-        self._sampler.start()
-        self._registrar.start()
+        self._service.start()
         lifecycle.began(self)
 
     # ---- what a script says ----
@@ -274,9 +254,10 @@ class Emitter:
     @property
     def attempt(self) -> int:
         """The attempt that the next batch belongs to: 0, and one more after each rollback."""
-        if self._sidecar is None:
+        if self._service is None:
             return self._attempt
-        return max(self._attempt, self._sidecar.attempt)  # a step that fell began another one
+        sidecar = self._service.sidecar
+        return max(self._attempt, sidecar.attempt)  # a step that fell began another one
 
     def set_attempt(self, attempt: int) -> None:
         """Begin another attempt; call it after a rollback and before the next `log`."""
@@ -383,27 +364,18 @@ class Emitter:
         that read nothing after 2 s. `reason` is what the `end` event says; it is an error where a
         `trainer_error` came before.
         """
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None and os.getpid() == self._owner:
-            exchange.close(reason, self._events.failed)
-            if self._sidecar is None:
-                self._append = self._too_late
-        thread, self._thread = self._thread, None
-        sidecar = self._sidecar
-        if thread is None or sidecar is None or os.getpid() != self._owner:
+        still_open, self._open = self._open, False
+        if not still_open or os.getpid() != self._owner:
             return
-        self.status(state="ended")
-        self._end_reason = reason
-        self._append = self._too_late
-        self._sampler.stop()
-        sidecar.stopping.set()
-        # The sidecar ends by itself, unless one of its calls never returns.
-        timeout = ProgressTimeout(STUCK + 5.0)
-        while thread.is_alive() and timeout.left(sidecar.turns):
-            thread.join(0.05)
-        self._registrar.stop()
-        if self._alerting is not None:
-            self._alerting.close()
+        if self._exchange is not None:
+            self._exchange.close(reason, self._events.failed)
+        if self._service is not None:
+            self.status(state="ended")
+            self._end_reason = reason
+        if self._service is not None or self._exchange is not None:
+            self._append = self._too_late
+        if self._service is not None:
+            self._service.stop()
         lifecycle.ended(self)
 
     def _too_late(self, item: Item) -> None:
@@ -425,8 +397,8 @@ class Emitter:
         self._append = _discard
         self._inbox.clear()
         self._dropped.abandon()
-        if self._sidecar is not None:
-            self._sidecar.abandon()
+        if self._service is not None:
+            self._service.sidecar.abandon()
 
 
 def _discard(item: Item) -> None:

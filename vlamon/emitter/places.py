@@ -13,6 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from vlamon.emitter.journal_index import JournalIndex
 from vlamon.emitter.journal_writer import Journal
 from vlamon.emitter.run_info import script_name
 from vlamon.protocol.address import AddressError, BoundSocket
@@ -32,6 +33,11 @@ class Claimed:
     journal: Journal | None
     problems: tuple[str, ...] = ()
     """Why something is not where it was asked for, one clause each."""
+
+    @property
+    def past(self) -> JournalIndex:
+        """What earlier boots left in the journal."""
+        return JournalIndex() if self.journal is None else self.journal.past
 
 
 def socket_path(path: str | None, run: str, ranks: Ranks) -> str | None:

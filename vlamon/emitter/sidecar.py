@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from vlamon.emitter.alerting import Alerting
 from vlamon.emitter.commands import CommandInbox
 from vlamon.emitter.history import History
-from vlamon.emitter.journal_writer import QUEUE, Journal
-from vlamon.emitter.places import say
+from vlamon.emitter.journal_feed import JournalFeed
+from vlamon.emitter.journal_writer import Journal
 from vlamon.emitter.progress_timeout import ProgressTimeout
 from vlamon.emitter.queue import Item, NewAttempt, NewWeights, Owner, RankColumns
 from vlamon.emitter.rank_tally import RankTally
@@ -38,7 +38,6 @@ from vlamon.records import (
     MetricSpec,
     Record,
     Reply,
-    Status,
 )
 
 if TYPE_CHECKING:
@@ -52,12 +51,8 @@ DRAIN = 2.0
 """Seconds at the end that a subscriber may take nothing of what is left."""
 LONGEST = 10.0
 """Seconds at the end for subscribers that take what is left, but slowly."""
-STUCK = 10.0
-"""Seconds at the end in which a disk that takes anything at all takes something."""
 _FLUSH_EVERY = 0.5
 """Seconds between two blocks while nobody watches; then every look makes one."""
-_STATUS_EVERY = 10.0
-"""Seconds between two statuses in the journal while the state stays the same."""
 _BATCH = 20_000
 """Rows taken at one look; a script that logs faster than that is caught up with over several."""
 
@@ -82,7 +77,7 @@ class Sidecar:
         self.server = server
         if server is not None:
             server.flush = self._flush_rows
-        self.journal = journal
+        self.journal = JournalFeed(journal, history, owner.warn)
         self.owner = owner
         self.alerting = alerting
         self.tally = tally
@@ -104,18 +99,12 @@ class Sidecar:
         self._known = {spec.name for spec in history.info.metrics}
         self._announced = True
         self._board = StatusBoard(history.info.total_steps)
-        self._greeting_written = -1
-        """The greeting that the journal has; likewise the status, and when it got it."""
-        self._status_written: Status | None = None
-        self._status_written_at = -math.inf
-        self._journal_failed = False
 
     def abandon(self) -> None:
         """In a forked child: let go of every descriptor."""
         if self.server is not None:
             self.server.abandon()
-        if self.journal is not None:
-            self.journal.abandon()
+        self.journal.abandon()
 
     # ---- the thread ----
 
@@ -144,7 +133,7 @@ class Sidecar:
             self.stopping.wait(wait)  # a fault that comes back must not spin
 
     def _look(self) -> None:
-        self._write_greeting()
+        self.journal.greet()
         self._take()
         watched = self.server is not None and self.server.subscribers
         if watched or time.monotonic() - self._flushed_at >= _FLUSH_EVERY:
@@ -154,7 +143,7 @@ class Sidecar:
             status = self._board.status(time.time(), self.attempt)
             self.history.set_status(status)
             self._tell(status)
-        self._keep_journal()
+        self.journal.tend()
 
     def _take_rest(self) -> None:
         """What the script logged last, however much it is; only a GPU that hangs ends it early."""
@@ -163,27 +152,12 @@ class Sidecar:
             self._turn(0.005)
             if not self.inbox:
                 return
-            self._await_disk(QUEUE // 2)  # waiting for a slow disk hurts nothing here
+            self.journal.await_room(self._turn)
             if not timeout.left(self._taken):
                 lost = len(self.inbox)
                 self.inbox.clear()
                 self.owner.swallow(f"{lost} batches and events behind a GPU that hangs")
                 return
-
-    def _await_disk(self, most: int) -> None:
-        """Wait until at most so many bytes wait for the disk; a stuck disk ends the journal."""
-        journal = self.journal
-        if journal is None or (most and journal.waiting <= most):
-            return
-        timeout = ProgressTimeout(STUCK)
-        full_since = journal.tries
-        while journal.waiting > most and not journal.failure:
-            journal.push()
-            self._turn(0.02)
-            if not most and journal.trouble and journal.tries > full_since + 1:
-                journal.give_up(journal.trouble)  # the run ends: there is no later to wait for
-            elif not timeout.left(journal.written):
-                journal.give_up(f"the disk took nothing for {STUCK:g} s")
 
     def _finish(self) -> None:
         self.commands.close()
@@ -192,12 +166,10 @@ class Sidecar:
         self._board.hurry()
         self._turn(0.0)
         try:
-            self._await_disk(0)
+            self.journal.await_all(self._turn)
             self._say_goodbye()
         finally:
-            if self.journal is not None:
-                self.journal.close(DRAIN)
-                self._confess(self.journal)
+            self.journal.close(DRAIN)
             if self.server is not None:
                 self.server.close()
 
@@ -213,13 +185,6 @@ class Sidecar:
         while server.subscribers and timeout.left(server.sent):
             self.turns += 1
             server.serve(0.02)
-
-    def _confess(self, journal: Journal) -> None:
-        """Say what the journal lacks where somebody may still read it: after the end, on stderr."""
-        lost = self.history.log.end - journal.flushed_seq
-        if journal.failure:
-            rows = f"the last {lost} rows are not in it" if lost else "every row is in it"
-            say(f"the journal {journal.path} stopped ({journal.failure}): {rows}")
 
     # ---- from the training thread ----
 
@@ -283,8 +248,7 @@ class Sidecar:
         if names != self.history.info.devices:
             self.history.change_info(devices=names)
         frame = self.history.add_gpu(sample)
-        if self.journal is not None:
-            self.journal.add_frame(frame)
+        self.journal.add_frame(frame)
 
     def _placed(self, event: Event) -> Event:
         """The event with the attempt, and where the script named none the step, it happened at."""
@@ -353,8 +317,7 @@ class Sidecar:
         # Read as a monitor will: a note that it would refuse must never be sent.
         messages.decode(unpack(pack(message)[HEADER.size :]))
         frame = self.history.notes.append(message, self.history.log.end)
-        if self.journal is not None:
-            self.journal.add_frame(frame)
+        self.journal.add_frame(frame)
 
     def _flush_rows(self) -> None:
         """The rows so far become a block; what comes next stands behind it."""
@@ -377,8 +340,7 @@ class Sidecar:
         self.history.log.append(block, opens=self._announced)
         self._announced = False
         self._tell(block)
-        if self.journal is not None:
-            self.journal.add_block(block, dict(self.history.log.weights))
+        self.journal.add_block(block)
         self._watch(block)
 
     def _watch(self, block: Block) -> None:
@@ -389,37 +351,3 @@ class Sidecar:
         except Exception as error:
             self.watching = None
             self.owner.swallow(f"watching ended: {type(error).__name__}: {error}"[:200])
-
-    # ---- journal ----
-
-    def _write_greeting(self) -> None:
-        if self.journal is not None and self._greeting_written != self.history.greetings:
-            self._greeting_written = self.history.greetings
-            self.journal.add_frame(self.history.greeting)
-
-    def _write_status(self, journal: Journal) -> None:
-        """At each change of state, else rarely: its snapshots would be half of the journal."""
-        status, before, now = self.history.status, self._status_written, time.monotonic()
-        if status is None or status is before:
-            return
-        same = before is not None and before.state == status.state
-        if not same or now - self._status_written_at >= _STATUS_EVERY:
-            journal.add_frame(self.history.status_frame)
-            self._status_written, self._status_written_at = status, now
-
-    def _keep_journal(self) -> None:
-        """Status into the journal, and its failure, once, to everybody."""
-        log, journal = self.history.log, self.journal
-        if journal is None:
-            log.forget(None)
-            return
-        self._write_status(journal)
-        journal.tick()
-        while journal.news:
-            self.owner.warn(journal.news.popleft())
-        if journal.failure and not self._journal_failed:
-            self._journal_failed = True
-            self.owner.warn(
-                f"the journal {journal.path} stopped ({journal.failure}); training goes on"
-            )
-        log.forget(None if journal.failure else journal.flushed_seq)

@@ -19,7 +19,7 @@ with vlamon.Emitter(path, run="demo", run_dir=run_dir, total_steps=steps,
         list(emitter.commands())
     print("up", flush=True)
     # Not those who only ask who is there, as a search for sockets does.
-    server = emitter._sidecar.server
+    server = emitter._service.sidecar.server
     while sum(each.subscribed and each.rows for each in server.subscribers) < monitors:
         time.sleep(0.01)
     for step in range(steps):

@@ -13,7 +13,7 @@ import pytest
 
 from tests.vlamon.emitter.emitted import journal_of, of_type, read_until, rows_of
 from vlamon import Emitter
-from vlamon.emitter import journal_writer, sidecar
+from vlamon.emitter import journal_feed, journal_writer, sidecar
 from vlamon.records import (
     BatchBlock,
     EpochRow,
@@ -79,7 +79,7 @@ def test_a_stuck_disk_ends_the_wait_and_is_told(
     path = tmp_path / "vla.sock"
     emitter = Emitter(path, run_dir=tmp_path / "run")
     monkeypatch.setattr(journal_writer.os, "pwrite", stuck)
-    monkeypatch.setattr(sidecar, "STUCK", 0.3)
+    monkeypatch.setattr(journal_feed, "STUCK", 0.3)
     source = SocketSource(path)
     found = read_until(source, RunInfo)
     emitter.log(7, closs=1.0)
@@ -152,7 +152,7 @@ if child == 0:
 emitter.log(1, closs=1.0)
 print(child, flush=True)
 if sys.argv[2] == 'kill':
-    while emitter._sidecar.journal.flushed_seq < 2:  # both rows are on disk
+    while emitter._service.sidecar.journal.journal.flushed_seq < 2:  # both rows are on disk
         time.sleep(0.01)
     os.kill(os.getpid(), signal.SIGKILL)
 assert os.path.exists(sys.argv[1] + '/s')

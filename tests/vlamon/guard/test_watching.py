@@ -22,7 +22,7 @@ with Emitter(socket, run="toy", weights={"closs": 1.0}) as emitter:
     guard, step = toy.guard, 0
     guard.reporter.emitter = emitter
     step = guard.start()
-    while sum(each.subscribed for each in emitter._sidecar.server.subscribers) < monitors:
+    while sum(each.subscribed for each in emitter._service.sidecar.server.subscribers) < monitors:
         time.sleep(0.01)
     # With monitors it ends a while after their rollback, without it is told to stop.
     after = 0

@@ -1,0 +1,75 @@
+"""The threads of an emitter that serves monitors or keeps a journal, made and ended together.
+
+The sidecar packs, stores and sends; the sampler asks the GPUs; the registrar keeps the list of
+runs; alerting sends messages. Each may hang on its own driver, mount or server, and holds up none
+of the others.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from vlamon.emitter.alerting import Alerting
+from vlamon.emitter.commands import CommandInbox
+from vlamon.emitter.journal_feed import STUCK
+from vlamon.emitter.places import Claimed
+from vlamon.emitter.progress_timeout import ProgressTimeout
+from vlamon.emitter.queue import Item, Owner
+from vlamon.emitter.rank_tally import RankTally
+from vlamon.emitter.registrar import Registrar
+from vlamon.emitter.run_info import continued, entry_of
+from vlamon.emitter.server import Server
+from vlamon.emitter.sidecar import Sidecar
+from vlamon.gpu import Sampler
+from vlamon.records import RunInfo
+
+
+class Service:
+    """Made on the training thread; after `start` it is the threads' own."""
+
+    def __init__(
+        self,
+        claimed: Claimed,
+        info: RunInfo,
+        share: bool,
+        inbox: deque[Item],
+        commands: CommandInbox,
+        owner: Owner,
+        alerted: str | None = None,
+        tally: RankTally | None = None,
+    ) -> None:
+        """`alerted` is the command that gets alerts besides; None sends none."""
+        bound, journal, past = claimed.socket, claimed.journal, claimed.past
+        history = continued(past, info, past.last_attempt + 1)
+        server = None if bound is None else Server(bound, history, commands, share)
+        if server is not None and journal is not None:
+            journal.wake = server.wake
+            history.fetch = journal.fetch
+        self._alerting: Alerting | None = None
+        if alerted is not None:
+            self._alerting = Alerting(alerted, lambda: history.info, owner.warn)
+        self.sidecar = Sidecar(
+            inbox, history, commands, server, journal, owner, self._alerting, tally
+        )
+        self._registrar = Registrar(entry_of(info, bound, journal), lambda: history.status)
+        self._sampler = Sampler(inbox.append)
+        self._thread = threading.Thread(target=self.sidecar.run, name="vlamon", daemon=True)
+
+    def start(self) -> None:
+        """Begin to take what the training logs."""
+        self._thread.start()
+        self._sampler.start()
+        self._registrar.start()
+
+    def stop(self) -> None:
+        """Write and send what is left; a disk or a reader that takes nothing ends the wait."""
+        self._sampler.stop()
+        self.sidecar.stopping.set()
+        # The sidecar ends by itself, unless one of its calls never returns.
+        timeout = ProgressTimeout(STUCK + 5.0)
+        while self._thread.is_alive() and timeout.left(self.sidecar.turns):
+            self._thread.join(0.05)
+        self._registrar.stop()
+        if self._alerting is not None:
+            self._alerting.close()
