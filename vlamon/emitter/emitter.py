@@ -36,7 +36,7 @@ from vlamon.emitter.places import Claimed, claim, run_directory, say, socket_pat
 from vlamon.emitter.queue import Item, NewAttempt, NewWeights, StatusChange
 from vlamon.emitter.rank_exchange import RankExchange
 from vlamon.emitter.run_info import describe
-from vlamon.emitter.service import Service
+from vlamon.emitter.service import Asked, Service
 from vlamon.emitter.status import checked
 from vlamon.emitter.values import Reading, scalar, settle
 from vlamon.protocol.address import AddressError
@@ -131,7 +131,7 @@ class Emitter:
             raise EmitterError(str(error)) from error
         if here.world_size > 1:
             self._see_ranks(here, None)
-        self._start(claimed, info, share, read_only, alerted, bool(watch))
+        self._start(claimed, info, Asked(share, read_only, bool(watch), alerted))
         for problem in claimed.problems:
             say(problem)
             self.warn(problem)
@@ -139,31 +139,15 @@ class Emitter:
     def _see_ranks(self, here: Ranks, unwatched: deque[Item] | None) -> None:
         self._exchange = RankExchange(here, self._inbox.append, self._events.make, unwatched)
 
-    def _start(
-        self,
-        claimed: Claimed,
-        info: RunInfo,
-        share: bool,
-        read_only: bool,
-        alerted: str | None,
-        watch: bool,
-    ) -> None:
-        past = claimed.past
+    def _start(self, claimed: Claimed, info: RunInfo, asked: Asked) -> None:
+        past, tally = claimed.past, None if self._exchange is None else self._exchange.tally
         self._attempt = past.last_attempt + 1
         self._user = info.user
-        self._commands = CommandInbox(os.geteuid(), read_only, self._answered, self.swallow)
-        tally = None if self._exchange is None else self._exchange.tally
-        self._service = Service(
-            claimed, info, share, self._inbox, self._commands, self, alerted, tally
-        )
+        commands = CommandInbox(os.geteuid(), asked.read_only, self._answered, self.swallow)
+        self._commands = commands
+        self._service = Service(claimed, info, asked, self._inbox, commands, self, tally)
         if self._weights:
             self._append(NewWeights(dict(self._weights)))
-        if watch:
-            # Detectors need numpy, which a run that reports nothing itself never loads.
-            from vlamon.emitter.watching import MODE, Watching
-
-            self._service.sidecar.watching = Watching(info)
-            self.status(guard=MODE)
         if past.next_seq:
             again = f"the training started again: attempt {self._attempt}"
             self.event("note", past.last_step, text=again)

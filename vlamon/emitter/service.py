@@ -8,14 +8,16 @@ of the others.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
+from dataclasses import dataclass
 
 from vlamon.emitter.alerting import Alerting
 from vlamon.emitter.commands import CommandInbox
 from vlamon.emitter.journal_feed import STUCK
 from vlamon.emitter.places import Claimed
 from vlamon.emitter.progress_timeout import ProgressTimeout
-from vlamon.emitter.queue import Item, Owner
+from vlamon.emitter.queue import Item, Owner, StatusChange
 from vlamon.emitter.rank_tally import RankTally
 from vlamon.emitter.registrar import Registrar
 from vlamon.emitter.run_info import continued, entry_of
@@ -25,6 +27,20 @@ from vlamon.gpu import Sampler
 from vlamon.records import RunInfo
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a script asks of the service beside its places."""
+
+    share: bool = False
+    """Other users may read."""
+    read_only: bool = False
+    """No commands are taken."""
+    watch: bool = False
+    """Report explosions from within the run."""
+    alert_command: str | None = None
+    """Gets alerts besides the user's channels; None sends none."""
+
+
 class Service:
     """Made on the training thread; after `start` it is the threads' own."""
 
@@ -32,26 +48,30 @@ class Service:
         self,
         claimed: Claimed,
         info: RunInfo,
-        share: bool,
+        asked: Asked,
         inbox: deque[Item],
         commands: CommandInbox,
         owner: Owner,
-        alerted: str | None = None,
         tally: RankTally | None = None,
     ) -> None:
-        """`alerted` is the command that gets alerts besides; None sends none."""
         bound, journal, past = claimed.socket, claimed.journal, claimed.past
         history = continued(past, info, past.last_attempt + 1)
-        server = None if bound is None else Server(bound, history, commands, share)
+        server = None if bound is None else Server(bound, history, commands, asked.share)
         if server is not None and journal is not None:
             journal.wake = server.wake
             history.fetch = journal.fetch
         self._alerting: Alerting | None = None
-        if alerted is not None:
-            self._alerting = Alerting(alerted, lambda: history.info, owner.warn)
+        if asked.alert_command is not None:
+            self._alerting = Alerting(asked.alert_command, lambda: history.info, owner.warn)
         self.sidecar = Sidecar(
             inbox, history, commands, server, journal, owner, self._alerting, tally
         )
+        if asked.watch:
+            # Detectors need numpy, which a run that reports nothing itself never loads.
+            from vlamon.emitter.watching import MODE, Watching
+
+            self.sidecar.watching = Watching(info)
+            inbox.append(StatusChange({"guard": MODE}, time.time()))
         self._registrar = Registrar(entry_of(info, bound, journal), lambda: history.status)
         self._sampler = Sampler(inbox.append)
         self._thread = threading.Thread(target=self.sidecar.run, name="vlamon", daemon=True)
