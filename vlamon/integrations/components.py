@@ -22,8 +22,8 @@ def components(output: Any) -> dict[str, Any]:
             found.update({f"{name}/{inner}": part for inner, part in components(value).items()})
         elif (number := read(value)) is not None:
             found[name] = number
-        elif "loss" in name and (numbers := _list(value)) is not None:
-            found[name] = numbers
+        elif (each := losses_of(name, value)) is not None:
+            found[name] = each
     return found
 
 
@@ -45,7 +45,10 @@ def read(value: Any) -> Any:
     return None
 
 
-def _list(value: Any) -> list[float] | None:
+def losses_of(name: str, value: Any) -> list[float] | None:
+    """The numbers of a list that is a loss per dimension; None for all else."""
+    if "loss" not in name:
+        return None
     if isinstance(value, list | tuple) and 0 < len(value) <= LONGEST:
         numbers = [read(item) for item in value]
         return None if any(number is None for number in numbers) else numbers

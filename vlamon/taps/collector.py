@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from vlamon.emitter import Emitter
+from vlamon.integrations.components import losses_of
 from vlamon.taps.options import TapOptions
 from vlamon.taps.rows import Row, Rows
 
@@ -158,7 +159,10 @@ class Collector:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Numbers by name, nested dicts joined by `/`; texts, images and histograms are not ours."""
+    """Numbers by name, nested dicts joined by `/`, lists where they are a loss per dimension.
+
+    Texts, images and histograms are not ours.
+    """
     found: dict[str, Any] = {}
     for name, value in values.items():
         full = f"{prefix}{name}"
@@ -166,6 +170,8 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
             found.update(flatten(value, f"{full}/"))
         elif is_number(value):
             found[full] = value
+        elif (each := losses_of(full, value)) is not None:
+            found[full] = each
     return found
 
 

@@ -109,9 +109,24 @@ def _lightning(module: ModuleType, collector: Collector) -> None:
 
 
 def _lerobot(module: ModuleType, collector: Collector) -> None:
-    from vlamon.integrations.lerobot import watch_updates
+    from vlamon.integrations.lerobot import watch_lerobot
 
-    watch_updates(module, collector)
+    watch_lerobot(collector)
+
+
+def _lerobot_plugins(module: ModuleType, collector: Collector) -> None:
+    """The script may run as `__main__`, which no import announces; it loads plug-ins first."""
+    original = module.register_third_party_plugins
+
+    @functools.wraps(original)
+    def register_third_party_plugins(*args: Any, **given: Any) -> Any:
+        try:  # before vlamon's own plug-in, which leaves alone what is watched
+            _lerobot(module, collector)
+        except Exception as error:
+            collector.complain(f"lerobot: {type(error).__name__}: {error}")
+        return original(*args, **given)
+
+    module.register_third_party_plugins = register_third_party_plugins  # type: ignore[attr-defined]
 
 
 def patch_meters(module: ModuleType, collector: Collector) -> None:
@@ -169,6 +184,7 @@ PATCHES: Mapping[str, Patch] = {
     "tensorboardX.writer": _summary_writer,
     "swanlab.sdk.internal.run": _tracker("swanlab", "Run", "data"),
     "lerobot.scripts.lerobot_train": _lerobot,
+    "lerobot.utils.import_utils": _lerobot_plugins,
     "trackio.run": _tracker("trackio", "Run", "metrics"),
     "mlflow.tracking.fluent": _mlflow,
     "accelerate.accelerator": _tracker("accelerate", "Accelerator", "values"),
