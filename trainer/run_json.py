@@ -10,6 +10,7 @@ from typing import Any
 from trainer.config import ConfigError, TrainConfig, as_tables, difference
 from trainer.objectives import Objectives
 from trainer.optimisation import Clipping
+from vlamon.whole_file import put_whole
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -59,6 +60,5 @@ def in_force(config: TrainConfig, objectives: Objectives, clipping: Clipping) ->
 def write_description(config: TrainConfig, run_dir: Path, seed: int, ranks: int) -> None:
     """Write `run.json`; where the disk refuses, the one before it stays whole."""
     description = {"config": as_tables(config), "seed": seed, "ranks": ranks}
-    path, beside = run_dir / "run.json", run_dir / ".run.json.new"
-    beside.write_text(json.dumps(description, indent=1) + "\n")
-    beside.replace(path)
+    document = json.dumps(description, indent=1) + "\n"
+    put_whole(run_dir / "run.json", document.encode(), run_dir / ".run.json.new")

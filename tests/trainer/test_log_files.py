@@ -154,12 +154,12 @@ def test_a_run_json_that_cannot_be_written_leaves_the_one_before_it_whole(
     write_description(config(), tmp_path, 0, 1)
     before = (tmp_path / "run.json").read_text()
 
-    def torn(path: Path, text: str) -> int:
-        with path.open("w") as file:
-            file.write(text[:20])
+    def torn(handle: int, data: memoryview) -> int:
+        real(handle, data[:20])
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", torn)
+    real = os.write
+    monkeypatch.setattr(os, "write", torn)
     with pytest.raises(OSError, match="No space left"):
         write_description(config(), tmp_path, 1, 1)
     monkeypatch.undo()

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from vlamon.alerts.alert import Alert
 from vlamon.alerts.message import Message
+from vlamon.whole_file import put_whole
 
 KEPT = 200
 """Messages that may wait; with more, the oldest of low urgency go first."""
@@ -48,14 +49,7 @@ class Outbox:
         name = f"{stamp:020}-{os.getpid()}-{self._number:06}.json"
         beside = self._directory / f".{name}"
         document = json.dumps({"channel": channel, "message": asdict(message)})
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        try:
-            with open(os.open(beside, flags, 0o600), "w", encoding="utf-8") as file:
-                file.write(document)
-            os.replace(beside, self._directory / name)
-        except OSError:
-            beside.unlink(missing_ok=True)
-            raise
+        put_whole(self._directory / name, document.encode(), beside, 0o600)
         self._bound()
 
     def waiting(self) -> Iterator[Waiting]:

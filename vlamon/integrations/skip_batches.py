@@ -11,6 +11,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from vlamon.whole_file import put_whole
+
 
 class SkipBatches:
     """The file, read and added to."""
@@ -39,6 +41,5 @@ class SkipBatches:
         except ValueError:
             known = frozenset()
         numbers = sorted({*known, *(number for number in batches if number >= 0)})
-        partial = self._path.with_name(f"{self.NAME}.part")
-        partial.write_text(json.dumps(numbers, indent=4))
-        partial.replace(self._path)
+        document = json.dumps(numbers, indent=4).encode()
+        put_whole(self._path, document, self._path.with_name(f"{self.NAME}.part"))
