@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "watchdog": ("vlamon.commands.watchdog", "Send a message when a training is gone or silent."),
     "relay": ("vlamon.commands.relay", "Forward a training's socket over stdin and stdout."),
     "replay": ("vlamon.commands.replay", "Play a journal back, at any speed."),
+    "serve": ("vlamon.commands.serve", "Show the dashboard in a browser."),
     "prometheus": ("vlamon.commands.prometheus", "Serve the newest values to Prometheus."),
     "export": ("vlamon.commands.export", "Write a run as CSV, JSON, Parquet or TensorBoard."),
     "explain": ("vlamon.commands.explain", "Explain a metric: formula, range, what to do."),

@@ -15,6 +15,7 @@ from vlamon.records import Event, Link, Record, Reply, RunInfo
 from vlamon.safe_text import line
 from vlamon.sources import Source, SourceError
 from vlamon.tui.options import Options
+from vlamon.tui.terminal import in_browser
 
 Mode = Literal["screen", "plain", "json"]
 WAIT = 0.25
@@ -30,7 +31,7 @@ def mode_for(*, plain: bool, json: bool) -> Mode:
     one: TERM=dumb says that it cannot move its cursor."""
     if json:
         return "json"
-    able = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    able = in_browser(os.environ) or (sys.stdout.isatty() and os.environ.get("TERM") != "dumb")
     return "screen" if able and not plain else "plain"
 
 
@@ -55,9 +56,11 @@ def _screen(sources: Sequence[Source], options: Options) -> int:
     from vlamon.sources.feed import Feed
     from vlamon.tui.app import Dashboard
 
-    _give_the_screen_a_terminal()
-    for frozen in ("COLUMNS", "LINES"):
-        os.environ.pop(frozen, None)  # an exported size would be believed before a resized terminal
+    if not in_browser(os.environ):
+        _give_the_screen_a_terminal()
+        for frozen in ("COLUMNS", "LINES"):
+            # An exported size would be believed before a resized terminal.
+            os.environ.pop(frozen, None)
     feed, *others = (Feed(source) for source in sources)
     dashboard = Dashboard(feed, options, others=others)
     try:

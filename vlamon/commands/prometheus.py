@@ -5,7 +5,6 @@ Each scrape is a conversation of its own, as `vlamon status` has: nothing is hel
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import tempfile
 import time
@@ -13,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import click
 
+from vlamon.commands.listen import Address, Listen, unservable
 from vlamon.errors import VlamonError
 from vlamon.records import GpuSample, Record
 from vlamon.sources import SourceError
@@ -26,31 +26,11 @@ SETTLE = 1.5
 """Seconds for status, newest values and a GPU sample, of which one comes each second."""
 
 
-class Address(click.ParamType[tuple[str, int]]):
-    """HOST:PORT on loopback: the page has no password."""
-
-    name = "HOST:PORT"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, int]:
-        """Host and port."""
-        host, _, port = str(value).rpartition(":")
-        host = (host or "127.0.0.1").strip("[]").replace("localhost", "127.0.0.1")
-        try:
-            local, number = ipaddress.ip_address(host).is_loopback, int(port)
-        except ValueError:
-            self.fail(f"{value!r} is not HOST:PORT, such as 127.0.0.1:9435", param, ctx)
-        if not local:
-            self.fail(
-                f"{host} is not on loopback; reach it from elsewhere with `ssh -L`", param, ctx
-            )
-        return host, number
-
-
 @click.command()
 @click.option("--socket", metavar="PATH", help="The training's socket; found where there is one.")
-@click.option("--listen", type=Address(), default="127.0.0.1:9435", show_default=True)
+@click.option(
+    "--listen", type=Address(9435, loopback_only=True), default="127.0.0.1:9435", show_default=True
+)
 @click.option("--textfile", metavar="PATH", help="Write here for node_exporter instead.")
 @click.option(
     "--every",
@@ -61,7 +41,7 @@ class Address(click.ParamType[tuple[str, int]]):
 )
 @click.option("--once", is_flag=True, help="Print the page, or write the textfile, and end.")
 def command(
-    socket: str | None, listen: tuple[str, int], textfile: str | None, every: float, once: bool
+    socket: str | None, listen: Listen, textfile: str | None, every: float, once: bool
 ) -> int:
     """Serve a training's state and newest values at http://127.0.0.1:9435/metrics.
 
@@ -106,7 +86,7 @@ def read(socket: str | None) -> Reading:
         return Reading(info, talk.status, dict(talk.source.latest), newest)
 
 
-def serve(socket: str | None, listen: tuple[str, int]) -> None:
+def serve(socket: str | None, listen: Listen) -> None:
     """Answer scrapes until interrupted."""
 
     class Scrape(BaseHTTPRequestHandler):
@@ -127,10 +107,7 @@ def serve(socket: str | None, listen: tuple[str, int]) -> None:
     try:
         server = ThreadingHTTPServer(listen, Scrape)
     except OSError as problem:
-        raise VlamonError(
-            f"{listen[0]}:{listen[1]} cannot be served: {problem.strerror}; "
-            "choose another port with --listen."
-        ) from problem
+        raise unservable(listen, problem) from problem
     with server:
         click.echo(f"vlamon: serving http://{listen[0]}:{server.server_port}/metrics", err=True)
         server.serve_forever(poll_interval=0.1)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textual.app import App
@@ -34,6 +35,8 @@ from vlamon.tui.themes import (
 from vlamon.tui.typed_ahead import TypedAhead
 
 if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
+
     from textual.command import Provider
     from textual.screen import Screen
 
@@ -80,8 +83,10 @@ class Dashboard(TypedAhead, DiffDisplay, App[int]):
             self._palette(self._first_theme()),
             self.options.ascii or not _draws_unicode(self.environ),
         )
-        self._reads_terminal = os.isatty(0)  # asked early: a terminal that hung up is none
+        # Asked early: a terminal that hung up is none.
+        self._watches_input = os.isatty(0) or terminal.in_browser(self.environ)
         self._last_title = ""
+        self._handed_over: TemporaryDirectory[str] | None = None
         super().__init__()
         for number, one in enumerate(self.feeds if others else ()):
             self.add_mode(f"run-{number}", partial(MainScreen, self, one))
@@ -123,6 +128,24 @@ class Dashboard(TypedAhead, DiffDisplay, App[int]):
     def utc_offset(self) -> float:
         """Give the viewer's time zone in seconds east of UTC."""
         return float(time.localtime(self.clock()).tm_gmtoff)
+
+    # Files
+
+    @property
+    def folder(self) -> Path:
+        """Give the working directory; a browser's viewer may write none of the server's files."""
+        if not self.is_web:
+            return Path.cwd()
+        if self._handed_over is None:
+            from tempfile import TemporaryDirectory
+
+            self._handed_over = TemporaryDirectory(prefix="vlamon-", ignore_cleanup_errors=True)
+        return Path(self._handed_over.name)
+
+    def hand_over(self, path: Path) -> None:
+        """Send a saved file to the browser of its viewer."""
+        if self.is_web and path.exists():
+            self.deliver_binary(path, save_filename=path.name)
 
     # Life
 
@@ -173,9 +196,12 @@ class Dashboard(TypedAhead, DiffDisplay, App[int]):
                 repaint()
 
     def keep_theme(self, name: str) -> str:
-        """Change the theme and remember it for the next start; gives what kept it from that."""
+        """Change the theme and remember it for the next start; gives what kept it from that.
+
+        A browser's viewer may be somebody else than who starts the next one.
+        """
         self.choose_theme(name)
-        return remember_theme(name)
+        return "" if self.is_web else remember_theme(name)
 
     # The terminal
 
@@ -204,7 +230,7 @@ class Dashboard(TypedAhead, DiffDisplay, App[int]):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             loop.add_signal_handler(number, self._leave_on, number)
-        if self._reads_terminal and not self.is_headless:
+        if self._watches_input and not self.is_headless:
             self.set_interval(LOOK_FOR_TERMINAL, self._leave_without_terminal)
 
     def _leave_without_terminal(self) -> None:

@@ -21,21 +21,20 @@ CHUNK = 4096
 """Rows read under the lock at a time, so that the screen never waits for a whole run."""
 
 
-def new_path(run: str, suffix: str, clock: float) -> Path:
-    """Name a new file in the working directory after the run and the time."""
+def new_path(folder: Path, run: str, suffix: str, clock: float) -> Path:
+    """Name a new file in a folder after the run and the time."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", run).strip("-.") or "run"
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(clock))
-    path = Path.cwd() / f"vlamon-{stem}-{stamp}.{suffix}"
+    path = folder / f"vlamon-{stem}-{stamp}.{suffix}"
     number = 1
     while path.exists():
         number += 1
-        path = Path.cwd() / f"vlamon-{stem}-{stamp}-{number}.{suffix}"
+        path = folder / f"vlamon-{stem}-{stamp}-{number}.{suffix}"
     return path
 
 
-def save_screen(svg: str, run: str, clock: float) -> Notice:
+def save_screen(svg: str, path: Path) -> Notice:
     """Write what is on screen as SVG."""
-    path = new_path(run, "svg", clock)
     try:
         path.write_text(svg, encoding="utf-8")
     except OSError as problem:
@@ -46,7 +45,7 @@ def save_screen(svg: str, run: str, clock: float) -> Notice:
 def save_rows(
     store: RunStore,
     lock: AbstractContextManager[Any],
-    run: str,
+    path: Path,
     cancelled: Callable[[], bool],
 ) -> Notice:
     """Write every batch as CSV, in the columns of `vlamon export`.
@@ -59,7 +58,6 @@ def save_rows(
         rows = store.rows
         names = list(store.metrics)
         exact = {name for name in names if store.exact(name)}
-    path = new_path(run, "csv", time.time())
     header = [*AXES["batch"], *metric_columns("batch", names)]
     done = 0
 

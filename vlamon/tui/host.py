@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from textual.screen import ModalScreen
 
     from vlamon.records import Record
@@ -53,6 +55,13 @@ class Shell(Protocol):
     @property
     def utc_offset(self) -> float:
         """The viewer's time zone in seconds east of UTC."""
+
+    @property
+    def folder(self) -> Path:
+        """Where files are saved."""
+
+    def hand_over(self, path: Path) -> None:
+        """Give a saved file to the viewer, where that is not who owns the folder."""
 
     def clock(self) -> float:
         """The wall clock."""

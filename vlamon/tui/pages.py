@@ -102,8 +102,14 @@ class Pages:
         self._host.work(self._export, "export")
 
     def _export(self, cancelled: Callable[[], bool]) -> Callable[[], None]:
-        from vlamon.tui.export import save_rows
+        from vlamon.tui.export import new_path, save_rows
 
-        store = self._host.store
-        said = save_rows(store, self._host.data_lock, run_name(store), cancelled)
-        return lambda: self._host.say(said)
+        shell, store = self._host.shell, self._host.store
+        path = new_path(shell.folder, run_name(store), "csv", shell.clock())
+        said = save_rows(store, self._host.data_lock, path, cancelled)
+
+        def saved() -> None:
+            self._host.say(said)
+            shell.hand_over(path)
+
+        return saved

@@ -201,11 +201,13 @@ class MainScreen(DirectRows, Screen[None]):
 
     def action_picture(self) -> None:
         """Save the screen as SVG."""
-        from vlamon.tui.export import save_screen
+        from vlamon.tui.export import new_path, save_screen
 
         name = run_name(self.store)
+        path = new_path(self.shell.folder, name, "svg", self.shell.clock())
         svg = self.app.export_screenshot(title=f"vlamon: {name}")
-        self.say(save_screen(svg, name, self.shell.clock()))
+        self.say(save_screen(svg, path))
+        self.shell.hand_over(path)
 
     def action_leave(self) -> None:
         """Quit; the training continues."""

@@ -14,6 +14,11 @@ CLEAR = "\x1b[H\x1b[2J"
 screen when the pane has grown meanwhile."""
 
 
+def in_browser(environ: Mapping[str, str]) -> bool:
+    """Say whether a web server carries the screen to a browser, in place of a terminal."""
+    return environ.get("TEXTUAL_DRIVER", "").endswith(":WebDriver")
+
+
 def title(text: str) -> str:
     """Give the sequence that sets the title of window and tab."""
     return f"\x1b]0;{_plain(text)}\x07"
@@ -34,7 +39,8 @@ def notification(heading: str, text: str, environ: Mapping[str, str]) -> str:
 
 
 def hung_up(descriptor: int) -> bool:
-    """Say whether the terminal behind a descriptor is gone; only its own session is signalled."""
+    """Say whether the terminal or pipe behind a descriptor is gone; a terminal signals only its own
+    session, and a pipe nobody."""
     poll = select.poll()
     poll.register(descriptor, 0)
     return any(event & (select.POLLHUP | select.POLLNVAL) for _, event in poll.poll(0))

@@ -30,6 +30,7 @@ with vlamon.Emitter(path, run="demo", run_dir=run_dir, total_steps=steps,
             emitter.event("note", step=step, text="half way")
         emitter.status(state="training")
         for command in emitter.commands() if orders else ():
+            print(command.name, flush=True)
             if command.name == "rollback":
                 command.refuse("no trusted snapshot yet")
             elif command.name == "stop":

@@ -1,0 +1,1 @@
+"""The dashboard in a browser: who is let in, the page, and a dashboard process for each viewer."""

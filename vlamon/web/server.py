@@ -1,0 +1,185 @@
+"""The web server: lets viewers in and gives each a dashboard of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import socket as sockets
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from aiohttp import WSMsgType, web
+from textual_serve.server import Server
+
+from vlamon.safe_text import line
+from vlamon.web.page import page
+from vlamon.web.viewer import Viewer
+
+if TYPE_CHECKING:
+    from vlamon.web.access import Access
+
+HEARTBEAT = 15.0
+"""Seconds between two questions whether a browser is still there."""
+LARGEST_MESSAGE = 64 << 10
+"""Bytes: keys, a paste, a size."""
+FONT_SIZES = range(6, 41)
+FONT_SIZE = 14
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is served, and to whom."""
+
+    argv: Sequence[str]
+    """The command that shows one dashboard."""
+    title: str
+    access: Access
+    viewers: int
+    """Dashboards that may be open at once: each is a process."""
+
+
+class BrowserView:
+    """The routes, all below the token."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._files = Server("")  # its static files and downloads; our own rules and viewers
+        self._open: set[web.WebSocketResponse] = set()
+
+    def application(self) -> web.Application:
+        """The application to run."""
+        app = web.Application(middlewares=[self._guarded])
+        below = f"/{self._plan.access.token}"
+        app.add_routes(
+            [
+                web.get(below, self._to_page),
+                web.get(f"{below}/", self._page),
+                web.get(f"{below}/ws", self._websocket),
+                web.get(f"{below}/download/{{key}}", self._files.handle_download),
+                web.static(f"{below}/static", self._files.statics_path),
+            ]
+        )
+        app.on_shutdown.append(self._close_all)
+        return app
+
+    @web.middleware
+    async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        refusal = self._plan.access.refusal(
+            request.path, request.headers.get("Host"), request.headers.get("Origin")
+        )
+        if refusal:
+            return _sentence(HTTPStatus.FORBIDDEN, refusal)
+        return await handler(request)
+
+    async def _to_page(self, request: web.Request) -> web.StreamResponse:
+        """Relative addresses on the page need its slash."""
+        raise web.HTTPFound(f"{self._plan.access.token}/")
+
+    async def _page(self, request: web.Request) -> web.StreamResponse:
+        asked = request.query.get("fontsize", "")
+        size = int(asked) if asked.isdecimal() and int(asked) in FONT_SIZES else FONT_SIZE
+        url = self._plan.access.page_url(request.host, request.scheme)
+        text, headers = page(self._plan.title, url, size)
+        return web.Response(text=text, content_type="text/html", headers=headers)
+
+    async def _websocket(self, request: web.Request) -> web.StreamResponse:
+        if len(self._open) >= self._plan.viewers:
+            return _sentence(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                f"{self._plan.viewers} dashboards are open already; close one, or start "
+                "`vlamon serve` with a larger --viewers.",
+            )
+        websocket = web.WebSocketResponse(heartbeat=HEARTBEAT, max_msg_size=LARGEST_MESSAGE)
+        self._open.add(websocket)
+        try:
+            await websocket.prepare(request)
+            await self._show(websocket, request)
+        finally:
+            self._open.discard(websocket)
+        return websocket
+
+    async def _show(self, websocket: web.WebSocketResponse, request: web.Request) -> None:
+        """Run a dashboard for as long as the browser stays."""
+        viewer = Viewer(
+            self._plan.argv,
+            write_bytes=websocket.send_bytes,
+            write_str=_relative_downloads(websocket.send_str),
+            close=websocket.close,
+            download_manager=self._files.download_manager,
+        )
+        try:
+            await viewer.start(_number(request, "width", 80), _number(request, "height", 24))
+            async for message in websocket:
+                if message.type is WSMsgType.TEXT:
+                    answer = await viewer.hear(_decoded(message.data))
+                    if answer is not None:
+                        await websocket.send_json(answer)
+        except ConnectionError:
+            pass  # The browser left while it was answered.
+        finally:
+            await viewer.stop()
+            for said in (await viewer.complaint()).splitlines():
+                print(line(said), file=sys.stderr, flush=True)
+
+    async def _close_all(self, app: web.Application) -> None:
+        for websocket in list(self._open):
+            await websocket.close()
+
+
+def run(plan: Plan, listening: sockets.socket) -> int:
+    """Serve until a signal; returns the exit code."""
+    return asyncio.run(_serve(BrowserView(plan).application(), listening))
+
+
+async def _serve(app: web.Application, listening: sockets.socket) -> int:
+    runner = web.AppRunner(app, access_log=None)  # its lines would hold the token
+    await runner.setup()
+    await web.SockSite(runner, listening).start()
+    ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def end(number: int) -> None:
+        if not ended.done():
+            ended.set_result(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, end, number)
+    try:
+        return await ended
+    finally:
+        await runner.cleanup()
+
+
+def _relative_downloads(send: Callable[[str], Awaitable[None]]) -> Callable[[str], Awaitable[None]]:
+    """Have files fetched below the page's address, which has the token, not below the root."""
+
+    async def translated(text: str) -> None:
+        kind, value = json.loads(text)
+        if kind == "deliver_file_start":
+            address = {"url": f"download/{value}", "new_tab": True}
+            text = json.dumps(["open_url", address])
+        await send(text)
+
+    return translated
+
+
+def _decoded(text: str) -> object:
+    with contextlib.suppress(ValueError):
+        found: object = json.loads(text)
+        return found
+    return None
+
+
+def _number(request: web.Request, name: str, default: int) -> int:
+    text = request.query.get(name, "")
+    return int(text) if text.isdecimal() and len(text) < 6 else default
+
+
+def _sentence(status: HTTPStatus, text: str) -> web.Response:
+    return web.Response(status=status, text=f"{text}\n")
