@@ -13,6 +13,7 @@ import click
 
 from vlamon.commands.listen import Address, Listen, is_loopback, listening, netloc
 from vlamon.errors import VlamonError
+from vlamon.sources import SourceError
 
 VIEWS = ("watch", "tail", "replay")
 """Commands with a dashboard."""
@@ -61,7 +62,7 @@ def command(
 
     The address that is printed holds a token, which changes with each start.
     """
-    argv = _dashboard(shown, allow_orders)
+    argv = dashboard(shown, allow_orders=allow_orders)
     if public_url and urlsplit(public_url).scheme not in ("http", "https"):
         raise click.UsageError(f"--public-url {public_url!r} is not a URL such as https://hub/vla")
     try:
@@ -86,7 +87,7 @@ def command(
         return run(Plan(argv, f"vlamon {shlex.join(shown)}".rstrip(), access, viewers), socket)
 
 
-def _dashboard(shown: tuple[str, ...], allow_orders: bool) -> list[str]:
+def dashboard(shown: tuple[str, ...], *, allow_orders: bool) -> list[str]:
     """The command that shows one dashboard, checked before anything is served."""
     named = bool(shown) and shown[0] in VIEWS
     name, rest = (shown[0], shown[1:]) if named else (_view_of(shown), shown)
@@ -116,8 +117,11 @@ def _check_journal(given: str) -> None:
 
 
 def _view_of(shown: tuple[str, ...]) -> str:
-    """The command for a file that was named alone: `tail` for a log, else `watch`."""
-    from vlamon.sources.bytestream import JOURNAL, starts_with
-
-    files = [path for path in shown if os.path.isfile(path)]
-    return "tail" if files and not starts_with(files[0], JOURNAL) else "watch"
+    """The command for what was named alone: `tail` for a log or a directory of logs."""
+    for path in shown:
+        if os.path.isfile(path) or os.path.isdir(path):
+            try:
+                _check_journal(path)
+            except SourceError:
+                return "tail"
+    return "watch"

@@ -17,6 +17,7 @@ import pytest
 
 from tests.vlamon.commands.training import environment, training
 from vlamon.cli import run
+from vlamon.commands.serve import dashboard
 
 aiohttp = pytest.importorskip("aiohttp", reason="needs the extra web")
 pyte = pytest.importorskip("pyte", reason="needs a terminal emulator")
@@ -207,6 +208,21 @@ async def test_a_dashboard_that_cannot_start_says_why_in_the_browser(tmp_path: P
             await viewer.sees("gone.vlaj")
             await viewer.sees("does not exist")
             await viewer.is_closed()
+
+
+def test_a_log_is_followed_and_a_journal_opened_without_the_name_of_a_command(
+    tmp_path: Path,
+) -> None:
+    log, pipe = tmp_path / "train.txt", tmp_path / "vla.sock"
+    log.write_text("step 1 loss 2\n")
+    with socket.socket(socket.AF_UNIX) as served:
+        served.bind(str(pipe))
+        shown = {
+            path: dashboard((*given, path), allow_orders=False)[4]
+            for *given, path in ([str(log)], [str(tmp_path)], [JOURNAL], ["--socket", str(pipe)])
+        }
+    assert [*shown.values()] == ["tail", "tail", "watch", "watch"]
+    assert dashboard(("--theme", "paper"), allow_orders=True)[4:] == ["watch", "--theme", "paper"]
 
 
 @pytest.mark.parametrize(
