@@ -22,7 +22,9 @@ from vlamon.locations import config_directory
 PROJECT_FILE = "vlamon.toml"
 ENVIRONMENT = "VLAMON_"
 
-Kind = Literal["text", "flag", "number", "count", "choice", "names", "weights"]
+Kind = Literal[
+    "text", "flag", "number", "count", "choice", "names", "weights", "thresholds", "keys"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("weights", "weights", {}, "Weights of the loss terms, over those that the logs name."),
     Setting("vocab", "count", None, "Vocabulary that closs is measured against.", low=2),
     Setting("clip_grad", "number", None, "Gradient clipping of the run."),
+    Setting("thresholds", "thresholds", {}, "Thresholds of the detector, see docs/detector.md."),
+    Setting("keys", "keys", {}, "Keys of the dashboard by action, see docs/dashboard.md."),
 )
 BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
 
@@ -122,8 +126,10 @@ class Configuration:
             if held.source == "default":
                 continue
             setting, value = BY_NAME[name], held.value
-            if setting.kind == "weights":
+            if setting.kind in ("weights", "thresholds"):
                 value = [f"{metric}={weight!r}" for metric, weight in value.items()]
+            elif setting.kind == "keys":
+                value = [f"{action}={key}" for action, keys in value.items() for key in keys]
             elif setting.kind == "names":
                 value = list(value)
             found[setting.parameter or name] = not value if setting.inverted else value
@@ -219,7 +225,13 @@ def _parsed(setting: Setting, text: str) -> Any:
         return words.get(text.strip().lower(), text)
     if setting.kind == "names":
         return [name.strip() for name in text.split(",") if name.strip()]
-    if setting.kind == "weights":
+    if setting.kind == "keys":
+        given: dict[str, list[str]] = {}
+        for part in filter(None, text.split(",")):
+            name, _, key = part.partition("=")
+            given.setdefault(name.strip(), []).append(key.strip())
+        return given
+    if setting.kind in ("weights", "thresholds"):
         pairs = [part.rpartition("=") for part in text.split(",") if part.strip()]
         return {name.strip(): _number(number) for name, _, number in pairs}
     return _number(text) if setting.kind in ("number", "count") else text
@@ -281,13 +293,49 @@ def _names(setting: Setting, value: Any) -> tuple[str, ...]:
     raise ValueError(f"must be a list of names, not {value!r}")
 
 
+def _sample(setting: Setting) -> str:
+    return "warn_ratio = 3" if setting.kind == "thresholds" else "loss_ct = 10"
+
+
 def _weights(setting: Setting, value: Any) -> dict[str, float]:
     if isinstance(value, dict):
         try:
             return {str(name): _in_range(setting, weight) for name, weight in value.items()}
         except ValueError:
             pass
-    raise ValueError(f"must be a table of numbers, such as {{ loss_ct = 10 }}, not {value!r}")
+    raise ValueError(f"must be a table of numbers, such as {{ {_sample(setting)} }}, not {value!r}")
+
+
+def _thresholds(setting: Setting, value: Any) -> dict[str, float]:
+    from vlamon.detect.rules import THRESHOLDS, rules_with
+
+    found = _weights(setting, value)
+    for name in found:
+        if name not in THRESHOLDS:
+            raise ValueError(f"have no {name!r}{nearest(name, THRESHOLDS)}")
+    try:
+        rules_with(found)
+    except ValueError as problem:
+        raise ValueError(f"cannot be used: {problem}") from problem
+    return found
+
+
+def _keys(setting: Setting, value: Any) -> dict[str, tuple[str, ...]]:
+    from vlamon.tui.bindings import checked_keys
+
+    if not isinstance(value, dict):
+        raise ValueError(f'must be a table of keys, such as {{ quit = "Q" }}, not {value!r}')
+    found = {}
+    for name, given in value.items():
+        listed = [given] if isinstance(given, str) else given
+        if not isinstance(listed, list) or not all(isinstance(key, str) and key for key in listed):
+            raise ValueError(f"must be a text or a list of texts for {name}, not {given!r}")
+        found[str(name)] = tuple(listed)
+    try:
+        checked_keys(found)
+    except ValueError as problem:
+        raise ValueError(f"cannot be used: {problem}") from problem
+    return found
 
 
 _CHECKS: Mapping[Kind, Callable[[Setting, Any], Any]] = {
@@ -298,4 +346,6 @@ _CHECKS: Mapping[Kind, Callable[[Setting, Any], Any]] = {
     "choice": _choice,
     "names": _names,
     "weights": _weights,
+    "thresholds": _thresholds,
+    "keys": _keys,
 }

@@ -108,6 +108,44 @@ def test_charts_are_pinned_hidden_and_smoothed_by_a_file(
     assert seen[1].pinned == ("closs",)
 
 
+def test_thresholds_of_a_file_decide_what_explodes(place: Path, capfdbinary: Any) -> None:
+    assert run(["analyze", str(LOG), "--format", "json"]) == 20
+    capfdbinary.readouterr()
+    project(place, "[thresholds]\nmean_ratio = 500\n")
+
+    assert run(["analyze", str(LOG), "--format", "json"]) != 20
+    assert json.loads(capfdbinary.readouterr()[0])["anomalies"] == []
+    assert run(["tail", str(LOG), "--once", "--json"]) == 0
+    assert b'"explode"' not in capfdbinary.readouterr()[0]
+    assert run(["tail", str(LOG), "--once", "--json", "--threshold", "mean_ratio=2.5"]) == 0
+    assert b'"explode"' in capfdbinary.readouterr()[0]
+    assert run(["analyze", str(LOG), "--threshold", "mean=3"]) == 2
+    assert b"mean is no threshold" in capfdbinary.readouterr()[1]
+
+
+def test_keys_and_thresholds_reach_the_dashboard(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vlamon.commands import tail
+
+    project(
+        place, "keys = { quit = 'Q', next-event = ['j', 'ctrl+j'] }\nthresholds.one_ratio = 9\n"
+    )
+    monkeypatch.setenv("VLAMON_THRESHOLDS", "warn_ratio=3,mean_ratio=4")
+    seen: list[Any] = []
+    monkeypatch.setattr(tail, "present", lambda _, __, options: seen.append(options) or 0)
+
+    assert run(["tail", str(LOG), "--once"]) == 0
+    assert seen[0].keys == {"quit": ("Q",), "next-event": ("j", "ctrl+j")}
+    assert (seen[0].rules.warn_ratio, seen[0].rules.one_ratio) == (3, 20)
+    assert run(["tail", str(LOG), "--once", "--key", "quit=X"]) == 0
+    assert seen[1].keys == {"quit": ("X",)}
+    monkeypatch.setenv("VLAMON_KEYS", "quit=Y,quit=X")
+    assert run(["tail", str(LOG), "--once"]) == 0
+    assert seen[2].keys == {"quit": ("Y", "X")}
+    assert run(["tail", str(LOG), "--once", "--key", "quit=r"]) == 2
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -118,6 +156,13 @@ def test_charts_are_pinned_hidden_and_smoothed_by_a_file(
         ("every = -1", "must be a number, at least 0"),
         ("weights = 5", "must be a table of numbers"),
         ("theme = ", "is not TOML"),
+        ("thresholds = 5", "such as { warn_ratio = 3 }, not 5"),
+        ("thresholds = { warn_rato = 3 }", "have no 'warn_rato' (did you mean 'warn_ratio'?)"),
+        ("thresholds = { warn_ratio = 1 }", "warn_ratio must be above 1, not 1"),
+        ("keys = { quitt = 'Q' }", "there is no action 'quitt' (did you mean 'quit'?)"),
+        ("keys = { quit = 'pagup' }", "no key 'pagup' for quit (did you mean 'pageup'?)"),
+        ("keys = { quit = 'r' }", "keys cannot be used: 'r' is both rollback and quit"),
+        ("keys = { quit = 5 }", "must be a text or a list of texts for quit, not 5"),
     ],
 )
 def test_a_mistake_is_a_sentence_and_the_rest_is_used(

@@ -21,7 +21,8 @@ from vlamon.analysis.contributions import contributions
 from vlamon.analysis.evidence import Evidence
 from vlamon.analysis.refuted import disagreements
 from vlamon.analysis.series import Series
-from vlamon.detect.judging import EXPLOSION_RATIO, Judge, Judged, Levels, levels
+from vlamon.detect.judging import Judge, Judged, Levels, levels
+from vlamon.detect.rules import SpikeRules
 
 NEIGHBOURS = 8
 """Values looked at on each side; a plateau shorter than this cannot be its own neighbourhood."""
@@ -102,7 +103,7 @@ def anomalies(evidence: Evidence) -> list[Anomaly]:
             if series is not None and name in _NORMS:
                 found += _of_norm(series, evidence)
             elif series is not None:
-                found += spikes(series, evidence.vocab, level)
+                found += spikes(series, evidence, level)
     return found
 
 
@@ -110,7 +111,7 @@ def _of_norm(series: Series, evidence: Evidence) -> list[Anomaly]:
     """Spikes of a gradient norm warn; beside a loss scale an infinite one is a skipped step."""
     if evidence.scales_loss:
         series = series.take(np.flatnonzero(np.isfinite(series.values)))
-    return [replace(one, level="warn") for one in spikes(series, evidence.vocab, "warn")]
+    return [replace(one, level="warn") for one in spikes(series, evidence, "warn")]
 
 
 def within(found: Sequence[Anomaly], epochs: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -127,15 +128,17 @@ def within(found: Sequence[Anomaly], epochs: NDArray[np.float64]) -> NDArray[np.
     return inside
 
 
-def spikes(series: Series, vocab: int, worst: Level = "explode") -> list[Anomaly]:
+def spikes(series: Series, evidence: Evidence, worst: Level) -> list[Anomaly]:
     """Anomalies of one series, each attempt with a level of its own."""
     turns = np.flatnonzero(np.diff(series.attempt)) + 1
     edges = [0, *turns.tolist(), len(series)]
-    guess = math.log(vocab) if series.name == "closs" else math.inf
+    guess = math.log(evidence.vocab) if series.name == "closs" else math.inf
     return [
         _anomaly(series, first + begin, first + end, usual, worst)
         for first, last in pairwise(edges)
-        for begin, end, usual in _stretches(series, first, last, guess, worst)
+        for begin, end, usual in _stretches(
+            series, first, last, guess, worst, evidence.settings.rules
+        )
     ]
 
 
@@ -154,16 +157,16 @@ def _neighbours(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _stretches(
-    series: Series, first: int, last: int, guess: float, worst: Level
+    series: Series, first: int, last: int, guess: float, worst: Level, rules: SpikeRules
 ) -> Iterator[tuple[int, int, float]]:
     """Begin, end and level before each stretch of an attempt, whose rows are given."""
     values = series.values[first:last]
     if not len(values):
         return
     steps = series.step[first:last] if series.grain == "batch" else None
-    judged = Judge().observe(values, steps, series.averaged[first:last])
+    judged = Judge(rules).observe(values, steps, series.averaged[first:last])
     around = levels(_neighbours(values)) if judged.means.any() else judged.before
-    among = _among_neighbours(values, judged, around, guess)
+    among = _among_neighbours(values, judged, around, guess, rules.mean_ratio)
     # A minor term that rises for good is none of this report's business, only its spikes are.
     ahead = judged.high & ~judged.means if worst == "warn" else judged.high
     high = ahead | among | ~np.isfinite(values)
@@ -194,12 +197,12 @@ def _end(
 
 
 def _among_neighbours(
-    values: NDArray[np.float64], judged: Judged, around: Levels, guess: float
+    values: NDArray[np.float64], judged: Judged, around: Levels, guess: float, ratio: float
 ) -> NDArray[np.bool_]:
     """Which means stand out from those on both sides and do not come down from higher ones."""
     before = judged.before
     with np.errstate(invalid="ignore"):
-        high = judged.means & (values >= around.times(EXPLOSION_RATIO))
+        high = judged.means & (values >= around.times(ratio))
         first = np.isnan(before.level)
         fresh = values > before.times(_NO_DESCENT)
         # A first value has only its height to tell: far above a guess, and the next one is not.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from vlamon.analysis.contributions import assumed_weights
 from vlamon.analysis.printed_settings import Printed
+from vlamon.detect.rules import SpikeRules
 
 REFERENCE_CLIP = 4.0
 """Gradient clipping of the reference run."""
@@ -26,6 +27,8 @@ class Settings:
     """Weights of the terms; they go before what a log says."""
     vocab: int | None = None
     """Vocabulary that closs is measured against; None to take the run's, or the full model's."""
+    rules: SpikeRules = SpikeRules()  # noqa: RUF009 - frozen
+    """Thresholds of what explodes."""
     clip: float | None = None
     """Gradient clipping; None to assume the reference's for its own logs."""
 

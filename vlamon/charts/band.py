@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vlamon.charts.cells import Guide
 from vlamon.charts.numbers import number
-from vlamon.detect.spikes import ComponentDetectors, SpikeDetector
+from vlamon.detect.spikes import ComponentDetectors, SpikeDetector, SpikeRules
 
 if TYPE_CHECKING:
     from vlamon.store import RunStore
@@ -21,9 +21,9 @@ EVERY = 20
 class Band:
     """The band of one metric, kept up to date row by row; nothing for what is no loss."""
 
-    def __init__(self, metric: str) -> None:
+    def __init__(self, metric: str, rules: SpikeRules | None = None) -> None:
         self.metric = metric
-        self._detector = SpikeDetector()
+        self._detector = SpikeDetector(rules)
         self._rows = 0
         self._attempts = 0
         self._moved = -EVERY

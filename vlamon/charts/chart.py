@@ -35,6 +35,7 @@ from vlamon.charts.viewport import View, Window
 from vlamon.charts.y_labels import y_labels
 
 if TYPE_CHECKING:
+    from vlamon.detect.rules import SpikeRules
     from vlamon.store import RunStore
 
 COUNTED = 0.9
@@ -52,6 +53,7 @@ class Picture:
         title: str,
         roles: Sequence[str],
         guides: Sequence[Guide] = (),
+        rules: SpikeRules | None = None,
     ) -> None:
         self.metrics = tuple(metrics)
         self.title = title
@@ -76,7 +78,7 @@ class Picture:
         self._look = Look()
         self._frames = 0
         self._headline = Headline(metrics[0])
-        self._band = Band(metrics[0]) if len(metrics) == 1 else None
+        self._band = Band(metrics[0], rules) if len(metrics) == 1 else None
 
     def plot_columns(self, width: int) -> int:
         """Return the dot columns of the plot of this chart where it is `width` columns wide."""

@@ -13,36 +13,20 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from vlamon.commands.assignments import THRESHOLD, assignments
 from vlamon.errors import VlamonError
 from vlamon.safe_text import line
 
 if TYPE_CHECKING:
     from vlamon.analysis.evidence import Evidence
     from vlamon.analysis.settings import Settings
+    from vlamon.detect.rules import SpikeRules
     from vlamon.report import Report
     from vlamon.report.body import Body
     from vlamon.sources.read_all import Drained
     from vlamon.sources.run_directory import Found
 
 EXIT_CODES = "Exit code: 0 healthy, 10 warnings, 20 explosion, 30 not judged, 2 usage error."
-
-
-def assignments(
-    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
-) -> dict[str, float]:
-    """Parse `NAME=NUMBER`, split at the last `=`."""
-    found = {}
-    for value in values:
-        name, equals, number = value.rpartition("=")
-        try:
-            found[name.strip()] = float(number)
-        except ValueError:
-            equals = ""
-        if not equals or not name.strip() or not math.isfinite(found[name.strip()]):
-            raise click.BadParameter(
-                f"{value!r} is not NAME=NUMBER, such as loss_ct=10", ctx, param
-            )
-    return found
 
 
 def limit(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
@@ -81,6 +65,7 @@ def limit(ctx: click.Context, param: click.Parameter, value: float | None) -> fl
     metavar="NUMBER",
     help="Gradient clipping of the run.",
 )
+@THRESHOLD
 @click.option("--log-format", metavar="NAME", help="Force the format of the logs.")
 @click.option("--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True)
 @click.option("--unknown", is_flag=True, help="Show the lines that were not understood.")
@@ -93,6 +78,7 @@ def command(
     weights: dict[str, float],
     vocab: int | None,
     clip_grad: float | None,
+    thresholds: SpikeRules,
     log_format: str | None,
     lang: str,
     unknown: bool,
@@ -106,7 +92,7 @@ def command(
     from vlamon.analysis.settings import Settings
     from vlamon.sources.runs import run_files
 
-    settings = Settings(weights=weights, vocab=vocab, clip=clip_grad)
+    settings = Settings(weights=weights, vocab=vocab, rules=thresholds, clip=clip_grad)
     # A settings file speaks of every run; what is typed, of this one.
     typed = ctx.get_parameter_source("weights") is ParameterSource.COMMANDLINE
     reading = _Reading(settings, log_format, lang, unknown, typed)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from vlamon.commands.assignments import THRESHOLD, keys
 from vlamon.safe_text import line
 from vlamon.tui.options import Options
 
@@ -26,6 +27,7 @@ LOOKS = (
     "pinned",
     "hidden",
     "every",
+    "keys",
 )
 """Parameters that are fields of `Options` as they are."""
 
@@ -40,6 +42,7 @@ def appearance(function: Callable[..., Any]) -> Callable[..., Any]:
             **shown,
             log=given.pop("log_y"),
             gpu=not given.pop("no_gpu"),
+            rules=given.pop("thresholds"),
             auto_rollback=given.pop("auto_rollback", False),
         )
         return function(*args, options=options, **given)
@@ -100,6 +103,15 @@ OPTIONS = (
     ),
     click.option("--pin", "pinned", metavar="NAME", multiple=True, help="Show this metric first."),
     click.option("--hide", "hidden", metavar="NAME", multiple=True, help="Hide this metric."),
+    THRESHOLD,
+    click.option(
+        "--key",
+        "keys",
+        metavar="ACTION=KEY",
+        callback=keys,
+        multiple=True,
+        help="Give an action of the dashboard another key, such as quit=Q.",
+    ),
     switch("log-y", False, "Start with logarithmic y axes."),
     switch("ascii", False, "Draw with ASCII alone."),
     switch("low-bandwidth", False, "For slow links: few colours and frames."),

@@ -73,7 +73,14 @@ def table(settings: config.Configuration) -> Iterator[str]:
 def example_file() -> Iterator[str]:
     """A file of comments with every setting at its default."""
     yield f"# Settings of vlamon: {_short(config.user_file())}, or vlamon.toml of a project."
-    samples = {"theme": '"dusk"', "weights": "{ loss_ct = 10 }", "vocab": "65536", "clip_grad": "4"}
+    samples = {
+        "theme": '"dusk"',
+        "weights": "{ loss_ct = 10 }",
+        "vocab": "65536",
+        "clip_grad": "4",
+        "thresholds": "{ warn_ratio = 3 }",
+        "keys": '{ quit = "Q" }',
+    }
     for setting in config.SETTINGS:
         choices = f" One of {', '.join(setting.choices)}." if setting.choices else ""
         yield ""

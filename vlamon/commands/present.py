@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import IO, Literal
 
+from vlamon.detect.rules import SpikeRules
 from vlamon.protocol.commands import make
 from vlamon.records import Event, Link, Record, Reply, RunInfo
 from vlamon.safe_text import line
@@ -41,7 +42,7 @@ def present(source: Source, mode: Mode, options: Options, others: Sequence[Sourc
     try:
         if mode == "screen":
             return _screen([source, *others], options)
-        ordering = _Ordering(source) if options.auto_rollback else None
+        ordering = _Ordering(source, options.rules) if options.auto_rollback else None
         encode = _json_encoder() if mode == "json" else _plain_encoder(options.every)
         return _lines(source, encode, ordering)
     finally:
@@ -75,11 +76,11 @@ def _screen(sources: Sequence[Source], options: Options) -> int:
 class _Ordering:
     """`--auto-rollback` without a screen: reports each command and its outcome on stderr."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, rules: SpikeRules) -> None:
         from vlamon.detect.auto_rollback import AutoRollback
 
         self._source = source
-        self._monitor = AutoRollback()
+        self._monitor = AutoRollback(rules)
         self._given: set[str] = set()
 
     def hear(self, record: Record) -> None:

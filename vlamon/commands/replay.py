@@ -40,5 +40,5 @@ def command(journal: str, speed: float, plain: bool, json: bool, options: Option
     from vlamon.sources.monitored import Monitored
     from vlamon.sources.replay import ReplaySource
 
-    source = Monitored(ReplaySource(journal_path(journal), speed))
+    source = Monitored(ReplaySource(journal_path(journal), speed), options.rules)
     return present(source, mode_for(plain=plain, json=json), replace(options, read_only=True))

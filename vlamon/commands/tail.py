@@ -62,7 +62,7 @@ def command(
         for path in files
     ]
     together = Together(sources)
-    source: Source = Alerting(sources[0] if len(sources) == 1 else together)
+    source: Source = Alerting(sources[0] if len(sources) == 1 else together, options.rules)
     if options.gpu and (gpu or mode == "screen"):
         from vlamon.sources.local_gpu import LocalGpu
 

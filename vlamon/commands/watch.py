@@ -64,10 +64,10 @@ def command(
         options = replace(options, read_only=True)  # nothing takes commands behind a journal
     from vlamon.sources.monitored import Monitored
 
-    sources: list[Source] = [Monitored(source_of(run, None, None)) for run in runs]
-    sources += [Monitored(source_of(None, path, None)) for path in sockets]
+    sources: list[Source] = [Monitored(source_of(run, None, None), options.rules) for run in runs]
+    sources += [Monitored(source_of(None, path, None), options.rules) for path in sockets]
     if not sources:
-        sources = [Monitored(source_of(None, None, ssh, job))]
+        sources = [Monitored(source_of(None, None, ssh, job), options.rules)]
     if len(runs) == 1:
         remember("watch", runs)
     return present(sources[0], mode, options, sources[1:])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from vlamon.detect.components import ComponentDetectors, Judgement
 from vlamon.detect.monitor import BY
+from vlamon.detect.rules import SpikeRules
 from vlamon.guard_modes import mode_acts, mode_detects
 from vlamon.records import BatchBlock, Event, GpuSample, MetricSpec, Record, RunInfo, Status
 from vlamon.records import MetricsAnnounced as Announced
@@ -40,8 +41,8 @@ class WantedRollback:
 class AutoRollback:
     """Reads a source's records and says when to request a rollback."""
 
-    def __init__(self) -> None:
-        self.detectors = ComponentDetectors()
+    def __init__(self, rules: SpikeRules | None = None) -> None:
+        self.detectors = ComponentDetectors(rules=rules)
         self._boot = ""
         self._weights: dict[str, float] = {}
         self._status: Status | None = None
@@ -78,7 +79,7 @@ class AutoRollback:
     def _begin(self, info: RunInfo) -> None:
         if info.boot != self._boot:
             self._boot, self._status = info.boot, None
-            self.detectors = ComponentDetectors()
+            self.detectors = ComponentDetectors(rules=self.detectors.rules)
             self._backlog.clear()
         self._learn(info.metrics)
 

@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlamon.detect.detector import SpikeDetector, Verdict
+from vlamon.detect.rules import SpikeRules
 from vlamon.detect.running_median import MAD_TO_SIGMA
 
-EXPLOSION_RATIO = 2.5
-"""A mean above this times its level exploded."""
 BEFORE = 16
 """Values that make the level; up to half of them may be a spike themselves."""
 LEAST = 3
@@ -65,8 +64,8 @@ class Judged:
 class Judge:
     """Judges one metric of one attempt."""
 
-    def __init__(self) -> None:
-        self._detector = SpikeDetector()
+    def __init__(self, rules: SpikeRules | None = None) -> None:
+        self._detector = SpikeDetector(rules)
         self._before: Floats = np.empty(0)
         self._step: int | None = None
         """Step of the last value."""
@@ -86,7 +85,8 @@ class Judge:
             windows, counts = _windows_before(known)
             found = levels(windows[held:])
             with np.errstate(invalid="ignore"):
-                high = (values >= found.times(EXPLOSION_RATIO)) & (counts[held:] >= LEAST) & means
+                enough = counts[held:] >= LEAST
+                high = enough & (values >= found.times(self._detector.rules.mean_ratio)) & means
         else:
             found = Levels(np.full(len(values), np.nan), np.full(len(values), np.nan))
             high = np.zeros(len(values), bool)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from vlamon.detect.components import GRAD_NORM, ComponentDetectors, Judgement
 from vlamon.detect.judging import Floats, medians
+from vlamon.detect.rules import SpikeRules
 from vlamon.guard_modes import mode_detects
 from vlamon.records import BatchBlock, Event, Link, MetricSpec, Record, RunInfo, Status
 from vlamon.records import MetricsAnnounced as Announced
@@ -86,14 +87,21 @@ class ExplosionMonitor:
     before that: what they show is held until then.
     """
 
-    def __init__(self, boot: str = "", held: tuple[Event, ...] = ()) -> None:
+    def __init__(
+        self,
+        rules: SpikeRules | None = None,
+        boot: str = "",
+        held: tuple[Event, ...] = (),
+    ) -> None:
+        self._rules = rules
+        self._above = ABOVE if rules is None else min(ABOVE, rules.least_ratio)
         self._boot = boot
         self._tells_itself: bool | None = None
         """Whether the run has a guard that judges it, or told of an explosion by other means."""
         self._held = list(held)
         """What was found while that was not known, of earlier boots as well."""
         self._rows = 0
-        self._detectors = ComponentDetectors()
+        self._detectors = ComponentDetectors(rules=rules)
         self._weights: dict[str, float] = {}
         self._unjudged: deque[tuple[BatchBlock, int, int]] = deque()
         """Stretches of rows that were looked through but not judged, the newest last."""
@@ -145,7 +153,7 @@ class ExplosionMonitor:
 
     def _begin(self, info: RunInfo) -> None:
         if info.boot != self._boot:
-            ExplosionMonitor.__init__(self, info.boot, tuple(self._held))
+            ExplosionMonitor.__init__(self, self._rules, info.boot, tuple(self._held))
         self._learn(info.metrics)
 
     def _learn(self, specs: tuple[MetricSpec, ...]) -> None:
@@ -173,7 +181,7 @@ class ExplosionMonitor:
             usual = self._levels.setdefault(name, _Level()).of_rows(
                 np.where(logged & np.isfinite(values), values, np.nan)
             )
-            high |= logged & ~(np.abs(values - usual) <= (ABOVE - 1) * np.abs(usual))
+            high |= logged & ~(np.abs(values - usual) <= (self._above - 1) * np.abs(usual))
         return high
 
     def _leave(self, block: BatchBlock, first: int, end: int) -> None:

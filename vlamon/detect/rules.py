@@ -1,8 +1,10 @@
-"""The thresholds of the detector: for single batches, for intervals, for epochs."""
+"""The thresholds of the detector, for single batches and for means."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,30 +49,37 @@ class SpikeRules:
     """A level this far above the lowest remembered one, still rising, explodes."""
     slow_z: float = 8.0
     """Rise of the slow rule, in standard deviations of a mean."""
+    mean_ratio: float = 2.5
+    """A mean over an epoch, an interval or the steps between two lines explodes at this times its
+    level: averaging has divided a spike by the length."""
     readmit_after: int = 64
     """So many alarms below `readmit_ratio`, with no such calm between them, are the new normal."""
     readmit_ratio: float = 2.0
     settle_after: int = 256
     """So many alarms, few calm points among them, are the new normal however high they are."""
 
-    @classmethod
-    def for_epochs(cls) -> SpikeRules:
-        """Rules for one value an epoch: few points, and each is an average already."""
-        return cls(
-            window=32,
-            short_window=16,
-            active_after=4,
-            early_after=4,
-            one_ratio=2.5,
-            slow_block=0,
-            readmit_after=8,
-            settle_after=32,
-        )
+    @property
+    def least_ratio(self) -> float:
+        """Ratio below which no single batch belongs to an explosion."""
+        ratios = (self.one_ratio, self.sure_ratio, self.pair_ratio, self.triple_ratio)
+        return min(*ratios, self.crowd_ratio, self.stay_ratio)
 
-    @classmethod
-    def for_intervals(cls) -> SpikeRules:
-        """Rules for means over the batches between two log lines.
 
-        Averaging has divided a spike by the length of the interval, so ×2.5 is an explosion.
-        """
-        return cls(window=64, active_after=8, early_after=8, one_ratio=2.5, slow_block=8)
+THRESHOLDS: tuple[str, ...] = tuple(
+    item.name
+    for item in fields(SpikeRules)
+    if item.name.endswith(("_ratio", "_z")) and item.name != "readmit_ratio"
+)
+"""What a user may set: how far above its level a loss warns or explodes."""
+
+
+def rules_with(thresholds: Mapping[str, float]) -> SpikeRules:
+    """The shipped rules with these thresholds instead; ValueError names one that cannot be."""
+    for name, value in thresholds.items():
+        if name not in THRESHOLDS:
+            raise ValueError(f"{name} is no threshold; there are {', '.join(THRESHOLDS)}")
+        least = 1.0 if name.endswith("_ratio") else 0.0
+        if not least < value < float("inf"):
+            raise ValueError(f"{name} must be above {least:g}, not {value:g}")
+    changes: dict[str, Any] = dict(thresholds)
+    return replace(SpikeRules(), **changes)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from vlamon.analysis.main_loss import main_loss
 from vlamon.detect.judging import Floats, Ints, Judge
+from vlamon.detect.rules import SpikeRules
 from vlamon.records import (
     Backfill,
     BatchBlock,
@@ -57,11 +58,11 @@ class _Rows:
 class _Level:
     """What the values before the next ones were."""
 
-    metric: str | None = None
+    metric: str | None
     """Which metric's they are."""
-    attempt: int = -1
+    attempt: int
     """Attempt that they belong to."""
-    judge: Judge = field(default_factory=Judge)
+    judge: Judge
     """Knows them."""
     high: bool = False
     """Whether the last one exploded: what follows belongs to the same event."""
@@ -70,8 +71,9 @@ class _Level:
 class Alerting:
     """A log's source with the explosions that its numbers show."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, rules: SpikeRules | None = None) -> None:
         self._source = source
+        self._rules = rules
         self._levels: dict[tuple[str, bool], _Level] = {}
         self._names: dict[tuple[str, bool], dict[str, None]] = {}
         """Metrics seen so far: not every row has every one."""
@@ -143,14 +145,17 @@ class Alerting:
             return epoch, False
         return (epoch + 1) * self._per_epoch - 1, True
 
+    def _level(self, metric: str | None = None, attempt: int = -1) -> _Level:
+        return _Level(metric, attempt, Judge(self._rules))
+
     def _judge(self, rows: _Rows, behind: bool) -> Iterator[Event]:
         key = (rows.grain, behind)
         names = self._names.setdefault(key, {})
         names.update(dict.fromkeys(rows.columns))
         metric = main_loss(names)
-        level = self._levels.setdefault(key, _Level())
+        level = self._levels.setdefault(key, self._level())
         if (metric, rows.attempt) != (level.metric, level.attempt):
-            level = self._levels[key] = _Level(metric, rows.attempt)
+            level = self._levels[key] = self._level(metric, rows.attempt)
         column = rows.columns.get(metric or "")
         if metric is None or column is None:
             return

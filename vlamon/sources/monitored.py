@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vlamon.detect.monitor import ExplosionMonitor
+from vlamon.detect.rules import SpikeRules
 from vlamon.records import Command, Record
 from vlamon.sources import Source
 
@@ -12,9 +13,9 @@ from vlamon.sources import Source
 class Monitored:
     """Records as they come, each explosion behind the batches that show it."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, rules: SpikeRules | None = None) -> None:
         self._source = source
-        self._monitor = ExplosionMonitor()
+        self._monitor = ExplosionMonitor(rules)
 
     @property
     def finished(self) -> bool:

@@ -40,7 +40,7 @@ class Acting:
             return
         from vlamon.detect.auto_rollback import AutoRollback
 
-        monitor = AutoRollback()
+        monitor = AutoRollback(self._host.shell.options.rules)
 
         def hear(records: Sequence[Record]) -> None:
             """Run on the feed's thread, in the order of the records."""

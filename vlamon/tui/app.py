@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from textual.app import App
 
 from vlamon.tui import terminal
+from vlamon.tui.bindings import keymap
 from vlamon.tui.options import Options
 from vlamon.tui.rendering import Rendering
 from vlamon.tui.screen import MainScreen
@@ -88,6 +89,7 @@ class Dashboard(TypedAhead, DiffDisplay, App[int]):
         self._last_title = ""
         self._handed_over: TemporaryDirectory[str] | None = None
         super().__init__()
+        self.set_keymap(keymap(self.options.keys))
         for number, one in enumerate(self.feeds if others else ()):
             self.add_mode(f"run-{number}", partial(MainScreen, self, one))
         keep_own_colours(self, self._colourless)

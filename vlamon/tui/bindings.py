@@ -1,8 +1,13 @@
-"""Every key of the dashboard, once: bindings, footer, help and docs are made from this table."""
+"""Every key of the dashboard, once: bindings, footer, help and docs are made from this table.
+
+A user may give an action other keys (`keys` in a settings file); what is written changes with them.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Chapter = Literal["Look", "Move", "Act", "Keep", "Rest"]
@@ -28,6 +33,11 @@ class Key:
     """Rank in the footer, 1 first; 0 is not there."""
     command: bool = False
     """Whether it is a command to the training process, hidden by `--read-only`."""
+
+    @property
+    def name(self) -> str:
+        """What a settings file calls the action: `next-event`."""
+        return self.words.replace(" ", "-").lower()
 
 
 KEYS: tuple[Key, ...] = (
@@ -278,6 +288,68 @@ KEYS: tuple[Key, ...] = (
 CHAPTERS: tuple[Chapter, ...] = ("Look", "Move", "Act", "Keep", "Rest")
 
 
-def keys_for(read_only: bool) -> tuple[Key, ...]:
+NAMED: tuple[str, ...] = (
+    *("up", "down", "left", "right", "home", "end", "pageup", "pagedown", "insert", "delete"),
+    *("enter", "tab", "escape", "space", "backspace"),
+    *(f"f{number}" for number in range(1, 25)),
+)
+"""Keys that have a name instead of a character."""
+_MODIFIERS = re.compile(r"^(?:(?:ctrl|shift|alt)\+)*")
+_CHARACTERS = {
+    "question_mark": "?",
+    "slash": "/",
+    "plus": "+",
+    "minus": "-",
+    "comma": ",",
+    "full_stop": ".",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "colon": ":",
+}
+"""Characters that the table spells as Textual does."""
+
+
+def keys_for(
+    read_only: bool = False, changed: Mapping[str, tuple[str, ...]] | None = None
+) -> tuple[Key, ...]:
     """Give the keys that a dashboard has; a read-only one has none that give commands."""
-    return tuple(key for key in KEYS if not (read_only and key.command))
+    changed = changed or {}
+    found = (_rebound(key, changed.get(key.name, ())) for key in KEYS)
+    return tuple(key for key in found if not (read_only and key.command))
+
+
+def keymap(changed: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """Give the keys of the actions that have others, as Textual spells them."""
+    return {key.name: key.keys for key in keys_for(changed=changed) if key.name in changed}
+
+
+def checked_keys(changed: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
+    """The same keys by action; ValueError says what is wrong with one."""
+    from vlamon.config import nearest
+
+    names = [key.name for key in KEYS]
+    for name, keys in changed.items():
+        if name not in names:
+            raise ValueError(f"there is no action {name!r}{nearest(name, names)}")
+        for key in keys:
+            bare = _MODIFIERS.sub("", key)
+            if not (len(bare) == 1 and bare.isprintable()) and bare not in NAMED:
+                raise ValueError(f"there is no key {key!r} for {name}{nearest(bare, NAMED)}")
+    taken: dict[str, str] = {}
+    for bound in keys_for(changed=changed):
+        for key in bound.keys.split(","):
+            if key in taken:
+                said = _CHARACTERS.get(key, key)
+                raise ValueError(f"{said!r} is both {taken[key]} and {bound.name}")
+            taken[key] = bound.name
+    return changed
+
+
+def _rebound(key: Key, keys: tuple[str, ...]) -> Key:
+    if not keys:
+        return key
+    spelled = {character: name for name, character in _CHARACTERS.items()}
+    label = keys[0].replace("ctrl+", "^").replace("shift+", "⇧").replace("alt+", "⌥")
+    return replace(key, keys=",".join(spelled.get(each, each) for each in keys), label=label)

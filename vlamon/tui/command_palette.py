@@ -37,7 +37,7 @@ class DashboardCommands(Provider):
 
     def _keys(self) -> Iterator[tuple[str, str, Callable[[], Any]]]:
         main = self._main
-        for key in keys_for(main.shell.options.read_only):
+        for key in keys_for(main.shell.options.read_only, main.shell.options.keys):
             if key.action != "palette":
                 name = f"{key.words} ({key.label})"
                 yield name, key.help, partial(main.action_perform, key.action)

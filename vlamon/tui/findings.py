@@ -17,6 +17,7 @@ from vlamon.records import BatchBlock, Column, Record
 if TYPE_CHECKING:
     from vlamon.analysis.diagnosis import Diagnosis
     from vlamon.charts.rows import Row
+    from vlamon.detect.rules import SpikeRules
     from vlamon.store import RunStore
     from vlamon.tui.dialogs.page import Page
     from vlamon.tui.host import Host
@@ -98,7 +99,8 @@ class Findings:
             host.work(self._find, "findings")
 
     def _find(self, cancelled: Callable[[], bool]) -> Callable[[], None]:
-        found = look(self._host.store, self._host.data_lock, self._schedule)
+        rules = self._host.shell.options.rules
+        found = look(self._host.store, self._host.data_lock, self._schedule, rules)
 
         def show() -> None:
             self._found, self.looked = found, True
@@ -140,11 +142,16 @@ def in_full(findings: Sequence[Finding], width: int) -> list[Row]:
     return rows[:-1]
 
 
-def look(store: RunStore, lock: AbstractContextManager[Any], schedule: Schedule) -> Found:
+def look(
+    store: RunStore,
+    lock: AbstractContextManager[Any],
+    schedule: Schedule,
+    rules: SpikeRules,
+) -> Found:
     """Run the rules over the newest batches and all epoch lines; role, headline and detail each."""
     began = time.monotonic()
     try:
-        found = _diagnosed(store, lock)
+        found = _diagnosed(store, lock, rules)
     except Exception as problem:  # a rule that fails is no reason to lose the screen
         return (
             ("explode", "the rules failed on this run", f"{type(problem).__name__}: {problem}"),
@@ -159,7 +166,9 @@ def look(store: RunStore, lock: AbstractContextManager[Any], schedule: Schedule)
     )
 
 
-def _diagnosed(store: RunStore, lock: AbstractContextManager[Any]) -> list[Diagnosis]:
+def _diagnosed(
+    store: RunStore, lock: AbstractContextManager[Any], rules: SpikeRules
+) -> list[Diagnosis]:
     from vlamon.analysis.diagnosis import diagnose
     from vlamon.analysis.evidence import gather
     from vlamon.analysis.settings import REFERENCE_VOCAB, Settings
@@ -167,7 +176,8 @@ def _diagnosed(store: RunStore, lock: AbstractContextManager[Any]) -> list[Diagn
     with lock:
         records = list(_records(store))
         vocab = store.info.vocab if store.info is not None else None
-    return diagnose(gather(records, Settings(vocab=vocab or REFERENCE_VOCAB)))
+    settings = Settings(vocab=vocab or REFERENCE_VOCAB, rules=rules)
+    return diagnose(gather(records, settings))
 
 
 def _records(store: RunStore) -> Iterator[Record]:

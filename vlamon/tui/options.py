@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from vlamon.detect.rules import SpikeRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +44,7 @@ class Options:
     """Metrics whose charts come first, in this order."""
     hidden: tuple[str, ...] = ()
     """Metrics whose charts are hidden."""
+    rules: SpikeRules = SpikeRules()  # noqa: RUF009 - frozen
+    """Thresholds of what warns and explodes where the training does not judge itself."""
+    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Keys of one's own by the action's name."""

@@ -140,6 +140,7 @@ class Placement:
                 palette=shell.rendering.palette,
                 look=self._styling.look,
                 guides=self._styling.guides(group),
+                rules=shell.options.rules,
             )
             self._made[group] = made
             self._mount(made)

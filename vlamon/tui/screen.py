@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar, cast
 
@@ -40,7 +40,10 @@ Result = TypeVar("Result")
 
 def bindings(keys: tuple[Key, ...]) -> list[Binding]:
     """Bind every key to the controller's method that it names."""
-    return [Binding(key.keys, f"perform({key.action!r})", key.words, show=False) for key in keys]
+    return [
+        Binding(key.keys, f"perform({key.action!r})", key.words, show=False, id=key.name)
+        for key in keys
+    ]
 
 
 class MainScreen(DirectRows, Screen[None]):
@@ -83,7 +86,9 @@ class MainScreen(DirectRows, Screen[None]):
             self, lambda: self.placement.arrangement.has("diagnoses"), self._reading
         )
         self.pages = Pages(self, self.placement, lambda: self.painter.frame)
-        self._hints = {served: _hints(not served) for served in (False, True)}
+        self._hints = {
+            served: _hints(keys_for(not served, shell.options.keys)) for served in (False, True)
+        }
 
     def compose(self) -> ComposeResult:
         """All panels but the charts, which come with the run's metrics."""
@@ -258,7 +263,7 @@ class MainScreen(DirectRows, Screen[None]):
                 message.panel.draw(self.painter.frame)
 
 
-def _hints(read_only: bool) -> list[Hint]:
+def _hints(keys: Sequence[Key]) -> list[Hint]:
     """Give the footer's hints, the most important first."""
-    keys = sorted((key for key in keys_for(read_only) if key.footer), key=lambda key: key.footer)
+    keys = sorted((key for key in keys if key.footer), key=lambda key: key.footer)
     return [Hint(key.label.replace("→", "←→"), key.words, key.action) for key in keys]

@@ -6,13 +6,17 @@ import json
 import math
 import random
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.bench import traces
-from vlamon.detect.spikes import ComponentDetectors, SpikeDetector, SpikeRules, Verdict
+from vlamon.detect.judging import Judge
+from vlamon.detect.rules import THRESHOLDS, rules_with
+from vlamon.detect.spikes import ComponentDetectors, SpikeDetector, Verdict
 
 
 def noisy(level: float, count: int, seed: int = 0, sigma: float = 0.05) -> list[float]:
@@ -117,8 +121,36 @@ def test_a_loss_that_passes_through_zero_is_measured_as_it_is() -> None:
 
 def test_an_epoch_mean_of_95_and_one_of_37_are_found_in_the_seeds_table() -> None:
     closs = [3.26, 4.06, 2.49, 2.14, 4.04, 2.52, 2.14, 95.19, 4.21, 2.13, 37.74, 4.01]
-    found = levels(judge(SpikeDetector(SpikeRules.for_epochs()), closs))
-    assert [i for i, level in enumerate(found) if level == "explode"] == [7, 10]
+    judged = Judge().observe(np.array(closs), None, np.ones(len(closs), bool))
+    assert np.flatnonzero(judged.high).tolist() == [7, 10]
+
+
+def test_a_threshold_of_ones_own_judges_single_batches_and_means() -> None:
+    values = [*noisy(3.0, 60), 12.0]
+    assert judge(SpikeDetector(), values)[-1].level == "warn"
+    assert judge(SpikeDetector(rules_with({"one_ratio": 3.5})), values)[-1].level == "explode"
+    means = np.array([3.0, 3.1, 2.9, 3.0, 9.0, 3.0])
+    averaged = np.ones(len(means), bool)
+    assert Judge().observe(means, None, averaged).high.any()
+    assert not Judge(rules_with({"mean_ratio": 4})).observe(means, None, averaged).high.any()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"warn": 3}, "warn is no threshold; there are warn_z, warn_ratio"),
+        ({"warn_ratio": 1}, "warn_ratio must be above 1, not 1"),
+        ({"warn_z": math.nan}, "warn_z must be above 0, not nan"),
+    ],
+)
+def test_a_threshold_that_cannot_be_is_named(given: dict[str, float], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        rules_with(given)
+
+
+def test_every_threshold_is_on_the_page_of_the_detector() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "detector.md").read_text()
+    assert [name for name in THRESHOLDS if f"`{name}`" not in page] == []
 
 
 @settings(max_examples=60, deadline=None)

@@ -39,6 +39,37 @@ def test_no_key_is_bound_twice() -> None:
     assert len(names) == len(set(names))
 
 
+def test_actions_have_names_that_differ() -> None:
+    names = [key.name for key in KEYS]
+    assert len(names) == len(set(names))
+    assert all(name == name.lower() and " " not in name for name in names)
+
+
+async def test_an_action_obeys_its_new_keys_and_not_its_old_ones() -> None:
+    keys = {"go-to": ("G", "ctrl+g"), "zoom": ("u",), "pause": ("r",), "rollback": ("p",)}
+    async with running(size=(130, 45), keys=keys) as (pilot, screen, feed):
+        await pilot.press("g")
+        assert isinstance(pilot.app.screen, MainScreen)
+        for key in ("G", "ctrl+g"):
+            await pilot.press(key)
+            assert not isinstance(pilot.app.screen, MainScreen), key
+            await pilot.press("escape")
+        level = screen.navigation.viewport.view.level
+        await pilot.press("z", "plus")
+        assert screen.navigation.viewport.view.level == level
+        await pilot.press("u")
+        once = screen.navigation.viewport.view.level
+        await pilot.press("u")
+        twice = screen.navigation.viewport.view.level
+        assert once != level
+        assert twice == once - 4, "one press zooms by two, once"
+        await pilot.press("r")
+        assert [name for name, _ in feed.sent] == ["pause"]
+        assert "G go to" in page(pilot)
+        await pilot.press("question_mark")
+        assert "G      Go to a step." in page(pilot)
+
+
 async def test_left_puts_a_cursor_on_the_newest_column_and_the_inspector_reads_there() -> None:
     async with running() as (pilot, screen, _):
         await pilot.press("left", "left", "left")

@@ -38,7 +38,7 @@ class HelpPage(Page):
 
 def help_page(host: Host) -> HelpPage:
     """Give the page for the keys that this dashboard has."""
-    keys = keys_for(host.shell.options.read_only)
+    keys = keys_for(host.shell.options.read_only, host.shell.options.keys)
 
     def write(width: int) -> Sequence[Row]:
         columns = 2 if width >= 2 * LEAST_COLUMN else 1

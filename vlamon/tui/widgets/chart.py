@@ -26,6 +26,7 @@ from vlamon.tui.textual_internals import KeptLines
 from vlamon.tui.themes import Palette, load_themes
 
 if TYPE_CHECKING:
+    from vlamon.detect.rules import SpikeRules
     from vlamon.store import RunStore
 
 _WHEEL_ZOOM = 1
@@ -66,10 +67,11 @@ class Chart(KeptLines, Widget, can_focus=True):
         look: Look | None = None,
         palette: Palette | None = None,
         axis_data: AxisData | None = None,
+        rules: SpikeRules | None = None,
         **widget: Any,
     ) -> None:
         super().__init__(**widget)
-        self.picture = Picture(metrics, title, roles or roles_of_lines(metrics), guides)
+        self.picture = Picture(metrics, title, roles or roles_of_lines(metrics), guides, rules)
         self.viewport = viewport or Viewport()
         self._axis_data = axis_data or AxisData()
         self.look = look or Look()
