@@ -8,6 +8,7 @@ them with `.item()` or `float` would stall the GPU at every step.
 
 from __future__ import annotations
 
+import operator
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
@@ -88,19 +89,25 @@ class JaxCopy:
     def __init__(self, name: str, array: Any) -> None:
         self._name = name
         self._array = array
+        self._asked = (array.is_deleted, array.is_ready)
         array.copy_to_host_async()
 
     def ready(self) -> bool:
-        """Whether the computation that makes it is done."""
-        return bool(self._array.is_ready())
+        """Whether the computation that makes it is done, or its value is lost.
+
+        The script may donate the array to its next step at any time, and to ask a deleted one
+        whether it is ready is a segmentation fault: no other thread may run between the two.
+        """
+        return any(map(operator.call, self._asked))
 
     def wait(self) -> None:
         """Until it is computed."""
-        self._array.block_until_ready()
+        if not self._array.is_deleted():
+            self._array.block_until_ready()
 
     def cells(self) -> Iterable[Cell]:
-        """Its numbers."""
-        numbers = self._array.reshape(-1).tolist()
+        """Its numbers, from the copy: any operation on the array itself would be compiled."""
+        numbers = self._array.__array__().reshape(-1).tolist()
         names = [self._name] if len(numbers) == 1 else names_of(self._name, len(numbers))
         return zip(names, map(float, numbers), strict=True)
 
@@ -108,9 +115,11 @@ class JaxCopy:
 class Reading:
     """Values of one `log` call of which some are still on their way from a device."""
 
-    def __init__(self, cells: list[Cell], copies: Sequence[Copy]) -> None:
+    def __init__(self, cells: list[Cell], copies: Sequence[Copy], swallow: Swallow) -> None:
+        """`swallow` hears of a value that was lost on its way."""
         self._cells = cells
         self._copies = copies
+        self._swallow = swallow
 
     def ready(self) -> bool:
         """Whether all are here; asks, never waits."""
@@ -124,7 +133,13 @@ class Reading:
 
     def take(self) -> dict[str, float]:
         """All values; only once `ready`."""
-        return _collect([*self._cells, *(cell for copy in self._copies for cell in copy.cells())])
+        cells = list(self._cells)
+        for copy in self._copies:
+            try:
+                cells.extend(copy.cells())
+            except Exception as error:
+                self._swallow(f"a value from a device: {type(error).__name__}: {error}"[:200])
+        return _collect(cells)
 
 
 def scalar(value: Any) -> float | None:
@@ -163,7 +178,7 @@ def settle(metrics: Mapping[str, Any], swallow: Swallow) -> dict[str, float] | R
             copies.append(_copy_later(on_gpu))
         except Exception as error:
             swallow(f"values cannot be copied from the GPU: {type(error).__name__}: {error}"[:200])
-    return Reading(cells, copies) if copies else _collect(cells)
+    return Reading(cells, copies, swallow) if copies else _collect(cells)
 
 
 def _copy_of_jax(name: str, value: Any) -> JaxCopy:

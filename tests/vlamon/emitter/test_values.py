@@ -131,7 +131,7 @@ class GpuCopy:
 
 def test_values_on_their_way_from_the_gpu_are_waited_for_by_asking() -> None:
     copy = GpuCopy([1.0, 3.0])
-    reading = Reading([("closs", 2.0)], [PinnedCopy(["slot", "slot"], copy, copy)])
+    reading = Reading([("closs", 2.0)], [PinnedCopy(["slot", "slot"], copy, copy)], print)
     assert not reading.ready()
     copy.done = True
     assert reading.ready()
@@ -157,7 +157,7 @@ def test_a_gpu_that_fails_or_hangs_holds_up_nothing_but_its_own_values(
     with Emitter(None, run_dir=tmp_path) as emitter:
         emitter.log(0, closs=1.0)
         copy = PinnedCopy(["closs"], None, BrokenCopy(raises))
-        emitter._inbox.append((1, None, 0.0, Reading([], [copy])))
+        emitter._inbox.append((1, None, 0.0, Reading([], [copy], print)))
         emitter.log(2, closs=3.0)
     source = JournalSource(tmp_path / "run.vlaj", follow=False)
     found = []
@@ -175,23 +175,23 @@ class JaxArray:
     def __init__(self, *numbers: float) -> None:
         self.numbers = numbers
         self.ndim, self.size = len(numbers) > 1, len(numbers)
-        self.copied = self.computed = False
+        self.copied = self.computed = self.deleted = False
 
     def copy_to_host_async(self) -> None:
         self.copied = True
 
+    def is_deleted(self) -> bool:
+        return self.deleted
+
     def is_ready(self) -> bool:
+        assert not self.deleted, "a segmentation fault"
         return self.computed
 
-    def reshape(self, _: int) -> JaxArray:
-        return self
-
-    def tolist(self) -> list[float]:
+    def __array__(self) -> np.ndarray:
+        if self.deleted:
+            raise RuntimeError("Array has been deleted")
         assert self.computed, "read before it was computed"
-        return list(self.numbers)
-
-    def __float__(self) -> float:
-        return self.tolist()[0]
+        return np.array(self.numbers)
 
 
 def test_jax_arrays_are_never_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,6 +204,20 @@ def test_jax_arrays_are_never_waited_for(monkeypatch: pytest.MonkeyPatch) -> Non
     loss.computed = parts.computed = True
     assert reading.ready()
     assert reading.take() == {"closs": 2.5, "parts_0": 1.0, "parts_1": 3.0, "lr": 0.1}
+
+
+def test_a_jax_array_that_was_donated_meanwhile_costs_only_its_own_value(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "jax", SimpleNamespace(Array=JaxArray))
+    loss, rate = JaxArray(2.5), JaxArray(1e-4)
+    lost: list[str] = []
+    reading = settle({"closs": loss, "rate": rate, "lr": 0.1}, lost.append)
+    assert isinstance(reading, Reading)
+    loss.computed = rate.deleted = True
+    assert reading.ready()
+    assert reading.take() == {"closs": 2.5, "lr": 0.1}
+    assert "deleted" in lost[0]
 
 
 def test_a_complex_tensor_costs_only_its_own_value(tmp_path: Path) -> None:
