@@ -1,8 +1,9 @@
 """What the ranks of a training tell about each other: who is slow, silent, or has a broken batch.
 
-Every rank reports a few numbers twice a second; what rank 0 has of them is judged here. All ranks
-of a synchronous training have the same step time, for they wait for each other: who keeps the
-others waiting shows in the phases before the gradients meet, loading data and the forward pass.
+Every rank reports a few numbers twice a second, in a large job less often; what rank 0 has of them
+is judged here. All ranks of a synchronous training have the same step time, for they wait for each
+other: which one keeps the others waiting shows in the phases before the gradients meet, loading
+data and the forward pass.
 Pure: reports and time in, columns and findings out.
 """
 
@@ -17,12 +18,18 @@ from typing import Literal
 PREFIX = "ranks_"
 """Begins every column."""
 NAMES = ("closs", "grad_norm", "step_time", "data_wait")
+EVERY = 0.5
+"""Seconds between two reports of a rank, in a job of up to 128 ranks."""
+REPORTS = 256
+"""Reports of all ranks in a second; more ranks report less often."""
 SILENT = 6.0
 """Seconds without a report after which a rank was killed or stopped."""
-AWAY = 2.0
-"""Seconds between two looks after which it was rank 0 that stood still."""
-LOOKS = 8
-"""Looks in a row for which a rank must be slow."""
+AWAY = 4
+"""Reports that rank 0 itself missed when it stood still: then nobody else was silent."""
+SLOW_FOR = 4.0
+"""Seconds for which a rank must be slow."""
+FEWEST_LOOKS = 3
+"""Looks in a row for which it must be slow, however seldom ranks report."""
 SLOWER = 2.0
 """Ratio to the median from which a phase is slow."""
 SHARE = 0.15
@@ -63,10 +70,17 @@ class Finding:
     data: Mapping[str, object] = field(default_factory=dict)
 
 
+def interval(world_size: int) -> float:
+    """Seconds between two reports of a rank."""
+    return max(EVERY, world_size / REPORTS)
+
+
 @dataclass(slots=True)
 class RankJudge:
     """What is known of every rank that has reported at least once."""
 
+    every: float = EVERY
+    """Seconds between two reports of a rank."""
     _seen: dict[int, tuple[int, float]] = field(default_factory=dict)
     """Newest count of a rank, and when it came."""
     _looked: float | None = None
@@ -79,14 +93,14 @@ class RankJudge:
 
     def observe(self, reports: Mapping[int, Report], now: float) -> list[Finding]:
         """Everybody's newest report, at `now` seconds on a monotonic clock."""
-        if self._looked is not None and now - self._looked > AWAY:
+        if self._looked is not None and now - self._looked > AWAY * self.every:
             self._seen = {rank: (count, now) for rank, (count, _) in self._seen.items()}
         self._looked = now
         for rank, report in reports.items():
             if self._seen.get(rank, (-1, 0.0))[0] != report.count:
                 self._seen[rank] = (report.count, now)
         return [
-            *self._silences(reports, now, SILENT),
+            *self._silences(reports, now, max(SILENT, 3 * self.every)),
             *self._stragglers_among(self._heard(reports)),
             *self._broken(reports, now),
         ]
@@ -147,9 +161,10 @@ class RankJudge:
     ) -> Iterator[Finding]:  # fmt: skip
         key = (rank, phase)
         looks, since = self._slow.get(key, (0, report.step))
-        looks = min(looks + 1, LOOKS) if slow else max(looks - 1, 0)
+        enough = max(FEWEST_LOOKS, round(SLOW_FOR / self.every))
+        looks = min(looks + 1, enough) if slow else max(looks - 1, 0)
         self._slow[key] = (looks, since if looks else report.step)
-        if looks == LOOKS and key not in self._stragglers:
+        if looks == enough and key not in self._stragglers:
             self._stragglers.add(key)
             text = (
                 f"{_called(rank, report)} is a straggler: {what} takes {1000 * time:.0f} ms a step "

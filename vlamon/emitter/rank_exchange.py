@@ -1,7 +1,8 @@
 """Every rank seen on rank 0, over the job's own store: no collective, no server of ours.
 
-Each rank's thread writes a report of under 300 bytes into c10d's TCPStore twice a second; rank 0's
-reads all of them in one request. The thread has a connection of its own, because c10d's are locked
+Each rank's thread writes a report of some 50 bytes into c10d's TCPStore twice a second; rank 0's
+reads all of them in one request. More than 128 ranks report less often, so that all reports
+together stay below 1 Mbit/s. The thread has a connection of its own, because c10d's are locked
 while one call waits. A dead or slow rank is simply old, and a store that hangs holds up this thread
 alone.
 """
@@ -17,22 +18,20 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from vlamon.detect.ranks import Finding, RankJudge, Report, columns
+from vlamon.detect.ranks import Finding, RankJudge, Report, columns, interval
 from vlamon.emitter.queue import Item, RankColumns, StatusChange
 from vlamon.emitter.rank_tally import RankTally, known, pack
 from vlamon.emitter.values import Reading
 from vlamon.ranks import Ranks
 from vlamon.records import Event
 
-EVERY = 0.5
-"""Seconds between two reports."""
 RETRY = 5.0
 """Seconds between two tries to reach a store that failed."""
 TIMEOUT = 5.0
 """Seconds that a call to the store may take."""
-LAST_LOOK = 1.5
-"""Seconds after a failure in which a living rank reports once more."""
-PREFIX = "vlamon/rank/"
+LAST_LOOK = 1.0
+"""Seconds after a failure in which a living rank reports once more, besides one interval."""
+PREFIX = "vlamon/"
 
 
 class JobStore:
@@ -109,7 +108,8 @@ class RankExchange:
         self._unwatched = unwatched
         self._store = JobStore()
         self._everybody = range(here.world_size)
-        self._judge = RankJudge()
+        self._every = interval(here.world_size)
+        self._judge = RankJudge(self._every)
         self._cleared = False
         self._ended = ""
         self._failed = False
@@ -121,10 +121,10 @@ class RankExchange:
         """Report the end; after a failure rank 0 looks once more who is missing."""
         self._ended, self._failed = reason or "ended", failed
         self._stopping.set()
-        self._thread.join(TIMEOUT + LAST_LOOK)
+        self._thread.join(TIMEOUT + LAST_LOOK + self._every)
 
     def _run(self) -> None:
-        while not self._stopping.wait(EVERY):
+        while not self._stopping.wait(self._every):
             self._look()
         if self._here.rank == 0 and self._failed:
             self._last_look()
@@ -161,9 +161,10 @@ class RankExchange:
             return
         with contextlib.suppress(Exception):  # the training has failed: this only explains it
             self._judge.observe(self._exchange(), time.monotonic())
-            time.sleep(LAST_LOOK)
+            pause = LAST_LOOK + self._every
+            time.sleep(pause)
             reports = self._exchange()
-            for finding in self._judge.at_the_end(reports, time.monotonic(), LAST_LOOK):
+            for finding in self._judge.at_the_end(reports, time.monotonic(), pause):
                 self._say(finding)
 
     def _drain(self) -> None:

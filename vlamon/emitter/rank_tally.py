@@ -6,6 +6,7 @@ import json
 import math
 import os
 import socket
+import struct
 import threading
 from collections import deque
 from collections.abc import Mapping
@@ -17,6 +18,12 @@ STEPS = 20
 """Steps over which times are averaged."""
 LONGEST = 2000
 """Bytes of a report that are read."""
+_VERSION = 1
+_HEAD = struct.Struct(f"<BBIq{len(NAMES) + 1}f")
+"""Version, which numbers are there, count, step, the values of NAMES and the forward time."""
+_LARGEST = 3.4028234e38
+_MOST = 2**63 - 1
+_NO_STEP = -(2**63)
 
 
 class RankTally:
@@ -82,33 +89,48 @@ class RankTally:
 
 
 def pack(report: Report) -> bytes:
-    """A report as it lies in the store: under 300 bytes."""
-    values = {name: f"{value:.7g}" for name, value in report.values.items()}
-    forward = None if report.forward is None else f"{report.forward:.7g}"
-    packed = [
-        report.count, report.step, values, forward, report.broken, report.host[:60], report.pid,
-        report.ended[:200],
-    ]  # fmt: skip
-    return json.dumps(packed, separators=(",", ":")).encode()
+    """A report as it lies in the store: some 50 bytes, because rank 0 reads one of each rank."""
+    numbers = [*(report.values.get(name) for name in NAMES), report.forward]
+    present = sum(1 << at for at, number in enumerate(numbers) if number is not None)
+    step = _NO_STEP if report.step is None else max(-_MOST, min(report.step, _MOST))
+    head = _HEAD.pack(
+        _VERSION, present, report.count & 0xFFFFFFFF, step,
+        *(_narrow(0.0 if number is None else number) for number in numbers),
+    )  # fmt: skip
+    rest: list[object] = [report.host[:60], report.pid]
+    if report.broken or report.ended:
+        rest += [report.broken, report.ended[:200]]
+    return head + json.dumps(rest, separators=(",", ":")).encode()
+
+
+def _narrow(value: float) -> float:
+    """A value that fits single precision; what is too large for it is infinite there."""
+    return math.copysign(math.inf, value) if abs(value) > _LARGEST else value
 
 
 def unpack(data: bytes) -> Report | None:
     """The report that `pack` made; None for anything else."""
-    if not data or len(data) > LONGEST:
+    if not _HEAD.size < len(data) <= LONGEST:
         return None
+    version, present, count, step, *numbers = _HEAD.unpack_from(data)
+    if version != _VERSION:
+        return None
+    found = [number if present >> at & 1 else None for at, number in enumerate(numbers)]
+    values = {name: value for name, value in zip(NAMES, found, strict=False) if value is not None}
     try:
-        count, step, values, forward, broken, host, pid, ended = json.loads(data)
+        host, pid, *rest = json.loads(data[_HEAD.size :])
+        broken, ended = rest or (None, "")
         return Report(
             int(count),
-            None if step is None else int(step),
-            {name: float(values[name]) for name in NAMES if name in values},
-            None if forward is None else float(forward),
+            None if step == _NO_STEP else int(step),
+            values,
+            found[-1],
             None if broken is None else (int(broken[0]), str(broken[1])),
             str(host),
             int(pid),
             str(ended),
         )
-    except (ValueError, TypeError, KeyError, IndexError, OverflowError):
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError):
         return None
 
 

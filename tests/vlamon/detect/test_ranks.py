@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vlamon.detect.ranks import LOOKS, SILENT, RankJudge, Report, columns
+from vlamon.detect.ranks import EVERY, SILENT, SLOW_FOR, RankJudge, Report, columns, interval
+
+LOOKS = int(SLOW_FOR / EVERY)
 
 
 class Job:
-    """Its ranks report every half second."""
+    """Its ranks report every half second, or less often where there are many."""
 
     def __init__(self, size: int) -> None:
         values = {"closs": 2.0, "step_time": 0.4, "data_wait": 0.01}
         self.reports = {rank: Report(0, 0, values, 0.1, host="n", pid=rank) for rank in range(size)}
-        self.judge = RankJudge()
+        self.every = interval(size)
+        self.judge = RankJudge(self.every)
         self.now = 0.0
         self.told: list[tuple[str, tuple[int, ...]]] = []
 
-    def look(self, times: int = 1, but: tuple[int, ...] = (), gap: float = 0.5) -> None:
+    def look(self, times: int = 1, but: tuple[int, ...] = (), gap: float = 0.0) -> None:
         for _ in range(times):
-            self.now += gap
+            self.now += gap or self.every
             for rank, report in self.reports.items():
                 if rank not in but:
                     self.reports[rank] = replace(
@@ -40,6 +43,18 @@ def test_a_rank_that_says_nothing_is_told_once_and_its_return_too() -> None:
     assert job.told == [("silent", (3,))]
     job.look(2)
     assert job.told == [("silent", (3,)), ("back", (3,))]
+
+
+def test_many_ranks_report_less_often_and_are_judged_by_the_same_clock() -> None:
+    job = Job(1024)
+    assert job.every == 4.0
+    job.look(20)
+    assert job.told == [], "nobody is silent between two reports"
+    job.look(3, but=(1000,))
+    assert job.told == [("silent", (1000,))]
+    job.change(5, data_wait=0.25)
+    job.look(3)
+    assert ("straggler", (5,)) in job.told
 
 
 def test_a_rank_that_ended_and_a_rank_0_that_stood_still_alarm_nobody() -> None:

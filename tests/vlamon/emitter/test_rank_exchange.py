@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -28,10 +29,33 @@ def test_times_and_the_first_broken_value_are_reported() -> None:
     assert report.forward == pytest.approx(0.1)
     assert report.broken == (7, "closs")
     assert math.isnan(report.values["closs"])
+    assert set(report.values) == {"closs", "step_time", "data_wait"}
+
+
+def test_a_report_is_small_and_says_whatever_happened() -> None:
+    tally = RankTally()
+    tally.row(1.0, 2**70, {"closs": 1e300})
+    report = replace(tally.report("stopped by RuntimeError"), host="n" * 200)
+    found = unpack(pack(report))
+    assert found is not None
+    assert (found.ended, found.pid, found.host) == (report.ended, report.pid, "n" * 60)
+    assert (found.step, found.values["closs"]) == (2**63 - 1, math.inf)
+    assert len(pack(replace(report, host="gpu-node-017", ended=""))) < 60
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\xff\x00", b"[]", b"[1,2,3]", b"null", b"9" * 5000, b'[1,2,3,4,5,6,7,"x"]']
+    "data",
+    [
+        b"",
+        b"\xff\x00",
+        b"[]",
+        b"\x01" * 60,
+        b"9" * 5000,
+        b"\x01" * 34 + b"[1]",
+        b"\x01" * 34 + b'["n",2,"x",""]',
+        b"\x01" * 34 + b"[" * 1900,
+        b"\x02" * 34 + b'["n",2]',
+    ],
 )
 def test_garbage_in_the_store_is_no_report(data: bytes) -> None:
     good = pack(RankTally().report())
@@ -57,7 +81,7 @@ def test_a_store_that_hangs_holds_up_neither_log_nor_close(
     monkeypatch.setattr(JobStore, "clear", hang)
     monkeypatch.setattr(rank_exchange, "TIMEOUT", 0.1)
     monkeypatch.setattr(rank_exchange, "LAST_LOOK", 0.1)
-    monkeypatch.setattr(rank_exchange, "EVERY", 0.01)
+    monkeypatch.setattr(rank_exchange, "interval", lambda size: 0.01)
     emitter = Emitter(None, run_dir=f"{tmp_path}")
     assert entered.wait(30)
 
