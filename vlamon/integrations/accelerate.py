@@ -13,6 +13,7 @@ from accelerate.tracking import GeneralTracker, on_main_process
 
 from vlamon.emitter import Emitter
 from vlamon.integrations.ambient import take_notes
+from vlamon.integrations.sink import log_row
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -57,9 +58,7 @@ class VlamonTracker(GeneralTracker):
         """One row; without a step, the one after the last."""
         step = self._next if step is None else step
         self._next = step + 1
-        metrics = {**take_notes(), **values}
-        epoch = metrics.pop("epoch", None)
-        self._emitter.log(step, epoch, **metrics)
+        log_row(self._emitter, step, {**take_notes(), **values})
 
     @on_main_process
     def finish(self) -> None:

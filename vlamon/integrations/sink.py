@@ -22,6 +22,14 @@ class Sink(Protocol):
         """No more of the row of the moment will come."""
 
 
+def log_row(emitter: Emitter, step: int, values: Mapping[str, Any]) -> None:
+    """Log a row; an `epoch` among the values is its epoch, and a `step` is one more counter."""
+    metrics = dict(values)
+    epoch = metrics.pop("epoch", None)
+    metrics.pop("step", None)  # scripts log it beside the step that they name
+    emitter.log(step, epoch if isinstance(epoch, int | float) else None, **metrics)
+
+
 class OwnEmitter:
     """An emitter for one framework; each `add` is a row."""
 
@@ -29,11 +37,9 @@ class OwnEmitter:
         self.emitter = emitter
 
     def add(self, source: str, values: Mapping[str, Any], step: int | None = None) -> None:
-        """Log a row; an `epoch` among the values is its epoch."""
-        metrics = dict(values)
-        epoch = metrics.pop("epoch", None)
+        """Log a row."""
         if step is not None:
-            self.emitter.log(step, epoch, **metrics)
+            log_row(self.emitter, step, values)
 
     def flush(self) -> None:
         """Rows are whole when they come."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import sys
 import threading
 import time
@@ -16,13 +17,24 @@ from typing import Any
 
 from vlamon.emitter import Emitter
 from vlamon.integrations.components import losses_of
+from vlamon.integrations.sink import log_row
 from vlamon.taps.options import TapOptions
 from vlamon.taps.rows import Row, Rows
 
 QUIET = 1.0
 """Seconds without a value after which a row is sent although no next step ended it."""
 TRAIN_PREFIXES = ("train/", "train_", "training/", "Train/", "train-")
-STEP_NAMES = ("trainer/global_step", "train/global_step", "global_step", "iteration", "_step")
+PRISMATIC = "VLA Train/"
+"""What OpenVLA and its descendants put before names such as `Curr Action L1 Loss`."""
+STEP_NAMES = (
+    "trainer/global_step",
+    "train/global_step",
+    "global_step",
+    "iteration",
+    "_step",
+    "step",
+    "VLA Train/Step",
+)
 """Keys of a logged dict that are the step itself, best first."""
 
 
@@ -147,9 +159,8 @@ class Collector:
     def _send(self, row: Row | None) -> None:
         if row is None or self._emitter is None:
             return
-        epoch = row.values.pop("epoch", None)
         values = {short(name): value for name, value in row.values.items()}
-        self._emitter.log(row.step, epoch if isinstance(epoch, int | float) else None, **values)
+        log_row(self._emitter, row.step, values)
         self._strides_told = self._strides_told + 1 if self._rows.stride > 1 else 0
         if self._strides_told == 4:
             self.say(
@@ -195,6 +206,8 @@ def canonical(name: str) -> str:
 
 def short(name: str) -> str:
     """A metric's name without the prefix that says it was trained on; others keep theirs."""
+    if name.startswith(PRISMATIC):
+        return re.sub(r"[^a-z0-9/]+", "_", name.removeprefix(PRISMATIC).lower()).strip("_")
     for prefix in TRAIN_PREFIXES:
         if name.startswith(prefix) and len(name) > len(prefix):
             return name[len(prefix) :]

@@ -45,6 +45,17 @@ def test_what_the_loop_logs_and_the_model_notes_is_a_row_a_step(tmp_path: Path) 
     assert configurations == [{"lr": 1e-3}]
 
 
+def test_a_step_among_the_values_that_are_logged_ends_no_training(tmp_path: Path) -> None:
+    accelerator = accelerate.Accelerator(
+        cpu=True, log_with=[VlamonTracker(None, str(tmp_path / "run"))]
+    )
+    accelerator.init_trackers("toy")
+    accelerator.log({"loss": 2.0, "step": 7, "epoch": "first"}, step=7)
+    accelerator.log({"loss": 1.0, "step": 8})
+    accelerator.end_training()
+    assert rows_of(journal_of(tmp_path / "run")) == [(7, {"loss": 2.0}), (8, {"loss": 1.0})]
+
+
 STEPS = 260
 
 

@@ -50,6 +50,17 @@ def test_a_step_among_the_values_is_the_step(tmp_path: Path) -> None:
     assert rows_of(journal_of(tmp_path)) == [(step, {"loss": 1.0}) for step in (10, 20, 30)]
 
 
+def test_a_step_that_is_logged_beside_the_step_named_costs_no_row(tmp_path: Path) -> None:
+    tap = collector(tmp_path)
+    for step in (100, 200):  # as openpi's train_pytorch.py does
+        tap.add("wandb", {"loss": 1.0, "step": step, "grad_norm": 0.5}, step)
+    for step in (300, 400):
+        tap.add("wandb", {"loss": 1.0, "step": step, "grad_norm": 0.5})
+    tap.end("")
+    expected = {"loss": 1.0, "grad_norm": 0.5}
+    assert rows_of(journal_of(tmp_path)) == [(n, expected) for n in (100, 200, 300, 400)]
+
+
 def test_a_script_that_logs_every_tenth_step_is_told_as_such_once(tmp_path: Path) -> None:
     tap = collector(tmp_path)
     for step in range(0, 200, 10):
@@ -103,3 +114,8 @@ def test_names_lose_only_the_prefix_that_says_trained() -> None:
         "val/loss",
         "train/",
     ]
+
+
+def test_openvlas_names_are_written_like_all_others() -> None:
+    names = ("VLA Train/Loss", "VLA Train/Loss (Raw)", "VLA Train/Curr Action L1 Loss")
+    assert [short(name) for name in names] == ["loss", "loss_raw", "curr_action_l1_loss"]
