@@ -156,6 +156,7 @@ def test_a_directory_that_is_removed_and_cannot_be_made_is_waited_for(
             end = time.monotonic() + 60
             while not journal.trouble and time.monotonic() < end:
                 time.sleep(0.001)
+            assert journal.trouble
             folder.unlink()
     end = time.monotonic() + 60
     while journal.waiting and time.monotonic() < end:

@@ -8,6 +8,7 @@ each remembers the row number at which it happened, so that a reader gets both i
 
 from __future__ import annotations
 
+import contextlib
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -101,12 +102,17 @@ class BlockLog:
             block,
             opens,
         )
+        size = entry.size  # before the entry is there: a lack of memory leaves none half counted
         self._entries.append(entry)
         self.end = block.end
-        self.held += entry.size
+        self.held += size
         self._fresh_rows += block.rows
-        self._fresh_held += entry.size
-        # A block of one row and a thousand metrics is objects more than values: packed early.
+        self._fresh_held += size
+        with contextlib.suppress(MemoryError):  # packed with what comes next
+            self._pack()
+
+    def _pack(self) -> None:
+        """Join what is old; and sooner what is large, as rows of a thousand metrics are."""
         while self._fresh_rows >= 2 * blocks.ROWS or (
             self._fresh_held > self.memory // 4 and self._packed < len(self._entries) - 1
         ):

@@ -7,13 +7,12 @@ in `swallowed` and reported to the monitors as an event.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -183,7 +182,7 @@ class Emitter:
                     metrics[name] = number  # the dict is this call's own; no key comes or goes
             self._append((step, epoch, self._now(), values))
         except Exception as error:
-            self.swallow(f"log failed: {type(error).__name__}: {error}"[:200])
+            self._keep_back("log", error)
 
     def log_epoch(
         self,
@@ -193,7 +192,7 @@ class Emitter:
         step: int | None = None,
     ) -> None:
         """Averages over an epoch or an evaluation; `split` is train, val_ind, val_ood …"""
-        with self._kept("log_epoch"):
+        try:
             values = settle(metrics, self.swallow)
             if isinstance(values, Reading):  # once an epoch: waiting here costs nothing
                 values = values.wait()
@@ -203,6 +202,8 @@ class Emitter:
             at = None if step is None else int(step)
             row = EpochRow(float(epoch), named, values, self._attempt, at, self._now())
             self._append(row)
+        except Exception as error:
+            self._keep_back("log_epoch", error)
 
     def event(
         self,
@@ -217,18 +218,20 @@ class Emitter:
         """Send an event to every monitor. Returns its id, which a command in answer carries."""
         try:
             event = self._events.make(self._attempt, kind, step, text, severity, data)
+            self._events.note_end(kind)
+            self._append(event)
         except Exception as error:
-            self.swallow(f"event failed: {type(error).__name__}: {error}"[:200])
+            self._keep_back("event", error)
             return ""
-        self._events.note_end(kind)
-        self._append(event)
         return event.id
 
     def set_weights(self, weights: Mapping[str, float]) -> None:
         """The weights in force from the next batch on."""
-        with self._kept("set_weights"):
+        try:
             self._weights = floats(weights)
             self._append(NewWeights(dict(self._weights)))
+        except Exception as error:
+            self._keep_back("set_weights", error)
 
     @property
     def weights(self) -> Mapping[str, float]:
@@ -245,9 +248,11 @@ class Emitter:
 
     def set_attempt(self, attempt: int) -> None:
         """Begin another attempt; call it after a rollback and before the next `log`."""
-        with self._kept("set_attempt"):
+        try:
             self._attempt = int(attempt)
             self._append(NewAttempt(self._attempt))
+        except Exception as error:
+            self._keep_back("set_attempt", error)
 
     def status(
         self, *, state: RunState | None = None, phase: Phase | None = None, **fields: Any
@@ -264,7 +269,7 @@ class Emitter:
                 fields["phase"] = phase
             self._append(StatusChange(checked(fields), self._now()))
         except Exception as error:
-            self.swallow(f"status failed: {type(error).__name__}: {error}"[:200])
+            self._keep_back("status", error)
 
     def commands(self) -> Sequence[Command]:
         """Commands that came since the last call; ask at each step boundary, answer each.
@@ -303,12 +308,9 @@ class Emitter:
         """The same, by reason."""
         return self._dropped.by_reason()
 
-    @contextlib.contextmanager
-    def _kept(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            self.swallow(f"{what} failed: {type(error).__name__}: {error}"[:200])
+    def _keep_back(self, call: str, error: Exception) -> None:
+        """A call failed. No context manager: making one takes memory that there may not be."""
+        self.swallow(f"{call} failed: {type(error).__name__}: {error}"[:200])
 
     def swallow(self, reason: str) -> None:
         """Count; the first of a kind is reported at once, the total at the end. On any thread."""
@@ -338,8 +340,10 @@ class Emitter:
 
     def at_end(self, **data: Any) -> None:
         """What the `end` event is to hold besides; the last value of a name counts."""
-        with self._kept("at_end"):
+        try:
             self._events.last_data |= data
+        except Exception as error:
+            self._keep_back("at_end", error)
 
     def close(self, reason: str = "") -> None:
         """Write and send what is left, say goodbye and give the path back. May come twice.

@@ -150,18 +150,18 @@ class Journal:
 
     def add_block(self, block: Block, weights: dict[str, float]) -> None:
         """Take the next rows; they are written within a second, joined to fewer frames."""
-        group = self._group
+        group, size = self._group, block.size
         fits = not group or (
             group[-1].fits_with(block)
             and block.end - group[0].seq <= blocks.ROWS
-            and self._group_size + block.size <= blocks.MAX_BYTES
+            and self._group_size + size <= blocks.MAX_BYTES
         )
         if not fits:
             self._close_group()
         if not self._group:
             self._group_weights = weights
         self._group.append(block)
-        self._group_size += block.size
+        self._group_size += size
 
     def add_frame(self, frame: bytes) -> None:
         """Take any other frame, behind the rows so far."""
@@ -214,9 +214,9 @@ class Journal:
     def _close_group(self) -> None:
         if self._group:
             joined = replace(blocks.narrow(blocks.join(self._group)), weights=self._group_weights)
-            self._group = []
-            self._group_size = 0
             self._put(seal(pack(blocks.to_message(joined))), joined.seq, joined.end)
+            self._group.clear()  # only now: a lack of memory until here must not cost the rows
+            self._group_size = 0
 
     def _put(self, data: bytes, seq: int, end: int) -> None:
         if self.failure:
@@ -225,7 +225,11 @@ class Journal:
             self.give_up(self.trouble or "the disk takes nothing any more")
             return
         self._handed += len(data)
-        self._queue.append((data, seq, end))
+        try:
+            self._queue.append((data, seq, end))
+        except MemoryError:
+            self._handed -= len(data)
+            raise
 
     # ---- the journal's thread ----
 
@@ -297,7 +301,7 @@ class Journal:
             return True
         try:
             moved = not os.path.samestat(os.lstat(self.path), os.fstat(self._descriptor))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # gone, or a file where a directory was
             try:
                 self._write_anew()
             except OSError as error:

@@ -205,6 +205,10 @@ class Sidecar:
                 self._take_one(item)
             except ProtocolError as error:
                 self.owner.swallow(f"could not be sent: {error}"[:200])
+            except MemoryError:
+                if isinstance(item, tuple):  # a row is taken as the last thing, so not yet
+                    self.inbox.appendleft(item)
+                raise
 
     def _take_one(self, item: Item) -> None:
         if isinstance(item, tuple):
@@ -279,9 +283,9 @@ class Sidecar:
             metrics, self._ranks = {**metrics, **self._ranks}, {}
         if not metrics.keys() <= self._known:
             metrics = self._announce(metrics)
-        self._rows.append((step, number, when, metrics))
-        self.last_step = step
         self._board.row(when, step, None if math.isnan(number) else number)
+        self.last_step = step
+        self._rows.append((step, number, when, metrics))
 
     def _start_attempt(self, attempt: int) -> None:
         self._flush_rows()
@@ -322,25 +326,30 @@ class Sidecar:
     def _flush_rows(self) -> None:
         """The rows so far become a block; what comes next stands behind it."""
         self._flushed_at = time.monotonic()
-        rows, self._rows = self._rows, []
-        if not rows:
+        if not self._rows:
             return
-        per_block = blocks.rows_per_block(len(self._known))
-        for first in range(0, len(rows), per_block):
-            block = blocks.from_rows(
-                self.history.log.end,
-                self.attempt,
-                rows[first : first + per_block],
-                self._weights if self._new_weights else None,
-            )
-            self._append(block)
-            self._new_weights = False
+        first, per_block = 0, blocks.rows_per_block(len(self._known))
+        rows, self._rows = self._rows, []
+        try:
+            while first < len(rows):
+                weights = self._weights if self._new_weights else None
+                some = rows[first : first + per_block]
+                block = blocks.from_rows(self.history.log.end, self.attempt, some, weights)
+                self.history.log.append(block, opens=self._announced)
+                first += block.rows
+                self._new_weights = self._announced = False
+                self._hand_over(block)
+        except MemoryError:
+            self._rows = rows[first:]
+            raise
 
-    def _append(self, block: Block) -> None:
-        self.history.log.append(block, opens=self._announced)
-        self._announced = False
+    def _hand_over(self, block: Block) -> None:
+        """To the journal, to alerting and to the watching; it is in the log already."""
+        try:
+            self.journal.add_block(block)
+        except MemoryError:
+            self.journal.add_block(block)  # what was in the making is free again
         self._tell(block)
-        self.journal.add_block(block)
         self._watch(block)
 
     def _watch(self, block: Block) -> None:
