@@ -150,11 +150,11 @@ def _greeted(source: SocketSource, path: str, patience: float) -> Found | None:
     deadline = time.monotonic() + patience
     info: RunInfo | None = None
     status: Status | None = None
-    source.read(0.0)
+    records = source.read(0.0)
     if source.stranger is not None:  # the name is ours, what answers on it is not
         return None
-    while status is None and (left := deadline - time.monotonic()) > 0:
-        for record in source.read(min(left, 0.1)):
+    while True:
+        for record in records:
             if isinstance(record, RunInfo):
                 info = record
                 deadline = min(deadline, time.monotonic() + 0.3)  # the status comes close behind
@@ -162,7 +162,10 @@ def _greeted(source: SocketSource, path: str, patience: float) -> Found | None:
                 status = record
             elif isinstance(record, Link) and record.state == "waiting":
                 return None
-    return Found(path, info, status)
+        left = deadline - time.monotonic()
+        if status is not None or left <= 0:
+            return Found(path, info, status)
+        records = source.read(min(left, 0.1))
 
 
 def _places() -> Sequence[str]:

@@ -65,6 +65,17 @@ def test_no_command_is_sent_to_a_stranger(place: Path) -> None:
     bound.close()
 
 
+def test_the_socket_of_a_training_that_was_killed_is_passed_over(place: Path) -> None:
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(place / "vla-killed.sock"))
+    left.close()
+    assert discovery.serving() == []
+    with pytest.raises(discovery.NoTrainer):
+        discovery.chosen_socket(None)
+    with Emitter(place / "vla-alive.sock"):
+        assert discovery.chosen_socket(None) == str(place / "vla-alive.sock")
+
+
 def test_silent_sockets_are_asked_all_at_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery, "PATIENCE", 0.5)
     silent = []
