@@ -15,6 +15,8 @@ _COMPARED = ("closs", "z_loss", "loss_ct", "loss")
 _APART = 0.05
 """Ranks see different batches: an epoch's averages differ by this share at the most by chance."""
 _SIGMAS = 6.0
+_FEW = 4
+"""Rows of an epoch that say nothing of its mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ def _compared(evidence: Evidence, name: str) -> Iterator[tuple[float, float, flo
         means = [mean for mean in means if math.isfinite(mean)]
         if not means or not math.isfinite(value):
             continue
+        if _among_few(fine, epoch, value):
+            continue
         mine = min(means, key=lambda mean: abs(mean - value))
         spread = _standard_error(fine, epoch)
         yield epoch, value, mine, max(_APART * abs(mine), _SIGMAS * spread, 1e-3)
@@ -70,6 +74,19 @@ def _other_means(fine: Series | None, epoch: float, attempt: int) -> Iterator[fl
     for counted in (here, here & (fine.attempt == attempt)):
         if counted.any():
             yield float(np.mean(fine.values[counted]))
+
+
+def _among_few(fine: Series | None, epoch: float, value: float) -> bool:
+    """Whether a log that holds some batches of the epoch only may well have missed such a mean."""
+    if fine is None or fine.grain != "batch":
+        return False
+    here = np.flatnonzero((np.floor(fine.epoch) == epoch) & np.isfinite(fine.values))
+    if len(here) < _FEW:
+        return True
+    if int(fine.step[here[-1]]) - int(fine.step[here[0]]) < len(here):
+        return False
+    seen = fine.values[here]
+    return bool(np.min(seen) <= value <= np.max(seen))
 
 
 def _standard_error(fine: Series | None, epoch: float) -> float:

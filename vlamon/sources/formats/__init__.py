@@ -61,6 +61,10 @@ MODULES = (
 """Modules of this package that hold a `FORMAT`; at equal scores the earlier one wins."""
 
 
+ANY_MAKE = frozenset(("key-values", "json-lines", "progress-bar", "nanogpt"))
+"""Formats of any make: they may know a stray line of a log that is in no known format."""
+
+
 class FormatError(SourceError):
     """No format fits; the message is the sentence that the user reads."""
 

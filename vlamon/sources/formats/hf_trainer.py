@@ -19,6 +19,8 @@ from vlamon.sources.formats.means import of_means
 from vlamon.sources.formats.rows import NUMBER, Row, RowBlocks, counted
 
 _LINE = re.compile(rf"\{{'[^'{{}}]+': ['\"]?{NUMBER}[^{{}}]*\}}")
+_CONFIGURED = re.compile(r"(?:['\"]\s?:|=|\bconfig\w{0,20}(?: \w{1,40})?)\s{0,2}$")
+"""In front of a dict that is a setting's value: `config set hyp = {'lr0': 0.01, …}`."""
 _PAIR = re.compile(rf"'([^']+)': ['\"]?({NUMBER})['\"]?(?=\}}|, *['\"}}])")
 _BAR = re.compile(r"\b(\d{1,15})/(\d{1,15}) \[")
 _BARE_BAR = re.compile(r"(?:^|\r)\s*\d+%\|[^|]*\| *(\d{1,15})/(\d{1,15}) \[")
@@ -34,7 +36,10 @@ _TIMINGS = ("runtime", "samples_per_second", "steps_per_second")
 def metrics_of(line: str) -> dict[str, float] | None:
     """The dict in a line, None where there is none."""
     found = _LINE.search(line)
-    if found is None:
+    if (
+        found is None
+        or _CONFIGURED.search(line, max(0, found.start() - 80), found.start()) is not None
+    ):
         return None
     return {name: float(value) for name, value in _PAIR.findall(found.group())}
 

@@ -7,7 +7,7 @@ import json
 from vlamon.records import Record, RunInfo
 from vlamon.sources.formats import Format, UnknownLines
 from vlamon.sources.formats.hf_trainer import rows_of
-from vlamon.sources.formats.json_lines import numbers_of
+from vlamon.sources.formats.json_lines import numbers_of, object_of
 from vlamon.sources.formats.means import of_means
 from vlamon.sources.formats.rows import MOST_STEPS, Row, RowBlocks, number
 
@@ -63,11 +63,17 @@ def _read(entry: object) -> tuple[Row, ...]:
     return rows_of(numbers_of(entry), None)
 
 
+def _is_lines(head: bytes) -> bool:
+    """Whether each line is an object: ms-swift ends its own with one that holds the history."""
+    first = object_of(head.lstrip().partition(b"\n")[0].decode("utf-8", "replace"))
+    return first is not None and "log_history" not in first
+
+
 def recognises(head: bytes, path: str) -> int:
     """The document's own key, wherever in the head it stands."""
     if not head.lstrip().startswith(b"{"):
         return 0
-    if b'"log_history"' in head:
+    if b'"log_history"' in head and not _is_lines(head):
         return 96
     return 60 if path.endswith("trainer_state.json") else 0
 

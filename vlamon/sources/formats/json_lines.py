@@ -12,6 +12,7 @@ from typing import Any
 
 from vlamon.sources.formats import SURE, Format
 from vlamon.sources.formats.rows import NUMBER, LineParser, Row, counted, number, stamp
+from vlamon.sources.formats.settings import is_metric
 
 STEPS = (
     "step",
@@ -41,6 +42,7 @@ SPLIT_NAMES = ("split", "mode", "phase", "stage", "subset")
 EVALUATIONS = ("val", "valid", "validation", "eval", "evaluation", "test", "dev")
 _LOGGER = re.compile(r"[^{}\"']{1,160}?[\]\-:>|] *(?=\{\")")
 """What a logger puts in front of an object: `[2022-04-08 19:52:09][train_inner][INFO] - `."""
+_SUMMARY = frozenset(("train_runtime", "log_history"))
 _SERIES = 3
 """So many lines without a count are a log all the same, no configuration."""
 
@@ -127,7 +129,8 @@ def object_of(line: str) -> dict[str, Any] | None:
 def read(line: str) -> tuple[Row, ...]:
     """The values of one line, nothing if it is no object with numbers."""
     entry = object_of(line)
-    return () if entry is None else rows_of(entry)
+    # A Trainer's last line sums up the whole run: its means are no step's.
+    return () if entry is None or not _SUMMARY.isdisjoint(entry) else rows_of(entry)
 
 
 def _take(metrics: dict[str, float], names: tuple[str, ...]) -> float | None:
@@ -155,7 +158,11 @@ def recognises(head: bytes, path: str) -> int:
         return 0
     if len(rows) < _SERIES and all(row.step is None and row.epoch is None for row in rows):
         return 10
-    return 50 if 2 * len(rows) >= len(lines) else SURE
+    if 2 * len(rows) >= len(lines):
+        return 50
+    # Behind a logger, among lines of its own; a stray pair in one of those is not what is logged.
+    trained = any(is_metric(name) for row in rows for name in row.metrics)
+    return 2 * SURE if trained else SURE
 
 
 FORMAT = Format(

@@ -32,12 +32,21 @@ _PAIR = re.compile(
     re.IGNORECASE,
 )
 _COUNT = re.compile(
-    r"(?<![\w.])(epoch|steps?|global_step|iters?|iteration|batch|步数|迭代|轮次)"
+    r"(?<![\w.])(epoch|steps?|global_step|iters?|iteration|batch|episode|步数|迭代|轮次)"
     r"(\s{0,9}[:=：])?\s{0,9}\[?(\d(?:[\w.+-]|,(?=\d))*)(?:\s{0,3}/\s{0,3}(\d{1,15})(?!\w|\.\d))?",
     re.IGNORECASE,
 )
 _BRACKETED = re.compile(r"\[(\d{1,9})/\d{1,9}\][\s,:]{0,9}(?=(?:iter|step|batch)\b)", re.IGNORECASE)
 """The epoch in front of a count of its own: `[1/30] iter: 100/278`."""
+_UNNAMED = re.compile(
+    r"\[ {0,9}(\d{1,9})/ {0,9}(\d{1,9})\](?: ?\[ {0,9}(\d{1,9})/ {0,9}(\d{1,9})\])?"
+)
+"""Counts that have no name: `[500/50000]`, and `[0/25][50/1583]` of an epoch and its batches."""
+_SECTION = re.compile(
+    r"(?<![\w/.-])(train|training|val|valid|validation|test|testing|eval|evaluation|dev)"
+    r"(?=\s{0,3}[:=|(\[-]|\s+[A-Za-z])",
+    re.IGNORECASE,
+)
 _SPACED = re.compile(
     rf"(?<![\w./])([A-Za-z][\w/-]{{0,40}}) {{1,3}}({NUMBER})(?=$|[\s;|\])]|,(?!\d))"
 )
@@ -60,8 +69,13 @@ _NEAR = 100
 _SPLITS = {"valid": "val", "validation": "val", "testing": "test", "evaluation": "eval"}
 _WHOLE = re.compile(r"\d+(?:\.\d+)?(?:e[-+]?\d+)?|\d{1,3}(?:[,_]\d{3})+", re.IGNORECASE | re.ASCII)
 _DURATION = re.compile(r"[\d.]+(?:ms|s)", re.ASCII)
-_STEPS = ("global_step", "step", "steps", "iter", "iters", "iteration", "batch", "步数", "迭代")
-_EPOCHS = ("epoch", "轮次")
+_STEPS = (
+    *("global_step", "step", "steps", "iter", "iters", "iteration", "步数", "迭代"),
+    *("batch", "episode"),
+)
+_EPOCHS = ("epoch", "轮次", "episode")
+_MANY = 1000
+"""Steps of a run; fewer may be its epochs."""
 _SERIES = 3
 """So many values of one metric are a log, even without a count; a configuration has one."""
 _LONGEST = 20_000
@@ -86,20 +100,42 @@ def read(line: str) -> tuple[Row, ...]:
     counts = _counts(line)
     if counts is None:
         return ()
-    metrics = {
-        name.replace(" ", "_"): seconds(value.replace(",", ""), unit.lower())
+    pairs = [
+        (name.replace(" ", "_"), seconds(value.replace(",", ""), unit.lower()))
         for name, value, unit in _PAIR.findall(line)
         if name.lower() not in {"eta", *counts.names} and not is_code(name)
-    }
+    ]
+    metrics = dict(pairs)
     counts_something = counts.step is not None or counts.epoch is not None
+    spaced: list[tuple[str, float]] = []
     if counts_something:
-        spaced = {n: float(v) for n, v in _SPACED.findall(line) if is_metric(n)}
-        metrics = spaced | metrics
+        spaced = [(n, float(v)) for n, v in _SPACED.findall(line) if is_metric(n)]
+        if any("loss" in name.lower() for name, _ in spaced):
+            metrics = dict(spaced) | metrics
+    if len(set(pairs)) != len(dict(pairs)) or len(set(spaced)) != len(dict(spaced)):
+        metrics = _by_section(line, metrics)
     beside_rate = counts_something and "batch" not in counts.names
     if not any(is_metric(name) or (beside_rate and is_rate(name)) for name in metrics):
         return ()
     split, metrics = _split(line, metrics)
     return counted(metrics, counts.step, counts.epoch, stamp(line), split, of=counts.of)
+
+
+def _by_section(line: str, metrics: dict[str, float]) -> dict[str, float]:
+    """The metrics of a line that says some of two splits: `train: loss 0.3 | val: loss 0.5`.
+
+    A name that one section has twice says nothing.
+    """
+    found: dict[str, set[float]] = {}
+    sections = [(match.start(), match.group(1).lower()) for match in _SECTION.finditer(line)]
+    for match in (*_PAIR.finditer(line), *_SPACED.finditer(line)):
+        name, value = match.group(1).replace(" ", "_"), match.group(2).replace(",", "")
+        if name not in metrics:
+            continue
+        split = next((said for at, said in reversed(sections) if at < match.start()), "train")
+        inside = name if split.startswith("train") else f"{_SPLITS.get(split, split)}_{name}"
+        found.setdefault(inside, set()).add(float(value))
+    return {name: min(values) for name, values in found.items() if len(values) == 1}
 
 
 def _split(line: str, metrics: dict[str, float]) -> tuple[str, dict[str, float]]:
@@ -118,6 +154,30 @@ def _counts(line: str) -> _Counts | None:
     if samples is not None:
         begun, seen, samples_of = (int(number) for number in samples.groups())
         return _Counts(seen, begun, samples_of, frozenset(("epoch",)))
+    named = _named_counts(line)
+    if named is None:
+        return None
+    counts, ends = named
+    names = frozenset(counts)
+    step = next((name for name in _STEPS if name in counts), None)
+    epoch = next((counts[name] for name in _EPOCHS if name in counts and name != step), None)
+    if not ends and (step is None or step == "batch"):
+        unnamed = _UNNAMED.search(line, 0, _NEAR)
+        if unnamed is not None and _is_step(unnamed, names):
+            begun_in, of_epoch, seen_of, of = unnamed.groups()
+            place, length = (begun_in, of_epoch) if seen_of is None else (seen_of, of)
+            epoch = epoch if seen_of is None else float(begun_in)
+            return _Counts(float(place), epoch, int(length), names)
+    bracketed = _BRACKETED.search(line)
+    if epoch is None and bracketed is not None:
+        epoch = float(bracketed.group(1))
+    if step is None:
+        return _Counts(None, epoch, None, names)
+    return _Counts(counts[step], epoch, ends.get(step), names)
+
+
+def _named_counts(line: str) -> tuple[dict[str, float], dict[str, int]] | None:
+    """Each count by its name, and what it goes up to; None where one cannot be told."""
     counts: dict[str, float] = {}
     ends: dict[str, int] = {}
     for name, sign, printed, end in _COUNT.findall(line):
@@ -129,14 +189,15 @@ def _counts(line: str) -> _Counts | None:
                 ends[name.lower()] = int(end)
         elif sign and not _DURATION.fullmatch(text):
             return None
-    step = next((name for name in _STEPS if name in counts), None)
-    epoch = next((counts[name] for name in _EPOCHS if name in counts), None)
-    bracketed = _BRACKETED.search(line)
-    if epoch is None and bracketed is not None:
-        epoch = float(bracketed.group(1))
-    if step is None:
-        return _Counts(None, epoch, None, frozenset(counts))
-    return _Counts(counts[step], epoch, ends.get(step), frozenset(counts))
+    return counts, ends
+
+
+def _is_step(unnamed: re.Match[str], names: frozenset[str]) -> bool:
+    """Whether a count without a name is the step: a `batch 16` beside it may be a batch's size."""
+    place, of, inner, _ = unnamed.groups()
+    if int(place) > int(of):
+        return False
+    return not names or (inner is None and int(of) >= _MANY)
 
 
 class KeyValueReader:

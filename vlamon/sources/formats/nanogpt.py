@@ -22,7 +22,7 @@ _HEAD = re.compile(r"(?:^|\s|>)(?:step|iter)[ :]\s*(\d+)(?:/\d+)?(?=[:|,\s])")
 _COLON = re.compile(rf"(?<![\w/.@-])([A-Za-z_][\w/.@-]*):({NUMBER})(ms|s|%|)(?=\s|,(?!\d)|\||$)")
 _WORDS = re.compile(
     rf"(?:^|[,|:])\s{{0,9}}([A-Za-z_][A-Za-z_ /]{{0,60}}?)[ :]\s{{0,9}}({NUMBER})\s{{0,9}}"
-    r"(?:\([^)]{0,60}\))?\s{0,9}(ms|s|%|tok/s|tokens/sec|)\s{0,9}(?=,(?!\d)|\||$)"
+    r"(?:\([^)]{0,60}\))?\s{0,9}(ms|s|%|tok/s|tokens/sec|BPC|bpc|)\s{0,9}(?=,(?!\d)|\||$)"
 )
 _VALIDATION = re.compile(
     rf"\s*(?:validation loss: ({NUMBER})|HellaSwag accuracy: \d+/\d+=({NUMBER}))\s*$"

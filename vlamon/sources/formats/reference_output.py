@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from vlamon.analysis.desmear import Desmearer, Recovered
 from vlamon.records import Column, EpochRow, IntervalBlock, Record, RunInfo
 from vlamon.sources.formats import Format, UnknownLines
+from vlamon.sources.formats.epoch_ends import EpochEnds
 from vlamon.sources.formats.process_clock import ProcessClock
 from vlamon.sources.formats.rows import MOST_NAMES
 from vlamon.sources.formats.shapes import Layout, ShapeReader, Sheet, Span, merge, pieces_of
@@ -34,7 +35,6 @@ _STAMP = re.compile(rb"(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d),(\d{3})")
 _METER = re.compile(
     rb"([A-Za-z_][\w./-]*): (" + _NUMBER + rb")(?: \((" + _NUMBER + rb")\))?(?=\s|$)", re.ASCII
 )
-_OVER = re.compile(rb"Epoch: \[(\d{1,9})(?:/\d{1,9})?\] Total time: ")
 _RANK = re.compile(rb"\[rank(\d+):")
 _STAMP_NAMES = ("@year", "@month", "@day", "@hour", "@minute", "@second", "@millisecond")
 _AVERAGE = "()"
@@ -95,10 +95,7 @@ class OutputLogParser:
         self._shapes = ShapeReader(layout_of, MARK)
         self._desmearer = Desmearer(beheaded=middle or path == "-")
         self._lines = 0
-        self._averaged = -1
-        self._ended: float | None = None
-        self.averaged: list[EpochRow] = []
-        """Each epoch's averages over all ranks, for a reader that has no log_train.txt."""
+        self._ends = EpochEnds(_METER)
         self._meters: list[str] = []
         self._total = 0
         self._clock = ProcessClock()
@@ -106,6 +103,11 @@ class OutputLogParser:
         self._reached: tuple[int, int] = (-1, -1)
         self.orders: list[tuple[int, tuple[str, ...]]] = []
         """Epoch, and the order of its meters on its first line, wherever that order changed."""
+
+    @property
+    def averaged(self) -> list[EpochRow]:
+        """Each epoch's averages over all ranks, for a reader that has no log_train.txt."""
+        return self._ends.averaged
 
     def feed(self, data: bytes) -> list[Record]:
         """Records of these whole lines."""
@@ -115,24 +117,13 @@ class OutputLogParser:
             block = self._shapes.read(piece)
             sheets += [replace(sheet, rows=sheet.rows + read) for sheet in block.sheets]
             for row, line in block.rest:
-                self._note_other(self._lines + read + row + 1, line)
+                number = self._lines + read + row + 1
+                if line.strip() and not self._ends.know(number, line, self.attempt):
+                    self.unknown.add(number, line)
             read += block.lines
         self._lines += read
-        return self._intervals(tuple(sheets)) if sheets else []
-
-    def _note_other(self, number: int, line: bytes) -> None:
-        # An epoch ends with its meters once more, after the ranks were added up: what
-        # log_train.txt holds in full precision, so it is recognised and left to that file.
-        if line.endswith(b"Averaged stats:"):
-            self._averaged = number + 1
-        elif number == self._averaged:
-            found = {m[1].decode(): float(m[3] or m[2]) for m in _METER.finditer(line)}
-            if self._ended is not None:
-                self.averaged.append(EpochRow(self._ended, "train", found, self.attempt))
-        elif (over := _OVER.search(line)) is not None:
-            self._ended = float(over[1])
-        elif line.strip():
-            self.unknown.add(number, line)
+        records = self._intervals(tuple(sheets)) if sheets else []
+        return [*records, *self._ends.take()]
 
     def finish(self) -> list[Record]:
         """Nothing waits for a further line."""

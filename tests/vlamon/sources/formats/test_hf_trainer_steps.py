@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.vlamon.sources.formats.reading import evaluations, rows
+from vlamon.sources.formats.hf_trainer import recognises
 
 LOSSES = [f"{{'loss': {loss}, 'epoch': 0.{n}}}" for n, loss in enumerate((2.5, 2.4, 2.3), 1)]
 
@@ -86,3 +87,13 @@ def test_a_counter_in_the_dict_is_the_step() -> None:
         for n in (10, 20, 30)
     ]
     assert steps(bar(31), *lines) == [10, 20, 30]
+
+
+def test_a_dict_that_is_a_settings_value_is_no_row() -> None:
+    for line in (
+        "config: {'weights': 'a.pt', 'hyp': {'lr0': 0.01, 'loss_ota': 1}, 'epochs': 9}",
+        "INFO config set hyp = {'lr0': 0.01, 'box': 0.05, 'loss_ota': 1}",
+        "INFO [wandb_run.py:_config_callback()] config_cb hyp {'lr0': 0.01, 'loss_ota': 1}",
+    ):
+        assert rows("hf-trainer", line + "\n") == []
+        assert recognises(line.encode() + b"\n", "x") == 0

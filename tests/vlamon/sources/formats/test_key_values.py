@@ -191,3 +191,43 @@ def test_a_metric_beside_a_count_needs_no_sign(
 ) -> None:
     ((found, read),) = rows("key-values", line + "\n")
     assert (found, read) == (step, metrics or {"loss": 8.05, "ppl": 36.5})
+
+
+@pytest.mark.parametrize(
+    ("line", "step", "epoch"),
+    [
+        ("[000500/50000] X4K | loss 0.5 | VRAM 9.8/15.9GB | GPU 0% | batch 16", 500, None),
+        ("[12/100] loss: 0.5", 12, None),
+        ("[0/25][50/1583] Loss: 0.5 D(x): 0.81", 50, 0),
+        ("Epoch [3/90] loss: 0.5", None, 3),
+        ("[1/30] iter: 100/278. loss: 0.5", 100, 1),
+        ("Epoch [1/90] batch 16 loss 0.5", 16, 1),
+        ("episode 7 | step: 20 | loss: 0.5", 20, 7),
+        ("Episode: 7, loss: 0.5", 7, None),
+    ],
+)
+def test_a_count_without_a_name_counts_where_no_other_does(
+    line: str, step: int | None, epoch: float | None
+) -> None:
+    (row,) = key_values.read(line)
+    assert (row.step, row.epoch) == (step, epoch)
+    assert row.metrics.get("loss", row.metrics.get("Loss")) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("line", "metrics"),
+    [
+        (
+            "Epoch 3 | train: loss 0.31 acc 0.9 | val: loss 0.52 acc 0.8",
+            {"loss": 0.31, "acc": 0.9, "val_loss": 0.52, "val_acc": 0.8},
+        ),
+        (
+            "epoch 3 train : [loss = 0.031, top1 = 99.35%], valid : [loss = 0.624, top1 = 85.40%]",
+            {"loss": 0.031, "top1": 99.35, "val_loss": 0.624, "val_top1": 85.4},
+        ),
+        ("epoch 3 loss: 0.5, lr: 0.1, lr: 0.2", {"loss": 0.5}),
+    ],
+)
+def test_a_value_is_of_the_split_in_front_of_it(line: str, metrics: dict[str, float]) -> None:
+    (row,) = key_values.read(line)
+    assert row.metrics == metrics

@@ -52,3 +52,12 @@ def test_an_evaluation_in_front_of_its_step_belongs_to_it() -> None:
         ("val", 1, {"loss": 8.5, "hellaswag": 0.25}),
         ("val", 1, {"loss": 7.5}),
     ]
+
+
+def test_a_unit_behind_a_loss_is_no_part_of_it() -> None:
+    text = (
+        "step 250: train loss 0.2558 BPC, val loss 3.8420 BPC\n"
+        "iter 250: loss 0.3802 BPC, time 297.26ms, mfu 7.51%\n"
+    )
+    assert [(step, metrics["loss"]) for step, metrics in rows("nanogpt", text)] == [(250, 0.3802)]
+    assert ("val", 250, {"loss": 3.842}) in evaluations("nanogpt", text)
