@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from vlamon.analysis.contributions import contributions
 from vlamon.analysis.evidence import Evidence
+from vlamon.analysis.main_loss import has_moving_target, is_reward
 from vlamon.analysis.refuted import disagreements
 from vlamon.analysis.series import Series
 from vlamon.detect.judging import Judge, Judged, Levels, levels
@@ -37,6 +38,8 @@ _NO_DESCENT = 1.5
 _HIGH_START = 1.5
 """A first value is an explosion only this far above a random guess, in nats over nats."""
 
+_RUNAWAY = 100.0
+"""Times its level from which on a loss with a moving target may have diverged."""
 _NORMS = ("grad_norm", "grdn")
 
 Level = Literal["warn", "explode"]
@@ -97,14 +100,34 @@ def anomalies(evidence: Evidence) -> list[Anomaly]:
     """
     found: list[Anomaly] = []
     lines = {} if disagreements(evidence) else evidence.lines
+    chases = has_moving_target(evidence.names)
     for name in _judged(evidence):
         level = _worst_level(evidence, name)
         for series in (lines.get(name), evidence.fine.get(name)):
             if series is not None and name in _NORMS:
                 found += _of_norm(series, evidence)
             elif series is not None:
-                found += spikes(series, evidence, level)
+                of_loss = spikes(series, evidence, level)
+                found += [one for one in of_loss if not chases or _ran_away(one, evidence)]
     return found
+
+
+def _ran_away(anomaly: Anomaly, evidence: Evidence) -> bool:
+    """Whether a loss with a moving target diverged: to the end, far, and for no better reward."""
+    if not math.isfinite(anomaly.value):
+        return True
+    # Around zero, where a policy's loss lives, no multiple says anything.
+    if not anomaly.lasting or not anomaly.ratio >= _RUNAWAY:
+        return False
+    name = next(filter(is_reward, evidence.names), None)
+    earned = None if name is None else evidence.best(name)
+    if earned is None:
+        return True
+    before, after = (
+        earned.values[np.isfinite(earned.values) & side]
+        for side in (earned.step < anomaly.onset_step, earned.step >= anomaly.onset_step)
+    )
+    return not len(before) or not len(after) or float(np.median(after)) <= float(np.median(before))
 
 
 def _of_norm(series: Series, evidence: Evidence) -> list[Anomaly]:

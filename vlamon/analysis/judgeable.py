@@ -9,9 +9,12 @@ from vlamon.analysis.evidence import Evidence
 
 FEW = 8
 """Fewer loss values than this among lines that are mostly unknown are no basis for a verdict."""
+_MOSTLY = 2.5
+"""Lines with a loss that were not understood, for each that was: a row's terms take a line or two
+of their own in some logs."""
 _NAMED = 6
 
-Reason = Literal["nothing-read", "no-loss", "no-value", "mostly-unknown"]
+Reason = Literal["nothing-read", "no-loss", "no-value", "few-values", "mostly-unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +23,22 @@ class Unjudged:
 
     reason: Reason
     """`nothing-read`, `no-loss` (other metrics were read), `no-value` (a loss without any
-    number), or `mostly-unknown`."""
+    number), `few-values` (among unknown lines), or `mostly-unknown` (of the lines with a loss)."""
     metrics: tuple[str, ...]
     """The first metrics that were read."""
     values: int
     """Values of the main loss that were read."""
     unknown: int
-    """Lines that were not understood."""
+    """Lines that were not understood; of `mostly-unknown`, those that speak of a loss."""
 
 
-def unjudged(evidence: Evidence, unknown: int = 0, losses: int = 0) -> Unjudged | None:
+def unjudged(
+    evidence: Evidence, unknown: int = 0, losses: int = 0, stray: int = 0
+) -> Unjudged | None:
     """Say why no verdict is possible; None where one is.
 
-    `unknown` lines were not understood, and `losses` of them speak of a loss.
+    `unknown` lines were not understood, `losses` of them speak of a loss, and `stray` of them are
+    in logs whose format is a guess.
     """
     values = 0 if evidence.main is None else _values(evidence, evidence.main)
     reason: Reason
@@ -42,8 +48,10 @@ def unjudged(evidence: Evidence, unknown: int = 0, losses: int = 0) -> Unjudged 
         reason = "no-loss"
     elif not values:
         reason = "no-value"
-    elif losses > values or (values < FEW and unknown > values):
-        reason = "mostly-unknown"
+    elif losses > _MOSTLY * values:
+        return Unjudged("mostly-unknown", evidence.names[:_NAMED], values, losses)
+    elif values < FEW and stray > values:
+        reason = "few-values"
     else:
         return None
     return Unjudged(reason, evidence.names[:_NAMED], values, unknown)

@@ -7,7 +7,7 @@ losses though each contains the word.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 MAIN_LOSSES = ("closs", "loss", "total_loss", "train_loss", "train_loss_step", "total", "Loss")
 """Names under which a log may hold the main loss, best first."""
@@ -60,6 +60,18 @@ _NO_LOSS = frozenset(
     )
 )
 """Words that make a setting, a timing or a counter of a name with a loss in it."""
+_REWARDS = frozenset(("reward", "rewards", "rew", "return", "returns", "奖励"))
+_PREFERENCES = frozenset(("chosen", "rejected", "margin", "margins", "accuracy", "accuracies"))
+"""Rewards of a preference loss, such as DPO's, are no returns of an episode."""
+_POLICIES = frozenset(
+    (
+        *("actor", "advantage", "advantages", "completion", "completions", "critic", "entropy"),
+        *("ep", "episode", "episodes", "kl", "policy", "q", "qf", "rollout", "surrogate", "td"),
+        *("value", "vf"),
+    )
+)
+_GENERATORS = frozenset(("g", "gen", "generator"))
+_CRITICS = frozenset(("d", "disc", "discriminator"))
 _HELD_OUT = frozenset(["val", "valid", "validation", "eval", "evaluation", "test", "dev"])
 
 
@@ -87,6 +99,24 @@ def main_loss(names: Iterable[str]) -> str | None:
     trained = [name for name in losses if is_trained_loss(name)]
     nested = [name for name in trained if re.split(r"[/.]", name)[-1] in MAIN_LOSSES]
     return next(iter([*nested, *trained, *losses]), None)
+
+
+def is_reward(name: str) -> bool:
+    """Whether a metric of this name is what a policy earned in training."""
+    words = _words(name)
+    return bool(words & _REWARDS) and not words & (_LOSS | _NO_LOSS | _PREFERENCES | _HELD_OUT)
+
+
+def has_moving_target(names: Collection[str]) -> bool:
+    """Whether a run's losses are measured against what moves by itself: returns, an opponent.
+
+    Such a loss leaves its level in a healthy run too, when the policy finds a reward.
+    """
+    words = [_words(name) for name in names]
+    if any(said & _POLICIES for said in words) and any(map(is_reward, names)):
+        return True
+    losses = [said for said in words if said & _LOSS]
+    return all(any(said & side for said in losses) for side in (_GENERATORS, _CRITICS))
 
 
 def _words(name: str) -> frozenset[str]:

@@ -121,6 +121,7 @@ class _Reading:
     def report(self, found: Sequence[tuple[str, Found]]) -> Report:
         """The report on one run; what was taken, left out and not understood goes to stderr."""
         from vlamon.report import SourceNote, compile_report
+        from vlamon.sources.formats import ANY_MAKE
         from vlamon.sources.read_all import drained_run
         from vlamon.sources.runs import each_once
 
@@ -138,6 +139,7 @@ class _Reading:
                 log.unknown.count,
                 tuple(log.unknown.samples),
                 log.unknown.with_loss,
+                log.format in ANY_MAKE,
             )
             for log in logs
         ]

@@ -8,6 +8,8 @@ pieces the values come.
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -22,6 +24,11 @@ BEFORE = 16
 """Values that make the level; up to half of them may be a spike themselves."""
 LEAST = 3
 """Values before which no mean is an explosion."""
+_SLIGHT = 0.1
+"""Share of what a run has gained that one or two batches may give back: a level near zero has
+multiples of hundreds in samples that are merely hard."""
+_BEGIN = 5
+"""Values that say where a run began."""
 _NOISE = 6.0
 """A loss that may be negative counts multiples in at least so many standard deviations."""
 
@@ -71,6 +78,7 @@ class Judge:
         """Step of the last value."""
         self._exploding = False
         """Whether the last single batch exploded."""
+        self._begin: list[float] = []
 
     def observe(self, values: Floats, steps: Ints | None, averaged: Bools) -> Judged:
         """The next values: `averaged` says which are means over the steps since the one before.
@@ -93,8 +101,10 @@ class Judge:
         verdicts = {}
         singles = np.flatnonzero(~means)
         for row, value in zip(singles.tolist(), values[singles].tolist(), strict=True):
+            if len(self._begin) < _BEGIN and math.isfinite(value):
+                self._begin.append(value)
             verdict = self._detector.observe(value)
-            exploding = verdict.level == "explode"
+            exploding = verdict.level == "explode" and not self._slight(value, verdict)
             if exploding and not self._exploding:
                 verdicts[row] = verdict
                 found.level[row], found.reach[row] = self._detector.reference()
@@ -103,6 +113,14 @@ class Judge:
             self._exploding = exploding
         high |= ~np.isfinite(values)
         return Judged(high, means, found, verdicts)
+
+    def _slight(self, value: float, verdict: Verdict) -> bool:
+        """Whether one or two batches give back little of what the run has gained."""
+        if verdict.age > 1 or not math.isfinite(value):
+            return False
+        level, _ = self._detector.reference()
+        gained = statistics.median(self._begin) - level
+        return value - level < _SLIGHT * gained
 
     def _covering(self, steps: Ints) -> Bools:
         """Which values stand for more than one step."""

@@ -53,6 +53,8 @@ class SourceNote:
     """The first few of them, with their line numbers."""
     unknown_losses: int = 0
     """Unknown lines that speak of a loss."""
+    guessed: bool = True
+    """Whether its format may fit stray lines of any log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,7 @@ def compile_report(
             evidence,
             sum(source.unknown for source in sources),
             sum(source.unknown_losses for source in sources),
+            sum(source.unknown for source in sources if source.guessed),
         ),
         lang=lang,
     )

@@ -40,7 +40,9 @@ ENGLISH: Mapping[str, str] = {
     "say-no-loss": "no loss was read, only {metrics}; lines not understood: {unknown}; looked for "
     "{names}, or any name with the word loss",
     "say-no-value": "the loss has a name but no value in these logs",
-    "say-mostly-unknown": "few loss values were read ({values}) and {unknown} lines were not "
+    "say-mostly-unknown": "loss values read: {values}, but {unknown} lines with a loss were not "
+    "understood (--unknown shows them)",
+    "say-few-values": "few loss values were read ({values}) and {unknown} lines were not "
     "understood (--unknown shows them); the format is probably another one",
     "say-explosion": "{metric} exploded: {places}",
     "say-crashed": "the run crashed after {last}: {line}",
@@ -146,7 +148,9 @@ CHINESE: Mapping[str, str] = {
     "say-no-loss": "没有读到损失，只有 {metrics}；{unknown} 行无法识别；"
     "查找的名称：{names}，或任何含有 loss 一词的名称",
     "say-no-value": "日志中有损失的名称，但没有数值",
-    "say-mostly-unknown": "只读到 {values} 个损失值，另有 {unknown} 行无法识别"
+    "say-mostly-unknown": "读到 {values} 个损失值，但有 {unknown} 行含损失却无法识别"
+    "（用 --unknown 查看）",
+    "say-few-values": "只读到 {values} 个损失值，另有 {unknown} 行无法识别"
     "（用 --unknown 查看）；格式可能不同",
     "say-explosion": "{metric} 爆炸：{places}",
     "say-crashed": "运行在 {last} 之后崩溃：{line}",

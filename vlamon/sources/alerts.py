@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vlamon.analysis.main_loss import main_loss
+from vlamon.analysis.main_loss import has_moving_target, main_loss
 from vlamon.detect.judging import Floats, Ints, Judge
 from vlamon.detect.rules import SpikeRules
 from vlamon.records import (
@@ -166,6 +166,8 @@ class Alerting:
         values = np.asarray(column.values, np.float64)[kept]
         steps = rows.step[kept] if rows.grain == "batch" else None
         judged = level.judge.observe(values, steps, np.full(len(kept), rows.averaged))
+        if has_moving_target(names):
+            judged = replace(judged, high=~np.isfinite(values))
         begins = judged.high & ~np.concatenate([[level.high], judged.high[:-1]])
         level.high = bool(judged.high[-1])
         for at in np.flatnonzero(begins).tolist():

@@ -161,3 +161,26 @@ def test_batches_whose_end_is_broken_rest_nowhere() -> None:
 def test_a_loss_of_exactly_zero_is_at_rest() -> None:
     assert "converged" in ids(epochs([0.0] * 6))
     assert "not-converged" in ids(epochs([0.0, 0.0, 0.0, 0.1, 0.0]))
+
+
+def test_a_value_loss_that_runs_away_for_no_better_reward_is_an_explosion() -> None:
+    count = 320
+    step, nowhere = np.arange(count), np.full(count, math.nan)
+    loss = np.where(step < 200, 3.0, 4000.0) * np.random.default_rng(1).lognormal(0, 0.1, count)
+    for reward, expected in ((np.where(step < 200, 10.0, 1.0), 1), (step * 1.0, 0)):
+        columns = {
+            "train/value_loss": Column(loss),
+            "rollout/ep_rew_mean": Column(np.asarray(reward, float)),
+        }
+        found = anomalies(gather([BatchBlock(0, 0, step, nowhere, nowhere, columns)]))
+        assert len(found) == expected
+
+
+def test_a_few_rows_of_an_epoch_do_not_refute_its_line() -> None:
+    step = np.arange(200, 2400, 200)
+    loss = 9 * np.exp(-step / 1200)
+    columns = {"loss": Column(loss)}
+    fine = BatchBlock(0, 0, step, step / 480, np.full(len(step), math.nan), columns)
+    means = 9 * np.exp(-np.array([130.0, 700.0, 1200.0, 1600.0]) / 1200)
+    lines = EpochBlock("train", np.arange(4.0), {"loss": Column(means)})
+    assert "epoch-line-disagrees-with-batches" not in ids(fine, lines)

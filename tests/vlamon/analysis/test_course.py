@@ -74,3 +74,18 @@ def test_a_policy_s_entropy_and_distance_are_judged(
     calm = np.full(600, float(values[0]))
     assert expected not in ids(loss=FALLING, **{name: calm})
     assert expected not in ids(loss=FALLING, **{f"{name}_coef": values})
+
+
+def test_a_reward_that_is_lost_again_is_told() -> None:
+    reward = 100 * np.minimum(ROWS, 300) / 300 * NOISE
+    fallen = np.where(ROWS < 450, reward, 10 * NOISE)
+    told = {"train/value_loss": FALLING, "rollout/ep_rew_mean": fallen}
+    assert "reward-falls" in ids(**told)
+    assert "reward-falls" not in ids(**told | {"rollout/ep_rew_mean": reward})
+
+
+def test_a_loss_with_a_moving_target_need_not_fall() -> None:
+    rising = FALLING + np.maximum(0, ROWS - 300) / 300
+    told = {"train/loss": rising, "train/entropy_loss": -NOISE}
+    assert "loss-rises" in ids(**told)
+    assert not ids(**told, **{"rollout/ep_rew_mean": ROWS * NOISE}) & {"loss-rises", "never-fell"}

@@ -156,3 +156,30 @@ def test_a_log_that_ends_in_a_crash_says_so_first_with_its_last_step(
     assert f"{said} step 39: {end}" in " ".join(out.split())
     log.write_text("\n".join([*rows[:20], end, *rows[20:]]) + "\n")
     assert analyze(capfdbinary, log)[0] == 0
+
+
+def test_a_short_log_in_a_format_of_its_own_is_judged(
+    capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path
+) -> None:
+    log = tmp_path / "log.txt"
+    block = 'Train Epoch {n}\n{{\n    "Loss": {loss},\n    "Time_Epoch": 0.1\n}}\n'
+    rows = "".join(block.format(n=n, loss=falling(n)) for n in range(1, 5))
+    log.write_text("a module of the model\n" * 300 + rows)
+    assert analyze(capfdbinary, log)[0] == 0
+
+
+def test_terms_on_lines_of_their_own_do_not_hide_the_loss(
+    capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path
+) -> None:
+    log = tmp_path / "train.log"
+    log.write_text(
+        "".join(
+            f"epoch:0 || iter:{10 * i} || Loss:{falling(i):.4f}\n"
+            f"->> conf loss:{falling(i) / 3:.4f} || loc loss:{falling(i) / 4:.4f}\n"
+            f"->> conf2 loss:{falling(i) / 3:.4f} || loc2 loss:{falling(i) / 4:.4f}\n"
+            for i in range(40)
+        )
+    )
+    code, out = analyze(capfdbinary, log)
+    assert code == 0
+    assert "steps 0–390" in out

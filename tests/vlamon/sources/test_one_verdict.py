@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -196,3 +197,38 @@ def test_batches_and_epoch_lines_may_call_their_loss_differently() -> None:
     assert [event.data["metric"] for event in tailed(batches, *ends)] == ["train_loss_step", "loss"]
     assert sorted(analyzed(batches, *ends))[-1] == 300
     assert len(analyzed(batches, *ends)) == 2
+
+
+def test_a_hard_sample_near_zero_is_no_explosion_and_a_loss_that_stays_up_is() -> None:
+    random = np.random.default_rng(11)
+    values = 0.001 * random.lognormal(0, 0.5, 2000)
+    values[:300] = np.geomspace(12, 0.001, 300)
+    single = values.copy()
+    single[[900, 1200, 1500]] = 0.8
+    assert (tailed(rows(single)), analyzed(rows(single))) == ([], [])
+    lasting = values.copy()
+    lasting[1500:] = 0.8 * random.lognormal(0, 0.1, 500)
+    found = analyzed(rows(lasting))
+    assert found
+    assert 1500 <= found[0] < 1512
+    half = values.copy()
+    half[900] = 6.0
+    assert [event.step for event in tailed(rows(half))] == analyzed(rows(half)) == [900]
+
+
+@pytest.mark.parametrize(
+    "others", [("rollout/ep_rew_mean", "train/entropy_loss"), ("train/loss_d", "train/loss_g")]
+)
+def test_a_loss_against_a_moving_target_explodes_only_where_it_breaks(
+    others: tuple[str, str],
+) -> None:
+    values = np.full(320, 3.0)
+    values[200] = 90.0
+    broken = values.copy()
+    broken[300] = np.nan
+    for loss, expected in ((values, []), (broken, [300])):
+        block = rows(loss, name="train/loss")
+        steady = {name: Column(np.linspace(1, 2, 320)) for name in others}
+        log = replace(block, columns={**block.columns, **steady})
+        assert [event.step for event in tailed(log)] == expected
+        assert analyzed(log) == expected

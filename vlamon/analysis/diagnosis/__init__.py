@@ -51,6 +51,7 @@ RULES: tuple[Rule, ...] = (
     policy.entropy_collapse,
     policy.entropy_explosion,
     policy.kl_explosion,
+    policy.reward_falls,
     trend.overfitting,
     trend.converged,
     trend.not_converged,

@@ -47,6 +47,11 @@ WORDS = {
         "{metric} 结束时为 {last}，通常为 {usual}。",
         "回到上升之前的检查点；提高 KL 系数，降低学习率或每次采样的更新次数。",
     ),
+    "reward-falls": Words(
+        "策略的奖励又下降了",
+        "{metric} 最高为 {best}，结束时为 {last}。",
+        "保留奖励最高处附近的检查点；降低学习率或每次采样的更新次数，并查看该处的熵和 KL。",
+    ),
     "loss-ct-steady-during-spike": Words(
         "爆炸期间动作头保持平稳",
         "closs 爆炸时 loss_ct 没有升高：{where}（全程中位数 {usual}）。",

@@ -10,6 +10,7 @@ import numpy as np
 from vlamon.analysis.anomalies import Anomaly
 from vlamon.analysis.diagnosis.finding import Finding
 from vlamon.analysis.evidence import Evidence
+from vlamon.analysis.main_loss import has_moving_target
 from vlamon.analysis.refuted import disagreements
 from vlamon.analysis.series import Floats, Series
 
@@ -35,7 +36,7 @@ _SINGLE = 2
 def loss_rises(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
     """The main loss fell and has been rising since, too slowly to be an explosion."""
     series = _main(evidence)
-    pieces = None if series is None else _pieces(series)
+    pieces = None if series is None else pieces_of(series)
     if series is None or pieces is None or _exploded(found, series.name):
         return []
     levels, errors = pieces
@@ -59,7 +60,7 @@ def loss_rises(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
 def never_fell(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
     """The main loss stands where it began, though it has room to fall."""
     series = _main(evidence)
-    pieces = None if series is None else _pieces(series)
+    pieces = None if series is None else pieces_of(series)
     # A run that was resumed begins where it had come to.
     resumed = series is not None and int(series.step[0]) > len(series)
     early = resumed or _warms_up(evidence)
@@ -106,15 +107,16 @@ def _warms_up(evidence: Evidence) -> bool:
 
 
 def _main(evidence: Evidence) -> Series | None:
-    """The series of the main loss; an epoch line only where no batches refute it."""
-    if evidence.main is None:
+    """The series of the main loss; an epoch line only where no batches refute it. A loss whose
+    target moves takes no course of its own."""
+    if evidence.main is None or has_moving_target(evidence.names):
         return None
     series = evidence.best(evidence.main)
     refuted = series is not None and series is evidence.lines.get(series.name)
     return None if refuted and disagreements(evidence) else series
 
 
-def _pieces(series: Series) -> tuple[Floats, Floats] | None:
+def pieces_of(series: Series) -> tuple[Floats, Floats] | None:
     """The median of each piece, and its standard error."""
     values = series.finite
     if len(values) < _PIECES * _LEAST or len(np.unique(series.attempt)) > 1:

@@ -55,6 +55,12 @@ WORDS = {
         "Go back to a checkpoint before the rise; raise the KL coefficient, lower the learning "
         "rate or the number of updates per rollout.",
     ),
+    "reward-falls": Words(
+        "the policy's reward fell again",
+        "{metric} was {best} at its best and ends at {last}.",
+        "Keep the checkpoint nearest to the best reward. Lower the learning rate or the number of "
+        "updates per rollout, and look at the entropy and the KL divergence there.",
+    ),
     "loss-ct-steady-during-spike": Words(
         "the action head stayed calm during the spike",
         "While closs exploded, loss_ct did not rise: {where} (median of the run {usual}).",

@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from vlamon.analysis.anomalies import Anomaly
+from vlamon.analysis.diagnosis.course import pieces_of
 from vlamon.analysis.diagnosis.finding import Finding
 from vlamon.analysis.evidence import Evidence
+from vlamon.analysis.main_loss import has_moving_target, is_reward
 from vlamon.analysis.series import Series
 
 _LEAST = 20
@@ -22,6 +24,10 @@ _KL_EXPLODED = 10.0
 """A divergence above this times its usual level has exploded."""
 _KL_LEAST = 0.1
 """A divergence below this is small whatever its multiple."""
+_LOST = 0.5
+"""Share of a learned reward that a policy must lose to be told."""
+_NOISE = 4.0
+"""Standard errors that a change of the reward must exceed."""
 _SETTINGS = re.compile(r"coef|weight|loss|bonus|target|penalty|ctrl|beta|scale")
 
 
@@ -56,6 +62,25 @@ def kl_explosion(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
             facts = {"metric": series.name, "usual": usual, "last": last}
             findings.append(Finding("kl-explosion", "warn", facts))
     return findings
+
+
+def reward_falls(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
+    """The policy has lost most of what it had learned to earn."""
+    name = next(filter(is_reward, evidence.names), None)
+    series = None if name is None else evidence.best(name)
+    pieces = None if series is None else pieces_of(series)
+    if series is None or pieces is None or not has_moving_target(evidence.names):
+        return []
+    levels, errors = pieces
+    best = int(np.argmax(levels))
+    last = float(np.median(levels[-2:]))
+    learned = float(levels[best] - levels[0])
+    lost = float(levels[best]) - last
+    noise = _NOISE * float(np.hypot(errors[best], errors[-1]))
+    if best >= len(levels) - 2 or lost < max(_LOST * learned, noise) or learned <= noise:
+        return []
+    facts = {"metric": series.name, "best": float(levels[best]), "last": last}
+    return [Finding("reward-falls", "warn", facts)]
 
 
 def _entropy(id: str, series: Series, first: float, last: float) -> Finding:
