@@ -15,13 +15,21 @@ needs_hooks = pytest.mark.skipif(
     importlib.util.find_spec("_testcapi") is None, reason="this Python has no _testcapi"
 )
 
-CALLS = """
-import json, sys, time
+ALONE = """
+import json, sys
 import _testcapi
 from vlamon import Emitter
+from vlamon.emitter import journal_writer
+from vlamon.emitter.service import Service
 
+# The hooks are the whole process's: no other thread may run meanwhile, or Python itself breaks.
+Service.start = lambda self: None
+journal_writer.FLUSH = float("inf")
+"""
+
+CALLS = """
 escaped = []
-with Emitter(sys.argv[1] + "/vla.sock", run_dir=sys.argv[1]) as emitter:
+with Emitter(None, run_dir=sys.argv[1]) as emitter:
     calls = {
         "log": lambda: emitter.log(9, epoch=0.5, closs=1.5, actions=[1.0, 2.0], lr=1e-4),
         "event": lambda: emitter.event("note", text="hello", number=1),
@@ -42,18 +50,11 @@ with Emitter(sys.argv[1] + "/vla.sock", run_dir=sys.argv[1]) as emitter:
                 escaped.append(f"{name} at allocation {at}: {error!r}")
             finally:
                 _testcapi.remove_mem_hooks()
-    emitter.log(10, closs=2.5)
-    time.sleep(0.2)
+    emitter._service.stop = lambda: None
 print(json.dumps(escaped))
 """
 
 ROWS = """
-import json, sys
-import _testcapi
-from vlamon import Emitter
-from vlamon.emitter.service import Service
-
-Service.start = lambda self: None  # the sidecar's turns are taken here, one an allocation
 emitter = Emitter(None, run_dir=sys.argv[1], weights={"closs": 1.0})
 sidecar = emitter._service.sidecar
 for at in range(500):
@@ -71,7 +72,7 @@ print(json.dumps(emitter.swallowed))
 
 def told_by(script: str, folder: Path) -> Any:
     done = subprocess.run(
-        [sys.executable, "-c", script, folder], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", ALONE + script, folder], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
