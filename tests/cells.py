@@ -80,8 +80,8 @@ def _named(colour: str, default: tuple[int, int, int]) -> tuple[int, int, int]:
 
 
 def save_png(rows: Sequence[Sequence[Cell]], path: Path) -> None:
-    """Write cells as a picture with few colours, so that it stays small."""
-    image_of(rows).quantize(64).save(path, optimize=True)
+    """Write cells as a picture with a palette, so that it stays small."""
+    image_of(rows).quantize(256, method=2).save(path, optimize=True)
 
 
 def image_of(rows: Sequence[Sequence[Cell]]) -> Any:
@@ -110,6 +110,9 @@ def _draw(draw: Any, cell: Cell, left: int, top: int) -> None:
         share = "▁▂▃▄▅▆▇".index(cell.char) + 1
         box = (left, top + HIGH - HIGH * share // 8, left + WIDE - 1, top + HIGH - 1)
         draw.rectangle(box, fill=cell.ink)
+    elif cell.char == "━":
+        middle = top + HIGH // 2
+        draw.rectangle((left, middle - 2, left + WIDE - 1, middle + 1), fill=cell.ink)
     elif cell.char in "─│╭╮╰╯":
         _box(draw, cell.char, cell.ink, left, top)
     elif cell.char.strip():

@@ -27,6 +27,8 @@ class Glyphs:
     tick: str = "┴"
     bar: str = " ▏▎▍▌▋▊▉█"
     """Eighths of a horizontal bar, from nothing to full."""
+    thick: str = "━"
+    """A thin bar's filled part."""
     level: str = "▁▂▃▄▅▆▇█"
     """Levels of a sparkline."""
     dot: str = "●"
@@ -63,6 +65,7 @@ ASCII = Glyphs(
     vertical="|",
     tick="'",
     bar=" ####",
+    thick="=",
     level="_.-=+*%#",
     dot="*",
     ring="o",

@@ -7,7 +7,7 @@ columns: by importance, one below the other), `grid` (from 100 columns on: chart
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Form = Literal["numbers", "column", "grid"]
@@ -27,11 +27,14 @@ LEAST_CHART_COLUMNS = 38
 HEADLINE_FROM = 8
 """Rows of a terminal that has room for a headline."""
 ROOMY = 46
-"""Rows from which the contribution has a bar a term instead of one row."""
+"""Rows from which the contribution has a bar a term, and several accelerators one each, instead of
+one row."""
 IN_SIDE = ("inspector", "diagnoses")
 """Panels that the side panel shows anyway."""
 LOWER_ROWS = 5
 """Least height of events, GPU and inspector."""
+EVENTS_GROW = 3
+"""Lines by which the list of events grows: the charts give way now and then, not at each event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,10 @@ class Needs:
     """Whether one chart takes everything between the status line and the keys."""
     headline: int = 0
     """Lines about what broke, under the status line."""
+    events: int = 99
+    """Lines that the list of events has."""
+    devices: int = 0
+    """Accelerators, which have a bar each where there is room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +120,7 @@ def arrange(width: int, height: int, needs: Needs) -> Arrangement:
 
 
 def _column(width: int, top: int, rows: int, needs: Needs) -> list[Place]:
-    heights = _heights(rows, needs, wanted_below=max(LOWER_ROWS, rows // 5))
+    heights = _heights(rows, needs, _below(max(LOWER_ROWS, rows // 5), needs.lower, needs))
     count = max(1, min(needs.charts, heights.charts // GOOD_CHART_ROWS))
     places = []
     y = top
@@ -129,18 +136,33 @@ def _column(width: int, top: int, rows: int, needs: Needs) -> list[Place]:
 def _grid(width: int, top: int, rows: int, needs: Needs) -> list[Place]:
     side = min(64, max(44, width // 4)) if width >= SIDE_FROM else 0
     main = width - side
-    heights = _heights(rows, needs, wanted_below=max(LOWER_ROWS + 1, rows // 5 + 1))
+    lower = "" if side and needs.lower in IN_SIDE else needs.lower
+    if not lower and needs.devices > 1 and rows >= ROOMY:
+        lower = "gpu"
+    share = max(LOWER_ROWS + 1, rows // 5 + 1)
+    heights = _heights(
+        rows, replace(needs, gpu=needs.gpu and lower != "gpu"), _below(share, lower, needs)
+    )
     places = _chart_grid(main, top, heights.charts, needs.charts)
     y = _lines(places, heights, top + heights.charts, main)
     if heights.below:
         left = 0
-        if needs.lower and needs.lower != "events" and not (side and needs.lower in IN_SIDE):
+        if lower and lower != "events":
             left = max(40, main * 9 // 25)
-            places.append(Place(needs.lower, 0, y, left, heights.below))
+            places.append(Place(lower, 0, y, left, heights.below))
         places.append(Place("events", left, y, main - left, heights.below))
     if side:
         places += _side(main, top, side, rows)
     return places
+
+
+def _below(share: int, lower: str, needs: Needs) -> int:
+    """Give the height of what is below the charts: what it would not fill is left to them."""
+    lines = -(-max(1, needs.events) // EVENTS_GROW) * EVENTS_GROW
+    events = min(share, max(LOWER_ROWS, lines + 2))
+    if lower == "gpu":  # a frame, a row a device, the process
+        return max(events, min(needs.devices + 3, share * 5 // 4))
+    return events if lower in ("", "events") else share
 
 
 def _lines(places: list[Place], heights: _Heights, y: int, width: int) -> int:

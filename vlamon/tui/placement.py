@@ -10,6 +10,7 @@ from vlamon.charts.chart import plot_columns
 from vlamon.charts.glyphs import plain
 from vlamon.charts.panels import Group, groups
 from vlamon.charts.track import AxisData
+from vlamon.tui.event_list import fold
 from vlamon.tui.headline import headline
 from vlamon.tui.layout import Arrangement, Needs, Place, arrange
 from vlamon.tui.notices import Notice
@@ -54,6 +55,7 @@ class Placement:
         self._mount = mount
         self._made: dict[Group, Chart] = {}
         self._grouped: tuple[object, list[Group]] = ((), [])
+        self._folded: tuple[object, int] = ((), 0)
 
     @property
     def made(self) -> list[Chart]:
@@ -105,9 +107,25 @@ class Placement:
         lower = self.lower
         if not lower and frame.at_cursor:
             lower = "inspector"
-        gpu = self._host.shell.options.gpu and store.gpu.latest is not None
+        sample = store.gpu.latest if self._host.shell.options.gpu else None
+        devices = len(sample.devices) if sample is not None else 0
         lines = headline(frame.broken, frame.deadline, width, frame.glyphs) if frame.broken else ()
-        return Needs(charts, terms, lower, gpu, bool(self.maximised), len(lines))
+        return Needs(
+            charts,
+            terms,
+            lower,
+            gpu=sample is not None,
+            maximised=bool(self.maximised),
+            headline=len(lines),
+            events=self._event_lines(frame),
+            devices=devices,
+        )
+
+    def _event_lines(self, frame: FrameContext) -> int:
+        key = (len(frame.store.events), frame.events)
+        if self._folded[0] != key:
+            self._folded = (key, len(fold(frame.store.events, frame.events)))
+        return self._folded[1]
 
     def _place_charts(self, arrangement: Arrangement, wanted: list[Group]) -> None:
         shown: list[Chart] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from vlamon.tui.layout import Needs, arrange, form_for
@@ -13,6 +15,7 @@ NEEDS = (
     Needs(charts=9, terms=3, headline=2),
     Needs(charts=40, terms=7, lower="inspector"),
     Needs(charts=5, terms=3, maximised=True),
+    Needs(charts=9, terms=3, events=0, devices=8),
 )
 
 
@@ -76,3 +79,24 @@ def test_a_chart_can_have_everything_between_status_and_keys() -> None:
         ("chart-0", 120, 38),
         ("footer", 120, 1),
     ]
+
+
+@pytest.mark.parametrize("size", [(80, 40), (120, 40), (200, 60)])
+def test_rows_that_events_do_not_fill_are_the_charts(size: tuple[int, int]) -> None:
+    def height(**needs: int) -> int:
+        places = arrange(*size, Needs(charts=9, terms=3, **needs)).places
+        return next(place.height for place in places if place.name == "events")
+
+    assert height(events=0) == height(events=3) == 5
+    assert height(events=4) == height(events=6)
+    assert 5 < height(events=4) <= height(events=99)
+
+
+def test_several_accelerators_have_a_bar_each_where_there_is_room() -> None:
+    needs = Needs(charts=9, terms=3, events=2, devices=8)
+    roomy, small = arrange(160, 50, needs), arrange(160, 45, needs)
+    (panel,) = [place for place in roomy.places if place.name == "gpu"]
+    assert panel.height == 8 + 3
+    assert not roomy.has("gpu-line")
+    assert small.has("gpu-line")
+    assert not arrange(160, 50, replace(needs, devices=1)).has("gpu")

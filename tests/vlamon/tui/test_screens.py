@@ -23,6 +23,7 @@ from tests.vlamon.tui.fake_feed import FrozenDashboard, block, fed, gpu, info, s
 from vlamon.records import BatchBlock, Column, Link
 from vlamon.tui.colour import contrast
 from vlamon.tui.options import Options
+from vlamon.tui.screen import MainScreen
 from vlamon.tui.themes import READABLE, load_themes
 
 FILES = Path(__file__).parent / "screens"
@@ -36,6 +37,13 @@ def same_as(name: str, found: list[str]) -> None:
         FILES.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
     assert text == path.read_text(encoding="utf-8")
+
+
+def panel(pilot: Pilot[Any], screen: MainScreen, name: str) -> list[str]:
+    """The rows of one panel."""
+    place = next(place for place in screen.placement.arrangement.places if place.name == name)
+    rows = lines(pilot)[place.y : place.y + place.height]
+    return [row[place.x : place.x + place.width] for row in rows]
 
 
 async def comes_to(pilot: Pilot[Any], name: str, found: Callable[[], list[str]]) -> None:
@@ -78,10 +86,7 @@ async def test_an_energy_model_beside_the_terms_of_the_total() -> None:
     )
     async with running(fed(Link("live"), info(), run)) as (pilot, screen, _):
         await pilot.press("comma")
-        place = next(
-            place for place in screen.placement.arrangement.places if place.name == "contribution"
-        )
-        same_as("panel-energy", lines(pilot)[place.y : place.y + place.height])
+        same_as("panel-energy", panel(pilot, screen, "contribution"))
 
 
 async def test_pull_on_the_trunk_beside_the_value_shares() -> None:
@@ -94,14 +99,16 @@ async def test_pull_on_the_trunk_beside_the_value_shares() -> None:
         "conflict_closs_loss_ct": Column(plain.columns["closs"].values * 0 - 0.31),
     }
     pulled = BatchBlock(0, 0, plain.step, plain.epoch, plain.time, columns, plain.weights)
-    async with running(fed(Link("live"), info(), pulled)) as (pilot, _, _feed):
-        same_as("panel-pull", lines(pilot)[26:32])
+    async with running(fed(Link("live"), info(), pulled)) as (pilot, screen, _):
+        same_as("panel-pull", panel(pilot, screen, "contribution"))
 
 
 async def test_eight_accelerators_and_what_throttles_them() -> None:
     feed = fed(Link("live"), info(), block(0, 500), gpu(devices=8), status())
-    async with running(feed, size=(160, 45)) as (pilot, _, _feed):
-        same_as("panel-gpu-8", lines(pilot)[32:44])
+    async with running(feed, size=(160, 50)) as (pilot, screen, _):
+        same_as("panel-gpu-8", panel(pilot, screen, "gpu"))
+    async with running(feed, size=(160, 45)) as (pilot, screen, _):
+        same_as("panel-gpu-line", panel(pilot, screen, "gpu-line"))
 
 
 async def test_ascii_uses_ascii_alone() -> None:

@@ -66,7 +66,7 @@ def _share_line(found: Contributions, width: int, pulls: bool, frame: FrameConte
         share = term.share if term.share is not None and math.isfinite(term.share) else 0.0
         bar = _bar(term.share, max(1, int(room * share)), role, frame.glyphs) if room else []
         if share > 0 and room:
-            bar = [(frame.glyphs.bar[-1] * max(1, int(room * share)), role)]
+            bar = [(frame.glyphs.bar[-1] * int(room * share) or frame.glyphs.bar[1], role)]
         said = f" {percent(term.share)}"
         part = [("  ", ""), (f"{term.name} ", role), *bar, (said, "foreground")]
         if cells((*row, *part)) > width - cells(tuple(right)) - 1:

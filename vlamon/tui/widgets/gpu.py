@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
+from vlamon.charts.glyphs import Glyphs
 from vlamon.charts.numbers import gibibytes
 from vlamon.charts.rows import Row, cells, shorten
 from vlamon.charts.sparkline import sparkline
@@ -36,7 +37,7 @@ class GpuPanel(RowPanel):
         process = _process_row(sample.process, inner) if sample.process is not None else None
         room = max(0, height - 2 - (process is not None))
         shown = sample.devices[:room]
-        body: list[Row] = [_device_row(device, inner, frame) for device in shown]
+        body = _device_rows(shown, inner, frame)
         if not sample.devices:
             title = (("process", "title"),)
             body = [((" no accelerator on this machine", "muted"),)]
@@ -127,19 +128,39 @@ def _span(values: Sequence[float]) -> str:
     return low if low == high else f"{low}–{high}"
 
 
-def _device_row(device: Device, width: int, frame: FrameContext) -> Row:
-    figures = _figures(device, frame, width)
-    head: Row = ((f" {device.index} ", "gpu"),)
-    room = width - cells(head) - cells(figures) - 1
-    room = min(room, 60)
-    history = ""
-    if room >= 4:
-        values = frame.store.gpu.history(device.index, "util")
-        history = sparkline(values[-room:], room, frame.glyphs.level, 0.0, 100.0)
-    return (*head, (history, "gpu"), *figures)
+def _device_rows(devices: Sequence[Device], width: int, frame: FrameContext) -> list[Row]:
+    """Write a row a device, its columns below each other: a bar of the load, its history where
+    there is one device, the figures, and what holds clocks back."""
+    reason = max((len(_reason(device, frame.glyphs)) for device in devices), default=0)
+    reason = min(reason, max(2, width // 4))
+    rows = []
+    for device in devices:
+        figures = _figures(device, frame, width - reason, reason)
+        room = min(60, width - 3 - cells(figures) - 1)
+        history = frame.store.gpu.history(device.index, "util") if len(devices) == 1 else None
+        if room < 4:
+            drawn: Row = ()
+        elif history is None:
+            drawn = _load_bar(device, room, frame.glyphs)
+        else:
+            drawn = ((sparkline(history[-room:], room, frame.glyphs.level, 0.0, 100.0), "gpu"),)
+        rows.append(((f" {device.index:<2}", "gpu"), *drawn, *figures))
+    return rows
 
 
-def _figures(device: Device, frame: FrameContext, width: int) -> Row:
+def _load_bar(device: Device, room: int, glyphs: Glyphs) -> Row:
+    share = 0.0 if device.util is None else min(1.0, max(0.0, device.util / 100))
+    busy = round(share * room)
+    role = "warn" if device.throttle else "gpu"
+    return (glyphs.thick * busy, role), (glyphs.other * (room - busy), "muted")
+
+
+def _reason(device: Device, glyphs: Glyphs) -> str:
+    return f" {glyphs.warn} {', '.join(device.throttle)}" if device.throttle else ""
+
+
+def _figures(device: Device, frame: FrameContext, width: int, reason: int) -> Row:
+    """Write the figures, as many as `width` has room for, and a reason of `reason` columns."""
     glyphs = frame.glyphs
     row: list[tuple[str, str]] = []
     util = "  – %" if device.util is None else f"{device.util:3.0f} %"
@@ -147,18 +168,16 @@ def _figures(device: Device, frame: FrameContext, width: int) -> Row:
     if device.memory_used is not None and device.memory_total:
         full = device.memory_used / device.memory_total >= FULL
         used, total = gibibytes(device.memory_used), gibibytes(device.memory_total)
-        row.append((f" {used}/{total}G", "warn" if full else "foreground"))
+        row.append((f" {used:>3}/{total}G", "warn" if full else "foreground"))
     if device.temperature is not None:
         hot = device.temperature >= HOT
-        row.append((f" {device.temperature:.0f}{glyphs.degree}", "warn" if hot else "foreground"))
-    if device.power is not None:
+        row.append((f" {device.temperature:3.0f}{glyphs.degree}", "warn" if hot else "foreground"))
+    if device.power is not None and width >= 36:
         limit = f"/{device.power_limit:.0f}" if device.power_limit and width >= 60 else ""
-        row.append((f" {device.power:.0f}{limit}W", "foreground"))
+        row.append((f" {device.power:4.0f}{limit}W", "foreground"))
     if device.clock_sm is not None and width >= 72:
-        row.append((f" {device.clock_sm}MHz", "muted"))
-    if device.throttle:
-        reasons = " " + ", ".join(device.throttle) if width >= 56 else ""
-        row.append((f" {glyphs.warn}{shorten(reasons, max(6, width // 4))}", "warn"))
+        row.append((f" {device.clock_sm:4}MHz", "muted"))
+    row.append((f"{shorten(_reason(device, glyphs), reason):<{reason}}", "warn"))
     return tuple(row)
 
 
