@@ -133,6 +133,8 @@ def _device_rows(devices: Sequence[Device], width: int, frame: FrameContext) -> 
     there is one device, the figures, and what holds clocks back."""
     reason = max((len(_reason(device, frame.glyphs)) for device in devices), default=0)
     reason = min(reason, max(2, width // 4))
+    loads = sorted(device.util for device in devices if device.util is not None)
+    odd = loads[len(loads) // 2] - ODD_LOAD if loads else 0.0
     rows = []
     for device in devices:
         figures = _figures(device, frame, width - reason, reason)
@@ -141,17 +143,16 @@ def _device_rows(devices: Sequence[Device], width: int, frame: FrameContext) -> 
         if room < 4:
             drawn: Row = ()
         elif history is None:
-            drawn = _load_bar(device, room, frame.glyphs)
+            drawn = _load_bar(device.util or 0.0, odd, room, frame.glyphs)
         else:
             drawn = ((sparkline(history[-room:], room, frame.glyphs.level, 0.0, 100.0), "gpu"),)
         rows.append(((f" {device.index:<2}", "gpu"), *drawn, *figures))
     return rows
 
 
-def _load_bar(device: Device, room: int, glyphs: Glyphs) -> Row:
-    share = 0.0 if device.util is None else min(1.0, max(0.0, device.util / 100))
-    busy = round(share * room)
-    role = "warn" if device.throttle else "gpu"
+def _load_bar(load: float, odd: float, room: int, glyphs: Glyphs) -> Row:
+    busy = round(min(1.0, max(0.0, load / 100)) * room)
+    role = "warn" if load <= odd else "gpu"
     return (glyphs.thick * busy, role), (glyphs.other * (room - busy), "muted")
 
 
