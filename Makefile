@@ -4,7 +4,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 
-.PHONY: venv demo test test-gpu test-integrations bench docs pages pictures lint format clean
+.PHONY: venv demo test test-gpu test-integrations test-lerobot bench docs pages pictures lint format clean
 
 venv: $(STAMP)
 
@@ -28,6 +28,13 @@ test-integrations:
 	@test -x $(INTEGRATIONS)/bin/python || $(PYTHON) -m venv $(INTEGRATIONS)
 	$(INTEGRATIONS)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,integrations]'
 	$(INTEGRATIONS)/bin/python -m pytest tests/vlamon/integrations tests/vlamon/taps -rs
+
+# LeRobot pins other versions of the same libraries, and takes gigabytes; it needs Python 3.12.
+LEROBOT := .venv-lerobot
+test-lerobot:
+	@test -x $(LEROBOT)/bin/python || $(PYTHON) -m venv $(LEROBOT)
+	$(LEROBOT)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,lerobot]'
+	$(LEROBOT)/bin/python -m pytest tests/vlamon/integrations/test_lerobot_itself.py -rs
 
 # The documentation site, in site/.
 docs: venv

@@ -17,7 +17,10 @@ from vlamon.cli import vlamon
 
 TYPED = [command for page in pages() for command in console(page)]
 NAMED = [command for page in pages() for command in spans(page)]
-FOREIGN = {"cd", "chmod", "curl", "docker", "git", "kill", "pip", "pipx", "sbatch", "squeue", "ssh"}
+FOREIGN = {
+    *("accelerate", "cd", "chmod", "curl", "deepspeed", "docker", "export", "git", "kill"),
+    *("lerobot-train", "pip", "pipx", "sbatch", "squeue", "ssh"),
+}
 """Programs that are not ours: nothing of them is checked but that they are these."""
 
 
