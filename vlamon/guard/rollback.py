@@ -10,6 +10,7 @@ from typing import Any
 
 from vlamon.guard import collectives
 from vlamon.guard.autopsy import Case, Explosion, Finding, Probe, Replay, examine
+from vlamon.guard.choice import Trouble, best_first, young_state
 from vlamon.guard.detection import Detection
 from vlamon.guard.ledger import Ledger
 from vlamon.guard.lr_scale import LrScale
@@ -197,9 +198,8 @@ class Rollback:
         self.apply_lr_scale(place.step)
         self._reporter.set_attempt(self._ledger.attempt)
         explosion = request.explosion
-        onset = explosion.onset if explosion else request.step + 1
         self._last_spike = explosion.step if explosion else None
-        self._detection.turn_back(place.step, onset)
+        self._detection.turn_back(place.step, _onset(request))
         if request.explosion is not None:
             self._proved_at = self._ledger.ticks + self._settings.cooldown + 1
 
@@ -225,14 +225,14 @@ class Rollback:
             place = self._snapshots.open(candidate)
             if place is None:
                 continue
-            young = to is None and candidate.slot is not None and not candidate.slot.trusted
             try:
                 self._snapshots.restore(place)
                 failure = ""
             except StateMismatch as error:
                 failure = str(error)
             failures = [said for said in collectives.everyone(failure) if said]
-            flaw = self._flaw(request, place) if young and not failures else ""
+            doubtful = to is None and young_state(candidate) and not failures
+            flaw = self._flaw(request, place) if doubtful else ""
             if flaw:
                 text = f"the snapshot of step {place.step} is left out: {flaw}"
                 self._reporter.event("note", step, text)
@@ -245,46 +245,28 @@ class Rollback:
         return NoReturn(_nowhere(to, request.exact, [each.step for each in known]))
 
     def _ordered(self, request: Request) -> list[Candidate]:
-        """States that can be returned to, the best first.
-
-        For an order that names a step all of them, from the newest to the oldest. Else the nearest,
-        which are to be proved, then the trusted ones, memory first. One that did not help comes
-        last where it would come first. Of a trouble that began some time before, what is older
-        comes first, then the nearest to that.
-        """
+        """States that can be returned to, the best first; from the newest on for a named step."""
+        held = self._snapshots.candidates(trusted_only=False)
         if request.to is not None:
-            known = self._snapshots.candidates(trusted_only=False)
-            return sorted(known, key=lambda candidate: -candidate.step)
-        known = self._snapshots.candidates(trusted_only=True)
-        onset = request.explosion.before if request.explosion else None
-        if onset is not None:
-            known.sort(key=lambda candidate: max(0, candidate.since - onset))
-        older = bool(request.decision and request.decision.older)
-        if older and known and known[0].step == self._returned_to:
-            known.sort(key=lambda candidate: candidate.step == self._returned_to)
-        return [*self._nearest(request), *known]
-
-    def _nearest(self, request: Request) -> list[Candidate]:
-        """States too young to be trusted, from before an explosion that is dated to a few batches.
-
-        Not where the trouble came back on the same stretch, nor with a lower lr: then the states
-        from right before it have been tried.
-        """
+            return sorted(held, key=lambda candidate: -candidate.step)
         explosion, decision = request.explosion, request.decision
-        if explosion is None or explosion.age > INSTANT:
-            return []
-        if decision is not None and (decision.lr_factor != 1.0 or self._again(explosion, decision)):
-            return []
-        young = [c for c in self._snapshots.candidates(trusted_only=False) if c.slot is not None]
-        return [c for c in young if c.slot and not c.slot.trusted and c.since < explosion.onset]
+        older = decision is not None and decision.older
+        trouble = Trouble(
+            onset=_onset(request),
+            age=explosion.age if explosion else 0,
+            older=older,
+            again=older and explosion is not None and self._is_the_last_one(explosion),
+            careful=explosion is None or (decision is not None and decision.lr_factor != 1.0),
+            returned_to=self._returned_to,
+        )
+        trusted = self._snapshots.candidates(trusted_only=True)
+        return best_first(trusted, held, trouble, self._snapshots.began)
 
-    def _again(self, explosion: Explosion, decision: Decision) -> bool:
+    def _is_the_last_one(self, explosion: Explosion) -> bool:
         """Whether this is the explosion of the last rollback once more."""
-        last = self._last_spike
-        return decision.older and last is not None and explosion.step <= last + 2 * INSTANT
+        return self._last_spike is not None and explosion.step <= self._last_spike + INSTANT
 
     def _flaw(self, request: Request, place: Place) -> str:
-        assert request.explosion is not None
         detection, weights = self._detection, self._detection.weights()
         prover = Prover(
             self._snapshots.state,
@@ -293,7 +275,7 @@ class Rollback:
             detection.history,
             lambda name, value: detection.detectors.minor(name, value, weights),
         )
-        return prover.flaw(place.step, request.explosion.onset)
+        return prover.flaw(place.step, _onset(request))
 
     def _can_explain(self, place: int, step: int) -> bool:
         return step > place and (self.probe is not None or self.replay is not None)
@@ -332,6 +314,11 @@ class Rollback:
         self._skips.drawn()
         self._skips.pass_over()
         return values
+
+
+def _onset(request: Request) -> int:
+    """The first step of the trouble; the next step for an order in calm times."""
+    return request.explosion.onset if request.explosion else request.step + 1
 
 
 def _nowhere(to: int | None, exact: bool, known: Sequence[int]) -> str:

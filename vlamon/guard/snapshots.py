@@ -21,6 +21,10 @@ from vlamon.guard.skips import Skips
 from vlamon.guard.state.capture import TrainingState, Tree
 from vlamon.records import Snapshot
 
+EARLY = 3
+"""Part of the spacing after which the first snapshot of a process is taken, into a slot that is
+empty still: what is trusted first is trusted that much earlier."""
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -67,7 +71,7 @@ class Snapshots:
         """`latency`: steps that a jump or a ramp may stay unseen."""
         self._reporter = reporter
         self._lack_told = False
-        self._began = -1
+        self.began = -1
         """Last finished step when this process took the training up."""
         self.state = state
         self.ring = ring
@@ -84,14 +88,14 @@ class Snapshots:
 
     def begin(self, step: int) -> None:
         """Take the state that the training starts from, which is trusted."""
-        self._began = step
+        self.began = step
         self.take(step, trusted=True)
 
     def steps_since_durable(self, step: int) -> int:
         """Steps between this state and the newest checkpoint from before it, or the start."""
         held = self.checkpoints.index.held
         steps = [entry.step for entry in held if entry.path is not None and entry.step <= step]
-        return step - max([self._began, *steps])
+        return step - max([self.began, *steps])
 
     def take(self, step: int, closs: float | None = None, *, trusted: bool = False) -> None:
         """Copy the state of a finished step into memory."""
@@ -105,7 +109,8 @@ class Snapshots:
         """
         done = step + 1
         spacing = self.spacing if done <= self.ring.reach else self.late_spacing
-        taken = bool(self._settings.slots and done % spacing == 0 and quiet)
+        early = done == self.began + 1 + self.spacing // EARLY
+        taken = bool(self._settings.slots and (done % spacing == 0 or early) and quiet)
         near = bool(self.ring.near and done % self._settings.near_every == 0 and quiet)
         if taken:
             try:

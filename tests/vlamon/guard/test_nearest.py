@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.vlamon.guard.test_guard import broken_weight, huge_lr
-from tests.vlamon.guard.toy import SPIKE, Toy, far_off
+from tests.vlamon.guard.toy import SPIKE, Order, Toy, far_off
 from vlamon.guard import GuardSettings
 from vlamon.guard.ring import Ring
 
@@ -44,6 +44,45 @@ def test_a_second_fault_on_the_way_finds_a_near_snapshot_too() -> None:
     toy.run(230)
     assert len(lost(toy)) == 2
     assert max(lost(toy)) <= 13
+
+
+@pytest.mark.parametrize("apart", [20, 40, 60])
+def test_a_second_fault_before_anything_is_trusted_does_not_cost_the_start(apart: int) -> None:
+    toy = Toy(faults={4 * 60: far_off, 4 * (60 + apart): far_off}, every=50)
+    toy.run(150)
+    assert len(lost(toy)) == 2
+    assert lost(toy)[0] == 1
+    assert lost(toy)[1] <= 25
+
+
+def test_a_stretch_of_bad_data_does_not_cost_the_start() -> None:
+    """The same trouble right behind the rollback: a state older, and none that costs everything."""
+    toy = Toy(faults={4 * cursor: far_off for cursor in range(60, 100)}, every=50)
+    toy.run(150)
+    assert [data["to"] for data in rollbacks(toy)] == [59, 49]
+    assert max(list(toy.losses.values())[-20:]) < 20
+
+
+def test_a_lower_lr_does_not_cost_the_start_while_a_good_state_is_held() -> None:
+    toy = Toy(once={4 * 60: far_off}, every=50, budget=0)
+    toy.run(150)
+    (back,) = rollbacks(toy)
+    assert (back["lr_scale"], back["to"]) == (0.5, 59)
+
+
+def test_an_order_in_calm_times_goes_to_a_proved_state_where_none_is_trusted() -> None:
+    toy = Toy(every=50)
+    order = Order("rollback")
+    toy.run(100, {70: [order]})
+    assert order.result is not None
+    assert order.result["step"] == 59
+
+
+def test_the_first_snapshot_is_trusted_before_step_100() -> None:
+    toy = Toy(every=50, patience=12)
+    toy.run(95)
+    ring = toy.guard.snapshots.ring
+    assert [slot.step for slot in ring.held() if slot.trusted] == [-1, 15]
 
 
 def test_a_snapshot_whose_weights_were_hit_before_the_loss_showed_it_is_left_out() -> None:

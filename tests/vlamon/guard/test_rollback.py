@@ -34,15 +34,17 @@ def flip(path: Path) -> None:
 
 
 @pytest.mark.parametrize("durable_every", [0, 10])
-def test_a_second_early_explosion_goes_back_to_the_start_again(
-    tmp_path: Path, durable_every: int
+@pytest.mark.parametrize(("first", "to"), [(14, -1), (40, 15)])
+def test_a_second_early_explosion_goes_back_to_the_same_state_again(
+    tmp_path: Path, durable_every: int, first: int, to: int
 ) -> None:
-    faults = {4 * 40: broken, 4 * 90: broken}
+    """The start, where nothing else is held; the first snapshot from then on."""
+    faults = {4 * first: broken, 4 * (first + 30): broken}
     toy = Toy(tmp_path, durable_every=durable_every, every=50, near=0, faults=faults)
     toy.run(140)
     rollbacks = [data for _, data in toy.emitter.kinds("rollback")]
     assert [data["ok"] for data in rollbacks] == [True, True]
-    assert [data["to"] for data in rollbacks] == [-1, -1]
+    assert [data["to"] for data in rollbacks] == [to, to]
 
 
 def test_a_checkpoint_is_told_as_trusted_when_it_was_quiet_for_long_enough(tmp_path: Path) -> None:
