@@ -1,7 +1,8 @@
-"""`make pictures`: the dashboard on a real training, at three sizes and in every theme.
+"""`make pictures`: the dashboard on made-up runs of every kind, and on a real training.
 
-Trains the smallest preset with a fault in it (about two minutes on two cores) unless a recorded run
-is named, opens its journal and writes SVG and PNG.
+The scenes (tests/scenes.py) are drawn in seconds. For the rest, the smallest preset is trained with
+a fault in it (about two minutes on two cores), unless a recorded run is named, and its journal is
+drawn at three sizes and in every theme. `--only NAME` draws single scenes.
 """
 
 from __future__ import annotations
@@ -12,9 +13,14 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+from textual.app import App
+
 from tests.cells import cells_of, save_png
+from tests.scenes import FEW_COLOURS, SCENES, TERMINAL, Scene
+from tests.vlamon.tui.fake_feed import FrozenDashboard, fed
 from vlamon.sources.feed import Feed
 from vlamon.sources.journal import JournalSource
 from vlamon.tui.app import Dashboard
@@ -23,7 +29,8 @@ from vlamon.tui.themes import load_themes
 
 SIZES = ((80, 24), (120, 40), (200, 60))
 HERE = Path(__file__).resolve().parent.parent
-TERMINAL = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
+SETTLE = 0.3
+"""Seconds for what is worked out on threads and painted when its turn comes."""
 
 
 def main() -> None:
@@ -33,11 +40,38 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, default=HERE / "docs" / "pictures")
     parser.add_argument("--keys", default="", help="keys to press first, space-separated")
     parser.add_argument("--steps", type=int, default=1200, help="length of the run that is made")
+    parser.add_argument("--only", choices=SCENES, action="append", help="draw this scene alone")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    for name in given.only or SCENES:
+        asyncio.run(draw_scene(SCENES[name](), given.out / f"{name}.png"))
+    if given.only:
+        return
     with tempfile.TemporaryDirectory() as scratch:
         journal = Path(given.journal) if given.journal else record(Path(scratch), given.steps)
         asyncio.run(pictures(journal, given.out, given.keys.split()))
+
+
+async def draw_scene(scene: Scene, path: Path) -> None:
+    """Write the picture of a made-up run, on a clock that stands."""
+    first, *others = (fed(*records) for records in scene.runs)
+    environ = FEW_COLOURS if scene.few_colours else TERMINAL
+    app = FrozenDashboard(first, Options(theme=scene.theme), others=others, environ=environ)  # type: ignore[arg-type]
+    async with app.run_test(size=scene.size) as pilot:
+        await app.workers.wait_for_complete()
+        await pilot.pause(SETTLE)
+        for key in scene.keys:
+            await pilot.press(key)
+            await pilot.pause(SETTLE)
+        save(app, path)
+
+
+def save(app: App[int], path: Path) -> None:
+    """Write what is on screen."""
+    save_png(cells_of(app.screen._compositor.render_strips()), path)
+    print(path, path.stat().st_size)
 
 
 def record(scratch: Path, steps: int) -> Path:
@@ -65,19 +99,17 @@ async def pictures(journal: Path, out: Path, keys: list[str]) -> None:
 async def picture(
     journal: Path, stem: Path, size: tuple[int, int], theme: str, keys: list[str]
 ) -> None:
-    """Write one picture as SVG and PNG."""
+    """Write one picture of a journal."""
     feed = Feed(JournalSource(journal, follow=False))
     app = Dashboard(feed, Options(theme=theme), environ=TERMINAL)
     async with app.run_test(size=size) as pilot:
         while not feed.finished:
             await asyncio.sleep(0.05)
-        await pilot.pause(0.3)
+        await pilot.pause(SETTLE)
         await pilot.press(*keys)
-        await pilot.pause(0.3)
-        stem.with_suffix(".svg").write_text(app.export_screenshot(title="vlamon"), encoding="utf-8")
-        save_png(cells_of(app.screen._compositor.render_strips()), stem.with_suffix(".png"))
+        await pilot.pause(SETTLE)
+        save(app, stem.with_suffix(".png"))
     feed.close()
-    print(stem.with_suffix(".png"), stem.with_suffix(".png").stat().st_size)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,11 @@ FEW = 8
 """Least dot columns per value of a series that is drawn as dots and level steps."""
 END_WIDTH = 14
 """Most cells of the labels at the right ends of lines."""
+NARROW, NARROWEST = 44, 34
+"""Columns of a chart below which its lines have labels only where their names are short, and none
+at all."""
+SHORT_NAME = 3
+"""`5`, `r5` or `ood`."""
 _APART = 6.0
 """Times the usual distance from the median at which a series stands out."""
 _NOTABLE = 0.05
@@ -159,9 +164,12 @@ def outlier(lines: NDArray[np.float64], middle: NDArray[np.float64]) -> Outlier 
 
 def end_width(names: Sequence[str], width: int) -> int:
     """Return the cells that the labels at the ends of a chart's lines take of its width."""
-    if not 1 < len(names) <= MANY or width < 44:
+    if not 1 < len(names) <= MANY or width < NARROWEST:
         return 0
-    return min(END_WIDTH, max(map(len, names)) + 7)
+    longest = max(map(len, names))
+    if width >= NARROW:
+        return min(END_WIDTH, longest + 7)
+    return longest + 6 if longest <= SHORT_NAME else 0
 
 
 def end_rows(ends: Sequence[End], scale: Scale, rows: int, width: int) -> list[Row]:
