@@ -73,6 +73,8 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that was named; the settings in force are its defaults."""
+        if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
+            ctx.fail(f"No such command {args[0]!r}{_instead_of(args[0])}")
         name, command, rest = super().resolve_command(ctx, args)
         if name is not None and not ctx.resilient_parsing:
             from vlamon import config
@@ -110,6 +112,16 @@ class LazyGroup(click.Group):
         """The table, without importing anything."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, help_line) for name, (_, help_line) in COMMANDS.items()])
+
+
+def _instead_of(word: str) -> str:
+    """What was probably meant: a file is not a command, nor is a command with a typing error."""
+    from vlamon.errors import nearest
+
+    if os.path.exists(word):
+        journal = os.path.basename(word) == "run.vlaj" or os.path.exists(f"{word}/run.vlaj")
+        return f"; to open it: `vlamon {'watch' if journal else 'tail'} {word}`"
+    return nearest(word, COMMANDS)
 
 
 @click.command(

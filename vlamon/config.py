@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from vlamon.errors import nearest
 from vlamon.locations import config_directory
 
 PROJECT_FILE = "vlamon.toml"
@@ -183,14 +184,6 @@ def load(environ: Mapping[str, str] | None = None, start: str | None = None) -> 
         except ValueError as problem:
             complaints.append(f"{setting.variable} {problem}.")
     return Configuration(values, tuple(files), tuple(complaints))
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """` (did you mean 'theme'?)` where a known word is like it, else nothing."""
-    import difflib
-
-    found = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {found[0]!r}?)" if found else ""
 
 
 def _read(path: str) -> tuple[dict[str, Value], list[str]]:

@@ -1,6 +1,9 @@
-"""The one exception whose message is the sentence that a user reads."""
+"""The one exception whose message is the sentence that a user reads, and what it may suggest."""
 
 from __future__ import annotations
+
+import os
+from collections.abc import Iterable
 
 
 class VlamonError(Exception):
@@ -15,3 +18,21 @@ class VlamonError(Exception):
         super().__init__("\n".join((sentence, *listed)))
         self.lines = (sentence, *listed)
         """The sentence, and what it lists, a line each."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """` (did you mean 'theme'?)` where a known word is like it, else nothing."""
+    import difflib
+
+    found = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {found[0]!r}?)" if found else ""
+
+
+def nearest_file(path: str) -> str:
+    """` (did you mean 'output.log'?)` where a file beside it has a name like it, else nothing."""
+    folder, name = os.path.split(path)
+    try:
+        names = os.listdir(folder or os.curdir)
+    except OSError:
+        return ""
+    return nearest(name, names)

@@ -9,7 +9,7 @@ import shlex
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -81,6 +81,7 @@ def listed(found: Sequence[Offer]) -> Iterator[str]:
         command = shlex.join(["vlamon", *offer.arguments])
         yield f"  {number}  {line(offer.text):<{width}}  {command}"
     yield ""
+    yield "A log elsewhere: vlamon tail FILE. A training of yours: vlamon run -- python train.py"
     yield "All commands: vlamon --help. Problems on this machine: vlamon doctor."
 
 
@@ -91,10 +92,12 @@ def offers() -> Iterator[Offer]:
     host, now = socket.gethostname(), time.time()
     found = known(host, now)
     yield from _running(found, host, now)
-    yield from _here(os.curdir, now)
-    yield from _over(found, host, now)
+    here = list(_here(os.curdir, now))
+    yield from here
+    offered = {os.path.abspath(offer.arguments[-1]) for offer in here}
+    yield from (one for one in _over(found, host, now) if not _within(one.arguments, offered))
     last = recall()
-    if last:
+    if last and not _within(last, offered) and (last[0] != "tail" or _is_log(last[1])):
         yield Offer("Opened last", os.path.basename(last[1].rstrip("/")), tuple(last))
     text = "a small training that explodes and recovers"
     if importlib.util.find_spec("torch") is None:
@@ -152,6 +155,11 @@ def _here(directory: str, now: float) -> Iterator[Offer]:
     yield from (offer for _, offer in found[:MOST])
 
 
+def _within(arguments: Sequence[str], offered: Collection[str]) -> bool:
+    """Whether a command opens what is offered already, or a file of such a directory."""
+    return any(os.path.dirname(path) in offered or path in offered for path in arguments[1:])
+
+
 def _offer(group: str, text: str, arguments: tuple[str, ...], changed: float, now: float) -> Offer:
     when = age(now - changed)
     return Offer(group, f"{text} ({when if when == 'now' else f'{when} ago'})", arguments)
@@ -181,6 +189,8 @@ def _entries(directory: str, *, folders: bool = False) -> list[str]:
 def _is_log(path: str) -> bool:
     from vlamon.sources.formats import HEAD_BYTES, SURE, scored
 
+    if os.path.isdir(path):
+        return True  # the logs of a run, as `tail` takes them
     try:
         with open(path, "rb") as file:
             head = file.read(HEAD_BYTES)

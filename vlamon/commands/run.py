@@ -76,6 +76,9 @@ def command(
         VARIABLE: options.as_text(),
         "PYTHONPATH": os.pathsep.join(_python_path()),
     }
+    if sys.stderr.isatty():  # a log of the script stays as it would be
+        kept = "" if run_dir else " (--run-dir DIR keeps it for afterwards)"
+        click.echo(f"vlamon: `vlamon watch` in another terminal shows this run{kept}", err=True)
     sys.stdout.flush()
     sys.stderr.flush()
     os.execvpe(program, list(argv), environment)

@@ -30,13 +30,15 @@ def command(every: bool, as_json: bool) -> int:
     host, now = socket.gethostname(), time.time()
     found = [(entry, place_of(entry, host, now)) for entry in known(host, now)]
     found.sort(key=lambda each: each[0].running(host, now), reverse=True)
+    hidden = 0
     if not every:
+        hidden = len(found)
         found = [each for each in found if each[0].running(host, now) or each[1].journal][:SHOWN]
     if as_json:
         for entry, place in found:
             click.echo(_json(entry, place, entry.running(host, now)), nl=False)
     else:
-        for shown in table(found, host, now):
+        for shown in table(found, host, now, hidden):
             click.echo(line(shown))
     return 0
 
@@ -69,10 +71,14 @@ def _unlisted(there: Iterable[str]) -> Iterator[Entry]:
         )
 
 
-def table(found: list[tuple[Entry, Place]], host: str, now: float) -> Iterator[str]:
-    """The runs as aligned columns."""
+def table(found: list[tuple[Entry, Place]], host: str, now: float, ended: int = 0) -> Iterator[str]:
+    """The runs as aligned columns; `ended` are known without anything to open."""
+    if not found and ended:
+        yield f"No run is alive, and of {ended} that ended none kept a journal, as --run-dir does."
+        yield "All of them: vlamon runs --all"
+        return
     if not found:
-        yield "No run is known here; a training that starts a vlamon.Emitter lists itself."
+        yield "No run is known here. Trainings list themselves: vlamon run -- python train.py"
         return
     rows = [("run", "state", "step", "host", "job", "started", "open with")]
     for entry, place in found:

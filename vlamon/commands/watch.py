@@ -11,6 +11,7 @@ import click
 from vlamon.commands.appearance import appearance
 from vlamon.commands.last_run import remember
 from vlamon.commands.present import Mode, mode_for, present
+from vlamon.errors import nearest_file
 from vlamon.sources import Source, SourceError
 from vlamon.sources.bytestream import JOURNAL, starts_with
 from vlamon.tui.options import Options
@@ -113,7 +114,9 @@ def journal_path(given: str) -> str:
     """The journal itself, where a run's directory was named."""
     path = os.path.join(given, "run.vlaj") if os.path.isdir(given) else given
     if not os.path.exists(path):
-        raise SourceError(f"{path} does not exist; a live training is watched with --socket.")
+        raise SourceError(
+            f"{path} does not exist{nearest_file(path)}; a live training is watched with --socket."
+        )
     if os.path.getsize(path) and not starts_with(path, JOURNAL):
         raise SourceError(f"{path} is not a journal; a log is opened with `vlamon tail {path}`.")
     return path

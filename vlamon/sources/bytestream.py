@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import logging
 import os
 import select
 import stat
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
+from vlamon.errors import nearest_file
 from vlamon.records import LinkState
 from vlamon.sources import SourceError
 
@@ -67,7 +69,9 @@ def open_stream(path: str, *, follow: bool) -> ByteStream:
     if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
         return Pipe(Descriptor(_opened(path)), path)
     if not follow and not os.path.exists(path):
-        raise SourceError(f"{path} does not exist; without --once it would be waited for.")
+        raise SourceError(
+            f"{path} does not exist{nearest_file(path)}; without --once it would be waited for."
+        )
     return GrowingFile(path, follow=follow)
 
 
@@ -297,6 +301,8 @@ def watch(path: str, changed: threading.Event) -> Callable[[], None]:
     from watchdog.events import FileSystemEvent, FileSystemEventHandler
     from watchdog.observers import Observer
 
+    # Its thread complains on stderr where it is stopped while it reads: over the screen or last.
+    logging.getLogger("watchdog").addHandler(logging.NullHandler())
     directory, name = os.path.split(os.path.abspath(path))
 
     class Handler(FileSystemEventHandler):

@@ -10,6 +10,7 @@ from pathlib import Path
 from vlamon.analysis.evidence import KeyOrder
 from vlamon.analysis.log_end import LogEnd, log_end
 from vlamon.analysis.printed_settings import Printed, printed_settings
+from vlamon.errors import nearest_file
 from vlamon.records import EpochBlock, EpochRow, Link, Record
 from vlamon.sources import Source, SourceError
 from vlamon.sources.formats import UnknownLines
@@ -50,7 +51,7 @@ class Drained:
 def drained(path: str, format_name: str | None = None) -> Drained:
     """Read a log to its end; raises SourceError with the sentence for the user."""
     if path != "-" and not Path(path).exists():
-        raise SourceError(f"{path}: there is no such file.")
+        raise SourceError(f"{path} does not exist{nearest_file(path)}.")
     source = LogFile(path, follow=False, format_name=format_name)
     records: list[Record] = []
     try:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from vlamon.errors import nearest
+
 Chapter = Literal["Look", "Move", "Act", "Keep", "Rest"]
 
 
@@ -327,8 +329,6 @@ def keymap(changed: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
 
 def checked_keys(changed: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
     """The same keys by action; ValueError says what is wrong with one."""
-    from vlamon.config import nearest
-
     names = [key.name for key in KEYS]
     for name, keys in changed.items():
         if name not in names:

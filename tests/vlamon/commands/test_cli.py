@@ -56,6 +56,37 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(f"  {name} " in out for name in COMMANDS)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["analyse", "x"], "No such command 'analyse' (did you mean 'analyze'?)"),
+        (["a.log"], "No such command 'a.log'; to open it: `vlamon tail a.log`"),
+        (["run.vlaj"], "No such command 'run.vlaj'; to open it: `vlamon watch run.vlaj`"),
+        (["runs/a"], "No such command 'runs/a'; to open it: `vlamon watch runs/a`"),
+        (["analyze", "b.log"], "b.log does not exist (did you mean 'a.log'?)."),
+        (
+            ["tail", "--once", "b.log"],
+            "b.log does not exist (did you mean 'a.log'?); without --once",
+        ),
+        (["watch", "run.vlai"], "run.vlai does not exist (did you mean 'run.vlaj'?); a live"),
+    ],
+)
+def test_what_was_probably_meant_is_named(
+    words: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    for name in ("a.log", "run.vlaj", "runs/a/run.vlaj"):
+        (tmp_path / name).write_text("")
+
+    assert run(words) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_an_unknown_command_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["wach"]) == 2
 

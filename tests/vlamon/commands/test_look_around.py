@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from tests.vlamon.commands.training import environment, training
 from vlamon.cli import run
 from vlamon.commands.last_run import recall, remember
 from vlamon.commands.look_around import offers
+from vlamon.protocol import registry
+from vlamon.protocol.registry import Entry
 from vlamon.sources import discovery
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -86,6 +89,35 @@ def test_the_run_that_was_opened_last_is_offered_again(tmp_path: Path, capsys: A
     assert commands() == [f"tail {path}", "demo"]
     path.unlink()
     assert commands() == ["demo"]
+
+
+def test_a_run_that_is_over_is_offered_once(here: Path, tmp_path: Path) -> None:
+    journal = here / "runs" / "a" / "run.vlaj"
+    journal.parent.mkdir(parents=True)
+    journal.write_bytes(b"VLAJ")
+    ended = time.time()
+    over = Entry("b", "a", updated=ended, ended=ended, journal=str(journal))
+    registry.write(over, registry.directory())
+    assert commands() == ["watch runs/a", "demo"]
+    os.chdir(tmp_path)
+    assert commands() == [f"watch {journal}", "demo"]
+
+
+def test_what_was_opened_last_is_not_offered_twice_nor_where_it_is_no_log(
+    here: Path, tmp_path: Path, capsys: Any
+) -> None:
+    assert run(["tail", str(log(here / "mine.jsonl")), "--once"]) == 0
+    assert commands() == ["tail mine.jsonl", "demo"]
+    (tmp_path / "diary.txt").write_text("Dear diary,\n")
+    assert run(["tail", str(tmp_path / "diary.txt"), "--once"]) == 2
+    assert commands() == ["tail mine.jsonl", "demo"]
+
+
+def test_with_nothing_around_the_ways_in_are_named(capsys: Any) -> None:
+    assert run([]) == 0
+    out = capsys.readouterr().out
+    assert "vlamon tail FILE" in out
+    assert "vlamon run -- python train.py" in out
 
 
 def test_a_state_directory_that_cannot_be_written_keeps_nobody_from_a_run(

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from tests.vlamon.commands.training import training, vlamon
+from vlamon.commands.runs import table
 from vlamon.protocol import registry
 from vlamon.protocol.registry import Entry
 
@@ -35,6 +36,18 @@ def test_a_run_is_listed_with_the_command_that_opens_it(tmp_path: Path) -> None:
         line.startswith("demo") and line.endswith(f"vlamon watch --socket {socket}")
         for line in lines
     )
+
+
+def test_runs_that_ended_without_a_journal_are_counted(tmp_path: Path) -> None:
+    home = {"VLAMON_HOME": str(tmp_path)}
+    registry.write(Entry("b", "a", ended=9.0), str(tmp_path / "runs"))
+    (ended,) = registry.entries(str(tmp_path / "runs"))
+    shown = list(table([], "here", 10.0, ended=1))
+    assert (
+        shown[0] == "No run is alive, and of 1 that ended none kept a journal, as --run-dir does."
+    )
+    assert not ended.journal
+    assert "–" in vlamon(["runs", "--all"], **home).stdout
 
 
 def test_the_example_for_slurm_is_a_script_that_bash_reads() -> None:

@@ -334,3 +334,16 @@ def test_polling_serves_where_the_system_has_no_watch_left(
         file.write(line(1))
     reader.until_epochs(0, 1)
     reader.source.close()
+
+
+def test_the_watch_on_a_file_writes_nothing_on_the_screen(tmp_path: Path) -> None:
+    script = f"""
+import logging, threading
+from vlamon.sources.bytestream import watch
+watch({str(tmp_path / "log")!r}, threading.Event())()
+logging.getLogger("watchdog.observers.inotify").error("called when the thread is inactive")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert (done.stdout, done.stderr) == ("", "")

@@ -59,6 +59,18 @@ def test_tensorboard_scalars_become_rows_and_the_script_stays_as_it_was(tmp_path
     }  # fmt: skip
 
 
+def test_a_person_is_told_how_to_watch_and_a_log_of_the_script_is_not(tmp_path: Path) -> None:
+    script = [sys.executable, "-m", "vlamon", "run", "--", sys.executable, "-c", "print('mine')"]
+    silent = subprocess.run(script, capture_output=True, text=True, timeout=120, check=True)
+    assert (silent.stdout, silent.stderr) == ("mine\n", "")
+    master, slave = os.openpty()
+    subprocess.run(script, stdout=slave, stderr=slave, timeout=120, check=True)
+    shown = os.read(master, 4096).decode()
+    assert "vlamon: `vlamon watch` in another terminal shows this run (--run-dir DIR" in shown
+    os.close(master)
+    os.close(slave)
+
+
 def test_an_exit_code_passes_and_is_told(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     script = tmp_path / "train.py"

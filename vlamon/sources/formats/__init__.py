@@ -162,7 +162,7 @@ def unrecognised(head: bytes, path: str) -> FormatError:
     shown = (likest or next(iter(lines), b""))[:120].decode("utf-8", "replace")
     if nearest is None:
         known = f"none of {len(MODULES)} formats, such as lerobot, hf-trainer or json-lines, fits"
-        hint = f"{known}; --format NAME forces one"
+        hint = f"{known}; --format NAME forces one; `vlamon run` watches a training without its log"
     else:
         hint = (
             f"nearest format (--format NAME forces one): {nearest.name}, {nearest.example[:100]!r}"
