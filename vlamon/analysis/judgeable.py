@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from vlamon.analysis.evidence import Evidence
+from vlamon.analysis.main_loss import has_moving_target
 
 FEW = 8
 """Fewer loss values than this among lines that are mostly unknown are no basis for a verdict."""
@@ -14,7 +17,7 @@ _MOSTLY = 2.5
 of their own in some logs."""
 _NAMED = 6
 
-Reason = Literal["nothing-read", "no-loss", "no-value", "few-values", "mostly-unknown"]
+Reason = Literal["nothing-read", "no-loss", "no-value", "no-change", "few-values", "mostly-unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,8 @@ class Unjudged:
 
     reason: Reason
     """`nothing-read`, `no-loss` (other metrics were read), `no-value` (a loss without any
-    number), `few-values` (among unknown lines), or `mostly-unknown` (of the lines with a loss)."""
+    number), `no-change` (a setting's value, or one that is not trained), `few-values` (among
+    unknown lines), or `mostly-unknown` (of the lines with a loss)."""
     metrics: tuple[str, ...]
     """The first metrics that were read."""
     values: int
@@ -48,6 +52,8 @@ def unjudged(
         reason = "no-loss"
     elif not values:
         reason = "no-value"
+    elif _never_changes(evidence, evidence.main):
+        reason = "no-change"
     elif losses > _MOSTLY * values:
         return Unjudged("mostly-unknown", evidence.names[:_NAMED], values, losses)
     elif values < FEW and stray > values:
@@ -60,3 +66,11 @@ def unjudged(
 def _values(evidence: Evidence, name: str) -> int:
     tables = (evidence.fine, evidence.lines)
     return sum(len(table[name]) for table in tables if name in table)
+
+
+def _never_changes(evidence: Evidence, name: str) -> bool:
+    """Whether many rows hold one value: a setting that was printed again and again."""
+    series = evidence.best(name)
+    if series is None or len(series) < FEW or has_moving_target(evidence.names):
+        return False  # a policy's loss is printed as 0.0 until its samples are used again
+    return len(np.unique(series.values)) == 1

@@ -58,6 +58,7 @@ def _unjudged(report: Report, why: Unjudged) -> str:
         report,
         f"say-{why.reason}",
         metrics=", ".join(why.metrics),
+        metric=report.main,
         values=why.values,
         unknown=why.unknown,
         names=", ".join(MAIN_LOSSES),

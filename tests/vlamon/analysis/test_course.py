@@ -89,3 +89,8 @@ def test_a_loss_with_a_moving_target_need_not_fall() -> None:
     told = {"train/loss": rising, "train/entropy_loss": -NOISE}
     assert "loss-rises" in ids(**told)
     assert not ids(**told, **{"rollout/ep_rew_mean": ROWS * NOISE}) & {"loss-rises", "never-fell"}
+
+
+def test_a_loss_without_a_lower_bound_is_told() -> None:
+    assert "falls-without-end" in ids(loss=2 - np.exp(ROWS / 30))
+    assert "falls-without-end" not in ids(loss=2 - ROWS * NOISE)

@@ -183,3 +183,13 @@ def test_terms_on_lines_of_their_own_do_not_hide_the_loss(
     code, out = analyze(capfdbinary, log)
     assert code == 0
     assert "steps 0–390" in out
+
+
+def test_a_loss_that_is_the_same_in_every_row_is_not_judged(
+    capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path
+) -> None:
+    code, out = analyze(
+        capfdbinary, written(tmp_path / "x.jsonl", [{"step": i, "loss": 1.0} for i in range(20)])
+    )
+    assert code == 30
+    assert "loss is the same in every row" in " ".join(out.split())

@@ -47,6 +47,7 @@ RULES: tuple[Rule, ...] = (
     optimisation.data_stall,
     course.loss_rises,
     course.never_fell,
+    course.falls_without_end,
     course.recurring_single_spikes,
     policy.entropy_collapse,
     policy.entropy_explosion,

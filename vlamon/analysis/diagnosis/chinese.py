@@ -32,6 +32,11 @@ WORDS = {
         "{metric} 有 {count} 次只持续一两个值的尖峰，位于 step {steps}（间隔中位数 {gap}）；随后立即恢复。",
         "应怀疑样本而不是权重：记录这些 batch 的样本编号并检查；等间隔说明每个 epoch 都是同一批样本。",
     ),
+    "falls-without-end": Words(
+        "{metric} 无止境下降",
+        "{metric} 从 {first} 变到 {last}：没有下界。",
+        "检查各项的符号与下界：方差不受约束的对数似然，或符号写反的惩罚项，会一直下降并带走梯度。",
+    ),
     "entropy-collapse": Words(
         "策略熵坍缩",
         "{metric} 从 {first} 降到 {last}。",

@@ -22,6 +22,8 @@ _RISE = 0.15
 """A loss that ends this far above its lowest piece has risen."""
 _FALL = 0.02
 """A loss that fell by less than this share of its first piece never fell."""
+_BOTTOMLESS = 1000.0
+"""Times its first size, and at least so much below zero, at which a loss has no lower bound."""
 _RATES = ("lr", "learning_rate", "learning-rate")
 _WARM = 0.9
 """Share of its greatest value at which a learning rate is warm."""
@@ -73,6 +75,19 @@ def never_fell(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
         return []
     facts = {"metric": series.name, "first": first, "last": float(levels[-1]), "count": len(series)}
     return [Finding("never-fell", "warn", facts)]
+
+
+def falls_without_end(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
+    """The main loss runs towards minus infinity: nothing holds it from below."""
+    series = _main(evidence)
+    if series is None or len(series.finite) < _PIECES * _LEAST:
+        return []
+    first = float(np.median(np.abs(series.finite[:_LEAST])))
+    last = float(np.median(series.finite[-_LEAST:]))
+    if last > -_BOTTOMLESS * max(first, 1.0):
+        return []
+    facts = {"metric": series.name, "first": float(series.finite[0]), "last": last}
+    return [Finding("falls-without-end", "warn", facts)]
 
 
 def recurring_single_spikes(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:

@@ -38,6 +38,12 @@ WORDS = {
         "Suspect samples rather than weights: log the sample ids of these batches and look at "
         "them; an even distance points to the same samples in each epoch.",
     ),
+    "falls-without-end": Words(
+        "{metric} falls without end",
+        "{metric} went from {first} to {last}: nothing holds it from below.",
+        "Check the sign and the bound of each term: a log-likelihood with a free variance, or a "
+        "penalty with the wrong sign, falls for ever and takes the gradients along.",
+    ),
     "entropy-collapse": Words(
         "the policy's entropy collapsed",
         "{metric} fell from {first} to {last}.",

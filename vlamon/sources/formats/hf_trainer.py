@@ -23,8 +23,9 @@ _CONFIGURED = re.compile(r"(?:['\"]\s?:|=|\bconfig\w{0,20}(?: \w{1,40})?)\s{0,2}
 """In front of a dict that is a setting's value: `config set hyp = {'lr0': 0.01, …}`."""
 _PAIR = re.compile(rf"'([^']+)': ['\"]?({NUMBER})['\"]?(?=\}}|, *['\"}}])")
 _BAR = re.compile(r"\b(\d{1,15})/(\d{1,15}) \[")
-_BARE_BAR = re.compile(r"(?:^|\r)\s*\d+%\|[^|]*\| *(\d{1,15})/(\d{1,15}) \[")
-"""A bar without a description in front, as the Trainer's own is."""
+_BARE_BAR = re.compile(r"(?:^|\r)\s*\d+%(?:\|[^|]*\|)? *(\d{1,15})/(\d{1,15}) \[")
+"""A bar without a description in front, as the Trainer's own is; a narrow terminal has its counts
+alone."""
 _COUNTER = re.compile(r"'[^']{0,40}step[^']{0,40}': '(\d{1,15})/\d{1,15}'")
 _PLANNED = re.compile(r"(Num Epochs|Total optimization steps) = (\d{1,3}(?:,\d{3})+|\d{1,15})\b")
 _ROUND = (1000, 500, 250, 200, 100, 50, 25, 20, 10, 5, 2, 1)
@@ -77,6 +78,18 @@ class _Bars:
             unknown = self.total is None and int(place) < int(total)
             if unknown or self.total == int(total):
                 self.apart = int(place)
+
+    def redrawn(self, line: str, last: int | None) -> None:
+        """The line right behind a dict: a Trainer draws its bar again there, and where a terminal
+        kept but the last drawing of a line, that one alone says the row's step."""
+        place = next((int(place) for place, _ in _BARE_BAR.findall(line)), None)
+        if place is None or place - 1 != self.apart:
+            return
+        begin = last or 0
+        stride = place - begin
+        even = place % stride == begin % stride == 0 if begin else place % 10 == 0
+        if stride > 1 and even:
+            self.apart = place
 
     def step(self, line: str, last: int | None) -> int | None:
         """The step of a dict's line; `last` is that of the row before."""
@@ -149,6 +162,8 @@ class TrainerOutputParser:
         self._ready: list[Row] = []
         self._last: int | None = None
         self._lines = 0
+        self._told = 0
+        """Line of the last dict that stood alone."""
         self._summaries: list[Event] = []
 
     def feed(self, data: bytes) -> list[Record]:
@@ -177,6 +192,10 @@ class TrainerOutputParser:
         if metrics is None:
             bar = _BAR.search(line) is not None
             if bar:
+                if self._lines == self._told + 1:
+                    self._bars.redrawn(line, self._last)
+                if self._bars.apart is None and len(self._waiting) > 1:
+                    self._bars.see(line)  # the first bar at all says how far they had come
                 self._release()
             self._bars.see(line)
             self._rhythm.see(line)
@@ -186,6 +205,7 @@ class TrainerOutputParser:
             self._release()
             self._summaries.append(self._summary(metrics))
         elif not self._placed(line, metrics):
+            self._told = self._lines
             self._waiting.append((metrics, None))
 
     def _placed(self, line: str, metrics: dict[str, float]) -> bool:

@@ -42,6 +42,15 @@ _UNNAMED = re.compile(
     r"\[ {0,9}(\d{1,9})/ {0,9}(\d{1,9})\](?: ?\[ {0,9}(\d{1,9})/ {0,9}(\d{1,9})\])?"
 )
 """Counts that have no name: `[500/50000]`, and `[0/25][50/1583]` of an epoch and its batches."""
+_OF = re.compile(
+    r"(?<![\w.])(i|it|idx|batch_idx|updates?|num_updates)\s?[:=]\s?(\d{1,15})\s?/\s?(\d{1,15})(?![\w.])"
+)
+"""Counts whose name says little, but that go up to something: `i=14/530`."""
+_SAID = re.compile(
+    r"(?<![\w.])((?:[A-Za-z]\w{0,20} )?(?:loss|accuracy|perplexity|reward))(?: so far)? (?:is|was) "
+    rf"({NUMBER})(?=$|[\s;|\])]|[.,](?!\d))",
+    re.IGNORECASE,
+)
 _SECTION = re.compile(
     r"(?<![\w/.-])(train|training|val|valid|validation|test|testing|eval|evaluation|dev)"
     r"(?=\s{0,3}[:=|(\[-]|\s+[A-Za-z])",
@@ -105,6 +114,10 @@ def read(line: str) -> tuple[Row, ...]:
         for name, value, unit in _PAIR.findall(line)
         if name.lower() not in {"eta", *counts.names} and not is_code(name)
     ]
+    pairs += [
+        (name.replace(" ", "_"), float(value))
+        for name, value in (_SAID.findall(line) if " is " in line or " was " in line else ())
+    ]
     metrics = dict(pairs)
     counts_something = counts.step is not None or counts.epoch is not None
     spaced: list[tuple[str, float]] = []
@@ -161,6 +174,8 @@ def _counts(line: str) -> _Counts | None:
     names = frozenset(counts)
     step = next((name for name in _STEPS if name in counts), None)
     epoch = next((counts[name] for name in _EPOCHS if name in counts and name != step), None)
+    if step is None and (said := _OF.search(line)) is not None:
+        return _Counts(float(said.group(2)), epoch, int(said.group(3)), names | {said.group(1)})
     if not ends and (step is None or step == "batch"):
         unnamed = _UNNAMED.search(line, 0, _NEAR)
         if unnamed is not None and _is_step(unnamed, names):

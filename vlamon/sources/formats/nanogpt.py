@@ -19,6 +19,7 @@ from vlamon.sources.formats import Format
 from vlamon.sources.formats.rows import NUMBER, ReaderParser, Row, counted, knows, seconds, stamp
 
 _HEAD = re.compile(r"(?:^|\s|>)(?:step|iter)[ :]\s*(\d+)(?:/\d+)?(?=[:|,\s])")
+_EPOCH = re.compile(r"\bepoch\b", re.IGNORECASE)
 _COLON = re.compile(rf"(?<![\w/.@-])([A-Za-z_][\w/.@-]*):({NUMBER})(ms|s|%|)(?=\s|,(?!\d)|\||$)")
 _WORDS = re.compile(
     rf"(?:^|[,|:])\s{{0,9}}([A-Za-z_][A-Za-z_ /]{{0,60}}?)[ :]\s{{0,9}}({NUMBER})\s{{0,9}}"
@@ -34,7 +35,8 @@ _ESTIMATED = "eval_train"
 def read(line: str) -> tuple[Row, ...]:
     """The values of one line, nothing if it is none of this family's."""
     head = _HEAD.search(line)
-    if head is None:
+    # Steps that stand behind an epoch are counted within it: such lines are another family's.
+    if head is None or _EPOCH.search(line, 0, head.start()) is not None:
         return ()
     rest = line[head.end() :]
     found = _COLON.findall(rest) or _WORDS.findall(rest)

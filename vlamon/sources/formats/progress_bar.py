@@ -30,6 +30,8 @@ _PAIR = re.compile(
     rf"(?<![\w.])([^\W\d][\w./@-]{{0,120}})(?:=|: {{0,4}})({NUMBER}%?)(?=\s{{0,4}}[,\]|;)}}:]|\s|$)"
 )
 _EPOCH = re.compile(r"\bepochs?\W{0,3}(\d{1,9})(?:\s{0,2}/\s{0,2}\d{1,9})?", re.IGNORECASE)
+_OF_EPOCHS = re.compile(r"(?<![\w./])(\d{1,9})/\d{1,9}[\s:\]),-]{0,6}$")
+"""A count in a bar's description: `[fold_0] 021/200:  25%|██ | 1/4 […]`."""
 _HELD_OUT = re.compile(
     r"\b(?:val(?:id(?:ation|ating)?)?|test(?:ing)?|eval(?:uation|uating)?|sanity checking|"
     r"predict(?:ing|ion)?|sampling|inference)\b",
@@ -113,6 +115,7 @@ def _state(found: dict[str, str | None], heading: float | None) -> _State | None
     if place is None or of is None or not any(map(is_metric, metrics)):
         return None
     epoch = _EPOCH.search(before) or _EPOCH.search(inside) or _EPOCH.search(behind)
+    epoch = epoch or _OF_EPOCHS.search(before)
     counted_in = next((metrics.pop(name) for name in _STEPS if name in metrics), None)
     of_epochs = "poch" in before and epoch is None and of < 100_000
     at = float(epoch.group(1)) if epoch is not None else heading

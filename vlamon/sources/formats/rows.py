@@ -161,7 +161,7 @@ class RowBlocks:
         """Whether a printed step fell because an epoch ended, and not because a run began anew."""
         if row.step == last and row.of is None:
             return False
-        if row.epoch is not None and self.epoch is not None:
+        if row.epoch is not None and self.epoch is not None and row.epoch != self.epoch:
             return int(row.epoch) > int(self.epoch)
         if row.step == last:
             return False

@@ -14,10 +14,12 @@ _SETTING = re.compile(
     r"factor|factors|threshold|thresh|type|types|fn|func|function|steps|freq|frequency|"
     r"interval|every|window|eps|epsilon|clip|clipping|decay|mult|max|lambda|alpha|beta|ratio|"
     r"penalty|smoothing|warmup|patience|patch|enable|enabled|use|name|names|metric|suppress|"
-    r"ignore|layers|num|seed|port|version|bits|mode|reduction|margin|temperature"
+    r"ignore|layers|gamma|num|seed|port|version|bits|mode|reduction|margin|temperature"
 )
 """Words that settings have and metrics have not."""
 _CODE = re.compile(r"\.(?:py|cc|cpp|cu|cuh|c|h|hpp|rs|go|sh|js|ts|yaml|yml|json|java)$")
+_SHOUTED = ("_LOSS", "_ACC", "_LR")
+"""What a metric's name ends in that is written like an environment variable's."""
 _ENVIRONMENT = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 _METRIC = re.compile(
     r"loss|perplex|reward|accuracy|损失|准确率|精度|误差|奖励|困惑度|范数|^(?:[a-z0-9]*acc\d?|"
@@ -31,7 +33,7 @@ _RATE = frozenset(("lr", "learning_rate", "学习率"))
 def is_setting(name: str) -> bool:
     """Whether this is a setting's name, an environment variable's, or a place in a source file."""
     words = {word.lower() for word in _WORDS.findall(name)}
-    shouted = _ENVIRONMENT.fullmatch(name) is not None and not words & {"loss", "acc", "lr"}
+    shouted = _ENVIRONMENT.fullmatch(name) is not None and not name.endswith(_SHOUTED)
     return any(map(_SETTING.fullmatch, words)) or shouted or is_code(name)
 
 

@@ -97,3 +97,27 @@ def test_a_dict_that_is_a_settings_value_is_no_row() -> None:
     ):
         assert rows("hf-trainer", line + "\n") == []
         assert recognises(line.encode() + b"\n", "x") == 0
+
+
+def test_a_bar_of_a_narrow_terminal_that_kept_its_last_drawing_alone() -> None:
+    lines = [
+        line
+        for n, loss in enumerate(LOSSES, 1)
+        for line in (
+            f"  4% {10 * n - 1}/300 [05:00<2:09]went",
+            loss,
+            f"  4% {10 * n}/300 [05:02<2]",
+        )
+    ]
+    assert steps(*lines) == [10, 20, 30]
+    others = [
+        line
+        for n, loss in enumerate(LOSSES, 1)
+        for line in (f" 4% {7 * n}/300 [05:00<2:09]", loss, f" 4% {7 * n + 1}/300 [05:02<2]")
+    ]
+    assert steps(*others) == [7, 14, 21]
+
+
+def test_rows_in_front_of_the_first_bar_are_spread_over_it() -> None:
+    losses = [f"{{'loss': 2.5, 'epoch': {n / 100:.2f}}}" for n in range(1, 27)]
+    assert steps(bar(31, 31), *losses, bar(266, 1330), bar(2, 31)) == [10 * n for n in range(1, 27)]

@@ -153,6 +153,11 @@ def test_values_without_a_count_in_front_of_counted_ones_are_settings() -> None:
     assert rows("key-values", text) == [(10, {"closs": 2.5}), (20, {"closs": 2.5})]
 
 
+def test_a_settings_name_with_a_loss_in_it_is_no_metric() -> None:
+    assert rows("key-values", "    FOCAL_LOSS_GAMMA: 2.0\n" * 4) == []
+    assert len(rows("key-values", "TOTAL_LOSS: 2.0\n" * 4)) == 4
+
+
 def test_a_place_in_a_source_file_is_no_value() -> None:
     text = "INFO train.py:232 step: 10 loss: 2.5\n"
     assert rows("key-values", text) == [(10, {"loss": 2.5})]
@@ -204,6 +209,8 @@ def test_a_metric_beside_a_count_needs_no_sign(
         ("Epoch [1/90] batch 16 loss 0.5", 16, 1),
         ("episode 7 | step: 20 | loss: 0.5", 20, 7),
         ("Episode: 7, loss: 0.5", 7, None),
+        ("epoch=0 i=14/530 loss=0.5", 14, 0),
+        ("Epoch 1, Step 25, total used time 47.7 (s), loss so far is 0.5", 25, 1),
     ],
 )
 def test_a_count_without_a_name_counts_where_no_other_does(

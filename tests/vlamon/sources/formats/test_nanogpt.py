@@ -61,3 +61,14 @@ def test_a_unit_behind_a_loss_is_no_part_of_it() -> None:
     )
     assert [(step, metrics["loss"]) for step, metrics in rows("nanogpt", text)] == [(250, 0.3802)]
     assert ("val", 250, {"loss": 3.842}) in evaluations("nanogpt", text)
+
+
+def test_a_line_with_an_epoch_is_another_familys() -> None:
+    text = "".join(
+        f"2021-09-03 20:17:5{n} | INFO | yolox.core.trainer:246 - epoch: {n}/300, iter: {i}/47, "
+        f"mem: 1491Mb, iter_time: 0.487s, total_loss: 10.7, lr: 7.073e-06, ETA: 1:54:27\n"
+        for n in (1, 2)
+        for i in (10, 20, 30, 40)
+    )
+    assert rows("nanogpt", text) == []
+    assert [step for step, _ in rows("key-values", text)] == [10, 20, 30, 40, 57, 67, 77, 87]

@@ -87,3 +87,12 @@ def test_a_held_out_line_between_bars_is_an_evaluation() -> None:
 def test_a_bar_without_a_metric_is_no_log() -> None:
     text = "\r".join(bar(n, 9, ", 5.1it/s", "Map: ") for n in range(9))
     assert sniff(text.encode()) is None
+
+
+def test_a_count_in_a_bars_description_is_the_epoch() -> None:
+    text = "".join(
+        f"[fold_0] {epoch:03d}/200:  25%|##  | {n}/4 [00:14<00:42, 14s/it, loss={epoch}.{n}]\n"
+        for epoch in (1, 2)
+        for n in range(1, 5)
+    )
+    assert [step for step, _ in rows("progress-bar", text)] == list(range(1, 9))
