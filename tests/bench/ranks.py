@@ -310,7 +310,7 @@ def reduce_in_turns(rank: int, sizes: list[int]) -> None:
 # ---- a training's step while ranks and store misbehave ----
 
 
-def faults(size: int = 64, rounds: int = 24, turn: float = 0.7) -> None:
+def faults(size: int = 64, rounds: int = 120, turn: float = 0.12) -> None:
     """A training that sees its ranks against one that does not, and a null, in turns."""
     from tests.bench.emitter import interval as confidence
 
