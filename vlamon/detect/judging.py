@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -29,6 +30,12 @@ _SLIGHT = 0.1
 multiples of hundreds in samples that are merely hard."""
 _BEGIN = 5
 """Values that say where a run began."""
+_RECENT = 32
+_LATEST = 12
+"""The latest values may be of the explosion itself; the ones before them show what is usual."""
+_ALIKE = 0.9
+_FAMILIAR = 3
+"""So many of the recent values as high: batches of two kinds."""
 _NOISE = 6.0
 """A loss that may be negative counts multiples in at least so many standard deviations."""
 
@@ -79,6 +86,7 @@ class Judge:
         self._exploding = False
         """Whether the last single batch exploded."""
         self._begin: list[float] = []
+        self._recent: deque[float] = deque(maxlen=_RECENT + _LATEST)
 
     def observe(self, values: Floats, steps: Ints | None, averaged: Bools) -> Judged:
         """The next values: `averaged` says which are means over the steps since the one before.
@@ -104,7 +112,8 @@ class Judge:
             if len(self._begin) < _BEGIN and math.isfinite(value):
                 self._begin.append(value)
             verdict = self._detector.observe(value)
-            exploding = verdict.level == "explode" and not self._slight(value, verdict)
+            exploding = verdict.level == "explode" and not self._excused(value, verdict)
+            self._recent.append(value)
             if exploding and not self._exploding:
                 verdicts[row] = verdict
                 found.level[row], found.reach[row] = self._detector.reference()
@@ -114,9 +123,16 @@ class Judge:
         high |= ~np.isfinite(values)
         return Judged(high, means, found, verdicts)
 
-    def _slight(self, value: float, verdict: Verdict) -> bool:
-        """Whether one or two batches give back little of what the run has gained."""
-        if verdict.age > 1 or not math.isfinite(value):
+    def _excused(self, value: float, verdict: Verdict) -> bool:
+        """Whether a value is as high as others were that are no explosion, or one or two batches
+        give back little of what the run has gained."""
+        if verdict.age >= _LATEST or not math.isfinite(value):
+            return False
+        before = list(self._recent)[:-_LATEST]
+        alike = sum(known >= _ALIKE * value for known in before)
+        if alike >= _FAMILIAR and not self._exploding:
+            return True
+        if verdict.age > 1:
             return False
         level, _ = self._detector.reference()
         gained = statistics.median(self._begin) - level

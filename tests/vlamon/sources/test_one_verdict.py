@@ -232,3 +232,17 @@ def test_a_loss_against_a_moving_target_explodes_only_where_it_breaks(
         log = replace(block, columns={**block.columns, **steady})
         assert [event.step for event in tailed(log)] == expected
         assert analyzed(log) == expected
+
+
+def test_a_batch_of_the_higher_of_two_kinds_is_no_explosion() -> None:
+    steps = np.arange(600)
+
+    def falling(low: float, high: float, seed: int) -> Floats:
+        noise = np.random.default_rng(seed).lognormal(0, 0.05, 2000)[:600]
+        return (low + (high - low) * np.exp(-steps / 200)) * noise
+
+    higher = np.random.default_rng(6).random(2000)[:600] >= 0.5
+    values = np.where(higher, falling(3, 9, 2), falling(0.3, 2, 1))
+    assert (tailed(rows(values)), analyzed(rows(values))) == ([], [])
+    values[500] = 40.0
+    assert [event.step for event in tailed(rows(values))] == analyzed(rows(values)) == [500]
