@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("vlamon.commands.replay", "Play a journal back, at any speed."),
     "serve": ("vlamon.commands.serve", "Show the dashboard in a browser."),
     "prometheus": ("vlamon.commands.prometheus", "Serve the newest values to Prometheus."),
+    "otlp": ("vlamon.commands.otlp", "Export the newest values to an OpenTelemetry collector."),
     "export": ("vlamon.commands.export", "Write a run as CSV, JSON, Parquet or TensorBoard."),
     "explain": ("vlamon.commands.explain", "Explain a metric: formula, range, what to do."),
     "slurm": ("vlamon.commands.slurm", "Print a batch script for a Slurm cluster."),
