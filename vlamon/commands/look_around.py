@@ -92,7 +92,8 @@ def offers() -> Iterator[Offer]:
     host, now = socket.gethostname(), time.time()
     found = known(host, now)
     yield from _running(found, host, now)
-    here = list(_here(os.curdir, now))
+    alive = [entry.journal for entry in found if entry.journal and entry.running(host, now)]
+    here = [one for one in _here(os.curdir, now) if not _holds(one.arguments[1], alive)]
     yield from here
     offered = {os.path.abspath(offer.arguments[-1]) for offer in here}
     yield from (one for one in _over(found, host, now) if not _within(one.arguments, offered))
@@ -153,6 +154,11 @@ def _here(directory: str, now: float) -> Iterator[Offer]:
             found.append((_changed(path), _offer(HERE, name, ("tail", name), _changed(path), now)))
     found.sort(key=lambda each: each[0], reverse=True)
     yield from (offer for _, offer in found[:MOST])
+
+
+def _holds(place: str, journals: Sequence[str]) -> bool:
+    """Whether what is here is a run that is offered as a running one."""
+    return any(os.path.dirname(path) == os.path.abspath(place) for path in journals)
 
 
 def _within(arguments: Sequence[str], offered: Collection[str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import socket
 import subprocess
 import sys
 import time
@@ -96,6 +97,9 @@ def test_a_run_that_is_over_is_offered_once(here: Path, tmp_path: Path) -> None:
     journal.parent.mkdir(parents=True)
     journal.write_bytes(b"VLAJ")
     ended = time.time()
+    alive = Entry("b", "a", socket.gethostname(), os.getpid(), updated=ended, journal=str(journal))
+    registry.write(alive, registry.directory())
+    assert commands() == [f"watch {journal}", "demo"], "running, and not in this directory as well"
     over = Entry("b", "a", updated=ended, ended=ended, journal=str(journal))
     registry.write(over, registry.directory())
     assert commands() == ["watch runs/a", "demo"]
