@@ -7,7 +7,8 @@ import os
 from collections.abc import Mapping
 
 from vlamon.errors import VlamonError
-from vlamon.protocol.block import MAX_METRICS, MAX_NAME
+from vlamon.protocol.block import MAX_METRICS
+from vlamon.protocol.columns import MAX_NAME
 from vlamon.protocol.sanitize import text
 from vlamon.safe_text import line
 

@@ -13,7 +13,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from vlamon.protocol.block import MAX_METRICS, MAX_NAME
+from vlamon.protocol.block import MAX_METRICS
+from vlamon.protocol.columns import MAX_NAME
 from vlamon.protocol.sanitize import text
 from vlamon.safe_text import line
 

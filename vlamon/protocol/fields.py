@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from vlamon.protocol.block import checked_name
+from vlamon.protocol.columns import checked_name
 from vlamon.protocol.frames import Message, ProtocolError
 from vlamon.protocol.sanitize import text
 from vlamon.safe_text import line

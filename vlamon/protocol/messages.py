@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vlamon.protocol import block
+from vlamon.protocol.columns import checked_name
 from vlamon.protocol.fields import (
     ARGV,
     COUNT,
@@ -183,7 +184,7 @@ def _decode_specs(value: Any) -> tuple[MetricSpec, ...]:
         if kind not in ("trained", "watched"):
             raise ValueError
         known = None if weight is None else finite(weight)
-        specs.append(MetricSpec(block.checked_name(name), kind, known, line(exactly(str)(unit))))
+        specs.append(MetricSpec(checked_name(name), kind, known, line(exactly(str)(unit))))
     return tuple(specs)
 
 
