@@ -20,7 +20,6 @@ training goes on with the next step, a snapshot or checkpoint that is due is tak
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import logging
 import time
@@ -36,38 +35,21 @@ from torch.optim import Optimizer
 
 from vlamon.detect.spikes import ComponentDetectors
 from vlamon.guard import collectives
-from vlamon.guard.audit import Audit
+from vlamon.guard.assembly import Given, Parts
 from vlamon.guard.autopsy import Probe, Replay
-from vlamon.guard.checkpoint.checkpoints import Checkpoints
-from vlamon.guard.command_queue import CommandQueue
-from vlamon.guard.commands import Commands
-from vlamon.guard.data import GuardedLoader, order_of
-from vlamon.guard.detection import Detection
-from vlamon.guard.ending import Ending
-from vlamon.guard.forensics import Evidence, Rebuild
+from vlamon.guard.data import GuardedLoader
+from vlamon.guard.forensics import Rebuild
 from vlamon.guard.gate import finite, may_step
-from vlamon.guard.host_memory import planned
-from vlamon.guard.ledger import Ledger
-from vlamon.guard.loss_weights import LossWeights, Weights
-from vlamon.guard.lr_scale import LrScale
+from vlamon.guard.loss_weights import Weights
 from vlamon.guard.optimizers import checked
-from vlamon.guard.policy import DefaultPolicy, Policy
-from vlamon.guard.reporting import Reporter
-from vlamon.guard.response import Response
-from vlamon.guard.resume import Resume
-from vlamon.guard.ring import Ring
-from vlamon.guard.rollback import Rollback
+from vlamon.guard.policy import Policy
 from vlamon.guard.settings import GuardSettings
-from vlamon.guard.skips import Skips
-from vlamon.guard.snapshots import Snapshots
 from vlamon.guard.state.capture import (
     Stateful,
-    TrainingState,
     Tree,
     capture_rng,
     cuda_runs,
 )
-from vlamon.guard.status import Status
 from vlamon.guard.values import Value
 from vlamon.guard.verdicts import worst
 from vlamon.guard.worth import Pace, worth
@@ -111,91 +93,39 @@ class Guard:
         the rates are scaled while the optimizers step. `should_stop` says whether the training is
         to end (a signal, a limit of time): it is asked at every step, and one rank's yes ends all.
         """
-        settings = settings or GuardSettings()
-        self.optimizers = checked(optimizers)
-        run_dir = Path(run_dir) if run_dir is not None else None
-        detectors = detectors or ComponentDetectors()
-        latency = detectors.latency
-        trust_after = settings.trust_after(latency)
+        given = Given(
+            model=model,
+            optimizers=checked(optimizers),
+            schedulers=schedulers,
+            sampler=sampler,
+            emitter=emitter,
+            run_dir=Path(run_dir) if run_dir is not None else None,
+            settings=settings or GuardSettings(),
+            policy=policy,
+            extras=extras or {},
+            generators=generators,
+            weights=weights,
+            detectors=detectors or ComponentDetectors(),
+            probe=probe,
+            replay=replay,
+            rebuild=rebuild,
+            settable=settable or {},
+            set_lr_scale=set_lr_scale,
+            should_stop=should_stop,
+        )
+        self._begin(Parts(given))
 
-        parts: dict[str, nn.Module | Optimizer | Stateful] = {"model": model}
-        parts |= {f"optimizer.{i}": each for i, each in enumerate(self.optimizers)}
-        parts |= {f"scheduler.{i}": each for i, each in enumerate(schedulers)}
-        order = None if sampler is None else order_of(sampler)
-        parts |= {} if order is None else {"sampler": order}
-        parts |= {**(extras or {}), "detectors": detectors}
-        self._state = TrainingState(parts, generators)
-
-        leads = collectives.rank() == 0
-        self.reporter = Reporter(emitter if leads else None, Audit(run_dir if leads else None))
-        memory = planned(settings.slots, settings.near, self._state)
-        self.settings = dataclasses.replace(settings, slots=memory.slots, near=memory.near)
-        self.ledger = Ledger(self.settings, self.settings.mode, attempt=self.reporter.attempt)
-        if sampler is not None and order is None:
-            self._order_is_lost(f"{type(sampler).__name__} is iterated by the script")
-        if memory.text:
-            self.reporter.event("note", -1, memory.text, "warn" if memory.lowered else "info")
-        self.skips = Skips(order)
-        self._weights = LossWeights(weights, emitter)
-        self.detection = Detection(detectors, self._weights, self.ledger, self.reporter)
-        root = run_dir / "checkpoints" if run_dir else None
-        self.snapshots = Snapshots(
-            self._state,
-            self.settings,
-            Ring(
-                memory.slots,
-                trust_after,
-                detectors.slow_latency,
-                memory.near,
-            ),
-            Checkpoints(root, self.settings, self.reporter, trust_after),
-            self.ledger,
-            self.skips,
-            latency,
-            self.reporter,
-        )
-        self._status = Status(self.reporter, self.snapshots, self.ledger)
-        self._lr_scale = LrScale(self.optimizers, set_lr_scale)
-        self.evidence = Evidence(run_dir, rebuild)
-        self.rollback = Rollback(
-            self.settings,
-            self.snapshots,
-            self.detection,
-            self.skips,
-            self.ledger,
-            self._lr_scale,
-            self.reporter,
-            self._status,
-            probe,
-            replay,
-        )
-        self._resume = Resume(self.snapshots, self.ledger, self.skips, self.rollback, self.reporter)
-        self.response = Response(
-            policy or DefaultPolicy(self.settings),
-            self.settings,
-            self.ledger,
-            self.detection,
-            self.snapshots,
-            self.rollback,
-            self.evidence,
-            self.reporter,
-            self._status,
-        )
-        self.commands = Commands(
-            CommandQueue({**self._weights.settable(), **(settable or {})}),
-            self.ledger,
-            self.detection,
-            self.snapshots,
-            self.rollback,
-            self.response,
-            self._lr_scale,
-            self.reporter,
-            self._status,
-            Ending(should_stop),
-        )
+    def _begin(self, parts: Parts) -> None:
+        self.optimizers = parts.optimizers
+        self.settings, self.reporter, self.ledger = parts.settings, parts.reporter, parts.ledger
+        self.detection, self.snapshots, self.skips = parts.detection, parts.snapshots, parts.skips
+        self.evidence, self.rollback = parts.evidence, parts.rollback
+        self.response, self.commands = parts.response, parts.commands
+        self._state, self._weights, self._status = parts.state, parts.weights, parts.status
+        self._resume, self._order_is_lost = parts.resume, parts.order_is_lost
+        self._durable = parts.durable
         self._rng_before: Tree | None = None
         """Random streams at the beginning of the step, for the evidence."""
-        self._durable = run_dir is not None
         self._started = False
         self._pace = Pace()
         self._following: deque[int] = deque(maxlen=1)
@@ -369,13 +299,6 @@ class Guard:
     def mode(self) -> str:
         """Mode in force."""
         return self.ledger.mode
-
-    def _order_is_lost(self, why: str) -> None:
-        text = (
-            f"the order of the data is not restored by a rollback or a resume: {why}; "
-            "iterate guard.loader(loader) instead"
-        )
-        self.reporter.event("note", -1, text, "warn")
 
     def _judge(self, step: int) -> None:
         """Judge what is on the host, and keep the state of an explosion that is news."""
