@@ -78,6 +78,9 @@ def mark_outside(grid: Cells, curve: Curve, found: Shape, signs: Signs) -> None:
     """Mark where values leave the range: one arrow with the farthest value for neighbours, none
     over what a judged batch has written."""
     bins, dots = curve.bins, len(grid.glyphs) * DOTS_HIGH
+    infinite = (bins.flags & (POS_INF | NEG_INF)).any()
+    if not infinite and found.inside(dots):
+        return
     role = ABANDONED if curve.role == ABANDONED else OUTSIDE
     drawn = curve.band or curve.raw
     lit = found.end > found.first

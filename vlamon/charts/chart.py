@@ -343,6 +343,8 @@ class Picture:
         if look.marks:
             marks = loudest(*self._events.cells(shown), width)
         for track in self.tracks:
+            if not (track.live.flags & ~np.uint8(FINITE)).any():
+                continue
             flags = track.live.flags[::2] | track.live.flags[1::2]
             np.maximum(marks, np.where(flags & NAN_FLAG, NAN + 1, 0), out=marks, casting="unsafe")
             infinite = flags & (POS_INF | NEG_INF)

@@ -141,8 +141,8 @@ def _draw_band(
     """Draw the band behind a line, and a column's only batch as a dot of its own."""
     rows, free = len(dots), grid.lines == 0
     faint = grid.palette.index(dim(curve.role))
-    if curve.raw:
-        single = curve.bins.finite == 1
+    single = curve.bins.finite == 1
+    if curve.raw and single.any():
         end = np.where(single, found.top + 1, 0)
         bits = np.where(free, patterns(np.where(single, found.top, 0), end, rows), np.uint8(0))
         grid.roles[(bits != 0) & (dots == 0)] = faint

@@ -33,6 +33,12 @@ class Shape:
         """Return what tells it from another shape."""
         return b"".join(dots.tobytes() for dots in (self.first, self.end, self.top, self.bottom))
 
+    def inside(self, dots: int) -> bool:
+        """Say whether nothing of it lies beyond `dots` dot rows."""
+        least = min(self.top.min(initial=0), self.first.min(initial=0))
+        most = max(self.bottom.max(initial=0), self.end.max(initial=0) - 1)
+        return bool(least >= 0 and most < dots)
+
     def ends_as(self, since: int, other: Shape) -> bool:
         """Say whether another shape is this one's part from a column on."""
         return all(

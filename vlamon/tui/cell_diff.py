@@ -6,7 +6,7 @@ compared with what the terminal shows already, and only the runs of cells that d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from textual.strip import Strip
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.segment import Segment
 
 _NEAR = 4
 """Cells that do not differ but lie between two that do and cost less than a cursor movement."""
@@ -113,21 +114,26 @@ class ShownCells:
     def write_strip(self, pen: Pen, x: int, y: int, strip: Strip, console: Console) -> None:
         """Write the cells of a strip that differ from what is shown at its place."""
         strips = self._strips.setdefault(y, {})
-        if strips.get(x) is strip:
+        old = strips.get(x)
+        if old is strip:
             return
         end = x + strip.cell_length
         for other in [at for at, one in strips.items() if at < end and at + one.cell_length > x]:
             del strips[other]
         strips[x] = strip
         chars, styles = self._line(y, end)
-        cells = _cells(strip)
+        at, segments = _differing(old, strip)
+        at += x
+        cells = _cells(segments)
         if cells is None:
             chars[x:end] = [""] * (end - x)
             pen.move(x, y)
             pen.raw(strip.render(console))
-        elif chars[x:end] != cells[0] or styles[x:end] != cells[1]:
-            self._write_runs(pen, x, y, *cells, chars, styles)
-            chars[x:end], styles[x:end] = cells
+            return
+        last = at + len(cells[0])
+        if chars[at:last] != cells[0] or styles[at:last] != cells[1]:
+            self._write_runs(pen, at, y, *cells, chars, styles)
+            chars[at:last], styles[at:last] = cells
 
     def _write_runs(
         self,
@@ -178,11 +184,33 @@ class ShownCells:
         return line
 
 
-def _cells(strip: Strip) -> tuple[list[str], list[Style]] | None:
-    """Give a strip's characters and styles cell by cell; None if some are not one cell wide."""
+def _differing(old: Strip | None, strip: Strip) -> tuple[int, Sequence[Segment]]:
+    """Give the segments of a strip without those that the strip before it at the same place began
+    and ended with, too, and the cells before them."""
+    segments = list(strip)
+    if old is None or old.cell_length != strip.cell_length:
+        return 0, segments
+    before = list(old)
+    most = min(len(before), len(segments))
+    first, at = 0, 0
+    while first < most and _alike(before[first], segments[first]):
+        at += cell_len(segments[first].text)
+        first += 1
+    last = 0
+    while last < most - first and _alike(before[-1 - last], segments[-1 - last]):
+        last += 1
+    return at, segments[first : len(segments) - last]
+
+
+def _alike(one: Segment, other: Segment) -> bool:
+    return one.text == other.text and one.style is other.style
+
+
+def _cells(segments: Iterable[Segment]) -> tuple[list[str], list[Style]] | None:
+    """Give characters and styles cell by cell; None if some are not one cell wide."""
     texts: list[str] = []
     styles: list[Style] = []
-    for segment in strip:
+    for segment in segments:
         text, style = segment.text, segment.style or _PLAIN
         if not text.isprintable() or cell_len(text) != len(text) or style.link:
             return None

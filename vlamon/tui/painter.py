@@ -24,9 +24,10 @@ FRAMES = 10.0
 """Most frames a second."""
 SLOW_FRAMES = 2.0
 """Most frames a second of the charts with `--low-bandwidth`; numbers get half."""
-CURVES = 4.0
-"""Most times a second that curves are drawn while data streams in; their titles keep each frame's
-pace. What a curve gains in a tenth of a second is a dot, and drawing it is most of a frame."""
+CURVES = 5.0
+"""Most times a second that curves are drawn while data streams in: a batch is on its curve within a
+quarter of a second. Their titles keep each frame's pace. What a curve gains in a tenth of a second
+is a dot, and drawing it is most of a frame."""
 LATE = 0.1
 """Seconds by which an owed paint waits longer than it has to: a frame with new data pays, too."""
 CLOCKED = ("status", "diagnoses", "snapshots")

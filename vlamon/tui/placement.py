@@ -134,7 +134,8 @@ class Placement:
             chart = self._chart(group)
             _put(chart, place)
             below = any(other.x == place.x and other.y > place.y for other in places[: len(wanted)])
-            chart.set_look(marks=not below)
+            if chart.look.marks == below:
+                chart.set_look(marks=not below)
             shown.append(chart)
         for chart in self._made.values():
             if chart not in shown:

@@ -118,6 +118,15 @@ def _exists(name: str) -> bool:
 SUPPORT = support()
 
 
+class RowsUpdate(_UpdateBase):
+    """Whole rows of widgets, past the compositor: it renders every widget of the screen between the
+    first changed row and the last, ten times as many rows as there are to show."""
+
+    def __init__(self, rows: Sequence[tuple[int, int, Strip]]) -> None:
+        self.rows = rows
+        """Column, line and strip of each."""
+
+
 class DiffUpdate(_UpdateBase):
     """Stands in for an update of Textual's and renders only what differs from what is shown."""
 
@@ -129,7 +138,10 @@ class DiffUpdate(_UpdateBase):
         """Give the terminal sequences, and remember what they leave on the screen."""
         pen = Pen(color_system(console))
         update = self._update
-        if isinstance(update, _CHOPS):
+        if isinstance(update, RowsUpdate):
+            for x, y, strip in update.rows:
+                self._shown.write_strip(pen, x, y, strip, console)
+        elif isinstance(update, _CHOPS):
             for y, x1, x2 in update.spans:
                 ends = update.chop_ends[y]
                 for end, (x, strip) in zip(ends, update.chops[y].items(), strict=False):
@@ -153,7 +165,7 @@ class DiffDisplay(_AppBase):
 
     def _display(self, screen: Any, renderable: Any) -> None:
         """Write an update; Textual calls this for every frame."""
-        if SUPPORT.diff and isinstance(renderable, (_CHOPS, _LAYOUT)):
+        if SUPPORT.diff and isinstance(renderable, (_CHOPS, _LAYOUT, RowsUpdate)):
             if self._shown_cells is None:
                 self._shown_cells = ShownCells()
             renderable = DiffUpdate(self._shown_cells, renderable)
@@ -186,6 +198,9 @@ class DirectRows(_ScreenBase):
         waiting = self._layout_required or self._repaint_required or self.app._batch_count
         places = {} if waiting else self._compositor.visible_widgets
         regions = []
+        if places and SUPPORT.diff and self._shows_rows_alone(places):
+            self._show_rows(marked, places)
+            return
         for widget, rows in marked.items():
             if widget not in places:
                 # Something else is about to be laid out or painted: go with it.
@@ -199,6 +214,36 @@ class DirectRows(_ScreenBase):
         if regions:
             self._compositor._dirty_regions.update(regions)
             self._compositor_refresh()
+
+    def _shows_rows_alone(self, places: Collection[Widget]) -> bool:
+        """Say whether nothing lies over this screen's panels, which never overlap, and nothing else
+        waits to be painted."""
+        return (
+            self is self.app.screen
+            and not self.app.is_inline
+            and not self._compositor._dirty_regions
+            and all(isinstance(widget, (KeptLines, Screen)) for widget in places)
+        )
+
+    def _show_rows(
+        self,
+        marked: Mapping[Widget, Collection[int]],
+        places: Mapping[Widget, tuple[Region, Region]],
+    ) -> None:
+        """Write rows as their widgets give them."""
+        found = []
+        for widget, rows in marked.items():
+            region, clip = places.get(widget, (Region(), Region()))
+            if not isinstance(widget, KeptLines) or not clip.contains_region(region):
+                _refresh(widget, rows)
+                continue
+            inside = [row for row in sorted(rows) if row < region.height]
+            strips = widget.kept_lines(inside, region.width)
+            found += [
+                (region.x, region.y + row, strip) for row, strip in zip(inside, strips, strict=True)
+            ]
+        if found:
+            self.app._display(self, RowsUpdate(found))  # type: ignore[arg-type]
 
 
 def _refresh(widget: Widget, rows: Iterable[int]) -> None:
@@ -222,23 +267,28 @@ class KeptLines(_WidgetBase):
             _refresh(self, rows)
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Give the rows of a region as `render_line` keeps them.
+        """Give the rows of a region, for Textual's compositor."""
+        width = self.size.width
+        strips = self.kept_lines(range(crop.y, crop.bottom), width)
+        if crop.x > 0 or crop.width < width:
+            strips = [strip.crop(crop.x, crop.right) for strip in strips]
+        return strips
+
+    def kept_lines(self, rows: Sequence[int], width: int) -> list[Strip]:
+        """Give rows as `render_line` keeps them.
 
         Between a resize and the next drawing they have the width of before: they are cut to what
         the widget has now, because a longer one would run over its neighbours.
         """
-        width = self.size.width
         strips = [
             strip if strip.cell_length == width else strip.adjust_cell_length(width)
-            for strip in map(self.render_line, range(crop.y, crop.bottom))
+            for strip in map(self.render_line, rows)
         ]
         for line_filter in self.get_line_filters():
             # A theme of ANSI colours means the terminal's own sixteen, not Textual's idea of them.
             if not isinstance(line_filter, ANSIToTruecolor):
                 background = self.background_colors[1]
                 strips = [strip.apply_filter(line_filter, background) for strip in strips]
-        if crop.x > 0 or crop.width < width:
-            strips = [strip.crop(crop.x, crop.right) for strip in strips]
         return strips
 
 

@@ -67,6 +67,29 @@ async def test_the_dashboard_runs_without_any_of_them(name: str, monkeypatch: An
         await until(pilot, lambda: "Find metrics" in page(pilot))
 
 
+async def test_a_frame_hands_over_its_changed_rows_alone_unless_a_dialog_lies_over_them(
+    monkeypatch: Any,
+) -> None:
+    async with running() as (pilot, screen, feed):
+        shown: list[Any] = []
+        monkeypatch.setattr(pilot.app, "_display", lambda _, update: shown.append(update))
+        feed.push(block(48_210, 1, attempt=1))
+        await until(pilot, lambda: bool(shown))
+        rows = [row for update in shown for row in getattr(update, "rows", ())]
+        width, height = pilot.app.size
+        assert 0 < len(rows) < height
+        assert all(x + strip.cell_length <= width for x, _, strip in rows)
+        whole = screen._compositor.render_strips()
+        for x, y, strip in rows:
+            assert whole[y].crop(x, x + strip.cell_length).text == strip.text
+        await pilot.press("question_mark")
+        await until(pilot, lambda: "Find metrics" in page(pilot))
+        shown.clear()
+        feed.push(block(48_211, 1, attempt=1))
+        await pilot.pause(0.3)
+        assert not [update for update in shown if hasattr(update, "rows")]
+
+
 WITHOUT = """
 import sys
 from vlamon.tui import textual_internals

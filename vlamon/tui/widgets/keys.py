@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -32,6 +32,10 @@ class KeysLine(RowPanel):
         super().__init__(name, rendering)
         self.hints: Sequence[Hint] = ()
         self._spans: list[tuple[int, int, str]] = []
+
+    def key(self, frame: FrameContext) -> Hashable:
+        """Give what the row is made of: it seldom changes."""
+        return tuple(self.hints), frame.paging
 
     def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
         """Give the one row."""
