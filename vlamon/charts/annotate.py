@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vlamon.charts.bins import NAN, NEG_INF, POS_INF, Bins
 from vlamon.charts.braille import DOTS_HIGH, DOTS_WIDE
-from vlamon.charts.cells import ABANDONED, MISSING, OUTSIDE, Cells, Curve, Guide, Signs, Spot
+from vlamon.charts.cells import MISSING, OUTSIDE, Cells, Curve, Guide, Signs, Spot
 from vlamon.charts.numbers import number
 from vlamon.charts.scale import Scale
 from vlamon.charts.shapes import Dots, Shape
@@ -81,7 +81,7 @@ def mark_outside(grid: Cells, curve: Curve, found: Shape, signs: Signs) -> None:
     infinite = (bins.flags & (POS_INF | NEG_INF)).any()
     if not infinite and found.inside(dots):
         return
-    role = ABANDONED if curve.role == ABANDONED else OUTSIDE
+    role = curve.role if curve.under else OUTSIDE
     drawn = curve.band or curve.raw
     lit = found.end > found.first
     above = np.where(drawn, found.top, found.first) < 0

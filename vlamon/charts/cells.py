@@ -27,6 +27,9 @@ class Curve:
     """Whether a column's only batch is a dim dot, because the line is smoothed."""
     points: bool = False
     """Whether it has so few values that each is a dot, joined to the next by level steps."""
+    under: bool = False
+    """Whether it lies under the run's own: what was abandoned, or another run. It gives way in a
+    cell that both go through, and the range of y need not show all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,8 @@ ASCII = Signs("^", "v", "x", "i", "~", "|", "o", ".", ascii_only=True)
 
 ABANDONED: Final = "abandoned"
 """Role of what was rolled back."""
+BASELINE: Final = "note"
+"""Role of the run that another one is compared with."""
 MISSING: Final = "explode"
 """Role of the signs for NaN and infinity."""
 OUTSIDE: Final = "muted"

@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlamon.charts.band import Band
+from vlamon.charts.baseline import Baseline, BaselineTracks
 from vlamon.charts.bins import FINITE, NEG_INF, POS_INF
 from vlamon.charts.bins import NAN as NAN_FLAG
 from vlamon.charts.braille import DOTS_HIGH
-from vlamon.charts.cells import ABANDONED, ASCII, UNICODE, Cells, Guide, Spot
+from vlamon.charts.cells import ASCII, UNICODE, Cells, Guide, Spot
 from vlamon.charts.chart_style import Look, border_role
-from vlamon.charts.frame import AROUND, Readout, axis_row, plot_row, title_row
+from vlamon.charts.frame import AROUND, axis_row, plot_row
 from vlamon.charts.glyphs import ASCII as ASCII_GLYPHS
 from vlamon.charts.glyphs import UNICODE as UNICODE_GLYPHS
-from vlamon.charts.glyphs import Glyphs, plain
-from vlamon.charts.headline import Headline, of_lines
+from vlamon.charts.glyphs import Glyphs
 from vlamon.charts.marks import INFINITE, NAN, loudest
-from vlamon.charts.numbers import count, number
+from vlamon.charts.numbers import number
 from vlamon.charts.panels import line_names
 from vlamon.charts.raster import rasterise
 from vlamon.charts.rows import Row
@@ -30,6 +30,7 @@ from vlamon.charts.series import MANY, Drawing, draw, end_rows, end_width
 from vlamon.charts.shapes import Shape, placement, shape
 from vlamon.charts.smoothing import newest_of_line
 from vlamon.charts.ticks import spoken
+from vlamon.charts.title import Title
 from vlamon.charts.track import EventTrack, Piece, Track
 from vlamon.charts.viewport import View, Window
 from vlamon.charts.y_labels import y_labels
@@ -77,7 +78,9 @@ class Picture:
         self._marks_seen: tuple[object, ...] = ()
         self._look = Look()
         self._frames = 0
-        self._headline = Headline(metrics[0])
+        self._baseline: RunStore | None = None
+        self._title = Title(metrics, roles, self.names)
+        self._under = BaselineTracks(metrics)
         self._band = Band(metrics[0], rules) if len(metrics) == 1 else None
 
     def plot_columns(self, width: int) -> int:
@@ -93,10 +96,12 @@ class Picture:
         size: tuple[int, int],
         look: Look,
         cursor_row: int | None = None,
+        baseline: Baseline | None = None,
     ) -> list[int]:
         """Draw what is new; returns the numbers of the rows that differ from the last picture.
 
-        The title has the values of `cursor_row`, the newest ones without.
+        The title has the values of `cursor_row`, the newest ones without. The curves of `baseline`
+        lie under the run's own.
         """
         width, height = size
         glyphs = _glyphs(look)
@@ -105,14 +110,20 @@ class Picture:
         self._events.update(store, view.axis)
         band = self._band.guides(store) if self._band is not None and look.band else ()
         self.guides = (*band, *self.own_guides)
-        whole = (shown, view.cursor, size, look, self.guides) != self._seen
-        self._seen = (shown, view.cursor, size, look, self.guides)
+        under = self._under.update(baseline, view.axis, shown)
+        other = None if baseline is None else baseline.store
+        if other is not self._baseline:
+            self._baseline, self.scale = other, None
+        seen = (shown, view.cursor, size, look, self.guides, other)
+        whole = under or seen != self._seen
+        self._seen = seen
         if whole or not self._looks_same(since, look, height - 2):
-            self.drawing = draw(self.tracks, self.roles, self.names, look.smooth)
+            beneath = self._under.bins
+            self.drawing = draw(self.tracks, self.roles, self.names, look.smooth, beneath)
             self._rescale(shown, look, max(0, height - 2))
             self._shapes = ()
         self.window, self._look = shown, look
-        rows = {0: self._title(store, cursor_row, width, look, glyphs)}
+        rows = {0: self._title_row(store, cursor_row, width, look, baseline)}
         rows.update(self._plot(store, shown, size, view, look, glyphs))
         if height >= 2:
             rows.update(self._axis(store, view, shown, size, look, glyphs))
@@ -123,10 +134,17 @@ class Picture:
             self.rows[n] = rows[n]
         return changed
 
-    def retitle(self, store: RunStore, cursor_row: int | None, width: int, look: Look) -> list[int]:
+    def retitle(
+        self,
+        store: RunStore,
+        cursor_row: int | None,
+        width: int,
+        look: Look,
+        baseline: Baseline | None = None,
+    ) -> list[int]:
         """Write what the title says now, over curves that stay as they are; returns the rows that
         differ, as `update` does."""
-        title = self._title(store, cursor_row, width, look, _glyphs(look))
+        title = self._title_row(store, cursor_row, width, look, baseline)
         if not self.rows or title == self.rows[0]:
             return []
         self.rows[0] = title
@@ -139,7 +157,7 @@ class Picture:
         if since >= len(self.tracks[0].live.low):
             return True
         drawn = zip(self.drawing.curves, self._shapes, strict=True)
-        live = [(curve, found) for curve, found in drawn if curve.role != ABANDONED]
+        live = [(curve, found) for curve, found in drawn if not curve.under]
         for (curve, found), track in zip(live, self.tracks, strict=True):
             newest = newest_of_line(track.live, look.smooth, since)
             if newest is None or curve.points:
@@ -175,7 +193,7 @@ class Picture:
             line = curve.line[at]
             low = np.fmin(curve.bins.low[at], line) if curve.band else line
             high = np.fmax(curve.bins.high[at], line) if curve.band else line
-            (grey if curve.role == ABANDONED else live).append((low, high))
+            (grey if curve.under else live).append((low, high))
         self._frames += 1
         if same and old is not None and old.rows == rows and self._frames < _REFIT:
             with np.errstate(invalid="ignore"):
@@ -351,34 +369,25 @@ class Picture:
             np.maximum(marks, np.where(infinite, INFINITE + 1, 0), out=marks, casting="unsafe")
         return marks
 
-    # The title
-
-    def _title(
-        self, store: RunStore, cursor_row: int | None, width: int, look: Look, glyphs: Glyphs
+    def _title_row(
+        self,
+        store: RunStore,
+        cursor_row: int | None,
+        width: int,
+        look: Look,
+        baseline: Baseline | None,
     ) -> Row:
-        """Return the title row with the cursor's values and its step, or what the newest are."""
-        at = ""
-        if cursor_row is not None:
-            readouts = self._at_cursor(store, cursor_row)
-            at = count(int(store.steps(cursor_row, cursor_row + 1)[0]))
-        elif len(self.metrics) == 1:
-            readouts = self._headline.readouts(store, self.roles[0], self._events.judged, glyphs)
-        else:
-            readouts = of_lines(self.drawing.ends, self.drawing, self.names)
-        if look.ascii_only:
-            readouts = [
-                Readout(plain(one.text), one.role, one.label, one.spare) for one in readouts
-            ]
-        return title_row(self.title, readouts, width, glyphs, look, at)
-
-    def _at_cursor(self, store: RunStore, row: int) -> list[Readout]:
-        found = []
-        for metric, role, label in zip(self.metrics, self.roles, self.names, strict=True):
-            value = store.value(metric, row)
-            loud = value is not None and not math.isfinite(value)
-            role = "explode bold" if loud else f"{role} bold"
-            found.append(Readout(number(value), role, label))
-        return found
+        return self._title.row(
+            self.title,
+            store,
+            self.drawing,
+            self._events.judged,
+            cursor_row=cursor_row,
+            width=width,
+            look=look,
+            glyphs=_glyphs(look),
+            baseline=baseline,
+        )
 
 
 def _glyphs(look: Look) -> Glyphs:

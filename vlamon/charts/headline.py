@@ -49,12 +49,12 @@ class Headline:
             return alarm
         trend = self.trend(store)
         if trend.batches <= 1 or not math.isfinite(trend.mean):
-            return [Readout(number(latest), f"{role} bold"), *_slope(trend, self.metric, glyphs, 1)]
+            return [Readout(number(latest), f"{role} bold"), *_slope(trend, self.metric, glyphs, 2)]
         steady = trend.slope is not None and not (trend.slope.per_step or trend.slope.error)
         found = [Readout(number(trend.mean, 3), f"{role} bold")]
         if not steady:
-            found += _slope(trend, self.metric, glyphs, 1)
-            found.append(Readout(f" (batch {number(latest)})", "muted", spare=2))
+            found += _slope(trend, self.metric, glyphs, 2)
+            found.append(Readout(f" (batch {number(latest)})", "muted", spare=3))
         return found
 
     def trend(self, store: RunStore) -> Trend:

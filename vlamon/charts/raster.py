@@ -111,7 +111,7 @@ def _palette(curves: Sequence[Curve], guides: Sequence[Guide]) -> tuple[str, ...
 
 def _draw_lines(grid: Cells, both: Sequence[tuple[Curve, Shape]]) -> None:
     """Draw all lines. Where several go through a cell, which has one colour, they take turns from
-    cell to cell, so that each is seen in its own colour; an abandoned one gives way."""
+    cell to cell, so that each is seen in its own colour; one that lies under them gives way."""
     rows = len(grid.lines)
     if len(both) == 1:
         curve, found = both[0]
@@ -120,7 +120,7 @@ def _draw_lines(grid: Cells, both: Sequence[tuple[Curve, Shape]]) -> None:
         return
     bits = np.stack([patterns(found.first, found.end, rows) for _, found in both])
     lit = bits != 0
-    live = np.array([curve.role != ABANDONED for curve, _ in both])
+    live = np.array([not curve.under for curve, _ in both])
     lit[~live] &= ~lit[live].any(axis=0)
     count = np.maximum(lit.sum(axis=0), 1)
     turn = np.arange(lit.shape[2]) % count

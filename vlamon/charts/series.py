@@ -5,13 +5,13 @@ common with the one that stands out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vlamon.charts.bins import FINITE, Bins
-from vlamon.charts.cells import ABANDONED, Curve
+from vlamon.charts.cells import ABANDONED, BASELINE, Curve
 from vlamon.charts.numbers import number
 from vlamon.charts.panels import MOST_NAMED
 from vlamon.charts.rows import Row, cells, shorten
@@ -65,22 +65,36 @@ class Drawing:
 
     @property
     def live(self) -> tuple[Curve, ...]:
-        """Curves of the run, without what was abandoned."""
-        return tuple(curve for curve in self.curves if curve.role != ABANDONED)
+        """Curves of the run, without what lies under them."""
+        return tuple(curve for curve in self.curves if not curve.under)
 
 
 def draw(
-    tracks: Sequence[Track], roles: Sequence[str], names: Sequence[str], smoothing: Smoothing
+    tracks: Sequence[Track],
+    roles: Sequence[str],
+    names: Sequence[str],
+    smoothing: Smoothing,
+    baseline: Sequence[Bins] = (),
 ) -> Drawing:
-    """Decide what is drawn of the tracks of one chart."""
+    """Decide what is drawn of the tracks of one chart, over those of another run."""
     alone = len(tracks) == 1
+    if len(tracks) > MANY:
+        return _common(tracks, roles, smoothing, baseline)
     grey = [
-        Curve(track.abandoned, line_of(track.abandoned, smoothing), ABANDONED, band=alone)
+        replace(_curve(bins, BASELINE, smoothing, alone=False), band=False, under=True)
+        for bins in baseline
+    ]
+    grey += [
+        Curve(
+            track.abandoned,
+            line_of(track.abandoned, smoothing),
+            ABANDONED,
+            band=alone,
+            under=True,
+        )
         for track in tracks
         if track.abandoned is not None
     ]
-    if len(tracks) > MANY:
-        return _common(tracks, roles, smoothing)
     curves = [
         _curve(track.live, role, smoothing, alone)
         for track, role in zip(tracks, roles, strict=True)
@@ -109,7 +123,12 @@ def last_value(line: NDArray[np.float64]) -> float | None:
     return float(line[held[-1]]) if len(held) else None
 
 
-def _common(tracks: Sequence[Track], roles: Sequence[str], smoothing: Smoothing) -> Drawing:
+def _common(
+    tracks: Sequence[Track],
+    roles: Sequence[str],
+    smoothing: Smoothing,
+    baseline: Sequence[Bins],
+) -> Drawing:
     """Draw the median of many series over the tint between their least and greatest, and the one
     that stands out as a line, which the tint leaves out: it would hide how close the others are."""
     lines = np.stack([line_of(track.live, smoothing) for track in tracks])
@@ -123,6 +142,9 @@ def _common(tracks: Sequence[Track], roles: Sequence[str], smoothing: Smoothing)
     total, finite = np.where(some, 2 * middle, 0.0), 2 * some.astype(np.int64)
     least, last, greatest = (values.astype(np.float32) for values in (low, middle, high))
     curves = [Curve(Bins(least, greatest, last, total, finite, flags), middle, roles[0])]
+    if baseline:
+        _, theirs, _ = _ranked(np.stack([line_of(bins, smoothing) for bins in baseline]))
+        curves.insert(0, Curve(Bins.of_values(theirs), theirs, BASELINE, band=False, under=True))
     if found is not None:
         live = tracks[found.index].live
         curves.append(Curve(live, lines[found.index], "foreground", band=False))

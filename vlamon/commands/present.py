@@ -36,12 +36,18 @@ def mode_for(*, plain: bool, json: bool) -> Mode:
     return "screen" if able and not plain else "plain"
 
 
-def present(source: Source, mode: Mode, options: Options, others: Sequence[Source] = ()) -> int:
+def present(
+    source: Source,
+    mode: Mode,
+    options: Options,
+    others: Sequence[Source] = (),
+    baseline: Source | None = None,
+) -> int:
     """Show the source until it ends or the user does; returns the exit code. The dashboard shows
-    `others`, too, by the key R; lines of text are of one run."""
+    `others`, too, by the key R, and `baseline` under its charts; lines of text are of one run."""
     try:
         if mode == "screen":
-            return _screen([source, *others], options)
+            return _screen([source, *others], options, baseline)
         ordering = _Ordering(source, options.rules) if options.auto_rollback else None
         encode = _json_encoder() if mode == "json" else _plain_encoder(options.every)
         return _lines(source, encode, ordering)
@@ -49,7 +55,7 @@ def present(source: Source, mode: Mode, options: Options, others: Sequence[Sourc
         source.close()
 
 
-def _screen(sources: Sequence[Source], options: Options) -> int:
+def _screen(sources: Sequence[Source], options: Options, under: Source | None = None) -> int:
     # What start-up makes lives until the end: looking through it for garbage, again and again while
     # it grows, is a seventh of the time to the first curve. The dashboard ends this when it is up.
     gc.disable()
@@ -63,13 +69,15 @@ def _screen(sources: Sequence[Source], options: Options) -> int:
             # An exported size would be believed before a resized terminal.
             os.environ.pop(frozen, None)
     feed, *others = (Feed(source) for source in sources)
-    dashboard = Dashboard(feed, options, others=others)
+    baseline = None if under is None else Feed(under)
+    dashboard = Dashboard(feed, options, others=others, baseline=baseline)
     try:
         dashboard.run(mouse=options.mouse)
     finally:
         gc.enable()
-        for one in (feed, *others):
-            one.close()
+        for one in (feed, *others, baseline):
+            if one is not None:
+                one.close()
     return dashboard.return_code or 0
 
 

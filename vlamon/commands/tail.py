@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vlamon.commands.appearance import appearance
+from vlamon.commands.baseline import baseline, baseline_source
 from vlamon.commands.last_run import remember
 from vlamon.commands.present import mode_for, present
 from vlamon.safe_text import line
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Sample this machine's GPUs and the log's writer without a screen too.",
 )
+@baseline
 @appearance
 def command(
     files: tuple[str, ...],
@@ -35,6 +37,7 @@ def command(
     format_name: str | None,
     unknown: bool,
     gpu: bool,
+    baseline: str | None,
     plain: bool,
     json: bool,
     options: Options,
@@ -52,6 +55,7 @@ def command(
     mode = mode_for(plain=plain, json=json)
     if once and mode == "screen":
         mode = "plain"
+    under = baseline_source(baseline, mode)
     found = [(given, log_files(given, follow=not once)) for given in files]
     for given, logs in found:
         if logs.why:
@@ -69,7 +73,7 @@ def command(
         source = LocalGpu(source, files)
     remember("tail", files)
     # Nothing takes commands behind a log: their keys would only be in the way.
-    code = present(source, mode, replace(options, read_only=True))
+    code = present(source, mode, replace(options, read_only=True), baseline=under)
     for problem in together.problems:
         click.echo(line(f"vlamon: left out: {problem.lines[0]}"), err=True)
     for path, log in zip(files, sources, strict=True):

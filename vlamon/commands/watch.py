@@ -9,15 +9,18 @@ from dataclasses import replace
 import click
 
 from vlamon.commands.appearance import appearance
+from vlamon.commands.baseline import baseline, baseline_source
 from vlamon.commands.last_run import remember
 from vlamon.commands.present import Mode, mode_for, present
 from vlamon.errors import nearest_file
+from vlamon.safe_text import line
 from vlamon.sources import Source, SourceError
 from vlamon.sources.bytestream import JOURNAL, starts_with
 from vlamon.tui.options import Options
 
-MOST_RUNS = 64
-"""Newest runs of a directory that are opened."""
+MOST_RUNS = 24
+"""Newest runs of a directory that are opened: each is held whole, a million batches of five metrics
+in some 50 MB."""
 
 
 @click.command()
@@ -29,15 +32,29 @@ MOST_RUNS = 64
     metavar="PATH",
     help="The training's socket; waited for where it is not. Can be repeated.",
 )
-@click.option("--ssh", metavar="HOST:SOCKET", help="A socket on another machine, through ssh.")
-@click.option("--job", metavar="ID", help="The training of a cluster's job, on whatever node.")
+@click.option(
+    "--ssh",
+    "hosts",
+    multiple=True,
+    metavar="HOST:SOCKET",
+    help="A socket on another machine, through ssh. Can be repeated.",
+)
+@click.option(
+    "--job",
+    "jobs",
+    multiple=True,
+    metavar="ID",
+    help="The training of a cluster's job, on whatever node. Can be repeated.",
+)
 @click.option("--auto-rollback", is_flag=True, help="Request a rollback when the loss explodes.")
+@baseline
 @appearance
 def command(
     journals: tuple[str, ...],
     sockets: tuple[str, ...],
-    ssh: str | None,
-    job: str | None,
+    hosts: tuple[str, ...],
+    jobs: tuple[str, ...],
+    baseline: str | None,
     plain: bool,
     json: bool,
     options: Options,
@@ -46,32 +63,32 @@ def command(
 
     Without --socket it is looked for in $VLAMON_SOCKET, $XDG_RUNTIME_DIR/vlamon/*.sock and
     /tmp/vla*.sock, and waited for where there is none yet. JOURNAL opens a run.vlaj (or the
-    directory it lies in) whole, and follows it while a training writes it. Several runs, or a
-    directory of runs, open as a list; the key R comes back to it.
+    directory it lies in) whole, and follows it while a training writes it. Several runs, however
+    they are named, or a directory of runs, open as a list; the key R comes back to it.
     """
     runs = [path for given in journals for path in runs_in(given)]
-    remote = [given for given in (ssh, job) if given is not None]
-    if len(remote) > 1 or (remote and (runs or sockets)):
-        raise click.UsageError("--ssh and --job exclude each other, JOURNAL and --socket")
     if options.auto_rollback and options.read_only:
         raise click.UsageError("--auto-rollback gives commands, and --read-only forbids them")
     mode: Mode = mode_for(plain=plain, json=json)
-    if len(runs) + len(sockets) > 1:
-        if mode != "screen":
-            raise click.UsageError("--plain and --json show one run; name one")
-        if options.auto_rollback:
-            raise click.UsageError("--auto-rollback acts on one run; name one")
-    if runs and not sockets and not any(map(_is_socket, runs)):
+    many = len(runs) + len(sockets) + len(hosts) + len(jobs) > 1
+    if many and mode != "screen":
+        raise click.UsageError("--plain and --json show one run; name one")
+    if many and options.auto_rollback:
+        raise click.UsageError("--auto-rollback acts on one run; name one")
+    if runs and not (sockets or hosts or jobs or any(map(is_socket, runs))):
         options = replace(options, read_only=True)  # nothing takes commands behind a journal
+    under = baseline_source(baseline, mode)
     from vlamon.sources.monitored import Monitored
 
-    sources: list[Source] = [Monitored(source_of(run, None, None), options.rules) for run in runs]
-    sources += [Monitored(source_of(None, path, None), options.rules) for path in sockets]
-    if not sources:
-        sources = [Monitored(source_of(None, None, ssh, job), options.rules)]
-    if len(runs) == 1:
+    found = [source_of(run, None, None) for run in runs]
+    found += [source_of(None, path, None) for path in sockets]
+    found += [source_of(None, None, host) for host in hosts]
+    found += [source_of(None, None, None, job) for job in jobs]
+    found = found or [source_of(None, None, None)]
+    source, *others = (Monitored(one, options.rules) for one in found)
+    if len(runs) == 1 and not many:
         remember("watch", runs)
-    return present(sources[0], mode, options, sources[1:])
+    return present(source, mode, options, others, under)
 
 
 def runs_in(given: str) -> list[str]:
@@ -81,6 +98,10 @@ def runs_in(given: str) -> list[str]:
     found = [entry.path for entry in os.scandir(given) if entry.is_dir()]
     runs = [path for path in found if os.path.exists(os.path.join(path, "run.vlaj"))]
     newest = sorted(runs, key=lambda path: -os.path.getmtime(os.path.join(path, "run.vlaj")))
+    if len(newest) > MOST_RUNS:
+        click.echo(
+            line(f"vlamon: the newest {MOST_RUNS} of {len(newest)} runs in {given}"), err=True
+        )
     return newest[:MOST_RUNS] or [given]
 
 
@@ -97,7 +118,7 @@ def source_of(
 
         host, _, path = ssh.partition(":")
         return SshSource(host, path or None)
-    if journal is not None and not _is_socket(journal):
+    if journal is not None and not is_socket(journal):
         from vlamon.sources.journal import JournalSource
 
         return JournalSource(journal_path(journal))
@@ -113,6 +134,11 @@ def source_of(
 def journal_path(given: str) -> str:
     """The journal itself, where a run's directory was named."""
     path = os.path.join(given, "run.vlaj") if os.path.isdir(given) else given
+    if not os.path.exists(path) and os.path.isdir(given):
+        raise SourceError(
+            f"{given} holds no run.vlaj, and no directory with one; logs are opened with "
+            f"`vlamon tail {given}`."
+        )
     if not os.path.exists(path):
         raise SourceError(
             f"{path} does not exist{nearest_file(path)}; a live training is watched with --socket."
@@ -122,7 +148,8 @@ def journal_path(given: str) -> str:
     return path
 
 
-def _is_socket(path: str) -> bool:
+def is_socket(path: str) -> bool:
+    """Say whether a path is a socket."""
     # As discovery.is_socket, whose module a journal's first curve need not wait for.
     try:
         return stat.S_ISSOCK(os.stat(path).st_mode)

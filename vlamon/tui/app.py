@@ -71,12 +71,14 @@ class Dashboard(TypedAhead, DiffDisplay, App[int]):
         options: Options | None = None,
         *,
         others: Sequence[RunFeed] = (),
+        baseline: RunFeed | None = None,
         themes: ThemeSet | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         self.feed = feed
-        self.feeds: Sequence[RunFeed] = (feed, *others)
-        self.chosen = False
+        self.feeds: Sequence[RunFeed] = (feed, *others, *([] if baseline is None else [baseline]))
+        self.chosen = not others
+        self.baseline = baseline
         self.options = options or Options()
         self.environ = os.environ if environ is None else environ
         self.theme_set = themes or load_themes()
@@ -90,7 +92,7 @@ class Dashboard(TypedAhead, DiffDisplay, App[int]):
         self._handed_over: TemporaryDirectory[str] | None = None
         super().__init__()
         self.set_keymap(keymap(self.options.keys))
-        for number, one in enumerate(self.feeds if others else ()):
+        for number, one in enumerate(self.feeds if len(self.feeds) > 1 else ()):
             self.add_mode(f"run-{number}", partial(MainScreen, self, one))
         keep_own_colours(self, self._colourless)
         for theme in self.theme_set.themes.values():
@@ -171,6 +173,11 @@ class Dashboard(TypedAhead, DiffDisplay, App[int]):
             return
         self.feed = feed
         self.switch_mode(f"run-{number}")
+
+    def lay_under(self, number: int) -> None:
+        """Lay a run under the charts of the others, or take it away again."""
+        feed = self.feeds[number]
+        self.baseline = None if feed is self.baseline else feed
 
     def on_ready(self) -> None:
         """Collect garbage again where the command had stopped that for the start: from now on, and

@@ -51,6 +51,8 @@ class FrameContext:
     """Which events are listed."""
     paging: str = ""
     """Which charts of how many are on screen, where not all are."""
+    baseline: str = ""
+    """Name of the run under the charts; empty for none."""
 
     @property
     def deadline(self) -> float | None:

@@ -48,6 +48,8 @@ class Shell(Protocol):
     """All runs that are watched."""
     chosen: bool
     """Whether a person chose among them."""
+    baseline: RunFeed | None
+    """The run that lies under the charts of the others."""
     options: Options
     rendering: Rendering
     theme_set: ThemeSet
@@ -71,6 +73,9 @@ class Shell(Protocol):
 
     def open_run(self, number: int) -> None:
         """Show another of the runs."""
+
+    def lay_under(self, number: int) -> None:
+        """Lay a run under the charts of the others, or take it away again."""
 
     def choose_theme(self, name: str) -> None:
         """Use a theme for now."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from vlamon.tui.frame_context import FrameContext
+from vlamon.charts.baseline import Baseline
+from vlamon.tui.frame_context import FrameContext, run_name
 from vlamon.tui.notices import Notice
 from vlamon.tui.pacing import Pacer
 from vlamon.tui.pulse import Pulse
@@ -69,6 +71,8 @@ class Painter:
         self._painted_rows = False
         """Whether rows were painted yet: the first ones wait for nothing."""
         self._changed = False
+        self._baseline_seen = 0
+        """Version of the run under the charts that was drawn last."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._surroundings = contextvars.copy_context()
 
@@ -132,8 +136,19 @@ class Painter:
     def _every_second(self) -> None:
         if self._loop is not None:
             self._call_later(1.0, self._every_second)
-            if not self._changed:
+            if self._baseline_moved() and self._on_screen():
+                self.paint()
+            elif not self._changed:
                 self.tick()
+
+    def _baseline_moved(self) -> bool:
+        """Say whether the run under the charts, which wakes nobody, grew since they were drawn."""
+        feed = self._host.shell.baseline
+        return (
+            feed is not None
+            and feed is not self._host.feed
+            and feed.store.version != self._baseline_seen
+        )
 
     def tick(self) -> None:
         """Draw what depends on the clock alone, and only where its rows change."""
@@ -160,7 +175,13 @@ class Painter:
             read_only=host.shell.options.read_only,
             held=self._navigation.viewport.held,
             glyphs=shell.rendering.glyphs,
+            baseline=self._baseline_name(),
         )
+
+    def _baseline_name(self) -> str:
+        """Give the name of the run under the charts; empty for none."""
+        feed = self._host.shell.baseline
+        return "" if feed is None or feed is self._host.feed else run_name(feed.store)
 
     # Painting
 
@@ -185,8 +206,9 @@ class Painter:
             if calm <= 0:
                 self.pace_curves.painted(now)
             row = frame.row if frame.at_cursor else None
-            for chart in self._placement.charts:
-                self._draw_chart(chart, row, title_alone=calm > 0)
+            with self._baseline() as baseline:
+                for chart in self._placement.charts:
+                    self._draw_chart(chart, row, calm > 0, baseline)
         self._owe(max(wait, calm))
 
     def _owe(self, wait: float) -> None:
@@ -204,10 +226,30 @@ class Painter:
             if panel is not None:
                 panel.draw(frame)
 
-    def _draw_chart(self, chart: Chart, row: int | None, title_alone: bool) -> None:
+    def draw_chart(self, chart: Chart) -> None:
+        """Draw a chart that changed its size or focus; the caller holds the lock."""
+        with self._baseline() as baseline:
+            self._draw_chart(chart, self._navigation.cursor_row(), False, baseline)
+
+    @contextmanager
+    def _baseline(self) -> Iterator[Baseline | None]:
+        """Hold still the run that lies under the charts, if there is one. No feed's thread takes
+        two locks, so that the order in which this one does is free."""
+        feed = self._host.shell.baseline
+        if feed is None or feed is self._host.feed:
+            self._baseline_seen = 0
+            yield None
+            return
+        with feed.lock:
+            self._baseline_seen = feed.store.version
+            yield Baseline(feed.store, run_name(feed.store))
+
+    def _draw_chart(
+        self, chart: Chart, row: int | None, title_alone: bool, baseline: Baseline | None
+    ) -> None:
         """Draw a chart; one that cannot show what a run sends must not end the others."""
         try:
-            chart.refresh_from(self._host.store, row, title_alone)
+            chart.refresh_from(self._host.store, row, title_alone, baseline)
         except Exception as problem:
             text = f"chart {chart.picture.title}: {type(problem).__name__}: {problem}"
             self._complain(Notice(text, "explode"))

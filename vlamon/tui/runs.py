@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vlamon.analysis.liveness import Alive
+from vlamon.charts.cells import BASELINE
 from vlamon.charts.glyphs import Glyphs, event_glyph
 from vlamon.charts.metric_order import leading_first
 from vlamon.charts.metric_roles import role_of_metric
 from vlamon.charts.numbers import count, number
 from vlamon.charts.rows import Row, column, shorten
 from vlamon.charts.sparkline import sparkline
+from vlamon.charts.trend import trend_of
 from vlamon.tui.frame_context import run_name
 from vlamon.tui.severity import alarming, severity_role
 from vlamon.tui.widgets.status_line import pulse_words
@@ -27,14 +29,16 @@ SPARK = 14
 """Cells of a run's name, of its state, and of the curve of its first metric."""
 
 
-def run_row(store: RunStore, alive: Alive, glyphs: Glyphs) -> Row:
-    """Write name, state, step, first metric with its curve, and the newest alert of a run."""
+def run_row(store: RunStore, alive: Alive, glyphs: Glyphs, under: bool = False) -> Row:
+    """Write name, state, step, first metric with its curve, and the newest alert of a run; a sign
+    where it lies `under` the charts of the others."""
     role, word = pulse_words(alive)
     info = store.info
     host = f" {info.host}" if info is not None and info.host else ""
     step = count(int(store.steps(store.rows - 1)[0])) if store.rows else "–"
     return (
-        (f" {column(shorten(run_name(store) + host, NAME), NAME)} ", "title bold"),
+        ("Δ" if under else " ", BASELINE),
+        (f"{column(shorten(run_name(store) + host, NAME), NAME)} ", "title bold"),
         (f"{glyphs.dot} {column(shorten(word, STATE), STATE)}", role),
         (f"{step:>10} ", "foreground"),
         *_first_metric(store, glyphs),
@@ -53,7 +57,7 @@ def _first_metric(store: RunStore, glyphs: Glyphs) -> Sequence[tuple[str, str]]:
         means = found.total / found.finite
     curve = sparkline(means, SPARK, glyphs.level)
     return (
-        (f" {name} {number(store.latest(name), 3):<6} ", role_of_metric(name)),
+        (f" {name} {number(trend_of(store, name).mean, 3):<6} ", role_of_metric(name)),
         (curve, role_of_metric(name)),
     )
 

@@ -246,7 +246,7 @@ class MainScreen(DirectRows, Screen[None]):
     def on_chart_stale(self, message: Chart.Stale) -> None:
         """Draw a chart that changed its size or focus."""
         with self.data_lock:
-            message.chart.refresh_from(self.store, self.navigation.cursor_row())
+            self.painter.draw_chart(message.chart)
 
     def on_chart_moved(self) -> None:
         """Draw everything that the mouse moved."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,8 +24,13 @@ from tests.vlamon.tui.fake_feed import (
     status,
     whole_run,
 )
+from vlamon import Emitter
+from vlamon.charts.rows import text_of
+from vlamon.commands.baseline import baseline_source
 from vlamon.commands.watch import command, runs_in
 from vlamon.records import Link
+from vlamon.sources import SourceError
+from vlamon.sources.feed import Feed
 from vlamon.tui.options import Options
 from vlamon.tui.screen import MainScreen
 
@@ -83,6 +89,38 @@ async def test_a_run_that_is_not_on_screen_goes_on() -> None:
         assert "48,309" in status_text(pilot.app.screen)
 
 
+async def test_space_lays_a_run_under_the_charts_of_the_others_and_takes_it_away() -> None:
+    async with two_runs() as (pilot, _, other):
+        await pilot.press("down", "space")
+        await until(pilot, lambda: "Δ libero_spatial lies under" in page(pilot))
+        assert pilot.app.baseline is other  # type: ignore[attr-defined]
+        await pilot.press("escape")
+        await until(pilot, lambda: "R comes back" not in page(pilot))
+        screen = pilot.app.screen
+        assert isinstance(screen, MainScreen)
+        title = text_of(screen.placement.charts[0].picture.rows[0])
+        assert "Δ 0.00 %" in title, "over the steps of both, which are the same"
+        assert "Δ to libero_spatial" in status_text(screen)
+        await pilot.press("R", "down", "space", "escape")
+        await until(pilot, lambda: "Δ" not in page(pilot))
+
+
+async def test_a_baseline_that_grows_alone_is_drawn_within_a_second() -> None:
+    first, other = fed(*whole_run()), second()
+    app = FrozenDashboard(  # type: ignore[arg-type]
+        first, Options(), baseline=other, environ=TERMINAL
+    )
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "Δ to libero_spatial" in page(pilot))
+        assert "R comes back" not in page(pilot), "nobody asked for a list of runs"
+        screen = app.screen
+        assert isinstance(screen, MainScreen)
+        chart = screen.placement.charts[0]
+        curve = chart.picture.rows[1:]
+        other.push(block(1_201, 20_000))
+        await until(pilot, lambda: chart.picture.rows[1:] != curve)
+
+
 def test_a_directory_of_runs_names_its_journals_newest_first(tmp_path: Path) -> None:
     for age, name in enumerate(("new", "old")):
         folder = tmp_path / name
@@ -96,7 +134,40 @@ def test_a_directory_of_runs_names_its_journals_newest_first(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("option", ["--plain", "--json"])
-def test_lines_of_text_are_of_one_run(option: str) -> None:
-    found = CliRunner().invoke(command, ["--socket", "a", "--socket", "b", option])
+@pytest.mark.parametrize(
+    "second", [["--socket", "b"], ["--ssh", "node1:/b"], ["--job", "7"], ["b"]]
+)
+def test_lines_of_text_are_of_one_run(option: str, second: list[str]) -> None:
+    found = CliRunner().invoke(command, ["--socket", "a", *second, option])
     assert found.exit_code == 2
     assert "show one run" in found.output
+
+
+def test_lines_of_text_have_no_baseline() -> None:
+    found = CliRunner().invoke(command, ["--baseline", "b", "--plain"])
+    assert found.exit_code == 2
+    assert "--baseline is drawn under charts" in found.output
+
+
+def test_a_baseline_is_a_journal_a_run_directory_or_a_log(tmp_path: Path) -> None:
+    with Emitter(None, run_dir=str(tmp_path / "a")) as emitter:
+        emitter.log(0, closs=8.5)
+    log = tmp_path / "log.jsonl"
+    log.write_text("".join(f'{{"step": {step}, "closs": 8.5}}\n' for step in range(40)))
+    for given in (tmp_path / "a", tmp_path / "a" / "run.vlaj", log):
+        source = baseline_source(str(given), "screen")
+        assert source is not None
+        feed = Feed(source)
+        feed.start()
+        try:
+            end = time.monotonic() + 20
+            while not feed.store.rows and time.monotonic() < end:
+                time.sleep(0.01)
+            assert feed.store.latest("closs") == 8.5
+        finally:
+            feed.close()
+
+
+def test_a_baseline_that_does_not_exist_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no/such/run"):
+        baseline_source("no/such/run", "screen")

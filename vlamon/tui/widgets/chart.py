@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from vlamon.charts.baseline import Baseline
 from vlamon.charts.braille import DOTS_WIDE
 from vlamon.charts.cells import Guide
 from vlamon.charts.chart import Picture
@@ -105,28 +106,37 @@ class Chart(KeptLines, Widget, can_focus=True):
         self.refresh()
 
     def refresh_from(
-        self, store: RunStore, cursor_row: int | None = None, title_alone: bool = False
+        self,
+        store: RunStore,
+        cursor_row: int | None = None,
+        title_alone: bool = False,
+        baseline: Baseline | None = None,
     ) -> bool:
         """Draw what changed since the last call; costs nothing when nothing did.
 
-        The caller holds the lock under which records are applied. The title has the values of
+        The caller holds the locks under which records are applied. The title has the values of
         `cursor_row`, the newest ones without. With `title_alone` new data reaches only the title.
+        The curves of `baseline` lie under those of the run.
         """
         width, height = self.size
         look = self._present_look()
         title = self.picture.title
-        seen = (store.version, self.viewport.version, width, height, look, title, cursor_row)
+        data = (store.version, 0 if baseline is None else baseline.store.version)
+        other = None if baseline is None else baseline.store
+        seen = (data, self.viewport.version, width, height, look, title, cursor_row, other)
         if seen == self._seen or width < AROUND + 2 or height < 1:
             return False
         if title_alone and self._seen[1:] == seen[1:]:
-            return self._show(self.picture.retitle(store, cursor_row, width, look))
+            return self._show(self.picture.retitle(store, cursor_row, width, look, baseline))
         self._seen = seen
         view = self.viewport.view
         self._extent, parts = self._axis_data.of(store, view.axis)
         columns = self.picture.plot_columns(width)
         shown = window(view, self._extent, self.viewport.shared(columns))
         shown = replace(shown, columns=columns)
-        changed = self.picture.update(store, view, shown, parts, (width, height), look, cursor_row)
+        changed = self.picture.update(
+            store, view, shown, parts, (width, height), look, cursor_row, baseline
+        )
         if width != self._width or len(self._strips) != len(self.picture.rows):
             self._width = width
             self._strips = [None] * len(self.picture.rows)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from vlamon.analysis.liveness import Alive
+from vlamon.charts.cells import BASELINE
 from vlamon.charts.numbers import age, count, duration, number
 from vlamon.charts.rows import Row, cells, shorten, spread
 from vlamon.tui.frame_context import FrameContext, steps_are_epochs
@@ -76,6 +77,8 @@ def _parts(frame: FrameContext) -> list[tuple[int, Row]]:
     parts.append((0, ((f"{frame.glyphs.dot} {word}", role),)))
     if frame.deadline is not None:
         parts.append((1, ((f"guard acts in {duration(frame.deadline)}", "explode bold"),)))
+    if frame.baseline:
+        parts.append((4, (("Δ to ", "muted"), (shorten(frame.baseline, 24), BASELINE))))
     if frame.held:
         parts.append((4, (("frozen", "accent"),)))
     if frame.alive.text and frame.alive.pulse in (
