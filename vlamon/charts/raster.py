@@ -24,6 +24,7 @@ from vlamon.charts.annotate import (
 from vlamon.charts.braille import DOTS_HIGH, DOTS_WIDE, glyph_table, patterns
 from vlamon.charts.cells import (
     ABANDONED,
+    BASELINE,
     MARKED,
     MISSING,
     OUTSIDE,
@@ -88,8 +89,9 @@ def rasterise(
     for spot in spots:
         draw_spot(grid, spot, scale, signs)
     for curve, found in both:
-        mark_outside(grid, curve, found, signs)
-        mark_missing(grid, curve.bins, scale, dark, signs)
+        if curve.role != BASELINE:  # signs of trouble are of the run on screen
+            mark_outside(grid, curve, found, signs)
+            mark_missing(grid, curve.bins, scale, dark, signs)
     for guide in guides:
         label_guide(grid, guide, scale, dark, signs)
     if cursor is not None and 0 <= cursor < columns:

@@ -23,10 +23,13 @@ from vlamon.tui.widgets.status_line import pulse_words
 if TYPE_CHECKING:
     from vlamon.store import RunStore
 
-NAME = 22
-STATE = 20
-SPARK = 14
-"""Cells of a run's name, of its state, and of the curve of its first metric."""
+NAME = 18
+STATE = 14
+METRIC = 13
+ALERT = 20
+SPARK = 30
+"""Cells of a run's name, its state, its first metric, its newest alert and the metric's curve: what
+a narrow screen cuts off comes last."""
 
 
 def run_row(store: RunStore, alive: Alive, glyphs: Glyphs, under: bool = False) -> Row:
@@ -41,30 +44,29 @@ def run_row(store: RunStore, alive: Alive, glyphs: Glyphs, under: bool = False) 
         (f"{column(shorten(run_name(store) + host, NAME), NAME)} ", "title bold"),
         (f"{glyphs.dot} {column(shorten(word, STATE), STATE)}", role),
         (f"{step:>10} ", "foreground"),
-        *_first_metric(store, glyphs),
-        *_newest_alert(store, glyphs),
+        *_figures(store, glyphs),
     )
 
 
-def _first_metric(store: RunStore, glyphs: Glyphs) -> Sequence[tuple[str, str]]:
+def _figures(store: RunStore, glyphs: Glyphs) -> Sequence[tuple[str, str]]:
     names = leading_first(store, store.metrics)
+    alert = _newest_alert(store, glyphs)
     if not names or not store.rows:
-        return ((" no batch yet", "muted"),)
+        return ((column(" no batch yet", METRIC), "muted"), alert)
     name = names[0]
     edges = np.linspace(0, store.rows, min(SPARK, store.rows) + 1)
     found = store.envelope(name, edges, axis="row")
     with np.errstate(invalid="ignore", divide="ignore"):
         means = found.total / found.finite
     curve = sparkline(means, SPARK, glyphs.level)
-    return (
-        (f" {name} {number(trend_of(store, name).mean, 3):<6} ", role_of_metric(name)),
-        (curve, role_of_metric(name)),
-    )
+    value = f" {name} {number(trend_of(store, name).mean, 3)}"
+    role = role_of_metric(name)
+    return (column(shorten(value, METRIC), METRIC), role), alert, (curve, role)
 
 
-def _newest_alert(store: RunStore, glyphs: Glyphs) -> Sequence[tuple[str, str]]:
+def _newest_alert(store: RunStore, glyphs: Glyphs) -> tuple[str, str]:
     event = next((one for one in reversed(store.events) if alarming(one)), None)
     if event is None:
-        return ()
-    text = f"  {event_glyph(event, glyphs)} {event.kind} at {count(event.step)}"
-    return ((text, severity_role(event)),)
+        return " " * ALERT, ""
+    text = f" {event_glyph(event, glyphs)} {event.kind} at {count(event.step)}"
+    return column(shorten(text, ALERT), ALERT), severity_role(event)
