@@ -7,6 +7,7 @@ import os
 import click
 
 from vlamon.commands.present import Mode
+from vlamon.detect.rules import SpikeRules
 from vlamon.sources import Source, SourceError
 
 baseline = click.option(
@@ -17,7 +18,9 @@ baseline = click.option(
 )
 
 
-def baseline_source(given: str | None, mode: Mode) -> Source | None:
+def baseline_source(
+    given: str | None, mode: Mode, rules: SpikeRules | None = None
+) -> Source | None:
     """Open the run of `--baseline`, None without one."""
     if given is None:
         return None
@@ -31,13 +34,13 @@ def baseline_source(given: str | None, mode: Mode) -> Source | None:
     from vlamon.sources.runs import run_files
 
     if is_socket(given):
-        return Monitored(source_of(given, None, None))
+        return Monitored(source_of(given, None, None), rules)
     paths = run_files(given).paths
     if not all(map(os.path.exists, paths)) or not paths:
         raise SourceError(
             f"{given} is no run: --baseline names a journal, a log or a run's directory"
         )
     if len(paths) == 1 and starts_with(paths[0], JOURNAL):
-        return Monitored(source_of(paths[0], None, None))
+        return Monitored(source_of(paths[0], None, None), rules)
     logs = [opened(path, follow=True, format_name=None, newest_first=True) for path in paths]
-    return Alerting(logs[0] if len(logs) == 1 else Together(logs))
+    return Alerting(logs[0] if len(logs) == 1 else Together(logs), rules)

@@ -55,7 +55,7 @@ def command(
     mode = mode_for(plain=plain, json=json)
     if once and mode == "screen":
         mode = "plain"
-    under = baseline_source(baseline, mode)
+    under = baseline_source(baseline, mode, options.rules)
     found = [(given, log_files(given, follow=not once)) for given in files]
     for given, logs in found:
         if logs.why:

@@ -77,7 +77,7 @@ def command(
         raise click.UsageError("--auto-rollback acts on one run; name one")
     if runs and not (sockets or hosts or jobs or any(map(is_socket, runs))):
         options = replace(options, read_only=True)  # nothing takes commands behind a journal
-    under = baseline_source(baseline, mode)
+    under = baseline_source(baseline, mode, options.rules)
     from vlamon.sources.monitored import Monitored
 
     found = [source_of(run, None, None) for run in runs]
