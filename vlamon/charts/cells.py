@@ -117,6 +117,17 @@ class Cells:
     lines: NDArray[np.uint8]
     """Braille bits of the lines alone."""
 
+    def comparable(self, other: Cells) -> bool:
+        """Say whether two grids are of one size, and their role numbers mean the same."""
+        return self.glyphs.shape == other.glyphs.shape and self.palette == other.palette
+
+    def rows_unlike(self, other: Cells) -> list[bool]:
+        """Say of each row whether it looks different in another grid."""
+        differs = (self.glyphs != other.glyphs) | (self.roles != other.roles)
+        differs |= self.grounds != other.grounds
+        found: list[bool] = differs.any(axis=1).tolist()
+        return found
+
     def put(self, row: int, columns: NDArray[np.intp], sign: str, role: str) -> None:
         """Set cells of a row to one character."""
         self.glyphs[row, columns] = ord(sign)

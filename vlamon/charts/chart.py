@@ -111,6 +111,7 @@ class Picture:
         band = self._band.guides(store) if self._band is not None and look.band else ()
         self.guides = (*band, *self.own_guides)
         under = self._under.update(baseline, view.axis, shown)
+        self._frames += _REFIT * under
         other = None if baseline is None else baseline.store
         if other is not self._baseline:
             self._baseline, self.scale = other, None
@@ -244,14 +245,9 @@ class Picture:
         self._grid = grid = self.cells(shown, rows, view, look, shapes, spots)
         self._say_alone(grid, store, view, look)
         wanted: Sequence[int] = range(rows)
-        if old is not None and old.glyphs.shape == grid.glyphs.shape:
-            differs = (old.glyphs != grid.glyphs) | (old.roles != grid.roles)
-            differs |= old.grounds != grid.grounds
-            wanted = [
-                row
-                for row, differ in enumerate(differs.any(axis=1).tolist())
-                if differ or ends[row] != old_ends[row]
-            ]
+        if old is not None and old.comparable(grid):
+            differs = old.rows_unlike(grid)
+            wanted = [row for row in wanted if differs[row] or ends[row] != old_ends[row]]
         else:
             some = any((one.live.flags & FINITE).any() for one in self.tracks)
             self._labels = y_labels(self.scale, rows) if some else [""] * rows

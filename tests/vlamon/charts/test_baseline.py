@@ -113,6 +113,15 @@ def test_a_growing_baseline_is_drawn_again() -> None:
     assert columns_in(chart, BASELINE) > before + 5
 
 
+def test_a_baseline_that_comes_late_is_drawn_like_one_that_was_there() -> None:
+    late, early, store, other = picture(), picture(), run(8.5), RunStore()
+    drawn(late, store, other)
+    other.apply(block(0, [8.5 + step / 4_000 for step in range(4_000)]))
+    drawn(late, store, other)
+    drawn(early, store, other)
+    assert late.rows == early.rows
+
+
 def test_the_title_has_both_values_at_the_cursor() -> None:
     chart, store, other = picture(), run(8.5), RunStore()
     other.apply(block(0, [float(step % 10) for step in range(1_000)]))
