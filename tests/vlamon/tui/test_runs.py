@@ -6,9 +6,11 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from textual.pilot import Pilot
@@ -28,7 +30,7 @@ from vlamon import Emitter
 from vlamon.charts.rows import text_of
 from vlamon.commands.baseline import baseline_source
 from vlamon.commands.watch import command, runs_in
-from vlamon.records import Link
+from vlamon.records import Column, Link
 from vlamon.sources import SourceError
 from vlamon.sources.feed import Feed
 from vlamon.tui.options import Options
@@ -117,7 +119,8 @@ async def test_a_baseline_that_grows_alone_is_drawn_within_a_second() -> None:
         assert isinstance(screen, MainScreen)
         chart = screen.placement.charts[0]
         curve = chart.picture.rows[1:]
-        other.push(block(1_201, 20_000))
+        grown = block(1_201, 20_000)
+        other.push(replace(grown, columns={"closs": Column(np.full(20_000, 9.5))}))
         await until(pilot, lambda: chart.picture.rows[1:] != curve)
 
 
