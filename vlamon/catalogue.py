@@ -213,11 +213,6 @@ def is_loss_name(name: str) -> bool:
     return found[0] != "ranks" and any(word.endswith(("loss", "losses")) for word in found)
 
 
-def random_guess(name: str, vocab: int = DEFAULT_VOCAB) -> float | None:
-    """Where a chart draws the line of a uniform random guess, None where there is none."""
-    return entry(name, vocab).guess
-
-
 def words(name: str, language: str = "en") -> Words | None:
     """What is said of a metric, in English where the language lacks it; None for an unknown one."""
     family = entry(name).family

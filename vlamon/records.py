@@ -21,21 +21,6 @@ RunState = Literal["training", "paused", "rolling_back", "checkpointing", "stopp
 Phase = Literal["", "data", "forward", "backward", "step", "checkpoint"]
 LinkState = Literal["waiting", "connecting", "live", "replay", "reconnecting", "ended", "failed"]
 
-EVENT_KINDS = (
-    "warn",
-    "explode",
-    "recovered",
-    "checkpoint",
-    "rollback",
-    "autopsy",
-    "control",
-    "paused",
-    "resumed",
-    "note",
-    "trainer_error",
-    "end",
-)
-
 
 @dataclass(frozen=True, slots=True)
 class MetricSpec:
@@ -292,7 +277,7 @@ class Event:
     id: str
     """Unique within the run; a command given because of an event carries it."""
     kind: str
-    """One of EVENT_KINDS; unknown kinds are shown as they are."""
+    """`explode`, `rollback` and the like (docs/wire.md); unknown ones are shown as they are."""
     step: int
     """Step at which it happened; see `counted`."""
     attempt: int

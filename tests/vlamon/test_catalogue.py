@@ -17,7 +17,6 @@ from vlamon.catalogue import (
     entry,
     in_order,
     known_families,
-    random_guess,
     words,
 )
 from vlamon.charts.panels import groups, line_names
@@ -43,7 +42,7 @@ def test_the_trained_terms_have_their_weights() -> None:
     ],
 )
 def test_a_random_guess_depends_on_the_vocabulary(name: str, vocab: int, guess: float) -> None:
-    assert random_guess(name, vocab) == pytest.approx(guess, rel=2e-3)
+    assert entry(name, vocab).guess == pytest.approx(guess, rel=2e-3)
 
 
 def test_a_name_is_taken_apart() -> None:

@@ -43,18 +43,6 @@ _EDGES: NDArray[np.float64] = np.linspace(-1.0, 1.0, BINS)
 _CENTRES: NDArray[np.float64] = (_EDGES[:-1] + _EDGES[1:]) / 2
 
 
-def normalise(values: ArrayLike, low: ArrayLike, high: ArrayLike) -> NDArray[np.float64]:
-    """Min-max to [-1, 1], clipped."""
-    x, lo, hi = (np.asarray(a, dtype=np.float64) for a in (values, low, high))
-    return np.clip(2.0 * (x - lo) / (hi - lo) - 1.0, -1.0, 1.0)
-
-
-def denormalise(values: ArrayLike, low: ArrayLike, high: ArrayLike) -> NDArray[np.float64]:
-    """The inverse of `normalise` within the range."""
-    x, lo, hi = (np.asarray(a, dtype=np.float64) for a in (values, low, high))
-    return lo + (x + 1.0) * (hi - lo) / 2.0
-
-
 def encode_bins(values: ArrayLike, first: int) -> NDArray[np.int64]:
     """Ids of normalised values, `first` being the id of the lowest bin."""
     clipped = np.clip(np.asarray(values, dtype=np.float64), -1.0, 1.0)

@@ -51,11 +51,6 @@ class Decoder:
             return data
         return self._decode.decode(data, end).encode()
 
-    @property
-    def transforms(self) -> bool:
-        """Whether the file is in another encoding, so that its offsets are no longer the text's."""
-        return self._decode is not None
-
 
 class PlainText:
     """The reading layer of one file; remembers which ranks have spoken."""

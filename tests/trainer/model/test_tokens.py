@@ -43,13 +43,6 @@ def test_both_decoders_agree_on_every_id() -> None:
     np.testing.assert_allclose(tokens.decode_action_ids(torch.from_numpy(ids)), expected, atol=1e-6)
 
 
-def test_normalisation_clips_and_inverts() -> None:
-    low, high = np.array([-2.0, 0.0]), np.array([2.0, 1.0])
-    normal = tokens.normalise([[1.0, 0.25], [9.0, -1.0]], low, high)
-    np.testing.assert_allclose(normal, [[0.5, -0.5], [1.0, -1.0]])
-    np.testing.assert_allclose(tokens.denormalise(normal[0], low, high), [1.0, 0.25])
-
-
 def test_blocks_have_the_reference_s_lengths() -> None:
     assert len(tokens.action_block(np.zeros(7))) == 9
     assert len(tokens.state_block(np.zeros(8))) == 10
