@@ -1,4 +1,7 @@
-"""The MCP server: every question is a tool; commands are, too, where they are allowed."""
+"""The MCP server: every question is a tool; commands are, too, where they are allowed.
+
+A command needs a reason, which the training records.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from vlamon import __version__
-from vlamon.agents import orders
 from vlamon.agents.questions import QUESTIONS
+from vlamon.agents.where import find_run
 from vlamon.errors import VlamonError
+from vlamon.protocol.commands import NO_CONTROL, CommandError, make
+from vlamon.records import Record, Reply
+from vlamon.sources.talking import Talk, TimedOut
 from vlamon.views.json_lines import plain
 
 if TYPE_CHECKING:
@@ -19,19 +25,22 @@ INSTRUCTIONS = """\
 Watch trainings of vision-language-action models. Ask `status` first, then `events`; ask `metrics` \
 for curves (a budget of points: narrow the steps to see more), `around_step` for single batches, \
 `diagnose` for a verdict with causes, `explain` for what a metric means. A guard inside the \
-training rolls back by itself: look at its events before you order anything."""
+training rolls back by itself: look at its events before you send a command."""
+
+ANSWER = 60.0
+"""Seconds for an answer: a command waits for the end of the step, and a step may be long."""
 
 
 class NoSdk(VlamonError):
     """The SDK is an extra."""
 
 
-def serve(allow_orders: bool) -> None:
+def serve(allow_commands: bool) -> None:
     """Serve stdin and stdout until they close."""
-    server(allow_orders).run("stdio")
+    server(allow_commands).run("stdio")
 
 
-def server(allow_orders: bool) -> MCPServer[Any]:
+def server(allow_commands: bool) -> MCPServer[Any]:
     """The server with its tools."""
     try:
         from mcp.server import MCPServer
@@ -45,15 +54,15 @@ def server(allow_orders: bool) -> MCPServer[Any]:
     )
     reads = ToolAnnotations(read_only_hint=True)
     for name, question in QUESTIONS.items():
-        made.add_tool(_told(question), name=name, annotations=reads, structured_output=False)
-    if allow_orders:
+        made.add_tool(_tool(question), name=name, annotations=reads, structured_output=False)
+    if allow_commands:
         acts = ToolAnnotations(read_only_hint=False)
-        for name, order in ORDERS.items():
-            made.add_tool(_told(order), name=name, annotations=acts, structured_output=False)
+        for name, command in COMMANDS.items():
+            made.add_tool(_tool(command), name=name, annotations=acts, structured_output=False)
     return made
 
 
-def _told(asked: Callable[..., dict[str, Any]]) -> Callable[..., str]:
+def _tool(asked: Callable[..., dict[str, Any]]) -> Callable[..., str]:
     """The question as a tool: JSON text, or the sentence of what is wrong."""
 
     @functools.wraps(asked)
@@ -71,9 +80,42 @@ def _told(asked: Callable[..., dict[str, Any]]) -> Callable[..., str]:
     return tool
 
 
+def _give(run: str, name: str, reason: str, /, **args: Any) -> dict[str, Any]:
+    """Give the command and wait until it is done; what the training answered."""
+    if not reason.strip():
+        raise VlamonError(f"say why: {name} needs a reason, which is recorded with the command.")
+    where = find_run(run)
+    if not where.live:
+        raise VlamonError("the run is over: only a training that runs takes commands.")
+    given = {key: value for key, value in args.items() if value is not None}
+    try:
+        command = make(name, reason=reason, **given)
+    except CommandError as error:
+        raise VlamonError(str(error)) from error
+
+    def ours(record: Record) -> Reply | None:
+        return record if isinstance(record, Reply) and record.id == command.id else None
+
+    with Talk(where.socket, where.ssh) as talk:
+        info = talk.greet(ANSWER)
+        if not info.control:
+            raise VlamonError(f"{info.name}: {NO_CONTROL}.")
+        talk.source.send(command)
+        reply = talk.wait(ours, ANSWER)
+    if reply is None:
+        raise TimedOut(f"{info.name} did not answer in {ANSWER:g} s; {name} may still be executed.")
+    return {
+        "ok": reply.ok,
+        "command": name,
+        "reason": reason,
+        "result": dict(reply.result),
+        "error": reply.error,
+    }
+
+
 def checkpoint(reason: str, run: str = "") -> dict[str, Any]:
     """Have the training write a checkpoint now. `reason` is recorded in the run."""
-    return orders.give(run, "checkpoint", reason)
+    return _give(run, "checkpoint", reason)
 
 
 def rollback(reason: str, run: str = "", to: int | None = None) -> dict[str, Any]:
@@ -81,22 +123,22 @@ def rollback(reason: str, run: str = "", to: int | None = None) -> dict[str, Any
 
     `reason` is recorded in the run. Batches since then are skipped.
     """
-    return orders.give(run, "rollback", reason, to=to)
+    return _give(run, "rollback", reason, to=to)
 
 
 def pause(reason: str, run: str = "") -> dict[str, Any]:
     """Stop the training at the next step boundary until `resume`. `reason` is recorded."""
-    return orders.give(run, "pause", reason)
+    return _give(run, "pause", reason)
 
 
 def resume(reason: str, run: str = "") -> dict[str, Any]:
     """Continue after a pause. `reason` is recorded in the run."""
-    return orders.give(run, "resume", reason)
+    return _give(run, "resume", reason)
 
 
 def stop(reason: str, run: str = "") -> dict[str, Any]:
     """End the training after this step, with a checkpoint if possible. `reason` is recorded."""
-    return orders.give(run, "stop", reason)
+    return _give(run, "stop", reason)
 
 
 def set_value(reason: str, name: str, value: str, run: str = "") -> dict[str, Any]:
@@ -104,15 +146,15 @@ def set_value(reason: str, name: str, value: str, run: str = "") -> dict[str, An
 
     `reason` is recorded in the run.
     """
-    return orders.give(run, "set", reason, name=name, value=value)
+    return _give(run, "set", reason, name=name, value=value)
 
 
 def note(reason: str, text: str, run: str = "") -> dict[str, Any]:
     """Add a note at this step, for the people who read the run later. `reason` is recorded."""
-    return orders.give(run, "note", reason, text=text)
+    return _give(run, "note", reason, text=text)
 
 
-ORDERS: dict[str, Callable[..., dict[str, Any]]] = {
+COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "checkpoint": checkpoint,
     "rollback": rollback,
     "pause": pause,

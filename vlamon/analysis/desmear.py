@@ -2,7 +2,7 @@
 
 A MetricLogger prints, every few iterations, two averages of each meter: over the last 1000 updates
 and since the epoch began. Ten batches at closs 95 vanish in a mean over a thousand. For a meter
-that is updated at every iteration they can be had back: with the average m_a after a updates and
+that is updated at every iteration they can be recovered: with the average m_a after a updates and
 m_b after b, the mean over (a, b] is (b·m_b − a·m_a) / (b − a). A number printed with half a unit
 h of rounding bounds the error by h·(a + b) / (b − a).
 

@@ -7,16 +7,16 @@ import click
 
 @click.command("mcp")
 @click.option(
-    "--allow-orders",
+    "--allow-commands",
     is_flag=True,
     help="Serve checkpoint, rollback, pause, resume, stop, set and note, each with a reason.",
 )
-def command(allow_orders: bool) -> int:
+def command(allow_commands: bool) -> int:
     """Serve runs to an agent over the Model Context Protocol (stdin and stdout).
 
-    It reads only, unless --allow-orders is given. docs/agents.md tells an agent how to watch a run.
+    It reads only, unless --allow-commands is given. How an agent watches a run: docs/agents.md.
     """
     from vlamon.agents.server import serve
 
-    serve(allow_orders)
+    serve(allow_commands)
     return 0

@@ -32,7 +32,7 @@ class NoTextualServe(VlamonError):
     help="Port 0 takes a free one.",
 )
 @click.option(
-    "--allow-orders",
+    "--allow-commands",
     is_flag=True,
     help="Let viewers send commands to the training; without it they only watch.",
 )
@@ -48,7 +48,7 @@ class NoTextualServe(VlamonError):
 )
 @click.argument("shown", nargs=-1, type=click.UNPROCESSED, metavar="[watch|tail|replay] [ARGS]...")
 def command(
-    listen: Listen, allow_orders: bool, public_url: str, viewers: int, shown: tuple[str, ...]
+    listen: Listen, allow_commands: bool, public_url: str, viewers: int, shown: tuple[str, ...]
 ) -> int:
     """Show the dashboard in a browser.
 
@@ -62,7 +62,7 @@ def command(
 
     The address that is printed holds a token, which changes with each start.
     """
-    argv = dashboard(shown, allow_orders=allow_orders)
+    argv = dashboard(shown, allow_commands=allow_commands)
     if public_url and urlsplit(public_url).scheme not in ("http", "https"):
         raise click.UsageError(f"--public-url {public_url!r} is not a URL such as https://hub/vla")
     try:
@@ -78,16 +78,16 @@ def command(
     access = Access(new_token(), loopback, public_url, names)
     with listening(listen) as socket:
         host = netloc(listen[0], socket.getsockname()[1])
-        may = "viewers may send commands" if allow_orders else "read-only"
+        may = "viewers may send commands" if allow_commands else "read-only"
         if not loopback:
-            may += "; whoever sees the traffic sees the token, for it is not encrypted"
+            may += "; the traffic is not encrypted: anyone who reads it has the token"
         click.echo(f"vlamon: {shlex.join(argv[3:])}: {may}; Ctrl-C ends it.", err=True)
         click.echo(access.page_url(host))
         sys.stdout.flush()
         return run(Plan(argv, f"vlamon {shlex.join(shown)}".rstrip(), access, viewers), socket)
 
 
-def dashboard(shown: tuple[str, ...], *, allow_orders: bool) -> list[str]:
+def dashboard(shown: tuple[str, ...], *, allow_commands: bool) -> list[str]:
     """The command that shows one dashboard, checked before anything is served."""
     named = bool(shown) and shown[0] in VIEWS
     name, rest = (shown[0], shown[1:]) if named else (_view_of(shown), shown)
@@ -100,9 +100,9 @@ def dashboard(shown: tuple[str, ...], *, allow_orders: bool) -> list[str]:
         raise click.UsageError("a pipe cannot be served: write the log to a file")
     for journal in given.get("journals") or filter(None, [given.get("journal")]):
         _check_journal(journal)
-    if not allow_orders:
+    if not allow_commands:
         if given.get("auto_rollback") or "--no-read-only" in rest:
-            raise click.UsageError("viewers may send commands only with --allow-orders")
+            raise click.UsageError("viewers may send commands only with --allow-commands")
         rest = ("--read-only", *rest)
     # -P: a numbers.py in the working directory is none of ours.
     return [sys.executable, "-P", "-m", "vlamon", name, *rest]

@@ -47,7 +47,7 @@ class AutoRollback:
         self._weights: dict[str, float] = {}
         self._status: Status | None = None
         self._clock = 0.0
-        """Newest time that the trainer has told."""
+        """Newest time that the trainer has sent."""
         self._backlog: deque[BatchBlock] = deque()
         self._answered: set[str] = set()
         self._rows = 0
@@ -87,7 +87,7 @@ class AutoRollback:
         self._weights |= {spec.name: spec.weight for spec in specs if spec.weight}
 
     def _live(self, when: float) -> bool:
-        """Whether something of this time happens now; not before the trainer told its status."""
+        """Whether something of this time happens now; never before the first status."""
         return self._status is not None and when >= self._clock - RECENT
 
     def _trainer_acts(self) -> bool:

@@ -251,7 +251,7 @@ class SpikeDetector:
     def _settle(self) -> None:
         """A level that stayed for long is the new normal; one still on its way is looked at again.
 
-        Else a run that nobody sent back would be told of as exploding to its end, and a further
+        Else a run that was not rolled back would be reported as exploding to its end, and a further
         rise would be no news.
         """
         stayed = self._stayed

@@ -25,7 +25,7 @@ from vlamon.records import MetricsAnnounced as Announced
 BY = "monitor"
 """`by` in the data of these events: a command because of one is the monitor's own affair."""
 LIVE_ROWS = 64
-"""Rows up to which a block is judged whole, and told of when it warns, too."""
+"""Rows up to which a block is judged whole, and reported when it warns, too."""
 ABOVE = 2.0
 """Ratio to the level before it from which a batch of a history is given to the detectors."""
 CHUNK = 256
@@ -97,7 +97,7 @@ class ExplosionMonitor:
         self._above = ABOVE if rules is None else min(ABOVE, rules.least_ratio)
         self._boot = boot
         self._tells_itself: bool | None = None
-        """Whether the run has a guard that judges it, or told of an explosion by other means."""
+        """Whether the run has a guard that judges it, or reported an explosion itself."""
         self._held = list(held)
         """What was found while that was not known, of earlier boots as well."""
         self._rows = 0

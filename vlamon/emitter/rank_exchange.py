@@ -139,7 +139,7 @@ class RankExchange:
             return
         try:
             reports = self._exchange()
-        except Exception:  # the store is gone or hangs: whoever reported is old by then
+        except Exception:  # the store is gone or hangs: every report is old by then
             self._store.drop()
             return
         if self._here.rank == 0 and len(reports) > 1:

@@ -1,7 +1,7 @@
 """Explosions of a run without a guard, reported by the run itself: `Emitter(watch=True)`.
 
 It judges what the sidecar packs, on the sidecar's thread, with a monitor's own detectors, so that
-the journal and whoever attaches late have the events though no monitor was there.
+the journal and late monitors have the events even if none was attached.
 """
 
 from __future__ import annotations

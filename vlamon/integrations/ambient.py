@@ -1,7 +1,7 @@
 """`vlamon.note(z_loss=z)`: what a model's forward can report without knowing who logs the step.
 
-Notes of the micro-batches of one step are averaged. Whoever logs the step (a callback, the tap)
-takes them; where nobody does, the oldest are forgotten.
+Notes of the micro-batches of one step are averaged. What logs the step (a callback, the tap)
+takes them; otherwise the oldest are dropped.
 """
 
 from __future__ import annotations

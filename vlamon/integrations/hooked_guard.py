@@ -98,7 +98,7 @@ def begin(
 ) -> HookedGuard | None:
     """The guard that a callback was asked for; None where it is off or cannot be had.
 
-    An engine that owns its optimizers' state, such as DeepSpeed, is told of and trains unguarded.
+    An engine that owns its optimizers' state, such as DeepSpeed, is reported and trains unguarded.
     """
     if guard == "off":
         return None

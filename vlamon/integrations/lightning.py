@@ -122,7 +122,7 @@ class Hooks:
     def on_train_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Which batch of the epoch it is; `training_step` need not be told."""
+        """Which batch of the epoch it is; `training_step` need not know."""
         self._batch = batch_idx
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:

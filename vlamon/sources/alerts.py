@@ -1,4 +1,4 @@
-"""Explosions of a run that is known from its logs alone, told as events.
+"""Explosions of a run that is known from its logs alone, as events.
 
 A trainer with a guard reports its explosions itself; a log says nothing. So the main loss of what
 comes in is judged here, by what came before it (`analyze`, which sees both sides, is the better

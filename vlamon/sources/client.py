@@ -42,7 +42,7 @@ class Cursor:
     last_attempt: int = -1
     """Highest attempt seen, after the shift."""
     weights: dict[str, float] = field(default_factory=dict)
-    """Weights last told, so that a repetition is none."""
+    """Weights received last, so that a repetition is ignored."""
 
 
 class Conversation:

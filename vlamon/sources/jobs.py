@@ -30,7 +30,7 @@ class Place:
 
     @property
     def arguments(self) -> list[str]:
-        """What `vlamon watch` is told."""
+        """The arguments of `vlamon watch`."""
         if self.socket:
             return ["--socket", self.socket]
         return ["--ssh", self.ssh] if self.ssh else [self.journal] if self.journal else []

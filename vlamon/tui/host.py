@@ -30,7 +30,7 @@ class RunFeed(Protocol):
 
     @property
     def lock(self) -> AbstractContextManager[Any]:
-        """Held while records are applied, and by whoever reads the store."""
+        """Held while records are applied and while the store is read."""
 
     def start(self) -> None:
         """Begin to read."""
@@ -98,7 +98,7 @@ class Host(Protocol):
     """Where this screen's records come from and its commands go to."""
     store: RunStore
     data_lock: AbstractContextManager[Any]
-    """The feed's lock: held by whoever reads the store."""
+    """The feed's lock, held while the store is read."""
 
     def say(self, notice: Notice) -> None:
         """Show a notice in the status line, now."""

@@ -56,7 +56,7 @@ async def test_an_agent_watches_a_run_and_may_not_touch_it(tmp_path: Path) -> No
 async def test_orders_need_the_flag_and_a_reason_and_are_recorded(tmp_path: Path) -> None:
     socket = tmp_path / "vla.sock"
     with training(socket, VLAMON_HOME=str(tmp_path)):
-        async with client(tmp_path, "--allow-orders") as session:
+        async with client(tmp_path, "--allow-commands") as session:
             run, why = str(socket), "closs 95 at step 4000"
             done = await answer(session, "checkpoint", run=run, reason=why)
             assert (done["ok"], done["reason"]) == (True, why)

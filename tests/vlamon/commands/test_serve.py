@@ -168,7 +168,7 @@ async def test_read_only_sends_no_command_and_allowing_orders_does(tmp_path: Pat
                 await viewer.press("?")
                 await viewer.sees("╭ keys ")
                 assert "Write a checkpoint" not in viewer.shown
-        with serving(tmp_path, "--allow-orders", "watch", "--socket", str(place)) as (url, _):
+        with serving(tmp_path, "--allow-commands", "watch", "--socket", str(place)) as (url, _):
             async with browser(url) as viewer:
                 await viewer.sees("training")
                 await viewer.press("c")
@@ -218,11 +218,11 @@ def test_a_log_is_followed_and_a_journal_opened_without_the_name_of_a_command(
     with socket.socket(socket.AF_UNIX) as served:
         served.bind(str(pipe))
         shown = {
-            path: dashboard((*given, path), allow_orders=False)[4]
+            path: dashboard((*given, path), allow_commands=False)[4]
             for *given, path in ([str(log)], [str(tmp_path)], [JOURNAL], ["--socket", str(pipe)])
         }
     assert [*shown.values()] == ["tail", "tail", "watch", "watch"]
-    assert dashboard(("--theme", "paper"), allow_orders=True)[4:] == ["watch", "--theme", "paper"]
+    assert dashboard(("--theme", "paper"), allow_commands=True)[4:] == ["watch", "--theme", "paper"]
 
 
 @pytest.mark.parametrize(
@@ -233,8 +233,8 @@ def test_a_log_is_followed_and_a_journal_opened_without_the_name_of_a_command(
         (["tail", "-"], "a pipe cannot be served"),
         (["tail", "a.log", "--once"], "--once prints lines"),
         (["--json"], "--json prints lines"),
-        (["--auto-rollback"], "only with --allow-orders"),
-        (["watch", "--no-read-only"], "only with --allow-orders"),
+        (["--auto-rollback"], "only with --allow-commands"),
+        (["watch", "--no-read-only"], "only with --allow-commands"),
         (["--public-url", "hub"], "is not a URL"),
         (["--listen", "nowhere"], "HOST:PORT"),
         (["--listen", "127.0.0.1:99999"], "no port"),

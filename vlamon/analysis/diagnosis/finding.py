@@ -21,7 +21,7 @@ class Finding:
     id: str
     """Id of the rule."""
     severity: Severity
-    """`error` for what broke the run, `warn` for what wants a look, `info` for what is so."""
+    """`error` for what broke the run, `warn` for what needs attention, `info` for facts."""
     facts: Mapping[str, object] = field(default_factory=dict)
     """The numbers that the words need."""
 

@@ -1,7 +1,7 @@
 """LeRobot's training lines: `INFO … step:200 smpl:2K ep:4 epch:0.32 loss:1.234 grdn:5.678 …`.
 
 Counts are printed rounded: step 1,400 reads `1K`, and so do the four lines around it. The true step
-is had back from the rhythm of the lines before, as long as it agrees with what is printed.
+is recovered from the rhythm of the lines before, as long as it agrees with what is printed.
 """
 
 from __future__ import annotations

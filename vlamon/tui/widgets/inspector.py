@@ -77,7 +77,7 @@ def attempt_of(store: RunStore, row: int) -> int:
 
 
 def left_attempt(event: Event) -> int:
-    """Give the attempt in which an event happened: a rollback is told by the one that it begins."""
+    """Give the attempt in which an event happened: a rollback has the number of the next one."""
     return event.attempt - (event.kind == "rollback" and came_about(event))
 
 

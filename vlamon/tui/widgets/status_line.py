@@ -43,7 +43,7 @@ def pulse_words(alive: Alive) -> tuple[str, str]:
 
 
 class StatusLine(RowPanel):
-    """Name, host, pulse, step, epoch, speed, time left, alerts; what does not fit goes by rank."""
+    """Name, host, pulse, step, epoch, speed, time left, alerts: as many as fit, by importance."""
 
     def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
         """Give the one row."""
