@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from vlamon.commands.assignments import THRESHOLD, keys
+from vlamon.commands.assignments import THRESHOLD, actions, keys
 from vlamon.safe_text import line
 from vlamon.tui.options import Options
 
@@ -73,6 +73,13 @@ def _known_theme(ctx: click.Context, name: str | None) -> str | None:
     raise click.UsageError(sentence)
 
 
+def _themes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Themes that begin like what was typed, for the shell's completion."""
+    from vlamon.tui.themes import load_themes
+
+    return [name for name in load_themes().themes if name.startswith(incomplete)]
+
+
 def switch(name: str, default: bool, help: str) -> Callable[[Callable[..., Any]], Any]:
     """A flag with its opposite, so that the command line overrules a settings file both ways."""
     return click.option(f"--{name}/--no-{name}", default=default, help=help)
@@ -88,7 +95,12 @@ OPTIONS = (
         default=0.0,
         help="Plain lines: at most one batch in so many seconds.",
     ),
-    click.option("--theme", metavar="NAME", help="Colours: a shipped theme or one of your own."),
+    click.option(
+        "--theme",
+        metavar="NAME",
+        shell_complete=_themes,
+        help="Colours: a shipped theme or one of your own.",
+    ),
     click.option(
         "--axis",
         type=click.Choice(["step", "epoch", "time", "since"]),
@@ -109,6 +121,7 @@ OPTIONS = (
         "keys",
         metavar="ACTION=KEY",
         callback=keys,
+        shell_complete=actions,
         multiple=True,
         help="Give an action of the dashboard another key, such as quit=Q.",
     ),

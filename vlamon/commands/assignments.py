@@ -60,11 +60,26 @@ def keys(
         raise click.BadParameter(str(problem), ctx, param) from problem
 
 
+def _thresholds(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Thresholds that begin like what was typed, for the shell's completion."""
+    from vlamon.detect.rules import THRESHOLDS
+
+    return [f"{name}=" for name in THRESHOLDS if name.startswith(incomplete)]
+
+
+def actions(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Actions of the dashboard that begin like what was typed."""
+    from vlamon.tui.bindings import KEYS
+
+    return [f"{key.name}=" for key in KEYS if key.name.startswith(incomplete)]
+
+
 THRESHOLD = click.option(
     "--threshold",
     "thresholds",
     metavar="RULE=NUMBER",
     callback=rules,
+    shell_complete=_thresholds,
     multiple=True,
     help="A threshold of the detector, such as warn_ratio=3; may be repeated.",
 )

@@ -27,6 +27,9 @@ def test_commands_options_choices_and_metrics_are_completed() -> None:
     assert completed("vlamon", "analyze", "x", "--format", "h") == ["html"]
     assert completed("vlamon", "ctl", "roll") == ["rollback"]
     assert "closs" in completed("vlamon", "explain", "clo")
+    assert completed("vlamon", "tail", "--theme", "pa") == ["paper"]
+    assert completed("vlamon", "tail", "--threshold", "warn_r") == ["warn_ratio="]
+    assert completed("vlamon", "watch", "--key", "next-e") == ["next-event="]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
