@@ -83,7 +83,7 @@ def test_what_a_file_switches_off_is_off_on_screen(
 
     project(place, f"{field} = false\n")
     seen: list[Any] = []
-    monkeypatch.setattr(tail, "present", lambda _, __, options: seen.append(options) or 0)
+    monkeypatch.setattr(tail, "present", lambda _, __, options, **_more: seen.append(options) or 0)
 
     assert run(["tail", str(LOG), "--once"]) == 0
     assert getattr(seen[0], field) is False
@@ -99,7 +99,7 @@ def test_charts_are_pinned_hidden_and_smoothed_by_a_file(
 
     project(place, 'pinned = ["loss_ct"]\nhidden = ["lr", "time"]\nsmoothing = "off"\n')
     seen: list[Any] = []
-    monkeypatch.setattr(tail, "present", lambda _, __, options: seen.append(options) or 0)
+    monkeypatch.setattr(tail, "present", lambda _, __, options, **_more: seen.append(options) or 0)
 
     assert run(["tail", str(LOG), "--once"]) == 0
     assert (seen[0].pinned, seen[0].hidden) == (("loss_ct",), ("lr", "time"))
@@ -133,7 +133,7 @@ def test_keys_and_thresholds_reach_the_dashboard(
     )
     monkeypatch.setenv("VLAMON_THRESHOLDS", "warn_ratio=3,mean_ratio=4")
     seen: list[Any] = []
-    monkeypatch.setattr(tail, "present", lambda _, __, options: seen.append(options) or 0)
+    monkeypatch.setattr(tail, "present", lambda _, __, options, **_more: seen.append(options) or 0)
 
     assert run(["tail", str(LOG), "--once"]) == 0
     assert seen[0].keys == {"quit": ("Q",), "next-event": ("j", "ctrl+j")}
