@@ -44,6 +44,7 @@ class CommandNotFound(VlamonError):
 )
 @click.option("--alerts", is_flag=True, help="Send alerts over the channels of `vlamon alert`.")
 @click.option("--on-alert", metavar="CMD", help="Run this for each alert, JSON on its stdin.")
+@click.option("--annotate", is_flag=True, help="Write events into the script's W&B or SwanLab run.")
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED)
 def command(
     path: str,
@@ -53,6 +54,7 @@ def command(
     guard: str,
     alerts: bool,
     on_alert: str | None,
+    annotate: bool,
     argv: tuple[str, ...],
 ) -> NoReturn:
     """Run a training and make visible what it hands to its trackers.
@@ -70,7 +72,8 @@ def command(
     place = path if path == "auto" else str(Path(path).absolute())
     alerted = on_alert or alerts or None
     watch = guard == "watch"
-    options = TapOptions(place, run, folder, dict(map(_weight, weights)), alerted, watch)
+    named = dict(map(_weight, weights))
+    options = TapOptions(place, run, folder, named, alerted, watch, annotate)
     environment = {
         **os.environ,
         VARIABLE: options.as_text(),

@@ -76,6 +76,7 @@ class Emitter:
         on_conflict: Literal["warn", "raise"] = "warn",
         alerts: bool | str | None = None,
         watch: bool = False,
+        annotate: bool = False,
     ) -> None:
         """Serve on the Unix socket `path` and keep a journal in `run_dir`; either may be None.
 
@@ -86,7 +87,8 @@ class Emitter:
 
         `alerts=True` sends messages over the channels of docs/alerts.md, a string is a command that
         gets them, too; by default $VLAMON_ALERT says. Rank 0 sends them. `watch=True` reports
-        explosions as events though the run has neither a guard nor a monitor.
+        explosions as events though the run has neither a guard nor a monitor. `annotate=True`
+        writes explosions, rollbacks and pauses into the W&B or SwanLab run that the script has.
         """
         self._boot = uuid.uuid4().hex
         self._owner = os.getpid()
@@ -112,6 +114,7 @@ class Emitter:
         alerted = None if here.rank else called
         place = socket_path(asked_path, run or os.path.basename(asked_dir or ""), here)
         folder = run_directory(asked_dir, asked_path, here)
+        asked = Asked(share, read_only, bool(watch), alerted, bool(annotate))
         if place is None and folder is None and alerted is None:
             self._commands = CommandInbox(os.geteuid())
             if here.rank and (asked_path or asked_dir or called is not None):
@@ -130,7 +133,7 @@ class Emitter:
             raise EmitterError(str(error)) from error
         if here.world_size > 1:
             self._see_ranks(here, None)
-        self._start(claimed, info, Asked(share, read_only, bool(watch), alerted))
+        self._start(claimed, info, asked)
         for problem in claimed.problems:
             say(problem)
             self.warn(problem)

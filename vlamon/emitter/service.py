@@ -1,8 +1,8 @@
 """The threads of an emitter that serves monitors or keeps a journal, made and ended together.
 
 The sidecar packs, stores and sends; the sampler asks the GPUs; the registrar keeps the list of
-runs; alerting sends messages. Each may hang on its own driver, mount or server, and holds up none
-of the others.
+runs; alerting sends messages, annotating writes into trackers. Each may hang on its own driver,
+mount or server, and holds up none of the others.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from vlamon.emitter.alerting import Alerting
+from vlamon.emitter.annotating import Annotating
 from vlamon.emitter.commands import CommandInbox
 from vlamon.emitter.journal_feed import STUCK
 from vlamon.emitter.places import Claimed
@@ -39,6 +40,8 @@ class Asked:
     """Report explosions from within the run."""
     alert_command: str | None = None
     """Gets alerts besides the user's channels; None sends none."""
+    annotate: bool = False
+    """Write events into the script's W&B or SwanLab run."""
 
 
 class Service:
@@ -60,11 +63,14 @@ class Service:
         if server is not None and journal is not None:
             journal.wake = server.wake
             history.fetch = journal.fetch
-        self._alerting: Alerting | None = None
+        self._listeners: list[Alerting | Annotating] = []
         if asked.alert_command is not None:
-            self._alerting = Alerting(asked.alert_command, lambda: history.info, owner.warn)
+            alerting = Alerting(asked.alert_command, lambda: history.info, owner.warn)
+            self._listeners.append(alerting)
+        if asked.annotate:
+            self._listeners.append(Annotating(owner.warn))
         self.sidecar = Sidecar(
-            inbox, history, commands, server, journal, owner, self._alerting, tally
+            inbox, history, commands, server, journal, owner, self._listeners, tally
         )
         if asked.watch:
             # Detectors need numpy, which a run that reports nothing itself never loads.
@@ -91,5 +97,5 @@ class Service:
         while self._thread.is_alive() and timeout.left(self.sidecar.turns):
             self._thread.join(0.05)
         self._registrar.stop()
-        if self._alerting is not None:
-            self._alerting.close()
+        for listener in self._listeners:
+            listener.close()

@@ -10,11 +10,10 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from vlamon.emitter.alerting import Alerting
 from vlamon.emitter.commands import CommandInbox
 from vlamon.emitter.history import History
 from vlamon.emitter.journal_feed import JournalFeed
@@ -57,6 +56,13 @@ _BATCH = 20_000
 """Rows taken at one look; a script that logs faster than that is caught up with over several."""
 
 
+class Listener(Protocol):
+    """Gets what the run stores, and works on a thread of its own."""
+
+    def hear(self, record: Record | Block) -> None:
+        """One more record; neither waits nor raises."""
+
+
 class Sidecar:
     """Owns everything that is not the training thread's; `run` is the thread's body."""
 
@@ -68,7 +74,7 @@ class Sidecar:
         server: Server | None,
         journal: Journal | None,
         owner: Owner,
-        alerting: Alerting | None = None,
+        listeners: Sequence[Listener] = (),
         tally: RankTally | None = None,
     ) -> None:
         self.inbox = inbox
@@ -79,7 +85,7 @@ class Sidecar:
             server.flush = self._flush_rows
         self.journal = JournalFeed(journal, history, owner.warn)
         self.owner = owner
-        self.alerting = alerting
+        self.listeners = listeners
         self.tally = tally
         self.watching: Watching | None = None
         """Reports explosions where the run asked for it."""
@@ -235,8 +241,8 @@ class Sidecar:
                 self.tally.phase(item.time, item.fields["phase"])
 
     def _tell(self, record: Record | Block) -> None:
-        if self.alerting is not None:
-            self.alerting.hear(record)
+        for listener in self.listeners:
+            listener.hear(record)
 
     def _take_event(self, event: Event) -> None:
         """No event is ever dropped; data that no frame can carry is."""
@@ -344,7 +350,7 @@ class Sidecar:
             raise
 
     def _hand_over(self, block: Block) -> None:
-        """To the journal, to alerting and to the watching; it is in the log already."""
+        """To the journal, to listeners and to the watching; it is in the log already."""
         try:
             self.journal.add_block(block)
         except MemoryError:

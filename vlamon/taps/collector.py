@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from vlamon.emitter import Emitter
+from vlamon.emitter.annotating import PREFIX
 from vlamon.integrations.components import losses_of
 from vlamon.integrations.sink import log_row
 from vlamon.taps.options import TapOptions
@@ -81,6 +82,8 @@ class Collector:
         """
         try:
             numbers = flatten(values)
+            if any(name.startswith(PREFIX) for name in numbers):
+                return  # an event that vlamon itself writes there
             step = _step_among(numbers) if step is None else int(step)
             with self._lock:
                 if step is None:
@@ -139,6 +142,7 @@ class Collector:
                 weights=options.weights or None,
                 alerts=options.alerts,
                 watch=options.watch,
+                annotate=options.annotate,
             )
         except Exception as error:
             self._failed = True

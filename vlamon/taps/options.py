@@ -20,6 +20,7 @@ class TapOptions:
     weights: Mapping[str, float] = field(default_factory=dict)
     alerts: bool | str | None = None
     watch: bool = False
+    annotate: bool = False
 
     def as_text(self) -> str:
         """One line for the environment."""
@@ -38,4 +39,5 @@ class TapOptions:
             weights={str(name): float(value) for name, value in given.get("weights", {}).items()},
             alerts=given.get("alerts"),
             watch=bool(given.get("watch", False)),
+            annotate=bool(given.get("annotate", False)),
         )
