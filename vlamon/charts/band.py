@@ -46,6 +46,13 @@ class Band:
             self._guides = self._lines()
         return self._guides
 
+    def ratio_beyond(self, value: float) -> float | None:
+        """Return a value over the median where a batch of that height explodes, None below it."""
+        band = self._detector.band() if self._watched else None
+        if band is None or not value >= band[2] or not band[0] > 0:
+            return None
+        return value / band[0]
+
     def _judged(self, store: RunStore) -> bool:
         if self._watched is None:
             self._watched = ComponentDetectors().watches(self.metric, store.weights_at())

@@ -79,9 +79,9 @@ class Picture:
         self._look = Look()
         self._frames = 0
         self._baseline: RunStore | None = None
-        self._title = Title(metrics, roles, self.names)
-        self._under = BaselineTracks(metrics)
         self._band = Band(metrics[0], rules) if len(metrics) == 1 else None
+        self._title = Title(metrics, roles, self.names, self._band)
+        self._under = BaselineTracks(metrics)
 
     def plot_columns(self, width: int) -> int:
         """Return the dot columns of the plot of this chart where it is `width` columns wide."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vlamon.catalogue import entry
+from vlamon.charts.band import Band
 from vlamon.charts.frame import Readout
 from vlamon.charts.glyphs import Glyphs
 from vlamon.charts.numbers import number
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 ALERT_ROWS = 64
 """Batches after an explosion during which the title tells of it, unless a rollback came first."""
+SETTINGS = ("lr",)
+"""Families whose newest value counts: no mean of them says anything."""
 EVERY = 10
 """Fewest batches after which the trend is fitted again."""
 
@@ -26,8 +29,10 @@ EVERY = 10
 class Headline:
     """The title's values of one chart; the trend is fitted again once in a while."""
 
-    def __init__(self, metric: str) -> None:
+    def __init__(self, metric: str, band: Band | None = None) -> None:
         self.metric = metric
+        self._band = band
+        self._setting = entry(metric).family in SETTINGS
         self._key: tuple[int, int] = (-1, 0)
         self._trend = Trend(math.nan)
 
@@ -44,9 +49,11 @@ class Headline:
             return []
         if not math.isfinite(latest):
             return [Readout(number(latest), "explode bold")]
-        alarm = self._alarm(store, judged)
+        alarm = self._alarm(store, judged, latest)
         if alarm is not None:
             return alarm
+        if self._setting:
+            return [Readout(number(latest, 3), f"{role} bold")]
         trend = self.trend(store)
         if trend.batches <= 1 or not math.isfinite(trend.mean):
             return [Readout(number(latest), f"{role} bold"), *_slope(trend, self.metric, glyphs, 2)]
@@ -66,16 +73,20 @@ class Headline:
         return self._trend
 
     def _alarm(
-        self, store: RunStore, judged: dict[tuple[int, str], Judged]
+        self, store: RunStore, judged: dict[tuple[int, str], Judged], latest: float
     ) -> list[Readout] | None:
-        """Tell of an explosion that is still new: `95.2 = 11× median`."""
+        """Tell of an explosion that is still new: `95.2 = 11× median`. The verdict on a batch names
+        one metric; the others that went with it are measured by their own bands."""
         since = max(store.attempts[-1].first_row, store.rows - ALERT_ROWS) if store.rows else 0
         for one in reversed(judged.values()):
             if one.metric == self.metric and one.role == "explode" and one.row >= since:
                 value = number(store.value(self.metric, one.row), 3)
                 ratio = f" = {number(one.ratio, 2)}× median" if math.isfinite(one.ratio) else ""
                 return [Readout(f"{value}{ratio}", "explode bold")]
-        return None
+        beyond = None if self._band is None else self._band.ratio_beyond(latest)
+        if beyond is None:
+            return None
+        return [Readout(f"{number(latest, 3)} = {number(beyond, 2)}× median", "explode bold")]
 
 
 def _slope(trend: Trend, metric: str, glyphs: Glyphs, spare: int) -> list[Readout]:

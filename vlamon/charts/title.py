@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from vlamon.charts.band import Band
 from vlamon.charts.baseline import Baseline, Comparison
 from vlamon.charts.cells import BASELINE
 from vlamon.charts.chart_style import Look
@@ -27,11 +28,17 @@ NAME = 16
 class Title:
     """Writes the title of one chart; slow figures are worked out again once in a while."""
 
-    def __init__(self, metrics: Sequence[str], roles: Sequence[str], names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        metrics: Sequence[str],
+        roles: Sequence[str],
+        names: Sequence[str],
+        band: Band | None = None,
+    ) -> None:
         self._metrics = metrics
         self._roles = roles
         self._names = names
-        self._headline = Headline(metrics[0])
+        self._headline = Headline(metrics[0], band)
         self._comparison = Comparison(metrics)
 
     def row(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from vlamon.charts.numbers import count
+
 if TYPE_CHECKING:
     from vlamon.records import Snapshot
     from vlamon.store import RunStore
@@ -21,6 +23,11 @@ def snapshots(store: RunStore) -> list[Snapshot]:
         return []
     found = [_told(store, snapshot) for snapshot in status.snapshots]
     return sorted(found, key=lambda one: one.step, reverse=True)
+
+
+def step_of(snapshot: Snapshot) -> str:
+    """Write the step of a snapshot; the state before the first step has none."""
+    return count(snapshot.step) if snapshot.step >= 0 else "start"
 
 
 def _told(store: RunStore, snapshot: Snapshot) -> Snapshot:

@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.vlamon.tui.driving import host, page, running, status_text, until
+from tests.vlamon.tui.driving import host, lines, page, running, status_text, until
 from tests.vlamon.tui.fake_feed import (
+    NOW,
     FrozenDashboard,
     block,
     fed,
     info,
     status,
+    whole_run,
 )
 from vlamon.charts.glyphs import UNICODE
 from vlamon.charts.rows import text_of
-from vlamon.records import BatchBlock, Column, Link, Reply
+from vlamon.records import BatchBlock, Column, Link, Reply, Snapshot
 from vlamon.tui.dialogs.choice import Choice, Choosing, Item
 from vlamon.tui.screen import MainScreen
 
@@ -108,6 +110,16 @@ async def test_r_offers_the_snapshots_and_rolls_back_to_the_chosen_one() -> None
             assert words in text
         await pilot.press("enter")
         assert feed.sent == [("rollback", {"to": 48_100, "exact": True})]
+
+
+async def test_the_state_before_the_first_step_is_the_start() -> None:
+    start = Snapshot(-1, "ring", True, NOW - 400, None)
+    async with running(fed(*whole_run(), status(snapshots=(start,)))) as (pilot, _, feed):
+        await pilot.press("r")
+        await until(pilot, lambda: "roll back to" in page(pilot))
+        assert "start" in next(line for line in lines(pilot) if "trusted" in line)
+        await pilot.press("enter")
+        assert feed.sent == [("rollback", {"to": -1, "exact": True})]
 
 
 class Unmounted(Choice):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -156,3 +157,21 @@ def test_a_long_name_leaves_room_for_its_value() -> None:
     chart = Picture(["closs"], name, ["closs"])
     assert titled(chart, store).startswith("╭ model/decoder/layer")
     assert titled(chart, store).endswith("ey_norm/gain_rms_over_batch  8.500 ──╮")
+
+
+def test_a_loss_that_went_with_the_one_that_exploded_tells_how_far() -> None:
+    store, chart, look = RunStore(), picture(), replace(PLAIN, band=True)
+    store.apply(block(0, [8.5 + 0.1 * (step % 7) for step in range(400)]))
+    shown = window(WHOLE, extent(store, "step"), chart.plot_columns(80))
+    chart.update(store, WHOLE, shown, (), (80, 10), look)
+    assert "median" not in text_of(chart.rows[0])
+    store.apply(block(400, [198.8]))
+    chart.update(store, WHOLE, shown, (), (80, 10), look)
+    assert "closs  199 = 23× median ─" in text_of(chart.rows[0])
+    assert ("explode bold") in {role for _, role in chart.rows[0]}
+
+
+def test_a_setting_is_its_newest_value_and_no_mean() -> None:
+    store, steps = RunStore(), np.arange(500)
+    store.apply(BatchBlock(0, 0, steps, steps / 100, 1.7e9 + steps, {"lr": Column(steps * 1e-5)}))
+    assert "lr  0.00499 ─" in titled(Picture(["lr"], "lr", ["lr"]), store)

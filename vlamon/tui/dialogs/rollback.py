@@ -11,7 +11,7 @@ from vlamon.charts.rows import Row
 from vlamon.records import Event, Snapshot
 from vlamon.tui.dialogs.choice import Choice, Choosing, Item
 from vlamon.tui.frame_context import seconds_left
-from vlamon.tui.snapshots import snapshots
+from vlamon.tui.snapshots import snapshots, step_of
 
 if TYPE_CHECKING:
     from vlamon.tui.host import Host
@@ -73,7 +73,5 @@ def _line(snapshot: Snapshot, step: int, now: float, glyphs: Glyphs) -> Row:
     closs = number(snapshot.closs) if snapshot.closs is not None else "–"
     lost = f"{count(max(0, step - snapshot.step))} batches"
     role = "checkpoint" if snapshot.trusted else "foreground"
-    text = (
-        f" {mark} {count(snapshot.step):>9}  {old:>6}  {trust:<10}  {where:<6}  {closs:>8}  {lost}"
-    )
+    text = f" {mark} {step_of(snapshot):>9}  {old:>6}  {trust:<10}  {where:<6}  {closs:>8}  {lost}"
     return ((text, role),)

@@ -6,11 +6,11 @@ import textwrap
 from collections.abc import Hashable, Sequence
 
 from vlamon.charts.glyphs import Glyphs
-from vlamon.charts.numbers import age, count, number
+from vlamon.charts.numbers import age, number
 from vlamon.charts.rows import Row, shorten
 from vlamon.records import Snapshot
 from vlamon.tui.frame_context import FrameContext
-from vlamon.tui.snapshots import snapshots
+from vlamon.tui.snapshots import snapshots, step_of
 from vlamon.tui.widgets.row_panel import RowPanel, framed
 
 LEAST = 3
@@ -103,4 +103,4 @@ def snapshot_words(snapshot: Snapshot, now: float, glyphs: Glyphs) -> str:
     old = age(now - snapshot.time) if snapshot.time else "–"
     closs = f"closs {number(snapshot.closs, 3)}" if snapshot.closs is not None else ""
     place = "memory" if snapshot.where == "ring" else "disk"
-    return f"{mark} {count(snapshot.step):>9}  {old:>6}  {place:<6}  {closs}"
+    return f"{mark} {step_of(snapshot):>9}  {old:>6}  {place:<6}  {closs}"

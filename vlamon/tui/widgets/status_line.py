@@ -28,6 +28,10 @@ _PULSE = {
 }
 
 
+PLAIN_END = "the training ended"
+"""What an end without a reason of its own says: the pulse has said it."""
+
+
 def pulse_words(alive: Alive) -> tuple[str, str]:
     """Give role and words for a pulse."""
     role, word = _PULSE[alive.pulse]
@@ -81,7 +85,7 @@ def _parts(frame: FrameContext) -> list[tuple[int, Row]]:
         parts.append((4, (("Δ to ", "muted"), (shorten(frame.baseline, 24), BASELINE))))
     if frame.held:
         parts.append((4, (("frozen", "accent"),)))
-    if frame.alive.text and frame.alive.pulse in (
+    if frame.alive.text not in ("", PLAIN_END) and frame.alive.pulse in (
         "live",
         "waiting",
         "replay",
