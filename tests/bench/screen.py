@@ -309,6 +309,20 @@ def measure_tmux(seconds: float, steps: int) -> list[Figure]:
             trainer.close()
 
 
+def measure_frames(seconds: float, steps: int) -> list[Figure]:
+    """Processor time of the painting thread a frame, where one follows the other: on a machine with
+    other work it tells two versions apart, which CPU at 10 Hz does not."""
+    del seconds, steps
+    with tempfile.TemporaryDirectory(prefix="vlamon-bench-") as folder:
+        out = Path(folder, "cost")
+        command = (PYTHON, "-m", "tests.bench._frames", "500", str(out))
+        terminal = Terminal(command, environ=ENVIRON)
+        terminal.keep_screen = False
+        terminal.pump(120, lambda: False)  # until it leaves
+        terminal.close()
+        return [Figure("processor time of a frame", f"{out.read_text().strip()} ms", "")]
+
+
 def contention() -> float:
     """Wall time over processor time of a fixed loop: 1 on a machine that does nothing else."""
     wall, cpu = time.perf_counter(), time.process_time()
@@ -323,6 +337,7 @@ MEASURES: dict[str, Callable[[float, int], list[Figure]]] = {
     "opening": measure_opening,
     "start": measure_start,
     "tmux": measure_tmux,
+    "frames": measure_frames,
 }
 
 
