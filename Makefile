@@ -4,7 +4,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 
-.PHONY: venv demo test test-gpu test-integrations test-lerobot bench docs pages pictures lint format clean
+.PHONY: venv demo test test-gpu test-integrations test-lerobot bench docs pages pictures lint format clean fuzz soak ranks mutants
 
 venv: $(STAMP)
 
@@ -60,6 +60,15 @@ fuzz: venv
 SOAK_MINUTES ?= 60
 soak: venv
 	$(PY) -m tests.soak --minutes $(SOAK_MINUTES)
+
+# One of several ranks killed, stopped or slow in each phase.
+ranks: venv
+	$(PY) -m tests.faults.ranks
+
+# Which small changes of the code no test notices.
+MUTANTS ?= 100
+mutants: venv
+	$(PY) -m tests.mutation --sample $(MUTANTS)
 
 lint: venv
 	$(VENV)/bin/ruff check .

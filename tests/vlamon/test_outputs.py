@@ -143,7 +143,7 @@ def test_the_status_is_one_line(text: str) -> None:
     line = status.sentence(info, said, {"closs": 1.0}, 0.0)
     shown(line)
     assert "\n" not in line
-    shown(status.as_line(info, said, {text: float("nan")}))
+    shown(status.as_line(info, said, {text: float("nan")}, None))
 
 
 EVIL = "\x1b]0;owned\x07\x9b2J\u202egnp\r\n<script>|=1"
