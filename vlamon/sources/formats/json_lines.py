@@ -72,18 +72,21 @@ def rows_of(entry: Mapping[str, Any]) -> tuple[Row, ...]:
     epoch = _take(metrics, EPOCHS)
     # `time` is a date in some logs and a duration in others.
     time = next((metrics.pop(n) for n in TIMES if metrics.get(n, 0) > YEAR_2000), None)
-    if time is None:
-        time = next((stamp(str(entry[n])) for n in TIMES if isinstance(entry.get(n), str)), None)
+    texts = {name: value for name, value in entry.items() if isinstance(value, str)}
+    if time is None and texts:
+        time = next((stamp(texts[name]) for name in TIMES if name in texts), None)
     if not metrics:
         return ()
-    named = next((entry[n] for n in SPLIT_NAMES if isinstance(entry.get(n), str)), "").lower()
+    named = next((texts[name] for name in SPLIT_NAMES if name in texts), "").lower()
     if named in EVALUATIONS:
         return counted(metrics, step, epoch, time, named)
     if step is None and f"train_{UPDATES}" in metrics:
         inner = {name.removeprefix("train_"): value for name, value in metrics.items()}
         return counted(inner, inner.pop(UPDATES), epoch, time, "train")
+    first = next(iter(metrics))
     for split, named in SPLITS.items():
-        if all(name.startswith((split + "_", split + "/")) for name in metrics):
+        marks = (split + "_", split + "/")
+        if first.startswith(marks) and all(name.startswith(marks) for name in metrics):
             cut = len(split) + 1
             inner = {name[cut:]: value for name, value in metrics.items()}
             counts = inner.pop(UPDATES, None) if step is None else step

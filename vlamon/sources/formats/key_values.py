@@ -60,6 +60,8 @@ _SPACED = re.compile(
     rf"(?<![\w./])([A-Za-z][\w/-]{{0,40}}) {{1,3}}({NUMBER})(?=$|[\s;|\])]|,(?!\d))"
 )
 """`loss  8.05` between bars or words, beside a count; metrics alone are read so."""
+_SPACED_LOSS = re.compile(r"loss[\w/-]{0,40} {1,3}[-+.\dni]", re.IGNORECASE)
+"""What such a line has at least: words and numbers stand side by side in any prose."""
 _BATCHES = re.compile(r"\bepoch {1,4}(\d{1,9}) \| {0,9}(\d{1,9})/ {0,9}(\d{1,9}) batches\b")
 _SAMPLES = re.compile(r"Epoch: ?(\d{1,9}) \[ *(\d{1,15})/(\d{1,15}) \( *\d{1,3}%\)\]")
 """PyTorch's MNIST example counts samples: `Train Epoch: 1 [640/60000 (1%)]`."""
@@ -109,10 +111,11 @@ def read(line: str) -> tuple[Row, ...]:
     counts = _counts(line)
     if counts is None:
         return ()
+    never = counts.names | {"eta"}
     pairs = [
         (name.replace(" ", "_"), seconds(value.replace(",", ""), unit.lower()))
         for name, value, unit in _PAIR.findall(line)
-        if name.lower() not in {"eta", *counts.names} and not is_code(name)
+        if name.lower() not in never and not is_code(name)
     ]
     pairs += [
         (name.replace(" ", "_"), float(value))
@@ -121,17 +124,23 @@ def read(line: str) -> tuple[Row, ...]:
     metrics = dict(pairs)
     counts_something = counts.step is not None or counts.epoch is not None
     spaced: list[tuple[str, float]] = []
-    if counts_something:
+    if counts_something and _SPACED_LOSS.search(line) is not None:
         spaced = [(n, float(v)) for n, v in _SPACED.findall(line) if is_metric(n)]
         if any("loss" in name.lower() for name, _ in spaced):
             metrics = dict(spaced) | metrics
-    if len(set(pairs)) != len(dict(pairs)) or len(set(spaced)) != len(dict(spaced)):
+    if _says_twice(pairs) or _says_twice(spaced):
         metrics = _by_section(line, metrics)
     beside_rate = counts_something and "batch" not in counts.names
     if not any(is_metric(name) or (beside_rate and is_rate(name)) for name in metrics):
         return ()
     split, metrics = _split(line, metrics)
     return counted(metrics, counts.step, counts.epoch, stamp(line), split, of=counts.of)
+
+
+def _says_twice(pairs: list[tuple[str, float]]) -> bool:
+    """Whether a name has two values."""
+    names = dict(pairs)
+    return len(names) < len(pairs) and len(set(pairs)) > len(names)
 
 
 def _by_section(line: str, metrics: dict[str, float]) -> dict[str, float]:
@@ -163,7 +172,10 @@ def _split(line: str, metrics: dict[str, float]) -> tuple[str, dict[str, float]]
 
 def _counts(line: str) -> _Counts | None:
     """What a line counts; None where one of the counts cannot be told."""
-    samples = _SAMPLES.search(line) or _BATCHES.search(line)
+    bracketed = "[" in line
+    samples = _SAMPLES.search(line) if bracketed else None
+    if samples is None and " batches" in line:
+        samples = _BATCHES.search(line)
     if samples is not None:
         begun, seen, samples_of = (int(number) for number in samples.groups())
         return _Counts(seen, begun, samples_of, frozenset(("epoch",)))
@@ -174,18 +186,18 @@ def _counts(line: str) -> _Counts | None:
     names = frozenset(counts)
     step = next((name for name in _STEPS if name in counts), None)
     epoch = next((counts[name] for name in _EPOCHS if name in counts and name != step), None)
-    if step is None and (said := _OF.search(line)) is not None:
+    if step is None and "/" in line and (said := _OF.search(line)) is not None:
         return _Counts(float(said.group(2)), epoch, int(said.group(3)), names | {said.group(1)})
-    if not ends and (step is None or step == "batch"):
+    if bracketed and not ends and (step is None or step == "batch"):
         unnamed = _UNNAMED.search(line, 0, _NEAR)
         if unnamed is not None and _is_step(unnamed, names):
             begun_in, of_epoch, seen_of, of = unnamed.groups()
             place, length = (begun_in, of_epoch) if seen_of is None else (seen_of, of)
             epoch = epoch if seen_of is None else float(begun_in)
             return _Counts(float(place), epoch, int(length), names)
-    bracketed = _BRACKETED.search(line)
-    if epoch is None and bracketed is not None:
-        epoch = float(bracketed.group(1))
+    outer = _BRACKETED.search(line) if bracketed and epoch is None else None
+    if outer is not None:
+        epoch = float(outer.group(1))
     if step is None:
         return _Counts(None, epoch, None, names)
     return _Counts(counts[step], epoch, ends.get(step), names)
@@ -197,7 +209,10 @@ def _named_counts(line: str) -> tuple[dict[str, float], dict[str, int]] | None:
     ends: dict[str, int] = {}
     for name, sign, printed, end in _COUNT.findall(line):
         text = printed.rstrip(".,+-")
-        value = float(re.sub("[,_]", "", text)) if _WHOLE.fullmatch(text) else None
+        if text.isdecimal() and text.isascii():
+            value: float | None = float(text)
+        else:
+            value = float(re.sub("[,_]", "", text)) if _WHOLE.fullmatch(text) else None
         if value is not None and (value.is_integer() or name.lower() in _EPOCHS):
             counts[name.lower()] = value
             if end:

@@ -129,7 +129,7 @@ class RowBlocks:
                 self.epoch = row.epoch
             if self._held and self._held[0].averaged != row.averaged:
                 out += self._block()
-            self._held.append(replace(row, step=step))
+            self._held.append(row if row.step == step else replace(row, step=step))
             if len(self._held) * len(self._names) > _MOST_CELLS:
                 out += self._block()
         out += self._block()

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _WORDS = re.compile(r"[^\W_]+")
 _SETTING = re.compile(
@@ -27,9 +28,12 @@ _METRIC = re.compile(
     r"score|f1|auc|bleu|fid|iou|miou|(?-i:mAP)\d*|return|returns|nll|elbo|bpb|bpc|ce|kl)$",
     re.IGNORECASE,
 )
+_NAMES = 4096
+"""Names whose kind is remembered; a log repeats its own on every line."""
 _RATE = frozenset(("lr", "learning_rate", "学习率"))
 
 
+@lru_cache(_NAMES)
 def is_setting(name: str) -> bool:
     """Whether this is a setting's name, an environment variable's, or a place in a source file."""
     words = {word.lower() for word in _WORDS.findall(name)}
@@ -37,11 +41,13 @@ def is_setting(name: str) -> bool:
     return any(map(_SETTING.fullmatch, words)) or shouted or is_code(name)
 
 
+@lru_cache(_NAMES)
 def is_code(name: str) -> bool:
     """Whether this is a place in a source file: the `train.py` of `train.py:232`."""
     return _CODE.search(name) is not None
 
 
+@lru_cache(_NAMES)
 def is_metric(name: str) -> bool:
     """Whether a value of this name says that a training prints it: a loss, a score, a norm."""
     if is_setting(name):
@@ -49,6 +55,7 @@ def is_metric(name: str) -> bool:
     return any(_METRIC.search(word) for word in _WORDS.findall(name))
 
 
+@lru_cache(_NAMES)
 def is_rate(name: str) -> bool:
     """Whether this is a learning rate: a metric beside a step, a setting alone."""
     return name.lower().rpartition("/")[2] in _RATE
