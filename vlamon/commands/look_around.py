@@ -143,7 +143,7 @@ def _here(directory: str, now: float) -> Iterator[Offer]:
             journal = logs[0] == "run.vlaj"
             command = ("watch" if journal else "tail", os.path.normpath(place))
             changed = max(_changed(os.path.join(place, name)) for name in logs)
-            text = ", ".join(logs[:1] if journal else logs)
+            text = os.path.basename(os.path.abspath(place)) if journal else ", ".join(logs)
             found.append((changed, _offer(HERE, text, command, changed, now)))
     # A run's own directory is one offer; its other logs belong to it.
     is_run = any(os.path.isfile(os.path.join(directory, name)) for name in RUN_LOGS)

@@ -74,6 +74,8 @@ def test_runs_and_logs_of_the_directory_are_offered_newest_first(here: Path) -> 
         os.utime(here / path, (1e9 - age, 1e9 - age))
 
     assert commands() == ["tail mine.jsonl", "tail two", "watch runs/one", "demo"]
+    texts = [offer.text.partition(" (")[0] for offer in offers()]
+    assert texts[:3] == ["mine.jsonl", "log_train.txt", "one"]
 
 
 def test_a_runs_own_directory_is_one_offer(here: Path) -> None:
