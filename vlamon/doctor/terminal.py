@@ -41,7 +41,11 @@ def colours(facts: Facts) -> Iterator[Finding]:
         yield Finding("colours", "ok", text)
     else:
         text = "16: TERM promises no more, and charts have no tint"
-        yield Finding("colours", "warn", text, "export TERM=xterm-256color")
+        if "TMUX" in environ:  # which knows no other terminal than its own
+            fix = "tmux set -g default-terminal tmux-256color  # for new windows"
+        else:
+            fix = f"export TERM={'screen' if 'STY' in environ else 'xterm'}-256color"
+        yield Finding("colours", "warn", text, fix)
 
 
 def size(facts: Facts) -> Iterator[Finding]:
@@ -58,6 +62,10 @@ def size(facts: Facts) -> Iterator[Finding]:
 
 def unicode(facts: Facts) -> Iterator[Finding]:
     """Whether the locale allows UTF-8, which charts are drawn with."""
+    if facts.environ.get("TERM") == "linux":
+        text = "the Linux console's font has no Braille: charts are drawn with ASCII"
+        yield Finding("locale", "note", text, "log in with ssh from a terminal emulator")
+        return
     names = ("LC_ALL", "LC_CTYPE", "LANG")
     name, value = next(
         ((name, facts.environ[name]) for name in names if facts.environ.get(name)), ("", "")

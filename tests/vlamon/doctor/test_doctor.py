@@ -64,6 +64,21 @@ def test_colours_are_those_that_the_terminal_promises(environ: dict[str, str], l
     assert only(terminal.colours, Made(environ)).level == level
 
 
+def test_more_colours_are_asked_for_where_they_are_withheld() -> None:
+    asked = {
+        "xterm": {},
+        "screen": {"STY": "1.tty"},
+        "tmux set -g default-terminal tmux": {"TMUX": "/tmp/x"},
+    }
+    for promised, environ in asked.items():
+        fix = only(terminal.colours, Made({"TERM": "screen", **environ})).fix
+        assert fix.removeprefix("export TERM=").startswith(f"{promised}-256color")
+
+
+def test_a_console_without_braille_is_told() -> None:
+    assert "drawn with ASCII" in only(terminal.unicode, Made({"TERM": "linux"})).text
+
+
 def test_a_terminal_that_cannot_move_its_cursor_is_told() -> None:
     assert warnings(terminal.kind, Made({"TERM": "dumb"})) == ["export TERM=xterm-256color"]
     assert only(terminal.kind, Made({"TERM": "xterm"}, tty=False)).level == "note"
