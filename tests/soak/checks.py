@@ -164,9 +164,14 @@ def of_left_overs(folder: Path, run_dir: Path) -> list[str]:
     return [f"{path} was left" for path in names if LEFT_OVER.search(path.name)]
 
 
-def of_processes() -> list[str]:
-    """No process of the session is alive."""
+def children() -> set[int]:
+    """The processes that this one started and that are not reaped."""
     with contextlib.suppress(OSError):
-        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-        return [f"process {pid} is alive" for pid in children]
-    return []
+        text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+        return {int(pid) for pid in text.split()}
+    return set()
+
+
+def of_processes(before: set[int]) -> list[str]:
+    """No process of the session is alive; what stood `before` it is another's."""
+    return [f"process {pid} is alive" for pid in sorted(children() - before)]

@@ -82,6 +82,8 @@ class Session:
     commander: Commander
     disk: SmallDisk | None
     run_dir: Path
+    before: set[int]
+    """Processes that stood before it."""
     done: Counter[str] = field(default_factory=Counter)
     killed: set[int] = field(default_factory=set)
     """Attempts that ended by SIGKILL."""
@@ -128,6 +130,7 @@ def soak(folder: Path, plan: Plan) -> Outcome:
     """Run the session; a third of the time is for the quiet twin and for starts and ends."""
     steps = max(600, int(plan.seconds * 0.5 / (2.2 * STEP_SECONDS)))
     explode_at = steps * 9 // 10
+    before = checks.children()
     with SmallDisk.mounted(folder / "disk") as disk:
         run_dir = (disk.path if disk else folder) / "run"
         run_dir.mkdir(parents=True)
@@ -139,6 +142,7 @@ def soak(folder: Path, plan: Plan) -> Outcome:
             Commander(training.socket),
             disk,
             run_dir,
+            before,
         )
         try:
             broken = _attack(session, steps, explode_at)
@@ -205,7 +209,7 @@ def _judge(session: Session, folder: Path, steps: int, explode_at: int) -> list[
     broken += checks.of_monitors(session.monitors.longest_lines(), truth, session.killed)
     broken += checks.of_log(session.run_dir, truth, session.killed)
     broken += checks.of_left_overs(folder, session.run_dir)
-    broken += checks.of_processes()
+    broken += checks.of_processes(session.before)
     if not session.commander.answered:
         broken.append("no command was answered")
     return broken

@@ -24,7 +24,7 @@ before = ranks()
 emitter = Emitter(None, run="torchrun", run_dir=sys.argv[1])
 dist.init_process_group("gloo")
 assert ranks() == before, (ranks(), before)
-for step in range(60):
+for step in range(100):
     emitter.log(step, closs=2.0 + before.rank)
     time.sleep(0.05)
 dist.barrier()
@@ -50,7 +50,7 @@ def test_torchrun(tmp_path: Path) -> None:
     records = journal_of(tmp_path / "run")
     assert of_type(records, RunInfo)[0].world_size == 2
     blocks = of_type(records, BatchBlock)
-    assert sum(block.rows for block in blocks) == 60
+    assert sum(block.rows for block in blocks) == 100
     columns = [block.columns.get("ranks_closs_max") for block in blocks]
     most = [column for column in columns if column is not None]
     assert most, "rank 1 reports over the agent's store, too"
