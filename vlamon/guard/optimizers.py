@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch.optim import Optimizer
@@ -22,14 +22,21 @@ def checked(optimizers: Optimizer | Sequence[Optimizer]) -> list[Optimizer]:
     if isinstance(optimizers, Sequence):
         found = list(optimizers)
     for optimizer in found:
-        inner = stepping(optimizer)
-        inner = getattr(inner, "optimizer", None) or inner
-        kind = type(inner)
-        if isinstance(inner, Optimizer) and "deepspeed" not in kind.__module__.lower():
+        layers = list(_layers(optimizer))
+        engines = [each for each in layers if type(each).__module__.startswith("deepspeed.")]
+        if not engines and isinstance(layers[-1], Optimizer):
             continue
+        kind = type(engines[0] if engines else layers[-1])
         raise TypeError(
             f"{kind.__name__} is no torch.optim.Optimizer, and the guard cannot copy its state: "
             "give the optimizers that step; under DeepSpeed ZeRO, whose engine owns the state, use "
             "vlamon.Emitter alone and roll back with its own checkpoints"
         )
     return found
+
+
+def _layers(optimizer: Any) -> Iterator[Any]:
+    """The optimizer and what it wraps; DeepSpeed's keeps the one that it was given, too."""
+    while optimizer is not None:
+        yield optimizer
+        optimizer = getattr(optimizer, "optimizer", None)

@@ -111,6 +111,16 @@ def test_an_engine_that_owns_the_state_is_a_sentence() -> None:
     assert "vlamon.Emitter alone" in said
 
 
+def test_an_engine_that_keeps_the_optimizer_that_it_was_given_is_the_same_sentence() -> None:
+    """As the real ones do: the one inside steps pieces of the parameters that the engine cut."""
+    engine = type("DeepSpeedZeroOptimizer", (), {"__module__": "deepspeed.runtime.zero"})()
+    model = nn.Linear(2, 1)
+    engine.optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    for given in (engine, Wrapper(engine)):
+        with pytest.raises(TypeError, match="DeepSpeedZeroOptimizer is no torch"):
+            Guard(model, given)
+
+
 def test_an_engine_inside_a_wrapper_is_the_same_sentence() -> None:
     """As Accelerate hands it out under its DeepSpeed plugin."""
     wrapped = Wrapper(DeepSpeedZeroOptimizer())  # type: ignore[arg-type]
