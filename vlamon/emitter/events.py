@@ -38,7 +38,7 @@ class EventMaker:
         severity: Severity | None = None,
         data: Mapping[str, Any] | None = None,
     ) -> Event:
-        """One event; step -1 where the script named none. Raises for a step that is no number."""
+        """One event, with step -1 if the script named none. Raises if the step is not a number."""
         return Event(
             f"{self.boot[:8]}-{next(self._numbers)}",
             line(text(kind)),

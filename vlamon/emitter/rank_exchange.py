@@ -174,7 +174,7 @@ class RankExchange:
             try:
                 if not self._take(items[0]):
                     return
-            except Exception:  # a CUDA context that broke, a step that is no number: this one only
+            except Exception:  # a broken CUDA context, a step that is not a number: this one only
                 pass
             items.popleft()
 

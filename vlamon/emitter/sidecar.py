@@ -275,7 +275,7 @@ class Sidecar:
                 self.owner.swallow("an infinite epoch")
                 number = math.nan  # unknown; the row itself is good
         except (TypeError, ValueError, OverflowError) as error:
-            self.owner.swallow(f"step or epoch is no number: {error}"[:200])
+            self.owner.swallow(f"step or epoch is not a number: {error}"[:200])
             return
         if not -blocks.MAX_STEP < step < blocks.MAX_STEP:
             self.owner.swallow("step does not fit 53 bits")

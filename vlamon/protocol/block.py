@@ -217,7 +217,7 @@ def from_message(message: Message) -> Block:
     for key in ("step", "epoch", "time"):
         values = message.get(key)
         if not isinstance(values, bytes) or len(values) != 8 * rows:
-            raise ProtocolError(f"column `{key}` of a batch block has not {rows} values")
+            raise ProtocolError(f"column `{key}` of a batch block does not have {rows} values")
         plain.append(values)
     raw = message.get("c")
     if not isinstance(raw, dict) or len(raw) > MAX_METRICS:
@@ -225,10 +225,10 @@ def from_message(message: Message) -> Block:
     found = {checked_name(name): columns.from_cell(name, cell, rows) for name, cell in raw.items()}
     weights = message.get("w") or {}
     if not isinstance(weights, dict) or len(weights) > MAX_METRICS:
-        raise ProtocolError("the weights of a batch block are no map")
+        raise ProtocolError("the weights of a batch block are not a map")
     for name, weight in weights.items():
         if not isinstance(name, str) or not isinstance(weight, float | int):
-            raise ProtocolError(f"the weight of {name!r:.60} is no number")
+            raise ProtocolError(f"the weight of {name!r:.60} is not a number")
     known = {
         checked_name(name): float(weight)
         for name, weight in weights.items()

@@ -89,11 +89,11 @@ def from_cell(name: object, cell: object, rows: int) -> PackedColumn:
     if len(cell) == 3:
         bits = cell[2]
         if not isinstance(bits, bytes) or len(bits) != (rows + 7) // 8:
-            raise ProtocolError(f"the presence of {name!r:.60} has not {rows} bits")
+            raise ProtocolError(f"the presence of {name!r:.60} does not have {rows} bits")
         present = _from_bits(bits, rows)
         count = present.count(1)
     if len(values) != count * _WIDTH[code]:
-        raise ProtocolError(f"column {name!r:.60} of a batch block has not {count} values")
+        raise ProtocolError(f"column {name!r:.60} of a batch block does not have {count} values")
     return PackedColumn(code, values, present)
 
 

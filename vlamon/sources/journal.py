@@ -147,7 +147,7 @@ class JournalSource:
         if self._info is None:
             raise SourceError(f"{self.path} holds no run: not one frame of it can be read")
         where = "" if self._last_step is None else f" after step {self._last_step}"
-        text = f"the journal stops{where}; nobody writes it"
+        text = f"the journal stops{where}; no process is writing it"
         if self._end is not None:
             text = self._end.text or "the training ended"
         yield from self._release_end()

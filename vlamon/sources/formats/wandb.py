@@ -89,7 +89,7 @@ def _entry(history: memoryview) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """A JSON value; what is none (an image, a table) is no number either."""
+    """A JSON value; an image or a table is not a number either."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
