@@ -42,6 +42,8 @@ class Break:
     """Whether batches came since the answer without another alarm."""
     commands: bool = True
     """Whether the run takes commands, so that a rollback can be requested from here."""
+    rolling_back: bool = False
+    """Whether the guard is at it right now."""
 
 
 def newest_break(store: RunStore, acknowledged: Collection[str] = ()) -> Break | None:
@@ -57,7 +59,8 @@ def newest_break(store: RunStore, acknowledged: Collection[str] = ()) -> Break |
     newest = int(store.steps(store.rows - 1)[0]) if store.rows else event.step
     came = answer is not None and came_about(answer) and newest > answer.step
     healthy = came and not [one for one in alarms if one.time > (answer.time if answer else 0.0)]
-    return Break(event, verdict, answer, healthy, takes_commands(store))
+    rolling_back = store.status is not None and store.status.state == "rolling_back"
+    return Break(event, verdict, answer, healthy, takes_commands(store), rolling_back)
 
 
 def headline(found: Break, deadline: float | None, width: int, glyphs: Glyphs) -> list[Row]:
@@ -103,6 +106,8 @@ def _outcome(found: Break, deadline: float | None) -> list[Part]:
     if deadline is not None:
         return [(f"rolls back automatically in {duration(deadline)} unless you choose (r)",
                  "explode bold")]  # fmt: skip
+    if answer is None and found.rolling_back:
+        return [("the guard is rolling back", "rollback")]
     if answer is None and not found.commands:
         return [("no rollback followed", "foreground")]
     if answer is None:

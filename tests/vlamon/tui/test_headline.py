@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.vlamon.tui.driving import lines, page, running, until
-from tests.vlamon.tui.fake_feed import AUTOPSY, EXPLOSION, NOW, ROLLBACK, block, fed, info
+from tests.vlamon.tui.fake_feed import AUTOPSY, EXPLOSION, NOW, ROLLBACK, block, fed, info, status
 from vlamon.charts.glyphs import UNICODE
 from vlamon.charts.rows import cells, text_of
 from vlamon.records import BatchBlock, Column, Event, Link
@@ -46,6 +46,17 @@ def test_the_headline_says_what_is_still_to_do(
     answer: Event | None, deadline: float | None, said: str
 ) -> None:
     assert said in words(Break(EXPLOSION, None, answer), deadline=deadline)
+
+
+def test_while_the_guard_rolls_back_nobody_is_told_to() -> None:
+    store = RunStore()
+    for record in (info(), EXPLOSION, status(state="rolling_back")):
+        store.apply(record)
+    found = newest_break(store)
+
+    assert found is not None
+    assert "the guard is rolling back" in words(found)
+    assert "r rolls back" not in words(found)
 
 
 def test_a_run_without_commands_is_not_offered_a_rollback() -> None:

@@ -69,6 +69,14 @@ def test_at_an_explosion_the_losses_are_read_beside_what_happened(width: int, he
     assert "rollback" in page
 
 
+def test_the_unit_of_changes_is_named_whole_or_not_at_all() -> None:
+    held = store()
+    heads = [shown(held, width, 20)[1].strip("│ ") for width in range(40, 90)]
+    ends = {head.rpartition("  ")[2] for head in heads}
+    assert ends == {"changes in usual changes", "changes", heads[0].rpartition("  ")[2]}
+    assert "change" not in heads[0]
+
+
 @pytest.mark.parametrize(("width", "height"), [(43, 7), (80, 5), (80, 8), (45, 30)])
 def test_means_of_epochs_give_way_to_the_batchs_own_values(width: int, height: int) -> None:
     held = store()

@@ -13,7 +13,7 @@ from vlamon.charts.marks import came_about
 from vlamon.charts.metric_order import leading_first, trained_terms
 from vlamon.charts.metric_roles import role_of_metric
 from vlamon.charts.numbers import count, number
-from vlamon.charts.rows import Row, fit, shorten, shorten_names, spread
+from vlamon.charts.rows import Row, cells, fit, shorten, shorten_names, spread
 from vlamon.records import Event
 from vlamon.store import RunStore
 from vlamon.tui.frame_context import FrameContext, steps_are_epochs
@@ -27,6 +27,8 @@ LEAST_COLUMN = 26
 """Columns that one metric is given where the trained terms need more columns side by side."""
 USUAL = 256
 """Batches before one whose changes are the usual ones."""
+UNITS = ("  changes in usual changes", "  changes")
+"""What stands above the last column, as much as there is room for."""
 FEWEST = 16
 """Changes from which on one is called usual."""
 EVENTS = 3
@@ -67,8 +69,9 @@ def where(store: RunStore, row: int, width: int) -> Row:
     text = clock_time(at, "%m-%d %H:%M:%S")
     if text:
         parts += [("  ", ""), (text, "muted")]
-    parts += [("  changes in usual changes", "muted")]
-    return fit(tuple(parts), width)
+    room = width - cells(tuple(parts))
+    unit = next((words for words in UNITS if len(words) <= room), "")
+    return fit((*parts, (unit, "muted")), width)
 
 
 def attempt_of(store: RunStore, row: int) -> int:
