@@ -6,9 +6,13 @@ import math
 import threading
 import time
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from tests.faults.test_alerts import SERVERS
+from tests.vlamon.emitter.emitted import journal_of, rows_of
 from vlamon import Emitter
 from vlamon.emitter import rank_exchange
 from vlamon.emitter.rank_exchange import JobStore
@@ -65,7 +69,7 @@ def test_garbage_in_the_store_is_no_report(data: bytes) -> None:
 
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_a_store_that_hangs_holds_up_neither_log_nor_close(
-    rank: str, tmp_path: object, monkeypatch: pytest.MonkeyPatch
+    rank: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release, entered = threading.Event(), threading.Event()
 
@@ -96,3 +100,32 @@ def test_a_store_that_hangs_holds_up_neither_log_nor_close(
     thread.join(60)
     assert not thread.is_alive(), f"still there after {time.monotonic() - began:.0f} s"
     release.set()
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_port_that_is_no_store_neither_stops_the_script_nor_costs_a_row(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dist = pytest.importorskip("torch.distributed")
+    entered = threading.Event()
+
+    def client() -> object:
+        entered.set()
+        try:
+            limit = timedelta(seconds=1)
+            return dist.TCPStore("127.0.0.1", port, None, False, limit, wait_for_workers=False)
+        except RuntimeError:
+            return None
+
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(rank_exchange, "_client", client)
+    monkeypatch.setattr(rank_exchange, "interval", lambda size: 0.01)
+    monkeypatch.setattr(rank_exchange, "TIMEOUT", 0.1)
+    monkeypatch.setattr(rank_exchange, "LAST_LOOK", 0.1)
+    with SERVERS[kind]() as port, Emitter(None, run_dir=tmp_path) as emitter:
+        assert entered.wait(30)
+        for step in range(200):
+            emitter.log(step, closs=2.0)
+            time.sleep(0.001)
+    assert [step for step, _ in rows_of(journal_of(tmp_path))] == list(range(200))
