@@ -169,8 +169,9 @@ def _readout(found: Difference, metric: str) -> Readout:
     if not math.isfinite(change):
         return Readout("Δ –", "muted", spare=1)
     size = abs(change)
-    text = ">999" if size >= 999.5 else f"{size:.{0 if size >= 10 else 1 if size >= 1 else 2}f}"
-    sign = "" if not float(text.lstrip(">")) else "−" if change < 0 else "+"
+    text = "999" if size >= 999.5 else f"{size:.{0 if size >= 10 else 1 if size >= 1 else 2}f}"
+    sign = "" if not float(text) else "−" if change < 0 else "+"
+    sign = f">{sign}" if size >= 999.5 else sign
     role = "foreground" if found.clear else "muted"
     better = entry(metric).better
     if found.clear and better in ("lower", "higher"):

@@ -63,7 +63,8 @@ class Title:
             readouts = self._headline.readouts(store, self._roles[0], judged, glyphs)
         else:
             readouts = of_lines(drawing.ends, drawing, self._names)
-        if cursor_row is None and baseline is not None:
+        broken = bool(readouts) and readouts[0].role.startswith("explode")
+        if cursor_row is None and baseline is not None and not broken:
             apart = self._comparison.readout(store, baseline)
             readouts[1:1] = [] if apart is None else [apart]
         if look.ascii_only:

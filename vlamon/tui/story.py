@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -104,8 +105,8 @@ def changes_before(store: RunStore, event: Event) -> list[str]:
         if name in before and before[name] != weight:
             found.append(f"weight of {name}: {before[name]:g} to {weight:g}")
     start = int(store.steps(first, first + 1)[0])
-    for other in store.events:
-        if other.id != event.id and other.kind in TOLD and start <= other.step <= event.step:
+    for other in takewhile(lambda one: one.id != event.id, store.events):
+        if other.kind in TOLD and start <= other.step <= event.step:
             found.append(f"{other.kind} at {count(other.step)}: {sentence(other)}")
     return found
 

@@ -157,3 +157,15 @@ def test_every_verdict_of_the_guard_has_advice() -> None:
     from vlamon.guard.autopsy import Cause
 
     assert set(ADVICE) == set(get_args(Cause)) - {"unknown"}
+
+
+def test_what_came_of_a_break_is_no_change_before_it() -> None:
+    store = RunStore()
+    broken = replace(EXPLOSION, step=250)
+    note = Event("n", "note", 240, 0, NOW - 60, "info", "more data")
+    paused = Event("p", "paused", 250, 0, NOW, "warn", "guard is in ask mode")
+    for record in (info(), block(0, 251), note, broken, paused):
+        store.apply(record)
+    said = "\n".join(changes_before(store, broken))
+    assert "note at 240" in said
+    assert "paused" not in said
