@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
 
@@ -76,9 +76,13 @@ class Read:
         return "".join(char for char, own, _ in here if own == ink)
 
 
-async def read(*records: Record) -> list[Read]:
-    """Show a run on a terminal of 120×40 and read its charts back."""
+async def read(*records: Record, baseline: Sequence[Record] = ()) -> list[Read]:
+    """Show a run, over another one where it has a baseline, on a terminal of 120×40 and read its
+    charts back."""
     async with running(fed(*records), size=SIZE) as (pilot, screen, _):
+        if baseline:
+            screen.shell.baseline = fed(*baseline)
+            screen.repaint()
         for _ in range(3):
             await pilot.pause(0.05)
         terminal = pyte.Screen(*SIZE)

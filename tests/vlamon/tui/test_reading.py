@@ -9,6 +9,7 @@ import pytest
 
 from tests.vlamon.tui.fake_feed import NOW, info
 from tests.vlamon.tui.reading import DUSK, Read, colours_of, column_means, off_by, read
+from vlamon.charts.cells import BASELINE
 from vlamon.detect.monitor import ExplosionMonitor
 from vlamon.records import BatchBlock, Column, EpochRow, Event, Link, Record, Status
 
@@ -185,6 +186,16 @@ async def test_every_series_is_told_apart_by_its_colour_and_by_the_label_at_its_
     order = sorted(columns, key=lambda name: -float(columns[name].mean()))
     shown = ["".join(char for char, _ in row).split()[:1] for row in found.ends]
     assert [words[0] for words in shown if words] == [label(name) for name in order]
+
+
+async def test_a_run_over_its_baseline_reads_as_both_and_as_how_far_they_are_apart() -> None:
+    values, theirs = 8.5 + noise(), 7.0 + noise(seed=1)
+    other = (Link("ended"), info(name="lr_half"), *blocks({"closs": theirs}))
+    found, *_ = await read(Link("live"), info(), *blocks({"closs": values}), baseline=other)
+    means_within_a_dot(found, values)
+    means_within_a_dot(found, theirs, role=BASELINE)
+    assert "Δ +21 %" in found.title
+    assert found.title_colours["+21"] == DUSK["explode"].lstrip("#")
 
 
 async def test_the_band_behind_the_line_is_the_range_of_each_column() -> None:
