@@ -65,11 +65,7 @@ class Pages:
                 self._host.shell.open_run(int(key))
 
         if len(self._host.shell.feeds) < 2:
-            self._host.say(
-                Notice(
-                    "this is the only run: name more with `vlamon watch A B`, or one with --baseline"
-                )
-            )
+            self._host.say(Notice("this is the only run: name more, as in `vlamon watch A B`"))
             return
         self._host.show(runs_dialog(self._host), chosen)
 
