@@ -13,8 +13,12 @@ from vlamon.protocol.registry import Entry
 from vlamon.records import Status
 
 
+SOON = 5.0
+"""Seconds after which the file is written again: with a step, in a list that has just been opened."""
+
+
 class Registrar:
-    """Writes the run's file now, once a minute, and at the end."""
+    """Writes the run's file now, soon after, once a minute, and at the end."""
 
     def __init__(self, entry: Entry, status: Callable[[], Status | None]) -> None:
         self._entry = entry
@@ -39,7 +43,9 @@ class Registrar:
         with contextlib.suppress(OSError):  # a home that is full or read-only keeps no list
             registry.write(self._described(), place)
             registry.clear(place)
-        while not self._stopping.wait(registry.REFRESH):
+        pause = SOON
+        while not self._stopping.wait(pause):
+            pause = registry.REFRESH
             with contextlib.suppress(OSError):
                 registry.write(self._described(), place)
         with contextlib.suppress(OSError):

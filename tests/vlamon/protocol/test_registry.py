@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlamon import Emitter
+from vlamon.emitter import registrar
 from vlamon.protocol import registry
 from vlamon.protocol.registry import Entry
+from vlamon.records import Status
 
 HOST = socket.gethostname()
 
@@ -87,6 +89,22 @@ def test_a_training_lists_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     while not (ended := registry.entries(place)[0]).ended:
         time.sleep(0.005)
     assert (ended.step, ended.journal) == (3, str(tmp_path / "run" / "run.vlaj"))
+
+
+def test_the_list_has_a_step_soon_after_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLAMON_HOME", str(tmp_path))
+    monkeypatch.setattr(registrar, "SOON", 0.02)
+    said = iter([None])  # nothing is known yet when the run begins
+    made = registrar.Registrar(Entry("b"), lambda: next(said, Status("training", 7)))
+    made.start()
+    end = time.monotonic() + 20
+    while not (found := registry.entries(str(tmp_path / "runs"))) or found[0].step is None:
+        assert time.monotonic() < end, "a refresh a minute is too late"
+        time.sleep(0.01)
+    made.stop()
+    assert (found[0].state, found[0].step) == ("training", 7)
 
 
 def test_a_home_that_cannot_be_written_keeps_nobody_from_training(
