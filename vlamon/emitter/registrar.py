@@ -12,9 +12,8 @@ from vlamon.protocol import registry
 from vlamon.protocol.registry import Entry
 from vlamon.records import Status
 
-
 SOON = 5.0
-"""Seconds after which the file is written again: with a step, in a list that has just been opened."""
+"""Seconds after which the file is written again: a list opened right then has a step, too."""
 
 
 class Registrar:
