@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vlamon.analysis.evidence import KeyOrder
@@ -13,7 +13,7 @@ from vlamon.analysis.printed_settings import Printed, printed_settings
 from vlamon.errors import nearest_file
 from vlamon.records import EpochBlock, EpochRow, Link, Record
 from vlamon.sources import Source, SourceError
-from vlamon.sources.formats import UnknownLines
+from vlamon.sources.formats import FormatError, UnknownLines
 from vlamon.sources.logfile import LogFile
 from vlamon.sources.one_run import OneRun
 from vlamon.sources.plain_text import PlainText
@@ -24,6 +24,8 @@ _HEAD = 1 << 20
 """Bytes at the begin of a log that are searched for settings."""
 _TAIL = 64 << 10
 """Bytes at the end of a log that are searched for what ended the run."""
+_LAST = 60
+"""Lines at the end of a file without rows that are: an error further up was survived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +97,20 @@ def drained_run(
     """Every file of a run; of several, those that could be read, and why others could not."""
     logs: list[Drained] = []
     problems: list[SourceError] = []
+    ends: list[LogEnd | None] = []
     for path in paths:
         try:
             logs.append(drained_file(path, format_name))
         except SourceError as error:
             problems.append(error)
+            if isinstance(error, FormatError) and path != "-":
+                ends.append(log_end(_lines(path, last=_TAIL)[-_LAST:]))
     if not logs:
         raise problems[0]
+    # What a job printed to stderr has no rows, and says how the run ended.
+    end = next(filter(None, ends), None)
+    if end is not None and all(log.end is None for log in logs):
+        logs[0] = replace(logs[0], end=end)
     return logs, problems
 
 

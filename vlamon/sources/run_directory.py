@@ -45,7 +45,11 @@ _NAMED = 3
 _TEXTS = (".jsonl", ".log", ".txt", ".csv", ".tsv", ".json")
 _NEVER = ("requirements", "README", "config", "args", "LICENSE", "package", "tokenizer", "vocab")
 """How the names of text files begin that no training writes its rows to."""
-_JOB = re.compile(r"^(?P<stem>.+?)(?:\.(?:out|err)|\.[oe](?P<pbs>\d+))$|^(?:stdout|stderr)(?:\.|$)")
+_JOB = re.compile(
+    r"^(?P<stem>.+?)(?:\.(?:out|err|stdout|stderr)|\.[oe](?P<pbs>\d+))$|^(?:stdout|stderr)(?:\.|$)"
+)
+_RANK = re.compile(r"rank[_-]?\d+")
+"""In the names of logs of which each rank writes one; the first rank's is the run's."""
 _WANDB_RUN = re.compile(r"^(?:offline-)?run-\d{8}_\d{6}-\w+$")
 
 
@@ -220,13 +224,15 @@ def _age_of_job(run: Sequence[Path]) -> tuple[float, int]:
 
 
 def _stdout_first(path: Path) -> tuple[bool, str]:
-    return bool(re.search(r"\.(?:err|e\d+)$|^stderr", path.name)), path.name
+    return bool(re.search(r"\.(?:err|stderr|e\d+)$|^stderr", path.name)), path.name
 
 
 def _texts(place: Path) -> list[list[Path]]:
     """Text files that hold a line of a known format, newest first."""
     files = [path for path in _entries(place) if path.is_file() and _may_be_log(path)]
-    return [[path] for path in _known(_newest(files))]
+    firsts = {path for path in files if _RANK.sub("rank0", path.name) == path.name}
+    kept = [path for path in files if path.with_name(_RANK.sub("rank0", path.name)) not in firsts]
+    return [[path] for path in _known(_newest([*firsts, *kept]))]
 
 
 def _may_be_log(path: Path) -> bool:

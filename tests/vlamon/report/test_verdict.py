@@ -193,3 +193,17 @@ def test_a_loss_that_is_the_same_in_every_row_is_not_judged(
     )
     assert code == 30
     assert "loss is the same in every row" in " ".join(out.split())
+
+
+def test_a_crash_on_stderr_is_the_end_of_the_run_on_stdout(
+    capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path
+) -> None:
+    out, err = tmp_path / "slurm-1.out", tmp_path / "slurm-1.err"
+    out.write_text("".join(f"step {i}: loss {falling(i):.4f}\n" for i in range(40)))
+    crash = "Traceback (most recent call last):\n  File x\nRuntimeError: the disk is full\n"
+    err.write_text("a warning\n" + crash)
+    code, said = analyze(capfdbinary, tmp_path)
+    assert code == 10
+    assert "crashed after step 39: RuntimeError: the disk is full" in " ".join(said.split())
+    err.write_text(crash + "a warning\n" * 100)
+    assert analyze(capfdbinary, tmp_path)[0] == 0

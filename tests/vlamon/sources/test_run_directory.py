@@ -119,3 +119,16 @@ def test_a_directory_without_a_log_says_what_was_looked_for(tmp_path: Path) -> N
     put(tmp_path / "requirements.txt", "numpy==1.26\n")
     with pytest.raises(SourceError, match=r"no training log .*metrics\.csv.*; name the file"):
         find_logs(str(tmp_path))
+
+
+def test_the_streams_of_a_job_may_be_named_in_full(tmp_path: Path) -> None:
+    put(tmp_path / "logs" / "job.7.stdout")
+    put(tmp_path / "logs" / "job.7.stderr", "a warning\n")
+    assert taken(tmp_path) == ["logs/job.7.stdout", "logs/job.7.stderr"]
+
+
+def test_of_one_log_a_rank_the_first_is_taken(tmp_path: Path) -> None:
+    put(tmp_path / "train_rank0.log", age=5)
+    put(tmp_path / "train_rank1.log")
+    put(tmp_path / "train_rank10.log")
+    assert taken(tmp_path) == ["train_rank0.log"]
