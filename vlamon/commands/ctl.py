@@ -27,6 +27,7 @@ class Shared:
 
     socket: str | None
     ssh: str | None
+    job: str | None
     timeout: float
     as_json: bool
 
@@ -38,6 +39,7 @@ def shared_options(*, command: bool) -> list[click.Parameter]:
         click.Option(
             ["--ssh"], metavar="HOST:SOCKET", help="A socket on another machine, through ssh."
         ),
+        click.Option(["--job"], metavar="ID", help="The training of a cluster's job."),
         click.Option(
             ["--timeout"], type=float, help=f"Seconds to wait for it.  [default: {ANSWER:g}]"
         ),
@@ -53,14 +55,20 @@ def shared_options(*, command: bool) -> list[click.Parameter]:
 
 
 def _shared(
-    ctx: click.Context, socket: str | None, ssh: str | None, timeout: float | None, as_json: bool
+    ctx: click.Context,
+    socket: str | None,
+    ssh: str | None,
+    job: str | None,
+    timeout: float | None,
+    as_json: bool,
 ) -> Shared:
     if timeout is not None and not timeout > 0:
         raise click.UsageError(f"--timeout must be above 0, not {timeout:g}")
-    outer = ctx.obj or Shared(None, None, ANSWER, False)
+    outer = ctx.obj or Shared(None, None, None, ANSWER, False)
     shared = Shared(
         outer.socket if socket is None else socket,
         outer.ssh if ssh is None else ssh,
+        outer.job if job is None else job,
         outer.timeout if timeout is None else timeout,
         outer.as_json or as_json,
     )
@@ -71,13 +79,18 @@ def _shared(
 @click.group()
 @click.pass_context
 def command(
-    ctx: click.Context, socket: str | None, ssh: str | None, timeout: float | None, as_json: bool
+    ctx: click.Context,
+    socket: str | None,
+    ssh: str | None,
+    job: str | None,
+    timeout: float | None,
+    as_json: bool,
 ) -> None:
     """Send a training a command and wait until it is done.
 
     Exit codes: 0 done, 1 refused, 2 usage, 3 no trainer, 4 no answer in time.
     """
-    _shared(ctx, socket, ssh, timeout, as_json)
+    _shared(ctx, socket, ssh, job, timeout, as_json)
 
 
 command.params.extend(shared_options(command=False))
@@ -114,11 +127,12 @@ def _callback(spec: CommandSpec) -> Callable[..., int]:
         /,
         socket: str | None,
         ssh: str | None,
+        job: str | None,
         timeout: float | None,
         as_json: bool,
         **args: Any,
     ) -> int:
-        shared = _shared(ctx, socket, ssh, timeout, as_json)
+        shared = _shared(ctx, socket, ssh, job, timeout, as_json)
         words = {
             key: " ".join(value) if isinstance(value, tuple) else value
             for key, value in args.items()
@@ -147,7 +161,7 @@ def _give(shared: Shared, given: Command) -> int:
 
 
 def _given(shared: Shared, given: Command) -> int:
-    with Talk(shared.socket, shared.ssh) as talk:
+    with Talk(shared.socket, shared.ssh, shared.job) as talk:
         info = talk.greet(shared.timeout)
         if not info.control:
             refusal = f"{info.name} takes no commands: its script never calls emitter.commands()"

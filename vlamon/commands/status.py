@@ -24,14 +24,17 @@ SHOWN = ("closs", "loss_ct", "z_loss", "loss")
 @click.command()
 @click.option("--socket", metavar="PATH", help="The training's socket; found where there is one.")
 @click.option("--ssh", metavar="HOST:SOCKET", help="A socket on another machine, through ssh.")
+@click.option("--job", metavar="ID", help="The training of a cluster's job, on whatever node.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, see docs/json.md.")
 @click.option("--timeout", default=5.0, show_default=True, help="Seconds to wait for an answer.")
-def command(socket: str | None, ssh: str | None, as_json: bool, timeout: float) -> int:
+def command(
+    socket: str | None, ssh: str | None, job: str | None, as_json: bool, timeout: float
+) -> int:
     """Say in a line what a training does right now.
 
     Exit codes: 0 said, 2 usage, 3 no trainer, 4 the trainer did not answer in time.
     """
-    with Talk(socket, ssh) as talk:
+    with Talk(socket, ssh, job) as talk:
         info = talk.greet(timeout)
 
         def settled(_: Record) -> bool | None:
@@ -39,7 +42,7 @@ def command(socket: str | None, ssh: str | None, as_json: bool, timeout: float) 
 
         talk.wait(settled, min(timeout, SETTLE))
         status, latest = talk.status, dict(talk.source.latest)
-    quiet = silence(status, time.time(), LEAST_SILENCE_REMOTE if ssh else LEAST_SILENCE)
+    quiet = silence(status, time.time(), LEAST_SILENCE_REMOTE if ssh or job else LEAST_SILENCE)
     if as_json:
         click.echo(as_line(info, status, latest, quiet))
     else:

@@ -18,6 +18,7 @@ TICK = 1.0
 @click.argument("run", required=False, type=click.Path())
 @click.option("--socket", metavar="PATH", help="The training's socket.")
 @click.option("--ssh", metavar="HOST:SOCKET", help="A socket on another machine, through ssh.")
+@click.option("--job", metavar="ID", help="The training of a cluster's job, on whatever node.")
 @click.option("--on-alert", metavar="CMD", help="Run this for each alert, JSON on its stdin.")
 @click.option("--all", "every_event", is_flag=True, help="Tell of explosions and the like too.")
 @click.option(
@@ -32,6 +33,7 @@ def command(
     run: str | None,
     socket: str | None,
     ssh: str | None,
+    job: str | None,
     on_alert: str | None,
     every_event: bool,
     silent_after: float,
@@ -48,7 +50,7 @@ def command(
     from vlamon.commands.watch import source_of
 
     settings = channels_needed(load_settings(on_alert))
-    source = source_of(run, socket, ssh)
+    source = source_of(run, socket, ssh, job)
     dog = Watchdog(process_lives, sockets.gethostname(), every_event, silent_after)
     sender = Sender(settings.channels, outbox_directory(), settings.language, _complain)
     began = time.time()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import socket
 import subprocess
 import time
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from vlamon.protocol import registry
 from vlamon.protocol.registry import Entry
 from vlamon.sources import Source, SourceError
+from vlamon.sources.discovery import NoTrainer
 
 _JOB = re.compile(r"\d+(_\d+)?")
 _STATES = {"PENDING": "has not started", "CONFIGURING": "is starting", "COMPLETING": "is ending"}
@@ -64,6 +66,16 @@ def place_of_job(job: str) -> Place:
     if node.partition(".")[0] == host.partition(".")[0]:
         return Place(socket=path)
     return Place(ssh=f"{node}:{path}")
+
+
+def served_by(job: str) -> tuple[str | None, str | None]:
+    """The socket of a job's training here, or HOST:SOCKET elsewhere. Raises NoTrainer."""
+    place = place_of_job(job)
+    if place.journal:
+        raise NoTrainer(
+            f"the training of job {job} does not run now: vlamon watch {shlex.quote(place.journal)}"
+        )
+    return place.socket or None, place.ssh or None
 
 
 def job_source(job: str) -> Source:

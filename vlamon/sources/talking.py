@@ -33,7 +33,13 @@ class TimedOut(VlamonError):
 class Talk:
     """A connection without rows, as a context manager; raises NoTrainer where nobody serves."""
 
-    def __init__(self, socket: str | None, ssh: str | None = None) -> None:
+    def __init__(self, socket: str | None, ssh: str | None = None, job: str | None = None) -> None:
+        if sum(each is not None for each in (socket, ssh, job)) > 1:
+            raise SourceError("--socket, --ssh and --job exclude each other")
+        if job is not None:
+            from vlamon.sources.jobs import served_by
+
+            socket, ssh = served_by(job)
         self.status: Status | None = None
         self._source: StreamSource
         if ssh is None:
@@ -42,8 +48,6 @@ class Talk:
         else:
             from vlamon.sources.ssh import SshSource
 
-            if socket is not None:
-                raise SourceError("--socket and --ssh exclude each other")
             host, _, path = ssh.partition(":")
             self._source = SshSource(host, path or None, rows=False)
             self.path = self._source.name

@@ -7,10 +7,15 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.vlamon.commands.training import training, vlamon
-from vlamon.commands.runs import table
+from vlamon.commands.runs import known, table
 from vlamon.protocol import registry
 from vlamon.protocol.registry import Entry
+from vlamon.records import RunInfo, Status
+from vlamon.sources import discovery
+from vlamon.sources.discovery import Found
 
 
 def test_a_run_is_listed_with_the_command_that_opens_it(tmp_path: Path) -> None:
@@ -36,6 +41,35 @@ def test_a_run_is_listed_with_the_command_that_opens_it(tmp_path: Path) -> None:
         line.startswith("demo") and line.endswith(f"vlamon watch --socket {socket}")
         for line in lines
     )
+
+
+def test_a_job_is_asked_and_told_by_its_number(tmp_path: Path) -> None:
+    home = {"VLAMON_HOME": str(tmp_path / "home"), "SLURM_JOB_ID": "77"}
+    with training(tmp_path / "vla.sock", **home):
+        while not registry.entries(str(tmp_path / "home" / "runs")):
+            time.sleep(0.01)
+        asked = vlamon(["status", "--job", "77"], **home)
+        done = vlamon(["ctl", "--job", "77", "checkpoint", "--reason", "reboot"], **home)
+        both = vlamon(["status", "--job", "77", "--ssh", "node"], **home)
+    assert asked.stdout.startswith("demo  training  step "), asked.stderr
+    assert done.stdout.startswith("checkpoint done: step "), done.stderr
+    assert (both.returncode, "exclude each other" in both.stderr) == (2, True)
+
+
+def test_a_run_that_answers_is_listed_with_the_step_of_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLAMON_HOME", str(tmp_path))
+    registry.write(Entry("b", "a", "here", socket="/tmp/vla-a.sock"), str(tmp_path / "runs"))
+    status = Status("paused", 4711)
+    answering = [
+        Found("/tmp/vla-a.sock", RunInfo("r", "a", boot="b"), status),
+        Found("/tmp/vla-c.sock", RunInfo("r", "c", boot="d"), status),
+    ]
+    monkeypatch.setattr(discovery, "serving", lambda: answering)
+    new, old = known("here", 1.0)
+    assert (new.name, old.name) == ("c", "a"), "each of them once"
+    assert (old.state, old.step) == ("paused", 4711)
 
 
 def test_runs_that_ended_without_a_journal_are_counted(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 from vlamon.protocol import registry
 from vlamon.protocol.registry import Entry
 from vlamon.sources import SourceError
-from vlamon.sources.jobs import Place, place_of_job
+from vlamon.sources.discovery import NoTrainer
+from vlamon.sources.jobs import Place, place_of_job, served_by
 
 HOST = socket.gethostname()
 
@@ -91,3 +92,11 @@ def test_what_is_known_of_a_job_is_one_sentence(
 def test_without_slurm_and_list_the_way_out_is_said(home: Path) -> None:
     with pytest.raises(SourceError, match="no squeue to ask: use --ssh"):
         place_of_job("4711")
+
+
+def test_one_that_is_over_has_nobody_to_talk_to_and_says_where_its_journal_is(home: Path) -> None:
+    journal = home / "run.vlaj"
+    journal.touch()
+    listed(home, Entry("a", host=HOST, ended=9.0, job="12", journal=str(journal)))
+    with pytest.raises(NoTrainer, match=f"does not run now: vlamon watch {journal}"):
+        served_by("12")
