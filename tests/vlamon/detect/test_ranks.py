@@ -45,6 +45,15 @@ def test_a_rank_that_says_nothing_is_told_once_and_its_return_too() -> None:
     assert job.told == [("silent", (3,)), ("back", (3,))]
 
 
+def test_a_silent_rank_is_told_with_its_last_step_where_it_had_one() -> None:
+    judge = RankJudge()
+    reports = {0: Report(0, step=7), 1: Report(0)}
+    judge.observe(reports, 0.0)
+    found = judge.at_the_end(reports, 100.0, SILENT)
+    assert [finding.text.endswith("its last step is 7") for finding in found] == [True, False]
+    assert not any("None" in finding.text for finding in found)
+
+
 def test_many_ranks_report_less_often_and_are_judged_by_the_same_clock() -> None:
     job = Job(1024)
     assert job.every == 4.0

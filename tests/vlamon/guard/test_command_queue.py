@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from vlamon.guard.command_queue import NUMBERS, CommandCode, CommandQueue
+from vlamon.guard.command_queue import NUMBERS, AgreedCommand, CommandCode, CommandQueue
 from vlamon.protocol.commands import COMMANDS, SETTINGS, CommandError, checked
 
 QUEUE = CommandQueue({"clip_grad": float, "loss_ct": float})
@@ -59,3 +59,42 @@ def test_every_choice_and_mode_of_the_table_travels() -> None:
 def test_a_name_that_the_script_does_not_declare_is_refused_with_those_there_are() -> None:
     with pytest.raises(CommandError, match="guard, lr_scale, clip_grad, loss_ct"):
         QUEUE.code("set", {"name": "z_loss", "value": 1.0})
+
+
+class Given:
+    """A command as the emitter hands it out."""
+
+    def __init__(self, name: str, **args: Any) -> None:
+        self.name, self.args = name, args
+        self.answers: list[Any] = []
+
+    def done(self, result: Any = None) -> None:
+        self.answers.append(result)
+
+    def refuse(self, reason: str) -> None:
+        self.answers.append(reason)
+
+
+def test_commands_wait_in_order_and_each_is_answered_once() -> None:
+    queue = CommandQueue({})
+    notes: list[str] = []
+    stop, note, wrong, save = (
+        Given("stop"),
+        Given("note", text="x"),
+        Given("x"),
+        Given("checkpoint"),
+    )
+    given: Any = [stop, note, wrong, save]
+    queue.take_in(given, lambda text, args: notes.append(text))
+    assert (notes, note.answers) == (["x"], [{"noted": True}])
+    assert len(wrong.answers) == 1
+    assert not stop.answers
+    first, second = queue.next(), queue.next()
+    assert first is not None
+    assert second is not None
+    assert (first.code.name, second.code.name) == ("stop", "checkpoint")
+    assert queue.next() is None
+    first.done({"step": 3})
+    second.refuse("no room")
+    assert (stop.answers, save.answers) == ([{"step": 3}], ["no room"])
+    AgreedCommand(first.code).done()  # on the other ranks nobody is answered
