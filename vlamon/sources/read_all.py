@@ -59,6 +59,8 @@ def drained(path: str, format_name: str | None = None) -> Drained:
     try:
         while not source.finished:
             records += source.read(1.0)
+    except FormatError as error:
+        raise _with_its_end(error, path) from None
     finally:
         source.close()
     name = source.format.name if source.format is not None else ""
@@ -73,6 +75,14 @@ def drained(path: str, format_name: str | None = None) -> Drained:
         log_end(_lines(path, last=_TAIL)) if is_text else None,
         tuple(printed_settings(_lines(path, first=_HEAD), Path(path).name)) if is_text else (),
     )
+
+
+def _with_its_end(error: FormatError, path: str) -> FormatError:
+    """The error, with what the log itself says of the end of its run."""
+    end = None if path == "-" else log_end(_lines(path, last=_TAIL))
+    if end is None:
+        return error
+    return FormatError(*error.lines, f"  the log ends in an error: {end.line!r}")
 
 
 def records_of(logs: Sequence[Drained]) -> list[Record]:

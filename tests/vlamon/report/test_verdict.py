@@ -207,3 +207,16 @@ def test_a_crash_on_stderr_is_the_end_of_the_run_on_stdout(
     assert "crashed after step 39: RuntimeError: the disk is full" in " ".join(said.split())
     err.write_text(crash + "a warning\n" * 100)
     assert analyze(capfdbinary, tmp_path)[0] == 0
+
+
+def test_a_log_without_a_row_says_the_error_that_it_ends_in(
+    capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path
+) -> None:
+    log = tmp_path / "train.log"
+    log.write_text(
+        "[rank0]: Traceback (most recent call last):\n[rank0]:   File x\n"
+        "[rank0]: RuntimeError: Cannot send a request\n"
+    )
+    assert run(["analyze", str(log)]) == 2
+    said = capfdbinary.readouterr()[1].decode()
+    assert "the log ends in an error: 'RuntimeError: Cannot send a request'" in said
