@@ -15,7 +15,8 @@ import pytest
 from tests.slurm.cluster import Cluster, NoSlurm, cluster, missing
 from tests.vlamon.commands.training import environment
 from tests.vlamon.emitter.emitted import journal_of, of_type
-from vlamon.records import BatchBlock, Event
+from vlamon.records import BatchBlock, Event, Record
+from vlamon.sources.srun import SrunSource
 
 ROOT = Path(__file__).parents[2]
 TASK = f"cd {ROOT} && exec {sys.executable} -m tests.slurm.job"
@@ -104,6 +105,29 @@ def test_a_job_is_found_by_its_number_with_and_without_a_list_of_runs(
     gone = asked(slurm, "watch", "--job", job, "--json", VLAMON_HOME="")
     assert gone.returncode == 2
     assert job in gone.stderr
+
+
+def test_a_node_that_nobody_may_log_in_to_is_reached_by_a_step_of_the_job(
+    slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = submit(slurm, f"{TASK} {tmp_path / 'run'} 100000")
+    try:
+        status = status_of(slurm, job, VLAMON_HOME="")
+        for name, value in environment(**slurm.environment).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("VLAMON_REMOTE", f"{sys.executable} -m vlamon relay")
+        source = SrunSource(job, status["run"]["host"], f"/tmp/vla-job{job}.sock")
+        found: list[Record] = []
+        end = time.monotonic() + 60
+        while sum(block.rows for block in of_type(found, BatchBlock)) < 20:
+            found += source.read(0.1)
+            assert time.monotonic() < end, found[-3:]
+        source.close()
+        steps = [step for block in of_type(found, BatchBlock) for step in block.step.tolist()]
+        assert steps == list(range(len(steps)))
+    finally:
+        slurm.run("scancel", job)
+    until_over(slurm, job)
 
 
 def test_each_task_of_an_array_is_a_run_of_its_own(slurm: Cluster, tmp_path: Path) -> None:

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 
 from vlamon.protocol import registry
 from vlamon.protocol.registry import Entry
-from vlamon.sources import Source, SourceError
+from vlamon.sources import Source, SourceError, srun
 from vlamon.sources.discovery import NoTrainer
+from vlamon.sources.socket import SocketSource
+from vlamon.sources.ssh import SshSource
+from vlamon.sources.stream import StreamSource
 
 _JOB = re.compile(r"\d+(_\d+)?")
 _STATES = {"PENDING": "has not started", "CONFIGURING": "is starting", "COMPLETING": "is ending"}
@@ -68,31 +71,33 @@ def place_of_job(job: str) -> Place:
     return Place(ssh=f"{node}:{path}")
 
 
-def served_by(job: str) -> tuple[str | None, str | None]:
-    """The socket of a job's training here, or HOST:SOCKET elsewhere. Raises NoTrainer."""
+def served_by(job: str, rows: bool = True) -> StreamSource:
+    """The live source of a job's training. Raises NoTrainer where it is over."""
     place = place_of_job(job)
     if place.journal:
         raise NoTrainer(
             f"the training of job {job} does not run now: vlamon watch {shlex.quote(place.journal)}"
         )
-    return place.socket or None, place.ssh or None
+    return _live(job, place, rows)
 
 
 def job_source(job: str) -> Source:
     """The source of a job's training."""
     place = place_of_job(job)
-    if place.ssh:
-        from vlamon.sources.ssh import SshSource
-
-        host, _, path = place.ssh.partition(":")
-        return SshSource(host, path)
     if place.journal:
         from vlamon.sources.journal import JournalSource
 
         return JournalSource(place.journal)
-    from vlamon.sources.socket import SocketSource
+    return _live(job, place, rows=True)
 
-    return SocketSource(place.socket)
+
+def _live(job: str, place: Place, rows: bool) -> StreamSource:
+    if place.socket:
+        return SocketSource(place.socket, rows)
+    host, _, path = place.ssh.partition(":")
+    if srun.chosen():
+        return srun.SrunSource(job, host, path, rows)
+    return SshSource(host, path, rows)
 
 
 def _ask_slurm(job: str) -> tuple[str, str]:

@@ -23,9 +23,10 @@ _NO_COMMAND = 127
 
 
 class PipeStream:
-    """The pipes of a running ssh as a Stream."""
+    """The pipes of a running ssh, or another carrier, as a Stream."""
 
-    def __init__(self, command: list[str], host: str) -> None:
+    def __init__(self, command: list[str], host: str, carrier: str = "ssh") -> None:
+        self._carrier = carrier
         # A file, not a pipe: nobody reads it while all is well, and the screen is not ssh's.
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (closed in close)
         self._host = host
@@ -67,7 +68,7 @@ class PipeStream:
         if code == _NO_TRAINING:
             return f"{self._host}: {text}"
         hint = "; install vlamon there or set VLAMON_REMOTE" if code == _NO_COMMAND else ""
-        raise SourceError(f"ssh {self._host}: {text}{hint}")
+        raise SourceError(f"{self._carrier} {self._host}: {text}{hint}")
 
     def close(self) -> None:
         """End ssh; it dies with its pipes, and is made to if it does not."""

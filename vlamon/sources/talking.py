@@ -36,13 +36,14 @@ class Talk:
     def __init__(self, socket: str | None, ssh: str | None = None, job: str | None = None) -> None:
         if sum(each is not None for each in (socket, ssh, job)) > 1:
             raise SourceError("--socket, --ssh and --job exclude each other")
+        self.status: Status | None = None
+        self._source: StreamSource
         if job is not None:
             from vlamon.sources.jobs import served_by
 
-            socket, ssh = served_by(job)
-        self.status: Status | None = None
-        self._source: StreamSource
-        if ssh is None:
+            self._source = served_by(job, rows=False)
+            self.path = self._source.name
+        elif ssh is None:
             self.path = chosen_socket(socket)
             self._source = SocketSource(self.path, rows=False)
         else:

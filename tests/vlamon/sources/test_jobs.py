@@ -13,7 +13,9 @@ from vlamon.protocol import registry
 from vlamon.protocol.registry import Entry
 from vlamon.sources import SourceError
 from vlamon.sources.discovery import NoTrainer
-from vlamon.sources.jobs import Place, place_of_job, served_by
+from vlamon.sources.jobs import Place, job_source, place_of_job, served_by
+from vlamon.sources.srun import SrunSource
+from vlamon.sources.ssh import SshSource
 
 HOST = socket.gethostname()
 
@@ -100,3 +102,15 @@ def test_one_that_is_over_has_nobody_to_talk_to_and_says_where_its_journal_is(ho
     listed(home, Entry("a", host=HOST, ended=9.0, job="12", journal=str(journal)))
     with pytest.raises(NoTrainer, match=f"does not run now: vlamon watch {journal}"):
         served_by("12")
+
+
+def test_the_user_chooses_between_ssh_and_srun(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed(home, Entry("b", host="n7", updated=time.time(), socket="/tmp/b.sock", job="12"))
+    assert isinstance(job_source("12"), SshSource)
+    monkeypatch.setenv("VLAMON_JOBS", "srun")
+    assert isinstance(job_source("12"), SrunSource)
+    with pytest.raises(SourceError, match="cannot run srun"):
+        job_source("12").read(0.1)
+    monkeypatch.setenv("VLAMON_JOBS", "telnet")
+    with pytest.raises(SourceError, match="must be ssh or srun"):
+        job_source("12")
