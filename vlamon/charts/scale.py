@@ -225,6 +225,9 @@ def _on_rows(low: float, high: float, rows: int) -> Scale:
         top = math.ceil((high - dot) / row - 1e-9) * row + dot
         bottom = top - (dots - 1) * dot
         if bottom <= low + 1e-9 * row:
+            # Rows to spare lie below, but not below zero: a loss has no business there.
+            spare = max(0, math.floor(-bottom / row + 1e-9)) if low >= 0 else 0
+            top, bottom = top + spare * row, bottom + spare * row
             return Scale(min(bottom, low), max(top, high), rows=rows, tick=tick)
     return _rounded(low, high, False, rows)
 

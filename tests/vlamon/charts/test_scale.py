@@ -173,3 +173,13 @@ def test_an_abandoned_attempt_is_in_range_while_the_run_keeps_a_quarter_of_it() 
     assert fit([live], abandoned=[near]).high >= 20.0
     stretched = fit([live], abandoned=[far])
     assert alone.high < stretched.high < 40.0
+
+
+@pytest.mark.parametrize("rows", range(4, 30))
+def test_what_is_never_negative_has_no_rows_below_zero(rows: int) -> None:
+    for high in (0.02, 0.6, 1.0, 4.3, 27.0):
+        low = high / 30
+        scale = fit([(np.array([low, high] * 20), np.array([low, high] * 20))], rows=rows)
+        assert scale.low > -(scale.high - scale.low) / rows
+        assert scale.low <= low
+        assert scale.high >= high
