@@ -36,6 +36,21 @@ def test_an_explosion_leaves_the_trusted_ones() -> None:
     assert not held.doubt()
 
 
+def test_an_explosion_that_began_some_time_ago_leaves_what_is_older_or_the_oldest() -> None:
+    held = index(10, 20, 30)
+    held.quiet_until(50)
+    assert held.doubt(before=20)
+    assert held.steps(trusted_only=False) == [20, 10]
+    assert held.doubt(before=5)
+    assert held.steps(trusted_only=False) == [10]
+
+
+def test_one_that_cannot_be_read_is_lost_and_the_others_stay() -> None:
+    held = index(10, 20, 30)
+    held.lost(20)
+    assert held.steps(trusted_only=False) == [30, 10]
+
+
 def test_what_was_being_written_when_the_training_went_back_is_of_the_branch_it_left() -> None:
     held = index(10)
     held.begin(20)
