@@ -28,6 +28,8 @@ class Band:
         self._attempts = 0
         self._moved = -EVERY
         self._guides: tuple[Guide, ...] = ()
+        self._limits: tuple[float, float, float] | None = None
+        """Median, and where a batch warns and explodes, when the lines were moved last."""
         self._watched: bool | None = None
 
     def guides(self, store: RunStore) -> tuple[Guide, ...]:
@@ -40,6 +42,7 @@ class Band:
             self._detector.reset()
             self._attempts, self._rows = len(attempts), attempts[-1].first_row
             self._moved = -EVERY
+            self._limits = None
         if not 0 <= store.rows - self._moved < EVERY:
             self._feed(store)
             self._moved = store.rows
@@ -48,10 +51,9 @@ class Band:
 
     def ratio_beyond(self, value: float) -> float | None:
         """Return a value over the median where a batch of that height explodes, None below it."""
-        band = self._detector.band() if self._watched else None
-        if band is None or not value >= band[2] or not band[0] > 0:
+        if self._limits is None or not value >= self._limits[2] or not self._limits[0] > 0:
             return None
-        return value / band[0]
+        return value / self._limits[0]
 
     def _judged(self, store: RunStore) -> bool:
         if self._watched is None:
@@ -70,10 +72,10 @@ class Band:
         self._rows = store.rows
 
     def _lines(self) -> tuple[Guide, ...]:
-        band = self._detector.band()
-        if band is None:
+        self._limits = self._detector.band()
+        if self._limits is None:
             return ()
-        _, warn, explode = band
+        _, warn, explode = self._limits
         return tuple(
             Guide(_rounded(value), role, f"{role} {number(_rounded(value), 3)}", reach=False)
             for value, role in ((explode, "explode"), (warn, "warn"))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from vlamon.analysis.contributions import (
+    COSINE,
     PULL,
     Contributions,
     Term,
@@ -82,9 +83,11 @@ def weighed(frame: FrameContext) -> Contributions:
     if row is None:
         return Contributions((), None)
     weights = store.weights_at(row) or assumed_weights(store.metrics)
-    values = {name: store.value(name, row) for name in store.metrics}
+    beside = (PULL, COSINE, "total")
+    names = [name for name in store.metrics if name in weights or name.startswith(beside)]
+    values = {name: store.value(name, row) for name in names}
     if not frame.at_cursor:
-        for name in store.metrics:
+        for name in names:
             if values[name] is None:
                 values[name] = store.latest(name)
     return contributions(values, weights)
