@@ -137,13 +137,7 @@ def joined(
     old = len(context.iteration)
     epochs = np.concatenate([context.epoch, epoch])
     ks = np.concatenate([context.iteration, iteration])
-    advanced = np.ones(len(ks), bool)
-    advanced[1:] = epochs[1:] > epochs[:-1]
-    begins = advanced.copy()
-    begins[1:] |= (epochs[1:] != epochs[:-1]) | (ks[1:] <= ks[:-1])
-    begins[old:] |= resumed >= 0
-    begins[: max(old, 1)] = False
-    begins[0] = True
+    advanced, begins = _begins(epochs, ks, resumed, old)
     heads = np.flatnonzero(begins)
     head = np.repeat(heads, np.diff(np.append(heads, len(ks))))
     inside = np.diff(ks)[~begins[1:]]
@@ -178,6 +172,19 @@ def joined(
         old=old,
     )
     return lines, stride
+
+
+def _begins(epochs: Ints, ks: Ints, resumed: Ints, old: int) -> tuple[Bools, Bools]:
+    """Which lines begin a later epoch, and which a count of their own; those of the context, of
+    which there are `old`, have had theirs."""
+    advanced = np.ones(len(ks), bool)
+    advanced[1:] = epochs[1:] > epochs[:-1]
+    begins = advanced.copy()
+    begins[1:] |= (epochs[1:] != epochs[:-1]) | (ks[1:] <= ks[:-1])
+    begins[old:] |= resumed >= 0
+    begins[: max(old, 1)] = False
+    begins[0] = True
+    return advanced, begins
 
 
 def _starts(

@@ -60,6 +60,8 @@ _SPACED = re.compile(
     rf"(?<![\w./])([A-Za-z][\w/-]{{0,40}}) {{1,3}}({NUMBER})(?=$|[\s;|\])]|,(?!\d))"
 )
 """`loss  8.05` between bars or words, beside a count; metrics alone are read so."""
+_BEHIND_BAR = re.compile(r"^.{0,2000}(?:it/s|s/it)\](?=\s*\S)")
+"""A bar that was left in front of a line: `Val: |  | 0/? [00:00<?, ?it/s]INFO Epoch 3: …`."""
 _SPACED_LOSS = re.compile(r"loss[\w/-]{0,40} {1,3}[-+.\dni]", re.IGNORECASE)
 """What such a line has at least: words and numbers stand side by side in any prose."""
 _BATCHES = re.compile(r"\bepoch {1,4}(\d{1,9}) \| {0,9}(\d{1,9})/ {0,9}(\d{1,9}) batches\b")
@@ -105,6 +107,8 @@ def read(line: str) -> tuple[Row, ...]:
     """The values of one line, nothing where nothing in it looks like a training's metric."""
     if len(line) > _LONGEST:
         return ()
+    if "/s]" in line or "/it]" in line:
+        line = _BEHIND_BAR.sub("", line)
     signed = any(sign in line for sign in ":=：")
     if not signed and "loss" not in line.lower():
         return ()

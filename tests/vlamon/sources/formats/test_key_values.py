@@ -153,6 +153,14 @@ def test_values_without_a_count_in_front_of_counted_ones_are_settings() -> None:
     assert rows("key-values", text) == [(10, {"closs": 2.5}), (20, {"closs": 2.5})]
 
 
+def test_a_bar_in_front_of_a_line_says_nothing_of_it() -> None:
+    line = (
+        "Validation: |    | 0/? [00:00<?, ?it/s][03/05] INFO  Epoch 3: v_loss 4.5  loss 5.25e+00\n"
+    )
+    ((_, metrics),) = rows("key-values", line)
+    assert metrics == {"v_loss": 4.5, "loss": 5.25}
+
+
 def test_a_settings_name_with_a_loss_in_it_is_no_metric() -> None:
     assert rows("key-values", "    FOCAL_LOSS_GAMMA: 2.0\n" * 4) == []
     assert len(rows("key-values", "TOTAL_LOSS: 2.0\n" * 4)) == 4
