@@ -202,7 +202,7 @@ def children(parent: int) -> list[int]:
 async def test_a_dashboard_that_cannot_start_says_why_in_the_browser(tmp_path: Path) -> None:
     journal = tmp_path / "gone.vlaj"
     journal.write_bytes(Path(JOURNAL).read_bytes())
-    with serving(tmp_path, "watch", str(journal)) as (url, _):
+    with serving(tmp_path, "watch", "gone.vlaj") as (url, _):
         journal.unlink()
         async with browser(url) as viewer:
             await viewer.sees("gone.vlaj")
