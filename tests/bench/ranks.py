@@ -39,7 +39,9 @@ SIZES = [1, 8, 64, 512]
 HERTZ = 10.0
 SECONDS = 20.0
 LOOKS = 40
-FAULTS = ("all is well", "the other ranks killed", "stopped", "flooding the store", "store stopped")
+KILLED, STOPPED = "the other ranks killed", "the other ranks stopped"
+FLOODED, STORE_STOPPED = "a rank floods the store", "the store stopped"
+FAULTS = ("all is well", KILLED, STOPPED, FLOODED, STORE_STOPPED)
 Process = subprocess.Popen[str]
 
 
@@ -316,13 +318,7 @@ def faults(size: int = 64, rounds: int = 120, turn: float = 0.12) -> None:
 
     print("| what happens | step, with/without | null |")
     print("|---|---|---|")
-    for what in (
-        "all is well",
-        "a rank killed",
-        "a rank stopped",
-        "flooded store",
-        "store stopped",
-    ):
+    for what in FAULTS:
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
             store = start("store")
             stack.enter_context(ended(store))
@@ -336,13 +332,13 @@ def faults(size: int = 64, rounds: int = 120, turn: float = 0.12) -> None:
             for process in (others, *kinds.values()):
                 line_of(process)
             time.sleep(2 * interval(size))  # every rank has been seen
-            if what == "the other ranks killed":
+            if what == KILLED:
                 others.kill()
-            elif what == "stopped":
+            elif what == STOPPED:
                 others.send_signal(signal.SIGSTOP)
-            elif what == "flooding the store":
+            elif what == FLOODED:
                 stack.enter_context(ended(start("flood", port)))
-            elif what == "store stopped":
+            elif what == STORE_STOPPED:
                 store.send_signal(signal.SIGSTOP)
             ratios = taken_in_turns(kinds, rounds, turn)
         cells = [confidence([pair[kind] / pair["B"] for pair in ratios]) for kind in "AN"]
