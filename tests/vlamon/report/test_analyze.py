@@ -207,7 +207,7 @@ def test_mistakes_are_one_sentence(capfdbinary: Any, tmp_path: Path) -> None:
     diary = tmp_path / "diary.txt"
     diary.write_text("Dear diary,\n")
     for args, said in (
-        ((tmp_path / "none.txt",), "no such file"),
+        ((tmp_path / "none.txt",), "does not exist"),
         ((diary,), "Dear diary,"),
         ((TWELVE, "--weight", "loss_ct"), "NAME=NUMBER"),
         ((TWELVE, "--weight", "nothing=1"), "no such metric"),
