@@ -43,6 +43,15 @@ FRESH = 3_330_000
 """Traces from this seed on tuned no detector."""
 DEFAULTS = {"every": 50, "patience": 12}
 
+Clean = Mapping[tuple[int, int], float]
+"""The last losses without a fault, by step and seed."""
+LADDERS = (
+    ("rollback",),
+    ("clip", "rollback"),
+    ("skip", "rollback"),
+    ("lr", "rollback"),
+    ("clip", "skip", "lr", "rollback"),
+)
 Effect = Callable[[Toy, torch.Tensor], torch.Tensor]
 
 
@@ -134,11 +143,15 @@ def level(toy: Toy) -> float:
     return statistics.median(list(toy.losses.values())[-LAST:])
 
 
-def outcome(fault: Fault, at: int, seed: int, clean: float) -> Outcome:
+def outcome(
+    fault: Fault, at: int, seed: int, clean: float, ladder: Sequence[str] = ("rollback",)
+) -> Outcome:
     """One run with one fault."""
     struck = {4 * (at + batch): fault.effect for batch in fault.batches}
     name = "faults" if fault.of_the_data else "once"
-    toy = Toy(seed=seed, **{name: struck}, **DEFAULTS)  # type: ignore[arg-type]
+    asked = "clip" in ladder or "skip" in ladder
+    settings = {"ladder": tuple(ladder), **DEFAULTS}
+    toy = Toy(seed=seed, checked=asked, **{name: struck}, **settings)  # type: ignore[arg-type]
     found, run = Outcome(), toy.guard.rollback.run
 
     def counted(request: Request) -> object:
@@ -157,7 +170,7 @@ def outcome(fault: Fault, at: int, seed: int, clean: float) -> Outcome:
     return found
 
 
-def row(policy: str, name: str, at: int, seeds: int, clean: Mapping[tuple[int, int], float]) -> str:
+def row(policy: str, name: str, at: int, seeds: int, clean: Clean) -> str:
     """A line of the table."""
     with POLICIES[policy]():
         found = [outcome(FAULTS[name], at + s, s, clean[at, s]) for s in range(seeds)]
@@ -166,6 +179,16 @@ def row(policy: str, name: str, at: int, seeds: int, clean: Mapping[tuple[int, i
     return (
         f"| {policy} | {name} | {at}+ | {median} | {max(lost, default=0)} "
         f"| {sum(each.rollbacks for each in found)} | {sum(each.to_start for each in found)} "
+        f"| {sum(each.survived for each in found)} of {seeds} |"
+    )
+
+
+def climbing(ladder: Sequence[str], name: str, at: int, seeds: int, clean: Clean) -> str:
+    """A line about a ladder."""
+    found = [outcome(FAULTS[name], at + s, s, clean[at, s], ladder) for s in range(seeds)]
+    return (
+        f"| {', '.join(ladder)} | {name} | {statistics.median(each.lost for each in found):g} "
+        f"| {sum(each.rollbacks for each in found)} "
         f"| {sum(each.survived for each in found)} of {seeds} |"
     )
 
@@ -205,6 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--slow", action="store_true", help="slow divergences, on synthetic traces")
+    parser.add_argument("--ladder", action="store_true", help="ladders, at the first step of --at")
     parser.add_argument("--policy", nargs="+", choices=POLICIES, default=["far", "near"])
     parser.add_argument("--fault", nargs="+", choices=FAULTS, default=list(FAULTS))
     parser.add_argument("--at", nargs="+", type=int, default=list(AT))
@@ -228,6 +252,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 toy.run(at + seed + AFTER)
             clean[at, seed] = level(toy)
             assert math.isfinite(clean[at, seed])
+    if chosen.ladder:
+        print(
+            "| ladder | fault | steps lost, median | rollbacks | survived |\n|---|---|---|---|---|"
+        )
+        for name in chosen.fault:
+            for ladder in LADDERS:
+                with quiet():
+                    line = climbing(ladder, name, chosen.at[0], chosen.seeds, clean)
+                print(line, flush=True)
+        return
     print(
         "| policy | fault | at step | steps lost, median | most | rollbacks "
         "| to the start with a good state held | survived |\n|---|---|---|---|---|---|---|---|"

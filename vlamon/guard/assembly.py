@@ -24,11 +24,13 @@ from vlamon.guard.data import order_of
 from vlamon.guard.detection import Detection
 from vlamon.guard.ending import Ending
 from vlamon.guard.forensics import Evidence, Rebuild
+from vlamon.guard.gate import scales
 from vlamon.guard.host_memory import Plan, planned
 from vlamon.guard.ledger import Ledger
 from vlamon.guard.loss_weights import LossWeights, Weights
 from vlamon.guard.lr_scale import LrScale
 from vlamon.guard.policy import DefaultPolicy, Policy
+from vlamon.guard.prevention import Prevention
 from vlamon.guard.reporting import Reporter
 from vlamon.guard.response import Response
 from vlamon.guard.resume import Resume
@@ -73,6 +75,7 @@ class Parts:
 
     def __init__(self, given: Given) -> None:
         self.optimizers = list(given.optimizers)
+        self.scaled = any(map(scales, given.extras.values()))
         self.durable = given.run_dir is not None
         order = None if given.sampler is None else order_of(given.sampler)
         self.state = TrainingState(_state(given, order), given.generators)
@@ -89,6 +92,9 @@ class Parts:
         self.skips = Skips(order)
         self.weights = LossWeights(given.weights, given.emitter)
         self.detection = Detection(given.detectors, self.weights, self.ledger, self.reporter)
+        self.prevention = Prevention(
+            self.settings.ladder, self.optimizers, self.weights, self.ledger
+        )
         self.snapshots = self._snapshots(given, memory)
         self.status = Status(self.reporter, self.snapshots, self.ledger)
         self.lr_scale = LrScale(given.optimizers, given.set_lr_scale)

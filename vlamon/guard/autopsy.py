@@ -23,6 +23,7 @@ import torch
 
 from vlamon.detect.spikes import ComponentDetectors, Judgement
 from vlamon.guard import collectives
+from vlamon.guard.values import Prevented
 
 Cause = Literal["data", "dynamics", "transient", "unknown"]
 
@@ -71,6 +72,8 @@ class Explosion:
     """Its value there."""
     ratio: float = 1.0
     """That over its usual level."""
+    prevented: Prevented = ""
+    """What the ladder did about its update."""
 
     @property
     def onset(self) -> int:

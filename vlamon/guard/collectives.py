@@ -88,11 +88,16 @@ def reduced(ballot: torch.Tensor) -> torch.Tensor:
 
 def on_all_ranks(verdict: torch.Tensor) -> torch.Tensor:
     """Whether this holds on every rank. With NCCL the answer stays on the device, unwaited for."""
+    return verdict if world() == 1 else least_on_all_ranks(verdict).bool()
+
+
+def least_on_all_ranks(numbers: torch.Tensor) -> torch.Tensor:
+    """Of each number the least that a rank has, in one reduction that nobody waits for."""
     if world() == 1:
-        return verdict
-    there = verdict.to(_carrier(verdict.device), torch.float32)
+        return numbers
+    there = numbers.to(_carrier(numbers.device), torch.float32)
     dist.all_reduce(there, dist.ReduceOp.MIN)
-    return there.bool()
+    return there
 
 
 def _carrier(device: torch.device) -> torch.device:

@@ -7,8 +7,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import torch
-
 from vlamon.detect.components import GRAD_NORM
 from vlamon.detect.spikes import ComponentDetectors, Judgement, Verdict
 from vlamon.guard.episode import Episode, alarming, worst_ratio
@@ -17,7 +15,7 @@ from vlamon.guard.known_levels import ELEVATED, KnownLevels
 from vlamon.guard.ledger import Ledger
 from vlamon.guard.proof import GoodBatch
 from vlamon.guard.reporting import QUIET_STEPS, Reporter, said_value
-from vlamon.guard.values import StepValues, Value, read
+from vlamon.guard.values import Gate, StepValues, Value, read
 from vlamon.guard.verdicts import Judged, add, severity, worst
 from vlamon.guard_modes import mode_detects
 
@@ -50,6 +48,7 @@ class Detection:
         self._readings: deque[StepValues] = deque()
         self._judged: list[Judged] = []
         self._blockage = Blockage()
+        self._rungs = {"skip": Blockage(), "clip": Blockage()}
         self._known = KnownLevels(detectors.rules)
         self.good: deque[GoodBatch] = deque(maxlen=GOOD)
         """The last batches whose losses were calm."""
@@ -60,20 +59,16 @@ class Detection:
         """The last step that was judged; -1 before the first."""
         return self.history[-1][0] if self.history else -1
 
-    def take_in(
-        self, step: int, values: Mapping[str, Value], finite: torch.Tensor | bool = True
-    ) -> None:
+    def take_in(self, step: int, values: Mapping[str, Value], gate: Gate | None = None) -> None:
         """Losses of a step, and what the gate says of its update."""
         weights = self.weights()
         if not any(name in weights for name in values):
             self.detectors.take_on(values)
-        self.add(step, values, finite)
+        self.add(step, values, gate)
 
-    def add(
-        self, step: int, values: Mapping[str, Value], finite: torch.Tensor | bool = True
-    ) -> None:
+    def add(self, step: int, values: Mapping[str, Value], gate: Gate | None = None) -> None:
         """More numbers of a step; judged if they are losses by their names."""
-        self._readings.append(read(step, values, finite, self._say_unreadable))
+        self._readings.append(read(step, values, gate, self._say_unreadable))
 
     def _say_unreadable(self, why: str) -> None:
         if why not in self._unreadable and len(self._unreadable) < 100:
@@ -134,15 +129,21 @@ class Detection:
         self._adopt_new_level(self.episode, worst(judged, step))
         return True
 
-    def begin_episode(self, step: int, ratio: float) -> None:
-        """An explosion was told; while it goes on it is not told again."""
+    def begin_episode(self, step: int, ratio: float, onset: int) -> Episode:
+        """An explosion was told; while it goes on it is not told again, unless a rung of the ladder
+        answered it: then the next batch that explodes is one more reason to climb."""
         before = self.episode
+        if before is not None and before.climbed and step - before.last <= QUIET_STEPS:
+            before.last, before.worst = step, max(before.worst, ratio)
+            return before
         self.episode = Episode(
             step,
             step,
             max(before.worst if before is not None else 1.0, ratio),
             usual=before.usual if before is not None else self._usual_levels(),
+            onset=onset,
         )
+        return self.episode
 
     def end_episode(self, step: int) -> None:
         """Say so when the steps have been calm for a while since the explosion.
@@ -205,11 +206,26 @@ class Detection:
         if count := self._blockage.ended(reading.step):
             text = f"updates go through again: {count} had a gradient that was not finite"
             self._reporter.event("recovered", reading.step, text)
+        self._tell_rungs(reading)
         if known and blocked and self._blockage.running >= BLOCKED_IN_A_ROW:
             reason = f"not finite, and no update for {self._blockage.running} steps"
             verdict = Verdict("explode", math.inf, math.inf, reason)
             return Judgement({**judgement.verdicts, GRAD_NORM: verdict}, GRAD_NORM)
         return judgement
+
+    def _tell_rungs(self, reading: StepValues) -> None:
+        """Say what the ladder did to updates: the first of a row, and how many when it is over."""
+        said = {
+            "skip": "update skipped: loss or gradient norm far above the usual",
+            "clip": f"gradients clipped, ×{reading.factor:.3g}: their norm is far above the usual",
+        }
+        done = {"skip": reading.skipped and not reading.blocked, "clip": reading.factor < 1}
+        for rung, row in self._rungs.items():
+            if row.note(reading.step, done[rung]):
+                self._reporter.event("warn", reading.step, said[rung], "warn", rung=rung)
+            if count := row.ended(reading.step):
+                text = f"rung {rung}: {count} updates in all"
+                self._reporter.event("note", reading.step, text, rung=rung, count=count)
 
     def _against_known(self, reading: StepValues, judgement: Judgement) -> Judgement:
         """After a return, what is far above the level known before it is an explosion."""

@@ -32,6 +32,12 @@ class Episode:
     """Last step that exploded on any rank."""
     worst: float
     """Highest ratio that was told, over all ranks; inf after a non-finite value."""
+    onset: int = 0
+    """Step of the batch that exploded first."""
+    climbed: int = 0
+    """Rungs of the ladder that have answered it."""
+    lowered_from: float | None = None
+    """Factor on the lr before the ladder lowered it."""
     accepted: bool = False
     """Whether an operator has said to go on with it."""
     usual: Mapping[str, float] = field(default_factory=dict)
@@ -39,6 +45,8 @@ class Episode:
 
     def is_news(self, judgement: Judgement) -> bool:
         """Whether this explosion is more than what was told."""
+        if self.climbed and not self.accepted:
+            return True
         ratio = worst_ratio(judgement)
         if math.isinf(ratio):
             return not math.isinf(self.worst)

@@ -33,11 +33,20 @@ def finite_step(optimizers: Sequence[Optimizer], values: Mapping[str, Value]) ->
     return may_step(optimizers, finite(optimizers, values))
 
 
-def may_step(optimizers: Sequence[Optimizer], verdict: torch.Tensor | bool) -> bool:
-    """What `finite` said, as far as the host must know it."""
+def may_step(
+    optimizers: Sequence[Optimizer], verdict: torch.Tensor | bool, *, waits: bool = False
+) -> bool:
+    """What was said of an update, as far as the host must know it.
+
+    `waits`: the host looks in any case, as under a gradient scaler, which sets `found_inf` itself.
+    """
     if isinstance(verdict, bool):
         return verdict
-    if verdict.device.type == "cuda" and all(_fused(optimizer) for optimizer in optimizers):
+    if (
+        not waits
+        and verdict.device.type == "cuda"
+        and all(_fused(optimizer) for optimizer in optimizers)
+    ):
         skip_where(~verdict, optimizers)
         return True
     return bool(verdict)
@@ -50,17 +59,20 @@ def skip_where(blocked: torch.Tensor, optimizers: Sequence[Optimizer]) -> None:
         stepping(optimizer).found_inf = flag  # type: ignore[attr-defined]
 
 
+def scales(part: object) -> bool:
+    """Whether it is a gradient scaler that is in use."""
+    return isinstance(part, torch.amp.GradScaler) and part.is_enabled()
+
+
 def finite(optimizers: Sequence[Optimizer], values: Mapping[str, Value]) -> torch.Tensor | bool:
     """Whether gradient norm and losses are finite on every rank."""
-    numbers = [n for n in values.values() if n is not None and not isinstance(n, torch.Tensor)]
-    plain = all(math.isfinite(number) for number in numbers)
-    if not plain and collectives.world() == 1:
+    if collectives.world() == 1 and not _plain(values):
         return False
-    return collectives.on_all_ranks(_finite_here(optimizers, values) & plain)
+    return collectives.on_all_ranks(finite_here(optimizers, values))
 
 
-def _finite_here(optimizers: Sequence[Optimizer], values: Mapping[str, Value]) -> torch.Tensor:
-    """Whether gradient norm and tensors are finite, on the device that the parameters live on.
+def finite_here(optimizers: Sequence[Optimizer], values: Mapping[str, Value]) -> torch.Tensor:
+    """Whether gradient norm and losses are on this rank, on the device of the parameters.
 
     The norm of sharded gradients is a collective: it is taken even where the losses decide already.
     """
@@ -68,11 +80,18 @@ def _finite_here(optimizers: Sequence[Optimizer], values: Mapping[str, Value]) -
     if "grad_norm" not in values:
         tensors += [gradient_norm(optimizer) for optimizer in optimizers]
     place = _device_of(optimizers)
-    found = [torch.isfinite(_whole(tensor)).reshape(()).to(place) for tensor in tensors]
-    return torch.stack(found).all() if found else torch.ones((), dtype=torch.bool, device=place)
+    found = [torch.isfinite(whole(tensor)).reshape(()).to(place) for tensor in tensors]
+    found.append(torch.tensor(_plain(values), device=place))
+    return torch.stack(found).all()
 
 
-def _whole(tensor: torch.Tensor) -> torch.Tensor:
+def _plain(values: Mapping[str, Value]) -> bool:
+    numbers = [n for n in values.values() if n is not None and not isinstance(n, torch.Tensor)]
+    return all(math.isfinite(number) for number in numbers)
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """All of a sharded tensor, by a collective."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 

@@ -39,7 +39,7 @@ from vlamon.guard.assembly import Given, Parts
 from vlamon.guard.autopsy import Probe, Replay
 from vlamon.guard.data import GuardedLoader
 from vlamon.guard.forensics import Rebuild
-from vlamon.guard.gate import finite, may_step
+from vlamon.guard.gate import may_step
 from vlamon.guard.loss_weights import Weights
 from vlamon.guard.optimizers import checked
 from vlamon.guard.policy import Policy
@@ -123,6 +123,7 @@ class Guard:
         self.response, self.commands = parts.response, parts.commands
         self._state, self._weights, self._status = parts.state, parts.weights, parts.status
         self._resume, self._order_is_lost = parts.resume, parts.order_is_lost
+        self._prevention, self._scaled = parts.prevention, parts.scaled
         self._durable = parts.durable
         self._rng_before: Tree | None = None
         """Random streams at the beginning of the step, for the evidence."""
@@ -200,7 +201,8 @@ class Guard:
         return finished + 1
 
     def check(self, step: int, **values: Value) -> bool:
-        """Judge a step's losses before its update; False if a non-finite number would get in.
+        """Judge a step's losses before its update; False if a non-finite number would get in, or if
+        the ladder skips the update. A gradient scaler's `unscale_` comes before it.
 
         What is handed over here is a loss, whatever it is called. Other numbers that should be on
         record before an explosion (lr, a clipped share) belong to `after_step`.
@@ -208,10 +210,10 @@ class Guard:
         if not self._started:
             raise RuntimeError("call Guard.start() before the first step")
         self.snapshots.ring.fence()
-        verdict = finite(self.optimizers, values)
-        self.detection.take_in(step, values, verdict)
+        gate = self._prevention.examine(values)
+        self.detection.take_in(step, values, gate)
         self._judge(step)
-        return may_step(self.optimizers, verdict)
+        return may_step(self.optimizers, gate.update, waits=self._scaled)
 
     def ballot(self, step: int, **values: Value) -> torch.Tensor:
         """This rank's part of the decision, to be summed over ranks with whatever is summed anyway.
@@ -250,6 +252,8 @@ class Guard:
         self.ledger.tick()
         self._pace.step(time.monotonic())
         self.skips.drawn()
+        if said := self._prevention.close_step():
+            self.reporter.event("note", step, said, "warn")
         self._poll_writers()
         following = self._answer(step, outcome)
         if command is not None and not self.ledger.just_rolled_back:

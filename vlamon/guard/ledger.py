@@ -78,10 +78,14 @@ class Ledger:
         if decision is None:
             return
         if decision.lr_factor != 1.0:
-            self.backoffs += 1
-            self.lr_scale *= decision.lr_factor
+            self.lower_lr(decision.lr_factor)
         elif self.budget_left:
             self.spent.append(self.ticks)
+
+    def lower_lr(self, factor: float) -> None:
+        """The lr is lowered."""
+        self.backoffs += 1
+        self.lr_scale *= factor
 
     def state_dict(self) -> dict[str, Any]:
         """For durable checkpoints."""

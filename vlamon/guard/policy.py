@@ -13,8 +13,10 @@ from typing import Literal, Protocol
 from vlamon.guard.settings import GuardSettings
 from vlamon.guard_modes import GUARD_MODES
 
-Action = Literal["rollback", "ask", "report", "stop"]
-ACTIONS: tuple[Action, ...] = ("rollback", "ask", "report", "stop")
+Action = Literal["rollback", "ask", "report", "climb", "stop"]
+ACTIONS: tuple[Action, ...] = ("rollback", "ask", "report", "climb", "stop")
+RUNG_STEPS = 3
+"""Explosions in a row that a rung may answer before the next one does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +25,14 @@ class Decision:
 
     action: Action
     """`rollback` returns to a snapshot, `ask` pauses for the operator, `report` goes on as it is,
-    `stop` ends the training."""
+    `climb` goes on by a rung of the ladder and is asked again if the next batches explode, `stop`
+    ends the training."""
+    rung: str = ""
+    """climb: which rung it was, for the event."""
     older: bool = False
     """rollback: leave out the snapshot that was returned to last time."""
     lr_factor: float = 1.0
-    """rollback: what the lr is multiplied by."""
+    """rollback, climb: what the lr is multiplied by."""
     why: str = ""
     """One clause for the audit."""
     deadline: float | None = None
@@ -62,6 +67,12 @@ class Situation:
     """Steps since the last rollback; None if there was none."""
     lr_scale: float = 1.0
     """What the planned lr is multiplied by."""
+    prevented: str = ""
+    """What the ladder did about this update: `skip`, `clip` or nothing."""
+    climbed: int = 0
+    """Rungs that have answered this explosion so far."""
+    lowered: bool = False
+    """Whether one of them was a lower lr."""
     unanswered: Decision | None = None
     """The question that nobody answered before its deadline; None at first."""
 
@@ -85,10 +96,28 @@ class DefaultPolicy:
         response = GUARD_MODES[situation.mode].response
         if response == "report":
             return Decision(action="report", why=f"guard is in {situation.mode} mode")
+        if situation.unanswered is None and (rung := self._rung(situation)):
+            return rung
         if response == "ask" and situation.unanswered is None:
             why = f"guard is in {situation.mode} mode"
             return Decision(action="ask", why=why, deadline=self.settings.deadline)
         return self._act(situation)
+
+    def _rung(self, situation: Situation) -> Decision | None:
+        """The rung of the ladder below a rollback that is left; None where there is none."""
+        ladder, kept = self.settings.ladder, situation.prevented
+        if kept in ladder and situation.climbed < RUNG_STEPS:
+            what = "its update was skipped" if kept == "skip" else "its gradients were clipped"
+            return Decision(action="climb", rung=kept, why=what)
+        if "lr" in ladder and not situation.lowered and self._may_lower(situation):
+            factor = self.settings.backoff
+            return Decision(action="climb", rung="lr", lr_factor=factor, why=f"lr × {factor:g}")
+        if "rollback" not in ladder:
+            return Decision(action="report", why="the ladder has no further rung")
+        return None
+
+    def _may_lower(self, situation: Situation) -> bool:
+        return situation.backoffs < self.settings.backoffs
 
     def _act(self, situation: Situation) -> Decision:
         since = situation.since_rollback

@@ -13,6 +13,7 @@ from vlamon.guard.episode import worst_ratio
 from vlamon.guard.forensics import Evidence
 from vlamon.guard.ledger import Ledger
 from vlamon.guard.policy import ACTIONS, Decision, DefaultPolicy, Policy, Situation
+from vlamon.guard.proof import INSTANT
 from vlamon.guard.reporting import Reporter, plain_samples
 from vlamon.guard.rollback import NoReturn, Request, Rollback
 from vlamon.guard.settings import GuardSettings
@@ -79,14 +80,21 @@ class Response:
         reading, judgement = judged.reading, judged.judgement
         mine = None
         if judgement.level == "explode":
-            mine = judgement, reading.values, plain_samples(reading.samples)
+            samples = plain_samples(reading.samples)
+            mine = judgement, reading.values, samples, reading.prevented
         seen = collectives.everyone(mine)
         found = {rank: each for rank, each in enumerate(seen) if each is not None}
         # The worst rank's is told: on the others nothing needs to be wrong.
-        worst, values, samples = max(found.values(), key=lambda each: worst_ratio(each[0]))
+        worst, values, samples, prevented = max(
+            found.values(), key=lambda each: worst_ratio(each[0])
+        )
         self._reporter.explode(reading.step, worst, values, samples, list(found))
         self._ledger.explosions += 1
-        self._detection.begin_episode(step, worst_ratio(worst))
+        ratio = worst_ratio(worst)
+        episode = self._detection.begin_episode(step, ratio, reading.step)
+        age = max(judgement.verdict.age for judgement, *_ in found.values())
+        if episode.climbed:  # the rungs that answered it cost some steps
+            age = max(age, min(reading.step - episode.onset, INSTANT))
         self._evidence.keep(self._ledger.attempt, reading.batch)
         explosion = Explosion(
             reading.step,
@@ -95,10 +103,11 @@ class Response:
             reading.batch,
             reading.samples,
             tuple(self._detection.history),
-            age=max(each.verdict.age for each, _, _ in found.values()),
+            age=age,
             metric=worst.metric,
             value=values.get(worst.metric),
-            ratio=worst_ratio(worst),
+            ratio=ratio,
+            prevented=prevented,
         )
         return self.answer(step, explosion)
 
@@ -107,6 +116,7 @@ class Response:
         decision = self._decide(step, explosion, unanswered)
         match decision.action:
             case "rollback":
+                self._take_lr_back()
                 request = Request(step=step, explosion=explosion, decision=decision)
                 done = self._rollback.run(request)
                 if isinstance(done, NoReturn):
@@ -115,14 +125,40 @@ class Response:
                 return GoOn(done.following, decision.why)
             case "ask":
                 return self._ask(explosion, decision)
+            case "climb":
+                return self._climb(step, decision)
             case "stop":
                 return Stop(decision.why)
             case "report":
                 following = self.continue_without_rollback(step, explosion)
                 return GoOn(following, decision.why)
 
+    def _climb(self, step: int, decision: Decision) -> GoOn:
+        """Go on by a rung of the ladder; what was held before the explosion stays good."""
+        episode = self._detection.episode
+        assert episode is not None
+        episode.climbed += 1
+        if decision.lr_factor != 1.0:
+            episode.lowered_from = self._ledger.lr_scale
+            self._ledger.lower_lr(decision.lr_factor)
+            self._rollback.apply_lr_scale(step)
+        text = f"goes on by rung {decision.rung} of the ladder: {decision.why}"
+        self._reporter.event("note", step, text, "warn", rung=decision.rung)
+        self._status.refresh()
+        return GoOn(step + 1, decision.why)
+
+    def _take_lr_back(self) -> None:
+        """A lower lr that did not help is taken back before a rollback."""
+        episode = self._detection.episode
+        if episode is not None and episode.lowered_from is not None:
+            self._ledger.lr_scale = episode.lowered_from
+            self._ledger.backoffs = max(0, self._ledger.backoffs - 1)
+            episode.lowered_from = None
+
     def continue_without_rollback(self, step: int, explosion: Explosion | None) -> int:
         """Go on as it is; states taken since the onset are not to be trusted."""
+        if self._detection.episode is not None:
+            self._detection.episode.climbed = 0
         if self._snapshots.doubt(explosion.before if explosion else None):
             self._status.refresh()
         return step + 1
@@ -138,6 +174,7 @@ class Response:
 
     def _decide(self, step: int, explosion: Explosion, unanswered: Decision | None) -> Decision:
         """The policy's decision, rank 0's on every rank; the default where it fails."""
+        episode = self._detection.episode
         situation = Situation(
             mode=self._ledger.mode,
             step=step,
@@ -150,6 +187,9 @@ class Response:
             backoffs=self._ledger.backoffs,
             since_rollback=self._ledger.since_rollback,
             lr_scale=self._ledger.lr_scale,
+            prevented=explosion.prevented,
+            climbed=episode.climbed if episode else 0,
+            lowered=bool(episode and episode.lowered_from is not None),
             unanswered=unanswered,
         )
         try:

@@ -11,6 +11,9 @@ from vlamon.guard_modes import GUARD_MODES
 
 DataChoice = Literal["skip", "replay"]
 
+Rung = Literal["clip", "skip", "lr", "rollback"]
+RUNGS: tuple[Rung, ...] = ("clip", "skip", "lr", "rollback")
+
 _LEAST = {
     "every": 1,
     "slots": 0,
@@ -35,6 +38,9 @@ class GuardSettings:
 
     mode: str = "auto"
     """One of `vlamon.guard_modes`."""
+    ladder: tuple[Rung, ...] = ("rollback",)
+    """What is done about an explosion, the mildest first, out of `clip`, `skip`, `lr`, `rollback`:
+    clip an outlier's gradients, skip its update (both in `Guard.check`), lower the lr, go back."""
     every: int = 50
     """Steps between two snapshots in memory."""
     slots: int | Literal["auto"] = 4
@@ -77,6 +83,7 @@ class GuardSettings:
     def __post_init__(self) -> None:
         if self.mode not in GUARD_MODES:
             raise ValueError(f"guard mode {self.mode!r}: choose one of {', '.join(GUARD_MODES)}")
+        self._check_ladder()
         for item in fields(self):
             least = _LEAST.get(item.name)
             if least is None or (item.name == "slots" and self.slots == "auto"):
@@ -98,6 +105,12 @@ class GuardSettings:
             raise ValueError(f"stall {self.stall!r}: seconds, more than 0")
         if self.data not in ("skip", "replay"):
             raise ValueError(f"data {self.data!r}: choose skip or replay")
+
+    def _check_ladder(self) -> None:
+        given = tuple(self.ladder)
+        if not given or list(given) != [rung for rung in RUNGS if rung in given]:
+            raise ValueError(f"ladder {self.ladder!r}: some of {', '.join(RUNGS)}, in this order")
+        object.__setattr__(self, "ladder", given)  # a list, from a configuration file
 
     def spacing_for(self, latency: int, older: int = 1) -> int:
         """Steps between snapshots so that each lives to be trusted, with `older` slots beside."""

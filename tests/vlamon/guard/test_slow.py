@@ -114,7 +114,7 @@ def test_the_rank_that_saw_the_rise_tells_all_since_when(monkeypatch: pytest.Mon
     emitter = Emitter()
     guard = guard_over(emitter, data="replay")
     rise = Judgement({"closs": Verdict("explode", 9.0, 2.0, "level rose", age=200)}, "closs")
-    seen = (rise, {"closs": 2.0}, [])
+    seen = (rise, {"closs": 2.0}, [], "")
 
     def everyone(mine: object) -> list[object]:
         """What ranks 0 and 1 say; rank 0 saw nothing."""

@@ -133,7 +133,7 @@ def test_an_explosion_of_another_rank_is_told_by_its_own_metric(
 ) -> None:
     guard, emitter, _ = make()
     verdict = Verdict("explode", math.inf, math.inf, "nan is not finite")
-    there = (Judgement({"kl_loss": verdict}, "kl_loss"), {"kl_loss": math.nan}, [7, 8])
+    there = (Judgement({"kl_loss": verdict}, "kl_loss"), {"kl_loss": math.nan}, [7, 8], "")
     monkeypatch.setattr(collectives, "everyone", lambda mine: [mine, there])
     monkeypatch.setattr(
         collectives, "reduced", lambda mine: mine + collectives.cast("explode", None)

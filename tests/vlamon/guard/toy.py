@@ -99,10 +99,11 @@ class Toy:
         faults: Mapping[int, Callable[[Toy, torch.Tensor], torch.Tensor]] | None = None,
         once: Mapping[int, Callable[[Toy, torch.Tensor], torch.Tensor]] | None = None,
         sampler: Any = None,
+        checked: bool = False,
         **settings: Any,
     ) -> None:
         torch.manual_seed(seed)
-        self.seed = seed
+        self.seed, self.checked = seed, checked
         self.model = nn.Sequential(nn.Linear(8, 32), nn.GELU(), nn.Dropout(0.1), nn.Linear(32, 1))
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=3e-3)
         self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, 1000)
@@ -135,8 +136,11 @@ class Toy:
         x, y = batch
         return ((self.model(x) - y) ** 2).mean() + 1.0
 
-    def train_step(self) -> tuple[Any, torch.Tensor]:
-        """Draw, forward, backward, update; whatever a fault at this cursor does included."""
+    def train_step(self, step: int | None = None) -> tuple[Any, torch.Tensor]:
+        """Draw, forward, backward, update; whatever a fault at this cursor does included.
+
+        With a step the guard is asked before the update.
+        """
         cursor = getattr(self.sampler, "cursor", None)
         ids = self.sampler.draw()
         x, y = self.data(ids)
@@ -146,7 +150,7 @@ class Toy:
             y = self.once.pop(cursor)(self, y)
         loss = self.loss((x, y))
         loss.backward()
-        if torch.isfinite(loss):
+        if torch.isfinite(loss) if step is None else self.guard.check(step, closs=loss):
             self.optimizer.step()
             self.scheduler.step()
         self.optimizer.zero_grad()
@@ -170,11 +174,12 @@ class Toy:
         torch.manual_seed(self.seed)
         step = self.guard.start(resume)
         while step < total and not self.guard.stopped:
-            batch, loss = self.train_step()
+            batch, loss = self.train_step(step if self.checked else None)
             self.losses[step] = float(loss)
             self.trained.append(step)
             self.emitter.orders += waiting.pop(step, [])
-            step = self.guard.after_step(step, batch=batch, samples=batch[0], closs=loss)
+            told = {} if self.checked else {"closs": loss}
+            step = self.guard.after_step(step, batch=batch, samples=batch[0], **told)
         self.guard.close()
         return step
 

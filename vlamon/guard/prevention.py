@@ -1,0 +1,166 @@
+"""The rungs of the ladder that act before an update: clip an outlier's gradient, skip its update.
+
+Loss and gradient norm are held against a moving mean and deviation of their logarithms; what lies
+beyond enters these no further than the limit, so that a spike does not hide the next one. All of it
+stays on the device: nobody waits for it. What one rank sees holds on all, by the one reduction that
+keeps numbers that are not finite from the weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch.optim import Optimizer
+
+from vlamon.guard import collectives
+from vlamon.guard.gate import finite, finite_here, gradient_norm, whole
+from vlamon.guard.ledger import Ledger
+from vlamon.guard.settings import Rung
+from vlamon.guard.state.tree import local
+from vlamon.guard.values import Gate, Value
+from vlamon.guard_modes import GUARD_MODES
+
+WARM = 32
+"""Steps that are watched before a rung acts."""
+DECAY = 0.97
+"""Of the moving mean and deviation, as ZClip's."""
+FAR = 6.0
+"""Deviations from the mean beyond which a number is an outlier, if the ratio is reached too."""
+NORM_RATIO, LOSS_RATIO = 2.0, 2.5
+TOO_FAR = 10.0
+"""Times the mean beyond which a gradient is skipped, not clipped, where the ladder has both."""
+FLOOR = 0.05
+"""Least deviation, so that a level which hardly moves has no outliers."""
+
+
+class Prevention:
+    """Examines every update before it is made."""
+
+    def __init__(
+        self,
+        ladder: Sequence[Rung],
+        optimizers: Sequence[Optimizer],
+        weights: Callable[[], Mapping[str, float]],
+        ledger: Ledger,
+    ) -> None:
+        self._clips, self._skips = "clip" in ladder, "skip" in ladder
+        self._optimizers = optimizers
+        self._weights = weights
+        self._ledger = ledger
+        self._levels: list[torch.Tensor] = []
+        """Mean, deviation and count of log norm and log loss; one table for each call of a step,
+        since gradients that are summed over micro-batches grow from call to call."""
+        self._call = 0
+        self._skipped: torch.Tensor | None = None
+        """Whether an earlier call of this step was an outlier."""
+        self._absence_told = False
+
+    @property
+    def acts(self) -> bool:
+        """Whether it may change an update: not in a mode that only reports."""
+        return (self._clips or self._skips) and GUARD_MODES[self._ledger.mode].acts
+
+    def examine(self, values: Mapping[str, Value]) -> Gate:
+        """What is known of the coming update, the same on every rank; gradients may be clipped."""
+        if not self.acts:
+            verdict = finite(self._optimizers, values)
+            return Gate(verdict, verdict)
+        norm = self._norm()
+        here = finite_here(self._optimizers, {**values, "grad_norm": norm})
+        seen = torch.stack([norm, self._loss(values, norm)]).log()
+        levels = self._levels_of_call(seen)
+        above, limit = seen - levels[0], FAR * levels[1].clamp_min(FLOOR)
+        ratios = seen.new_tensor([NORM_RATIO, LOSS_RATIO]).log()
+        # Comparing with NaN, as of a loss below zero, is false: no outlier.
+        known = torch.isfinite(seen) & (levels[2] >= WARM)
+        outlier = known & (above > limit) & (above > ratios)
+        skip = self._skips & (outlier[1] | (outlier[0] & ~self._clippable(above[0])))
+        factor = torch.where(outlier[0] & ~skip, (-above[0]).exp(), 1.0)
+        if not self._clips:
+            factor = torch.ones_like(factor)
+        self._learn(levels, seen, above, limit, here)
+        votes = torch.stack([here.to(seen), (~skip).to(seen), factor])
+        fine, kept, factor = collectives.least_on_all_ranks(votes).unbind()
+        if self._clips:
+            self._multiply(factor)
+        return Gate(fine.bool(), fine.bool() & self._unless_skipped(kept.bool()), factor)
+
+    def close_step(self) -> str:
+        """A step is over. Says, once, that its updates were not examined."""
+        examined, self._call, self._skipped = self._call, 0, None
+        if examined or self._absence_told or not self.acts:
+            return ""
+        self._absence_told = True
+        return "the rungs clip and skip of the ladder act in Guard.check, which was not called"
+
+    def _clippable(self, above: torch.Tensor) -> torch.Tensor:
+        within = above <= math.log(TOO_FAR)
+        return within if self._clips else torch.zeros_like(within)
+
+    def _unless_skipped(self, kept: torch.Tensor) -> torch.Tensor:
+        """A bad micro-batch is in the sum from then on: its whole step is skipped."""
+        kept = kept if self._skipped is None else kept & ~self._skipped
+        self._skipped = ~kept
+        return kept
+
+    def _norm(self) -> torch.Tensor:
+        norms = [whole(gradient_norm(optimizer)).float() for optimizer in self._optimizers]
+        return torch.linalg.vector_norm(torch.stack(norms)) if len(norms) > 1 else norms[0]
+
+    def _loss(self, values: Mapping[str, Value], norm: torch.Tensor) -> torch.Tensor:
+        """The weighted total of the losses."""
+        weights = self._weights()
+        named = [name for name in values if name in weights] or list(values)
+        total = torch.zeros_like(norm)
+        for name in named:
+            value = values[name]
+            if value is None or name == "grad_norm":
+                continue
+            if isinstance(value, torch.Tensor):
+                value = whole(value.detach()).reshape(()).to(norm)
+            total = total + weights.get(name, 1.0) * value
+        return total
+
+    def _levels_of_call(self, seen: torch.Tensor) -> torch.Tensor:
+        self._call += 1
+        if len(self._levels) < self._call:
+            self._levels.append(torch.zeros(3, 2, dtype=seen.dtype, device=seen.device))
+        return self._levels[self._call - 1]
+
+    def _learn(
+        self,
+        levels: torch.Tensor,
+        seen: torch.Tensor,
+        above: torch.Tensor,
+        limit: torch.Tensor,
+        here: torch.Tensor,
+    ) -> None:
+        mean, deviation, count = levels
+        usual = torch.where(count >= WARM, torch.minimum(above, limit), above)
+        # A plain mean at first: the first value is no level yet.
+        weight = torch.maximum(1 / (count + 1), torch.full_like(count, 1 - DECAY))
+        spread = deviation + weight * (1.25 * usual.abs() - deviation)
+        new = torch.stack(
+            [mean + weight * usual, torch.where(count > 0, spread, deviation), count + 1]
+        )
+        self._levels[self._call - 1] = torch.where(torch.isfinite(seen) & here, new, levels)
+
+    @torch.no_grad()
+    def _multiply(self, factor: torch.Tensor) -> None:
+        """Multiply all gradients; on a CPU only where there is something to clip.
+
+        Elsewhere by 1 as well, which changes no bit and spares the wait.
+        """
+        if factor.device.type == "cpu" and float(factor) == 1.0:
+            return
+        gradients = [
+            local(parameter.grad)
+            for optimizer in self._optimizers
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+            if parameter.grad is not None
+        ]
+        for gradient in gradients:
+            gradient.mul_(factor.to(gradient.device))
