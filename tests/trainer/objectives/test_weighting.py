@@ -53,6 +53,15 @@ def test_uncertainty_settles_where_its_slope_is_zero() -> None:
     assert strategy.weights({"closs": 1.0})["closs"] == pytest.approx(0.25, rel=1e-3)
 
 
+def test_a_spike_moves_uncertainty_by_its_rate_and_no_more() -> None:
+    strategy = Uncertainty(rate=0.05)
+    strategy.advance({"closs": 1.0}, {"closs": 1e9}, {})
+    assert strategy.log_variance["closs"] == pytest.approx(0.05)
+    strategy.log_variance["closs"] = 100.0  # the slope is 1, which is as steep as it gets down
+    strategy.advance({"closs": 1.0}, {"closs": 1.0}, {})
+    assert strategy.log_variance["closs"] == pytest.approx(99.95)
+
+
 def test_gradnorm_evens_out_the_pulls_of_terms_that_fall_alike() -> None:
     strategy = GradNorm()
     stated = {"closs": 1.0, "loss_ct": 10.0}
