@@ -31,6 +31,7 @@ from vlamon.emitter.arguments import (
 from vlamon.emitter.commands import CommandInbox, outcome
 from vlamon.emitter.drop_counter import DropCounter
 from vlamon.emitter.events import EventMaker
+from vlamon.emitter.exit_code import of_code
 from vlamon.emitter.places import Claimed, claim, run_directory, say, socket_path
 from vlamon.emitter.queue import Item, NewAttempt, NewWeights, StatusChange
 from vlamon.emitter.rank_exchange import RankExchange
@@ -339,7 +340,10 @@ class Emitter:
     ) -> None:
         if error is not None and not isinstance(error, SystemExit | KeyboardInterrupt):
             self.event("trainer_error", text=f"{type(error).__name__}: {error}")
-        self.close("" if error is None else f"stopped by {type(error).__name__}")
+        if isinstance(error, SystemExit):
+            self.close_at_exit(of_code(error.code))
+        else:
+            self.close("" if error is None else f"stopped by {type(error).__name__}")
 
     def at_end(self, **data: Any) -> None:
         """What the `end` event is to hold besides; the last value of a name counts."""
@@ -378,10 +382,10 @@ class Emitter:
         summary, reasons = self._dropped.summary(), self.swallowed_by_reason
         return self._events.last_words(self._attempt, self._end_reason, summary, reasons)
 
-    def close_at_exit(self, failed: str) -> None:
-        """Close what the script left open; `failed` names the exception that ended it."""
-        self._events.failed |= bool(failed)
-        self.close(f"stopped by {failed}" if failed else "")
+    def close_at_exit(self, why: str) -> None:
+        """Close what the script left open; `why` tells what ended it before its time."""
+        self._events.failed |= bool(why)
+        self.close(why)
 
     def abandon(self) -> None:
         """In a forked child: nothing here is its own, so let go of it and say nothing."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import sys
 import weakref
 from typing import Protocol
+
+from vlamon.emitter.exit_code import remember, why_it_ended
 
 
 class Closeable(Protocol):
@@ -16,8 +17,8 @@ class Closeable(Protocol):
     def abandon(self) -> None:
         """It lives in a forked child now, where nothing is its own."""
 
-    def close_at_exit(self, failed: str) -> None:
-        """The interpreter ends, by the exception that `failed` names if it names one."""
+    def close_at_exit(self, why: str) -> None:
+        """The interpreter ends, by the exception or the exit code that `why` tells if any."""
 
 
 _LIVING: weakref.WeakSet[Closeable] = weakref.WeakSet()
@@ -26,6 +27,7 @@ _LIVING: weakref.WeakSet[Closeable] = weakref.WeakSet()
 def began(emitter: Closeable) -> None:
     """Close it when the process ends, abandon it in a forked child."""
     _LIVING.add(emitter)
+    remember()
     atexit.register(_close, weakref.ref(emitter))
 
 
@@ -47,5 +49,4 @@ os.register_at_fork(after_in_child=_abandon_all)
 def _close(reference: weakref.ref[Closeable]) -> None:
     emitter = reference()
     if emitter is not None:
-        failed = getattr(sys, "last_type", None)
-        emitter.close_at_exit("" if failed is None else failed.__name__)
+        emitter.close_at_exit(why_it_ended())

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Literal
 
 from vlamon.emitter.arguments import checked_choice
+from vlamon.emitter.exit_code import remember, why_it_ended
 from vlamon.taps.collector import Collector
-from vlamon.taps.exit_code import remember_exit_code
 from vlamon.taps.imports import install
 from vlamon.taps.options import TapOptions
 from vlamon.taps.patches import PATCHES, patch_meters
@@ -38,6 +38,7 @@ def tap(
 
 def start(options: TapOptions) -> Collector:
     """Install the import hooks for `options`; the emitter is made by the first value."""
-    collector = Collector(options, remember_exit_code())
+    remember()
+    collector = Collector(options, why_it_ended)
     install(PATCHES, patch_meters, collector)
     return collector

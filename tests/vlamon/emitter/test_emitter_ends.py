@@ -135,6 +135,30 @@ def test_a_script_that_never_closes_still_ends_well(tmp_path: Path) -> None:
     assert not (tmp_path / "s").exists()
 
 
+@pytest.mark.parametrize(
+    ("ends", "code", "text"),
+    [
+        ("sys.exit(1)", 1, "exit code 1"),
+        ("sys.exit('loss is nan')", 1, "exit code 1"),
+        ("with emitter: sys.exit(3)", 3, "exit code 3"),
+        ("sys.exit(0)", 0, "the training ended"),
+        ("with emitter: sys.exit()", 0, "the training ended"),
+    ],
+)
+def test_a_script_that_ends_itself_is_told_with_its_exit_code(
+    tmp_path: Path, ends: str, code: int, text: str
+) -> None:
+    script = (
+        "import sys; from vlamon import Emitter\n"
+        "emitter = Emitter(None, run_dir=sys.argv[1])\n"
+        f"emitter.log(1, closs=float('nan'))\n{ends}\n"
+    )
+    assert run_script(script, tmp_path).returncode == code
+    end = of_type(journal_of(tmp_path), Event)[-1]
+    assert text in end.text
+    assert end.severity == ("error" if code else "info")
+
+
 FORK = """
 import os, signal, sys, time
 from vlamon import Emitter
