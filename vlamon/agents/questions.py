@@ -23,16 +23,10 @@ SETTLE = 2.0
 
 def runs() -> Answer:
     """List the user's runs on this machine and, where nodes share a home, on the cluster."""
-    from vlamon.protocol import registry
-    from vlamon.sources.discovery import serving
+    from vlamon.sources.known_runs import known_runs
 
     host, now = socket.gethostname(), time.time()
-    listed = registry.entries(registry.directory())
-    there = {entry.socket for entry in listed if entry.host == host and entry.running(host, now)}
-    found = [asdict(entry) | {"running": entry.running(host, now)} for entry in listed]
-    for one in serving():
-        if one.path not in there and one.info is not None:
-            found.insert(0, answers.card(one.info) | {"socket": one.path, "running": True})
+    found = [asdict(entry) | {"running": entry.running(host, now)} for entry in known_runs()]
     found.sort(key=lambda entry: bool(entry["running"]), reverse=True)
     shown = found[: answers.LISTED]
     return {"runs": shown, "left_out": len(found) - len(shown)}

@@ -87,10 +87,10 @@ def listed(found: Sequence[Offer]) -> Iterator[str]:
 
 def offers() -> Iterator[Offer]:
     """Trainings that run, logs in this directory, runs that are over, and the demo."""
-    from vlamon.commands.runs import known
+    from vlamon.sources.known_runs import known_runs
 
     host, now = socket.gethostname(), time.time()
-    found = known(host, now)
+    found = known_runs()
     yield from _running(found, host, now)
     alive = [entry.journal for entry in found if entry.journal and entry.running(host, now)]
     here = [one for one in _here(os.curdir, now) if not _holds(one.arguments[1], alive)]

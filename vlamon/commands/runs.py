@@ -7,17 +7,13 @@ import shlex
 import socket
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import click
 
-from vlamon.protocol import registry
 from vlamon.protocol.registry import Entry
 from vlamon.safe_text import line
 from vlamon.sources.jobs import Place, place_of
-
-if TYPE_CHECKING:
-    from vlamon.sources.discovery import Found
+from vlamon.sources.known_runs import known_runs
 
 SHOWN = 20
 """Runs that are listed without --all."""
@@ -32,7 +28,7 @@ def command(every: bool, as_json: bool) -> int:
     Each training keeps itself in $VLAMON_HOME/runs, else in ~/.local/state/vlamon/runs.
     """
     host, now = socket.gethostname(), time.time()
-    found = [(entry, place_of(entry, host, now)) for entry in known(host, now)]
+    found = [(entry, place_of(entry, host, now)) for entry in known_runs()]
     found.sort(key=lambda each: each[0].running(host, now), reverse=True)
     hidden = 0
     if not every:
@@ -45,46 +41,6 @@ def command(every: bool, as_json: bool) -> int:
         for shown in table(found, host, now, hidden):
             click.echo(line(shown))
     return 0
-
-
-def known(host: str, now: float) -> list[Entry]:
-    """The runs of the list, and trainings that serve here and are not in it."""
-    from vlamon.sources.discovery import serving
-
-    listed = registry.entries(registry.directory())
-    here = {found.path: found for found in serving() if found.info is not None}
-    boots = {entry.boot for entry in listed}
-    unlisted = [_entry(found) for found in here.values() if _boot(found) not in boots]
-    return [*unlisted, *(_with_status(entry, here.get(entry.socket)) for entry in listed)]
-
-
-def _boot(found: Found) -> str:
-    return found.info.boot if found.info is not None else ""
-
-
-def _with_status(entry: Entry, found: Found | None) -> Entry:
-    """The entry with what its training says now: it writes its file once a minute."""
-    if found is None or found.status is None or _boot(found) != entry.boot:
-        return entry
-    status = found.status
-    return dataclasses.replace(entry, state=status.state, step=status.step)
-
-
-def _entry(found: Found) -> Entry:
-    info, status = found.info, found.status
-    assert info is not None
-    return Entry(
-        boot=info.boot,
-        name=info.name,
-        host=info.host,
-        pid=info.pid,
-        started=info.started,
-        updated=time.time(),
-        socket=found.path,
-        state="" if status is None else status.state,
-        step=None if status is None else status.step,
-        total_steps=info.total_steps,
-    )
 
 
 def table(found: list[tuple[Entry, Place]], host: str, now: float, ended: int = 0) -> Iterator[str]:

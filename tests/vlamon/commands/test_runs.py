@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.vlamon.commands.training import training, vlamon
-from vlamon.commands.runs import known, table
+from vlamon.commands.runs import table
 from vlamon.protocol import registry
 from vlamon.protocol.registry import Entry
 from vlamon.records import RunInfo, Status
 from vlamon.sources import discovery
 from vlamon.sources.discovery import Found
+from vlamon.sources.known_runs import known_runs
 
 
 def test_a_run_is_listed_with_the_command_that_opens_it(tmp_path: Path) -> None:
@@ -67,7 +68,7 @@ def test_a_run_that_answers_is_listed_with_the_step_of_now(
         Found("/tmp/vla-c.sock", RunInfo("r", "c", boot="d"), status),
     ]
     monkeypatch.setattr(discovery, "serving", lambda: answering)
-    new, old = known("here", 1.0)
+    new, old = known_runs()
     assert (new.name, old.name) == ("c", "a"), "each of them once"
     assert (old.state, old.step) == ("paused", 4711)
 
