@@ -42,12 +42,14 @@ def present(
     options: Options,
     others: Sequence[Source] = (),
     baseline: Source | None = None,
+    names: Sequence[str] = (),
 ) -> int:
     """Show the source until it ends or the user does; returns the exit code. The dashboard shows
-    `others`, too, by the key R, and `baseline` under its charts; lines of text are of one run."""
+    `others`, too, by the key R, and `baseline` under its charts; lines of text are of one run.
+    `names` are how the user named the runs, the baseline last."""
     try:
         if mode == "screen":
-            return _screen([source, *others], options, baseline)
+            return _screen([source, *others], options, baseline, names)
         ordering = _Ordering(source, options.rules) if options.auto_rollback else None
         encode = _json_encoder() if mode == "json" else _plain_encoder(options.every)
         return _lines(source, encode, ordering)
@@ -55,7 +57,12 @@ def present(
         source.close()
 
 
-def _screen(sources: Sequence[Source], options: Options, under: Source | None = None) -> int:
+def _screen(
+    sources: Sequence[Source],
+    options: Options,
+    under: Source | None = None,
+    names: Sequence[str] = (),
+) -> int:
     # What start-up makes lives until the end: looking through it for garbage, again and again while
     # it grows, is a seventh of the time to the first curve. The dashboard ends this when it is up.
     gc.disable()
@@ -68,8 +75,9 @@ def _screen(sources: Sequence[Source], options: Options, under: Source | None = 
         for frozen in ("COLUMNS", "LINES"):
             # An exported size would be believed before a resized terminal.
             os.environ.pop(frozen, None)
-    feed, *others = (Feed(source) for source in sources)
-    baseline = None if under is None else Feed(under)
+    named = iter(names)
+    feed, *others = [Feed(source, named=next(named, "")) for source in sources]
+    baseline = None if under is None else Feed(under, named=next(named, ""))
     dashboard = Dashboard(feed, options, others=others, baseline=baseline)
     try:
         dashboard.run(mouse=options.mouse)

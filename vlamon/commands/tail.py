@@ -73,7 +73,13 @@ def command(
         source = LocalGpu(source, files)
     remember("tail", files)
     # Nothing takes commands behind a log: their keys would only be in the way.
-    code = present(source, mode, replace(options, read_only=True), baseline=under)
+    code = present(
+        source,
+        mode,
+        replace(options, read_only=True),
+        baseline=under,
+        names=(", ".join(files), baseline or ""),
+    )
     for problem in together.problems:
         click.echo(line(f"vlamon: left out: {problem.lines[0]}"), err=True)
     for path, log in zip(files, sources, strict=True):

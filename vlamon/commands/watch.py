@@ -88,7 +88,10 @@ def command(
     source, *others = (Monitored(one, options.rules) for one in found)
     if len(runs) == 1 and not many:
         remember("watch", runs)
-    return present(source, mode, options, others, under)
+    names = [*map(_called, runs), *sockets, *hosts, *jobs]
+    if under is not None:
+        names = [*(names or [""]), str(baseline)]
+    return present(source, mode, options, others, under, names)
 
 
 def runs_in(given: str) -> list[str]:
@@ -103,6 +106,12 @@ def runs_in(given: str) -> list[str]:
             line(f"vlamon: the newest {MOST_RUNS} of {len(newest)} runs in {given}"), err=True
         )
     return newest[:MOST_RUNS] or [given]
+
+
+def _called(run: str) -> str:
+    """How the list calls a run that was named by its journal or its directory."""
+    folder, name = os.path.split(os.path.normpath(run))
+    return os.path.basename(folder) if name == "run.vlaj" and folder else name
 
 
 def source_of(

@@ -24,8 +24,10 @@ class Feed:
     `on_change` is called on the feed's thread after each batch of records, without the lock.
     """
 
-    def __init__(self, source: Source, *, store: RunStore | None = None) -> None:
+    def __init__(self, source: Source, *, store: RunStore | None = None, named: str = "") -> None:
         self.source = source
+        self.named = named
+        """How the user named the run, which tells runs of one name apart."""
         self.store = RunStore() if store is None else store
         self.lock = threading.RLock()
         self.on_change: Callable[[], None] | None = None

@@ -25,6 +25,8 @@ class RunFeed(Protocol):
     """Where records come from and commands go to; `vlamon.sources.feed.Feed` is one."""
 
     store: RunStore
+    named: str
+    """How the user named the run: a path, a host; empty for one that was looked for."""
     on_change: Callable[[], None] | None
     on_records: Callable[[Sequence[Record]], None] | None
 

@@ -15,6 +15,7 @@ from vlamon.tui.frame_context import FrameContext, run_name
 from vlamon.tui.notices import Notice
 from vlamon.tui.pacing import Pacer
 from vlamon.tui.pulse import Pulse
+from vlamon.tui.runs import labels
 
 if TYPE_CHECKING:
     from vlamon.tui.host import Host
@@ -181,7 +182,10 @@ class Painter:
     def _baseline_name(self) -> str:
         """Give the name of the run under the charts; empty for none."""
         feed = self._host.shell.baseline
-        return "" if feed is None or feed is self._host.feed else run_name(feed.store)
+        if feed is None or feed is self._host.feed:
+            return ""
+        feeds = self._host.shell.feeds
+        return labels(feeds)[feeds.index(feed)] if feed in feeds else run_name(feed.store)
 
     # Painting
 

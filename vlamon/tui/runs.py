@@ -13,7 +13,7 @@ from vlamon.charts.glyphs import Glyphs, event_glyph
 from vlamon.charts.metric_order import leading_first
 from vlamon.charts.metric_roles import role_of_metric
 from vlamon.charts.numbers import count, number
-from vlamon.charts.rows import Row, column, shorten
+from vlamon.charts.rows import Row, column, shorten, shorten_name
 from vlamon.charts.sparkline import sparkline
 from vlamon.charts.trend import trend_of
 from vlamon.tui.frame_context import run_name
@@ -22,6 +22,7 @@ from vlamon.tui.widgets.status_line import pulse_words
 
 if TYPE_CHECKING:
     from vlamon.store import RunStore
+    from vlamon.tui.host import RunFeed
 
 NAME = 18
 STATE = 14
@@ -32,16 +33,27 @@ SPARK = 30
 a narrow screen cuts off comes last."""
 
 
-def run_row(store: RunStore, alive: Alive, glyphs: Glyphs, under: bool = False) -> Row:
+def labels(feeds: Sequence[RunFeed]) -> list[str]:
+    """Give what each run is called; where several have one name, as the user named them."""
+    names = [run_name(feed.store) for feed in feeds]
+    return [
+        feed.named if feed.named and names.count(name) > 1 else name
+        for feed, name in zip(feeds, names, strict=True)
+    ]
+
+
+def run_row(label: str, store: RunStore, alive: Alive, glyphs: Glyphs, under: bool = False) -> Row:
     """Write name, state, step, first metric with its curve, and the newest alert of a run; a sign
     where it lies `under` the charts of the others."""
     role, word = pulse_words(alive)
     info = store.info
     host = f" {info.host}" if info is not None and info.host else ""
+    if len(label) + len(host) > NAME:
+        host = ""
     step = count(int(store.steps(store.rows - 1)[0])) if store.rows else "–"
     return (
         ("Δ" if under else " ", BASELINE),
-        (f"{column(shorten(run_name(store) + host, NAME), NAME)} ", "title bold"),
+        (f"{column(shorten_name(label + host, NAME, glyphs.ellipsis), NAME)} ", "title bold"),
         (f"{glyphs.dot} {column(shorten(word, STATE), STATE)}", role),
         (f"{step:>10} ", "foreground"),
         *_figures(store, glyphs),

@@ -220,6 +220,7 @@ class DirectRows(_ScreenBase):
         waits to be painted."""
         return (
             self is self.app.screen
+            and isinstance(self.app, DiffDisplay)
             and not self.app.is_inline
             and not self._compositor._dirty_regions
             and all(isinstance(widget, (KeptLines, Screen)) for widget in places)

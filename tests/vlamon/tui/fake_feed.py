@@ -32,8 +32,9 @@ NOW = 1_760_000_000.0
 class FakeFeed:
     """The face of `vlamon.sources.feed.Feed`; records are pushed by the test."""
 
-    def __init__(self) -> None:
+    def __init__(self, named: str = "") -> None:
         self.store = RunStore()
+        self.named = named
         self.lock = threading.RLock()
         self.on_change: Callable[[], None] | None = None
         self.on_records: Callable[[Sequence[Record]], None] | None = None

@@ -34,6 +34,7 @@ from vlamon.records import Column, Link
 from vlamon.sources import SourceError
 from vlamon.sources.feed import Feed
 from vlamon.tui.options import Options
+from vlamon.tui.runs import labels
 from vlamon.tui.screen import MainScreen
 
 
@@ -61,6 +62,13 @@ async def test_several_runs_are_listed_with_state_step_metric_and_alert() -> Non
             assert words in one
         for words in ("libero_spatial", "1,200", "explode at 39,210", "▁"):
             assert words in two
+
+
+def test_runs_of_one_name_are_called_as_the_user_named_them() -> None:
+    feeds = [FakeFeed("seed1"), FakeFeed("seed2"), FakeFeed("node7:/tmp/vla.sock")]
+    for feed, name in zip(feeds, ("train", "train", "other"), strict=True):
+        feed.push(info(name=name))
+    assert labels(feeds) == ["seed1", "seed2", "other"]
 
 
 async def test_enter_opens_a_run_and_the_key_comes_back() -> None:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from vlamon.charts.cells import BASELINE
 from vlamon.charts.rows import Row
 from vlamon.tui.dialogs.choice import Choice, Choosing, Item
-from vlamon.tui.frame_context import run_name
 from vlamon.tui.pulse import Pulse
-from vlamon.tui.runs import run_row
+from vlamon.tui.runs import labels, run_row
 
 if TYPE_CHECKING:
     from vlamon.tui.host import Host
@@ -35,11 +34,12 @@ def runs_dialog(host: Host) -> RunsChoice:
 
     def items(_: str) -> Sequence[Item]:
         found = []
+        named = labels(shell.feeds)
         for number, (feed, pulse) in enumerate(zip(shell.feeds, pulses, strict=True)):
             with feed.lock:
                 alive = pulse.judge(shell.monotonic(), shell.clock())
                 under = feed is shell.baseline
-                row = run_row(feed.store, alive, shell.rendering.glyphs, under)
+                row = run_row(named[number], feed.store, alive, shell.rendering.glyphs, under)
             found.append(Item(str(number), row))
         return found
 
@@ -53,7 +53,7 @@ def runs_dialog(host: Host) -> RunsChoice:
                 (" Space lays a run under the charts of the others, with the Δ of means", "muted"),
             )
         else:
-            name = run_name(shell.baseline.store)
+            name = labels(shell.feeds)[shell.feeds.index(shell.baseline)]
             said = ((" Δ ", BASELINE), (f"{name} lies under the charts of the others", "muted"))
         return (), said
 
