@@ -11,6 +11,7 @@ from tests.vlamon.tui.driving import page, running, until
 from tests.vlamon.tui.fake_feed import block, fed, info
 from vlamon.analysis import diagnosis
 from vlamon.analysis.evidence import Evidence
+from vlamon.detect.rules import SpikeRules
 from vlamon.records import BatchBlock, Column, Event
 from vlamon.store import RunStore
 from vlamon.tui.findings import Schedule, look
@@ -65,4 +66,4 @@ async def test_a_healthy_run_says_so_instead_of_an_empty_page(
 
 
 def found(store: RunStore) -> tuple[tuple[str, str, str], ...]:
-    return look(store, threading.Lock(), Schedule())
+    return look(store, threading.Lock(), Schedule(), SpikeRules())
