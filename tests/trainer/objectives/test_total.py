@@ -44,3 +44,25 @@ def test_a_weight_can_be_set_by_either_name() -> None:
 def test_a_wrong_name_or_value_is_refused_with_a_sentence(name: str, value: object) -> None:
     with pytest.raises(ObjectiveError, match=r"no weight is called|must be a finite number"):
         Objectives().set(name, value)
+
+
+def test_what_differs_from_the_terms_own_weights_is_written_as_a_person_would() -> None:
+    assert Objectives().differing() == {}
+    stated = {"loss_ct": 5.0, "z_loss": "0:0.5,100:1", "closs": 1.0}
+    assert Objectives(stated).differing() == {"loss_ct": 5.0, "z_loss": "0:0.5,100:1.0"}
+
+
+@pytest.mark.parametrize(("weighting", "reads"), [("fixed", 0), ("running_scale", 1)])
+def test_values_are_read_back_only_where_the_weighting_needs_them(
+    weighting: str, reads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[float] = []
+    objectives = Objectives(weighting=weighting)
+
+    def item(value: torch.Tensor) -> float:
+        read.append(2.0)
+        return 2.0
+
+    monkeypatch.setattr(torch.Tensor, "item", item)
+    objectives.advance({"closs": torch.tensor(2.0)})
+    assert len(read) == reads
