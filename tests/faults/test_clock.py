@@ -1,0 +1,49 @@
+"""A clock that is set back and forth under a training: the same rows, weights and checkpoints."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.vlamon.emitter.test_journal import read_all, steps_in
+from tests.vlamon.guard.toy import Order, Toy, identical
+from vlamon import Emitter
+
+
+@pytest.fixture
+def jumping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds and decades, back and forth, at every reading."""
+    dice, real = random.Random(1), time.time
+    monkeypatch.setattr(time, "time", lambda: real() + dice.choice((-1e9, -5.0, 0.0, 7.0, 5e8)))
+
+
+def trained(run_dir: Path) -> Toy:
+    toy = Toy(run_dir)
+    orders = {
+        10: [Order("checkpoint")],
+        20: [Order("checkpoint")],
+        25: [Order("rollback", {"data": "replay"})],
+    }
+    assert toy.run(30, orders) == 30
+    return toy
+
+
+def test_a_jumping_clock_changes_no_weight_and_no_order_of_checkpoints(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    steady = trained(tmp_path / "steady")
+    request.getfixturevalue("jumping")
+    jumped = trained(tmp_path / "jumping")
+    assert identical(jumped.weights(), steady.weights())
+    assert Toy(tmp_path / "jumping").guard.start() == Toy(tmp_path / "steady").guard.start()
+
+
+@pytest.mark.usefixtures("jumping")
+def test_a_jumping_clock_loses_no_row(tmp_path: Path) -> None:
+    with Emitter(None, run_dir=tmp_path) as emitter:
+        for step in range(300):
+            emitter.log(step, closs=1.0)
+    assert steps_in(read_all(tmp_path / "run.vlaj")) == list(range(300))
