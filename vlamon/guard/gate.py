@@ -81,7 +81,7 @@ def finite_here(optimizers: Sequence[Optimizer], values: Mapping[str, Value]) ->
         tensors += [gradient_norm(optimizer) for optimizer in optimizers]
     place = _device_of(optimizers)
     found = [torch.isfinite(whole(tensor)).reshape(()).to(place) for tensor in tensors]
-    found.append(torch.tensor(_plain(values), device=place))
+    found.append(torch.full((), _plain(values), device=place))  # a copy from the host would wait
     return torch.stack(found).all()
 
 

@@ -72,7 +72,8 @@ class Prevention:
         seen = torch.stack([norm, self._loss(values, norm)]).log()
         levels = self._levels_of_call(seen)
         above, limit = seen - levels[0], FAR * levels[1].clamp_min(FLOOR)
-        ratios = seen.new_tensor([NORM_RATIO, LOSS_RATIO]).log()
+        # Filled on the device: a copy from the host would wait.
+        ratios = torch.stack([norm.new_full((), math.log(r)) for r in (NORM_RATIO, LOSS_RATIO)])
         # Comparing with NaN, as of a loss below zero, is false: no outlier.
         known = torch.isfinite(seen) & (levels[2] >= WARM)
         outlier = known & (above > limit) & (above > ratios)
