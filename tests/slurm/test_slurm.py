@@ -147,7 +147,7 @@ def test_each_task_of_an_array_is_a_run_of_its_own(slurm: Cluster, tmp_path: Pat
 
 def test_a_requeued_job_goes_on_in_its_journal(slurm: Cluster, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
-    job = submit(slurm, f"{TASK} {run_dir} 400", "--requeue", "--open-mode=append")
+    job = submit(slurm, f"{TASK} {run_dir} 700", "--requeue", "--open-mode=append")
     status_of(slurm, job, VLAMON_HOME="")
     slurm.run("scancel", "--signal=USR1", "--batch", job)
     end = time.monotonic() + 90
@@ -161,6 +161,6 @@ def test_a_requeued_job_goes_on_in_its_journal(slurm: Cluster, tmp_path: Path) -
     blocks = of_type(records, BatchBlock)
     assert {block.attempt for block in blocks} == {0, 1}
     steps = [step for block in blocks for step in block.step.tolist()]
-    assert steps == list(range(400)), "nothing is lost and nothing is done twice"
+    assert steps == list(range(700)), "nothing is lost and nothing is done twice"
     ends = [event.text for event in of_type(records, Event) if event.kind in ("end", "note")]
     assert any("ended by the scheduler" in text for text in ends)
