@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -88,6 +89,7 @@ class Dashboard(TypedAhead, DiffDisplay, App[int]):
         )
         # Asked early: a terminal that hung up is none.
         self._watches_input = os.isatty(0) or terminal.in_browser(self.environ)
+        self._unmounted = threading.Event()
         self._last_title = ""
         self._handed_over: TemporaryDirectory[str] | None = None
         super().__init__()
@@ -188,6 +190,7 @@ class Dashboard(TypedAhead, DiffDisplay, App[int]):
 
     def on_unmount(self) -> None:
         """Give the terminal's title back and clear what tmux would otherwise leave behind."""
+        self._unmounted.set()
         self.to_terminal(terminal.CLEAR)
         if self.options.title:
             self.to_terminal(terminal.RESTORE_TITLE)
@@ -240,20 +243,33 @@ class Dashboard(TypedAhead, DiffDisplay, App[int]):
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             loop.add_signal_handler(number, self._leave_on, number)
         if self._watches_input and not self.is_headless:
-            self.set_interval(LOOK_FOR_TERMINAL, self._leave_without_terminal)
+            watch = partial(self._leave_without_terminal, loop)
+            threading.Thread(target=watch, name="terminal", daemon=True).start()
 
-    def _leave_without_terminal(self) -> None:
+    def _leave_without_terminal(self, loop: asyncio.AbstractEventLoop) -> None:
         """Leave a terminal that hung up without a signal, as one does that controls no session:
-        reading from it returns at once, for ever, at the cost of a core."""
-        if terminal.hung_up(0):
-            self._leave_on(signal.SIGHUP)
+        reading from it returns at once, for ever, at the cost of a core.
+
+        On a thread: what writes to such a terminal ends at the first frame, and the event loop
+        then waits for room in its queue and looks at nothing any more."""
+        while not self._unmounted.wait(LOOK_FOR_TERMINAL):
+            if terminal.hung_up(0):
+                _end_by(LEAVE_BY, 128 + signal.SIGHUP)
+                with contextlib.suppress(RuntimeError):  # the loop is closed: the end is near
+                    loop.call_soon_threadsafe(self._leave_on, signal.SIGHUP)
+                return
 
     def _leave_on(self, number: int) -> None:
         code = 128 + number
-        watchdog = threading.Timer(LEAVE_BY, os._exit, (code,))
-        watchdog.daemon = True
-        watchdog.start()
+        _end_by(LEAVE_BY, code)
         self.exit(code, return_code=code)
+
+
+def _end_by(seconds: float, code: int) -> None:
+    """End the process after a while if it has not ended by itself."""
+    watchdog = threading.Timer(seconds, os._exit, (code,))
+    watchdog.daemon = True
+    watchdog.start()
 
 
 def _draws_unicode(environ: Mapping[str, str]) -> bool:
