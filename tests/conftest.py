@@ -7,7 +7,9 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 
 # No deadline: on a busy machine an example that takes 1 ms alone may well take 300.
@@ -34,3 +36,13 @@ for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME"):
 # child inherits that: Ctrl-C, which several tests send for real, would be heard by nobody.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _signals_are_given_back() -> Iterator[None]:
+    """A training that a test runs in this process keeps the signals that end it."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    yield
+    for number, handler in before.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)

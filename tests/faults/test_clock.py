@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.vlamon.emitter.test_journal import read_all, steps_in
-from tests.vlamon.guard.toy import Order, Toy, identical
+from tests.vlamon.guard.toy import Order, Toy, identical, once_written
 from vlamon import Emitter
 
 
@@ -21,7 +23,10 @@ def jumping(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def trained(run_dir: Path) -> Toy:
-    toy = Toy(run_dir)
+    def written(step: int) -> Callable[[Toy, torch.Tensor], torch.Tensor]:
+        return once_written(run_dir / "checkpoints" / f"step-{step:09}")
+
+    toy = Toy(run_dir, once={4 * 18: written(10), 4 * 24: written(20)})
     orders = {
         10: [Order("checkpoint")],
         20: [Order("checkpoint")],

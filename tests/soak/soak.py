@@ -185,10 +185,11 @@ def _attack(session: Session, steps: int, explode_at: int) -> list[str]:
 
 def _restart(session: Session, number: signal.Signals) -> None:
     training = session.training
+    attempt = training.computed()[-1].attempt  # the one after it may begin at once
     training.restart(number)
     before = len(training.computed())
     if number == signal.SIGKILL:
-        session.killed.add(training.computed()[-1].attempt)
+        session.killed.add(attempt)
     session.done[f"training ends by {number.name} and resumes"] += 1
     _wait(lambda: len(training.computed()) > before + 50, "the resume")
 

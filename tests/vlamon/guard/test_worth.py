@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.vlamon.emitter.emitted import journal_of
-from tests.vlamon.guard.toy import SPIKE, Order, Toy, far_off
+from tests.vlamon.guard.toy import SPIKE, Order, Toy, far_off, once_written
 from vlamon import Emitter
 from vlamon.guard.ledger import Ledger
 from vlamon.guard.settings import GuardSettings
@@ -26,14 +24,8 @@ def lines(run_dir: Path) -> list[dict[str, object]]:
 def test_steps_are_lost_to_a_rollback_and_saved_against_the_newest_checkpoint(
     tmp_path: Path,
 ) -> None:
-    def once_written(toy: Toy, y: torch.Tensor) -> torch.Tensor:
-        end = time.monotonic() + 60
-        while not (tmp_path / "checkpoints" / "step-000000100").is_dir():
-            assert time.monotonic() < end, "the checkpoint was never written"
-            time.sleep(0.01)
-        return y
-
-    toy = Toy(tmp_path, once={4 * (SPIKE - 5): once_written, 4 * SPIKE: far_off})
+    written = once_written(tmp_path / "checkpoints" / "step-000000100")
+    toy = Toy(tmp_path, once={4 * (SPIKE - 5): written, 4 * SPIKE: far_off})
     toy.run(SPIKE + 30, {100: [Order("checkpoint")]})
     ((_, told),) = toy.emitter.kinds("rollback")
     assert told["lost"] == SPIKE - told["to"]

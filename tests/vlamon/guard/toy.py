@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -190,6 +191,19 @@ class Toy:
 def far_off(toy: Toy, y: torch.Tensor) -> torch.Tensor:
     """Targets that no model of the toy can reach: a fault of the data."""
     return y + 200.0
+
+
+def once_written(checkpoint: Path) -> Callable[[Toy, torch.Tensor], torch.Tensor]:
+    """Batches that come when a checkpoint is on disk: a busy disk must not decide a test."""
+
+    def wait(toy: Toy, y: torch.Tensor) -> torch.Tensor:
+        end = time.monotonic() + 60
+        while not checkpoint.is_dir():
+            assert time.monotonic() < end, f"{checkpoint} was never written"
+            time.sleep(0.005)
+        return y
+
+    return wait
 
 
 def identical(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
