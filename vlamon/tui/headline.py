@@ -44,6 +44,8 @@ class Break:
     """Whether the run takes commands, so that a rollback can be requested from here."""
     rolling_back: bool = False
     """Whether the guard is at it right now."""
+    ended: bool = False
+    """Whether the training ended after it."""
 
 
 def newest_break(store: RunStore, acknowledged: Collection[str] = ()) -> Break | None:
@@ -60,7 +62,8 @@ def newest_break(store: RunStore, acknowledged: Collection[str] = ()) -> Break |
     came = answer is not None and came_about(answer) and newest > answer.step
     healthy = came and not [one for one in alarms if one.time > (answer.time if answer else 0.0)]
     rolling_back = store.status is not None and store.status.state == "rolling_back"
-    return Break(event, verdict, answer, healthy, takes_commands(store), rolling_back)
+    ended = any(one.kind == "end" for one in later)
+    return Break(event, verdict, answer, healthy, takes_commands(store), rolling_back, ended)
 
 
 def headline(found: Break, deadline: float | None, width: int, glyphs: Glyphs) -> list[Row]:
@@ -115,7 +118,8 @@ def _outcome(found: Break, deadline: float | None) -> list[Part]:
     if answer.kind == "recovered":
         return [("recovered without a rollback", "ok")]
     if answer.kind == "resumed":
-        return [("continued without a rollback", "foreground")]
+        did = "ended" if found.ended else "continued"
+        return [(f"the training {did} without a rollback", "foreground")]
     if not came_about(answer):
         return [(f"the rollback failed: {answer.text or 'no reason given'}", "explode")]
     since = ", healthy since" if found.healthy else ""

@@ -59,6 +59,21 @@ def test_while_the_guard_rolls_back_nobody_is_told_to() -> None:
     assert "r rolls back" not in words(found)
 
 
+def test_a_training_that_ended_unanswered_did_not_continue() -> None:
+    store = RunStore()
+    went_on = replace(ROLLBACK, kind="resumed", data={}, text="goes on: nobody answered")
+    for record in (info(), EXPLOSION, went_on):
+        store.apply(record)
+    found = newest_break(store)
+    assert found is not None
+    assert "the training continued without a rollback" in words(found)
+
+    store.apply(replace(went_on, id="e9", kind="end", text="stopped"))
+    found = newest_break(store)
+    assert found is not None
+    assert "the training ended without a rollback" in words(found)
+
+
 def test_a_run_without_commands_is_not_offered_a_rollback() -> None:
     store = RunStore()
     store.apply(replace(info(), control=False))
