@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vlamon.charts.marks import came_about
 from vlamon.charts.numbers import count
-from vlamon.tui.frame_context import seconds_left, takes_commands
+from vlamon.tui.frame_context import has_ended, seconds_left, takes_commands
 from vlamon.tui.headline import SETTLES
 from vlamon.tui.notices import Notice
 from vlamon.tui.pending_commands import PendingCommands
@@ -103,6 +103,8 @@ class Acting:
         """Say why no command can be given, empty where one can."""
         if self._host.shell.options.read_only:
             return "read-only: this dashboard gives no commands"
+        if has_ended(self._host.store):
+            return "this run has ended: it takes no commands any more"
         if not takes_commands(self._host.store):
             return "this run takes no commands"
         return ""

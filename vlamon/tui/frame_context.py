@@ -88,4 +88,9 @@ def run_name(store: RunStore) -> str:
 
 def takes_commands(store: RunStore) -> bool:
     """Say whether a trainer at the other end executes commands."""
-    return store.info is not None and store.info.control
+    return store.info is not None and store.info.control and not has_ended(store)
+
+
+def has_ended(store: RunStore) -> bool:
+    """Say whether the training is over, so that nobody is there to execute a command."""
+    return store.link is not None and store.link.state == "ended"

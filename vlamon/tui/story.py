@@ -28,8 +28,9 @@ JUMP = 1.5
 """Factor from one logged value to the next that is a change of a setting."""
 SLOWER = 2.0
 """Factor over its median from which a time is named."""
-TOLD = ("control", "resumed", "paused", "rollback", "note", "warn")
-"""Kinds of events that are named where they come shortly before a break."""
+TOLD = ("control", "resumed", "paused", "rollback", "note")
+"""Kinds of events that are named where they come shortly before a break: what was done, not what
+the losses did."""
 ADVICE = {
     "data": "Look at the samples named above; leave them out, or clip their loss.",
     "dynamics": "Roll back further, then lower the learning rate or clip the gradients.",

@@ -74,6 +74,20 @@ def test_a_training_that_ended_unanswered_did_not_continue() -> None:
     assert "the training ended without a rollback" in words(found)
 
 
+def test_a_run_that_ended_is_not_offered_a_rollback() -> None:
+    store = RunStore()
+    for record in (Link("live"), info(), EXPLOSION):
+        store.apply(record)
+    found = newest_break(store)
+    assert found is not None
+    assert "r rolls back" in words(found)
+
+    store.apply(Link("ended"))
+    found = newest_break(store)
+    assert found is not None
+    assert "r rolls back" not in words(found)
+
+
 def test_a_run_without_commands_is_not_offered_a_rollback() -> None:
     store = RunStore()
     store.apply(replace(info(), control=False))
@@ -131,9 +145,11 @@ def test_an_order_a_weight_and_a_slow_rank_before_the_break_are_named() -> None:
     more = {"closs": Column(np.full(10, 3.0))}
     store.apply(BatchBlock(300, 0, steps, steps / 100, steps * 1.0, more, {"closs": 5.0}))
     store.apply(Event("c1", "control", 245, 0, 0.0, text="root set closs 5"))
+    store.apply(Event("w1", "warn", 246, 0, 0.0, "warn", text="closs 3.00: ×1.5 above the median"))
     said = "\n".join(changes_before(store, replace(EXPLOSION, step=305)))
     assert "weight of closs: 1 to 5" in said
     assert "root set closs 5" in said
+    assert "above the median" not in said, "a symptom is no cause"
     slow = "\n".join(changes_before(store, replace(EXPLOSION, step=250)))
     assert "step_seconds_rank3: 0.9" in slow
 
