@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from vlamon import processes
 from vlamon.alerts.alert import Alert
 from vlamon.alerts.message import Message
 from vlamon.whole_file import put_whole
@@ -99,7 +100,7 @@ class Outbox:
         """Remove what processes that were killed while they wrote have left."""
         for path in self._directory.glob(".[0-9]*.json"):
             pid = path.name.split("-")[1:2]
-            if not (pid and pid[0].isdecimal() and _alive(int(pid[0]))):
+            if not (pid and pid[0].isdecimal() and processes.exists(int(pid[0]))):
                 path.unlink(missing_ok=True)
 
     def _bound(self) -> None:
@@ -114,13 +115,3 @@ class Outbox:
 def _stamp(path: Path) -> int:
     first = path.name.split("-")[0]
     return int(first) if first.isdecimal() and len(first) <= 20 else 0
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from vlamon import processes
 from vlamon.records import Peer
 
 _SUN_PATH = 107
@@ -222,22 +223,10 @@ def _holder(descriptor: int) -> str:
     """
     for _ in range(200):
         pid = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-        if pid.isdecimal() and _alive(int(pid)):
+        if pid.isdecimal() and processes.exists(int(pid)):
             return pid
         time.sleep(0.01)
     return ""
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OverflowError:  # no number of ours
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _held(path: str, pid: str) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vlamon import processes
 from vlamon.locations import state_directory
 
 LOST = 180.0
@@ -65,7 +66,7 @@ class Entry:
         if self.ended:
             return False
         if self.host == host:
-            return _alive(self.pid)
+            return processes.exists(self.pid)
         return now - self.updated < LOST
 
 
@@ -163,13 +164,3 @@ def _entry(fields: Any) -> Entry | None:
         if fits:
             kept[item.name] = value
     return Entry(**kept)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
