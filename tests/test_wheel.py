@@ -136,7 +136,7 @@ def dependencies(wheel: Path) -> set[str]:
 
 
 def test_the_version_stands_in_one_place(wheel: Path) -> None:
-    recipe = (ROOT / "docs" / "packaging" / "recipe.yaml").read_text()
+    recipe = (ROOT / "packaging" / "recipe.yaml").read_text()
 
     assert metadata(wheel)["Version"] == vlamon.__version__
     assert f'version: "{vlamon.__version__}"' in recipe
@@ -170,7 +170,7 @@ def test_an_install_to_watch_is_small_beside_numpy(wheel: Path) -> None:
 
 
 def test_the_conda_recipe_needs_what_the_wheel_needs(wheel: Path) -> None:
-    recipe = (ROOT / "docs" / "packaging" / "recipe.yaml").read_text()
+    recipe = (ROOT / "packaging" / "recipe.yaml").read_text()
     run = recipe.partition("  run:\n")[2].partition("\n\n")[0]
     listed = {line.strip(" -").replace(" ", "") for line in run.splitlines()}
     renamed = {need.replace("msgpack>", "msgpack-python>") for need in dependencies(wheel)}
@@ -182,7 +182,7 @@ def test_the_conda_recipe_needs_what_the_wheel_needs(wheel: Path) -> None:
 
 
 def test_the_container_is_built_from_all_that_the_wheel_is(wheel: Path) -> None:
-    text = (ROOT / "docs" / "packaging" / "Dockerfile").read_text()
+    text = (ROOT / "packaging" / "Dockerfile").read_text()
 
     for part in PARTS:
         assert re.search(rf"^COPY .*\b{re.escape(part)}\b", text, re.M), part
