@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 EXIT_CODES = "Exit code: 0 healthy, 10 warnings, 20 explosion, 30 not judged, 2 usage error."
 
 
+class NotJudgedError(VlamonError):
+    """No line of the logs could be read."""
+
+    exit_code = 30
+
+
 def limit(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
     """A finite number, at least 0."""
     if value is not None and not 0 <= value < math.inf:
@@ -90,6 +96,7 @@ def command(
     scripts.
     """
     from vlamon.analysis.settings import Settings
+    from vlamon.sources.formats import UnrecognisedError
     from vlamon.sources.runs import run_files
 
     settings = Settings(weights=weights, vocab=vocab, rules=thresholds, clip=clip_grad)
@@ -102,7 +109,10 @@ def command(
         _write(text, output)
         return code
     found = [(given, run_files(given)) for given in files]
-    report = reading.report(found)
+    try:
+        report = reading.report(found)
+    except UnrecognisedError as error:
+        raise NotJudgedError(f"NOT JUDGED · {error.lines[0]}", *error.lines[1:]) from None
     _write(_set(report, layout or _by_name(output)), output)
     return report.exit_code
 

@@ -19,6 +19,7 @@ from vlamon.sources.formats import (
     Format,
     LogParser,
     UnknownLines,
+    UnrecognisedError,
     format_named,
     misfit,
     unrecognised,
@@ -217,4 +218,4 @@ class LogFile:
     def _nothing_known(self) -> SourceError:
         if self._recognition.lines.strip():
             return unrecognised(bytes(self._recognition.lines), self.path)
-        return SourceError(f"{self.path} is empty: there is no line to read yet.")
+        return UnrecognisedError(f"{self.path} is empty: there is no line to read yet.")

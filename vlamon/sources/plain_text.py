@@ -76,12 +76,14 @@ class PlainText:
 
     def _first_rank(self, data: bytes) -> bytes:
         self._has_rank_0 = self._has_rank_0 or b"rank0]:" in data or b"rank 0]:" in data
-        lines = data.split(b"\n")
-        for at, line in enumerate(lines):
-            found = _RANK.match(line)
-            if found is None:
-                continue
-            rest = line[found.end() :]
-            repeated = found.group(1).strip(b"0") and self._has_rank_0
-            lines[at] = b"" if repeated and not _ENDS.search(rest) else rest
-        return b"\n".join(lines)
+        return b"\n".join(map(self._unmarked, data.split(b"\n")))
+
+    def _unmarked(self, line: bytes) -> bytes:
+        if b"\r" in line:  # a launcher may mark each drawing of a bar
+            return b"\r".join(map(self._unmarked, line.split(b"\r")))
+        found = _RANK.match(line)
+        if found is None:
+            return line
+        rest = line[found.end() :]
+        repeated = found.group(1).strip(b"0") and self._has_rank_0
+        return b"" if repeated and not _ENDS.search(rest) else rest

@@ -82,7 +82,7 @@ def _with_its_end(error: FormatError, path: str) -> FormatError:
     end = None if path == "-" else log_end(_lines(path, last=_TAIL))
     if end is None:
         return error
-    return FormatError(*error.lines, f"  the log ends in an error: {end.line!r}")
+    return type(error)(*error.lines, f"  the log ends in an error: {end.line!r}")
 
 
 def records_of(logs: Sequence[Drained]) -> list[Record]:

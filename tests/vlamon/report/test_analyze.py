@@ -204,11 +204,8 @@ def test_every_format_can_be_analyzed(capfdbinary: Any, name: str) -> None:
 
 
 def test_mistakes_are_one_sentence(capfdbinary: Any, tmp_path: Path) -> None:
-    diary = tmp_path / "diary.txt"
-    diary.write_text("Dear diary,\n")
     for args, said in (
         ((tmp_path / "none.txt",), "does not exist"),
-        ((diary,), "Dear diary,"),
         ((TWELVE, "--weight", "loss_ct"), "NAME=NUMBER"),
         ((TWELVE, "--weight", "nothing=1"), "no such metric"),
         ((TWELVE, "-o", tmp_path / "no" / "where.txt"), "cannot be written"),
@@ -217,6 +214,18 @@ def test_mistakes_are_one_sentence(capfdbinary: Any, tmp_path: Path) -> None:
         assert (code, out) == (2, "")
         assert said in err
         assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(("text", "said"), [("Dear diary,\n", "Dear diary,"), ("", "is empty")])
+def test_a_file_without_a_known_line_is_not_judged(
+    capfdbinary: Any, tmp_path: Path, text: str, said: str
+) -> None:
+    diary = tmp_path / "diary.txt"
+    diary.write_text(text)
+    code, out, err = analyze(capfdbinary, diary)
+    assert (code, out) == (30, "")
+    assert err.startswith("vlamon: NOT JUDGED · ")
+    assert said in err
 
 
 def test_lines_that_were_not_understood_are_counted_and_shown(capfdbinary: Any) -> None:

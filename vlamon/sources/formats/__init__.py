@@ -46,12 +46,14 @@ MODULES = (
     "llm_c",
     "nanogpt",
     "fairseq",
+    "darts",
     "indented",
     "openvla",
     "act",
     "progress_bar",
     "json_blocks",
     "tables",
+    "columns",
     "tensorboard",
     "wandb",
     "swanlab",
@@ -67,6 +69,10 @@ ANY_MAKE = frozenset(("key-values", "json-lines", "progress-bar", "nanogpt"))
 
 class FormatError(SourceError):
     """No format fits; the message is the sentence that the user reads."""
+
+
+class UnrecognisedError(FormatError):
+    """No line of a file is in a known format: nothing can be said of the run."""
 
 
 @dataclass(slots=True)
@@ -155,7 +161,7 @@ def scored(head: bytes, path: str) -> tuple[int, Format | None]:
     return best_score, best
 
 
-def unrecognised(head: bytes, path: str) -> FormatError:
+def unrecognised(head: bytes, path: str) -> UnrecognisedError:
     """Three lines for a file in which no line is known: which, what stands there, what to do."""
     lines = [line for line in head[:HEAD_BYTES].splitlines() if line.strip()]
     likest, nearest = _nearest(lines[:_COMPARED])
@@ -167,7 +173,7 @@ def unrecognised(head: bytes, path: str) -> FormatError:
         hint = (
             f"nearest format (--format NAME forces one): {nearest.name}, {nearest.example[:100]!r}"
         )
-    return FormatError(
+    return UnrecognisedError(
         f"{path}: no line is in a known format.", f"  a line of it: {shown!r}", f"  {hint}"
     )
 

@@ -1,8 +1,9 @@
-"""Tables with a header, of commas, semicolons or tabs: Lightning, SB3, Keras, ultralytics.
+"""Tables with a header, of commas, semicolons, tabs or bars: Lightning, SB3, Keras, ultralytics.
 
 Training and validation share the columns of Lightning's `metrics.csv`; a row of validation values
 alone is an evaluation. A row with an epoch and without a step stands for its epoch. A cell `0,5` or
-`1,234` is left out: it may be two numbers.
+`1,234` is left out: it may be two numbers. On a console, a table has bars
+(`| Epoch | Train Loss |`), and other lines may stand between its rows.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ _STEPS = (
     *("time/total_timesteps", "total_timesteps", "num_timesteps", "timesteps", "total_steps"),
     *("env_steps", "env_step", "steps"),
 )
-_DELIMITERS = (",", ";", "\t")
+_BAR = "|"
+_DELIMITERS = (",", ";", "\t", _BAR)
+_BORDER = re.compile(r"[\s|:+=-]{3,4000}")
+"""The line below a header of bars, or around its table."""
 _NAME = re.compile(r"[\w#<@][\w /.()%@<>#:+&|*-]{0,160}")
 _SPREAD = ("__MIN", "__MAX")
 """Columns that W&B's export puts beside each metric."""
@@ -51,6 +55,8 @@ def header_of(line: str) -> _Header | None:
     if delimiter not in line or len(line) > 1 << 16:
         return None
     names = _cells(line, delimiter)
+    if len(names) > 2 and not names[-1]:
+        names.pop()  # a delimiter behind the last name, as behind the last cell of each row
     # Pandas leaves the name of its index empty: rows of a history are epochs then.
     named = names[1:] if names and not names[0] else names
     if len(set(names)) < len(names) or len(names) < 2 or not all(map(_NAME.fullmatch, named)):
@@ -62,11 +68,17 @@ def header_of(line: str) -> _Header | None:
     epoch = next((spelt.index(name) for name in EPOCHS if name in spelt), None)
     if step is None and epoch is None and len(named) < len(names):
         step, epoch = (None, 0) if any(n.startswith("val_") for n in names) else (0, None)
-    return _Header(delimiter, tuple(names), step, epoch)
+    header = _Header(delimiter, tuple(names), step, epoch)
+    # Bars stand between anything on a console.
+    if delimiter == _BAR and not (header.counts and any(map(is_metric, names))):
+        return None
+    return header
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
     """The cells of one line; none where it is no table's at all."""
+    if delimiter == _BAR:
+        line = line.strip().strip(_BAR)
     if '"' not in line:
         return [cell.strip() for cell in line.split(delimiter)]
     try:
@@ -106,19 +118,21 @@ class TableParser:
             first = self._header is None and self._lines == 1
             if header is not None and (header.counts or first):
                 self._header = header
-            elif line.strip():
+            elif line.strip() and not _BORDER.fullmatch(line):
                 self.unknown.add(self._lines, line.encode())
 
 
 def read(line: str, header: _Header) -> tuple[Row, ...]:
     """The row of one line under this header, nothing where they do not fit."""
     cells = _cells(line, header.delimiter)
+    if len(cells) == len(header.names) + 1 and not cells[-1]:
+        cells.pop()
     if len(cells) != len(header.names):
         return ()
     values = {
         name: value
         for name, cell in zip(header.names, cells, strict=True)
-        if cell and not name.endswith(_SPREAD) and (value := number(cell)) is not None
+        if not name.endswith(_SPREAD) and (value := number(cell.removesuffix("%"))) is not None
     }
     step = None if header.step is None else values.pop(header.names[header.step], None)
     epoch = None if header.epoch is None else values.pop(header.names[header.epoch], None)
@@ -145,7 +159,7 @@ def _fits(lines: Sequence[str], header: _Header) -> float | None:
         again = header_of(line)
         if again is not None and again.counts:
             header = again
-        else:
+        elif header.delimiter != _BAR or (_BAR in line and not _BORDER.fullmatch(line)):
             fits.append(bool(read(line, header)))
     return sum(fits) / len(fits) if fits else None
 

@@ -6,7 +6,8 @@
     |    total_timesteps | 2048     |
 
 A heading without a value names the group of the lines below it. Numbers are printed rounded, a step
-such as `1e+06` too. A table of `eval/` alone is an evaluation.
+such as `1e+06` too. A table of `eval/` alone is an evaluation. Tables without a step are numbered
+once the same metric has come three times: one alone may hold anything.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 
 from vlamon.sources.formats import Format
 from vlamon.sources.formats.rows import NUMBER, ReaderParser, Row, counted
+from vlamon.sources.formats.settings import is_metric
 
 _BORDER = re.compile(r"\s*[-=+]{8,400}\s*")
 _LINE = re.compile(r"\s*\| *([^|]{1,160}?) *\| *([^|]{0,160}?) *\|\s*")
@@ -26,6 +28,7 @@ _STEPS = (
     *("time/total_steps", "total_steps", "Itration", "Iteration", "iteration", "step", "Epoch"),
 )
 _HELD_OUT = ("eval/", "test/", "val/")
+_SERIES = 3
 
 
 class TableReader:
@@ -34,7 +37,9 @@ class TableReader:
     def __init__(self) -> None:
         self._group = ""
         self._values: dict[str, float] = {}
-        self._last: float | None = None
+        self._waiting: list[dict[str, float]] = []
+        self._counts = self._series = False
+        """Whether tables say their step, and whether those that do not are a series."""
 
     def read(self, line: str) -> Sequence[Row] | None:
         """The row of a table that ends with this line."""
@@ -66,7 +71,25 @@ class TableReader:
         if all(name.startswith((*_HELD_OUT, "time/")) for name in values):
             scores = {n.partition("/")[2]: v for n, v in values.items() if n.startswith(_HELD_OUT)}
             return counted(scores, step, split="eval") if scores else ()
-        return counted(values, step) if step is not None else ()
+        if step is None:
+            return self._uncounted(values)
+        self._counts = True
+        return counted(values, step)
+
+    def _uncounted(self, values: dict[str, float]) -> Sequence[Row]:
+        """The rows of tables without a step, once there are enough of them."""
+        if self._counts or not any(map(is_metric, values)):
+            return ()
+        self._waiting.append(values)
+        self._series = self._series or any(
+            sum(name in table for table in self._waiting) >= _SERIES
+            for name in values
+            if is_metric(name)
+        )
+        if not self._series:
+            return ()
+        waiting, self._waiting = self._waiting, []
+        return [row for table in waiting for row in counted(table)]
 
 
 def recognises(head: bytes, path: str) -> int:

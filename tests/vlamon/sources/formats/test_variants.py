@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.vlamon.sources.formats import test_blocks as blocks
+from tests.vlamon.sources.formats import test_columns as columns
 from tests.vlamon.sources.formats import test_framework_lines as lines
 from tests.vlamon.sources.formats.reading import rows_of
 from tests.vlamon.sources.formats.test_csv_table import SB3
@@ -40,6 +41,9 @@ TEXTS = {
     "composer": lines.COMPOSER,
     "act": lines.ACT,
     "tables": blocks.TABLES,
+    "darts": columns.DARTS,
+    "columns": columns.YOLO,
+    "bars": columns.BARS,
     "json-blocks": blocks.BLOCKS,
     "progress-bar": "\n".join("\r".join(drawn) for drawn in lightning()) + "\n",
     "progress.csv": SB3,
