@@ -37,7 +37,7 @@ class Cell:
 
 
 def cells_of(strips: Sequence[Any]) -> list[list[Cell]]:
-    """Give the cells of painted rows, as `Compositor.render_strips` returns them."""
+    """Return the cells of painted rows, as `Compositor.render_strips` returns them."""
     return [
         [cell for segment in strip for cell in _cells(segment.text, segment.style or Style())]
         for strip in strips

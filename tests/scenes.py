@@ -13,17 +13,8 @@ from typing import Any
 import numpy as np
 
 from tests.vlamon.tui.fake_feed import NOW, WEIGHTS, info, status
-from vlamon.records import (
-    BatchBlock,
-    Column,
-    Device,
-    EpochRow,
-    Event,
-    GpuSample,
-    Link,
-    Process,
-    Record,
-)
+from vlamon.hardware import Device, GpuSample, Process
+from vlamon.records import BatchBlock, Column, EpochRow, Event, Link, Record
 
 Values = np.ndarray[Any, np.dtype[np.float64]]
 STEPS = 48_210

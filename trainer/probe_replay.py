@@ -20,11 +20,11 @@ from trainer.objectives.terms.closs import token_weight
 from trainer.optimisation import Optimisation, make_optimizer
 from trainer.run import Run
 from trainer.step import compute, update
-from vlamon.guard import Probed
+from vlamon.guard import ProbeResult
 
 
 @torch.no_grad()
-def probe(optimisation: Optimisation, batches: Sequence[Batch | Mapping[str, Any]]) -> Probed:
+def probe(optimisation: Optimisation, batches: Sequence[Batch | Mapping[str, Any]]) -> ProbeResult:
     """Losses of a step's batches on the weights as they are, closs per sample, and which modules
     returned non-finite numbers."""
     sums: dict[str, list[Tensor]] = {}
@@ -44,7 +44,7 @@ def probe(optimisation: Optimisation, batches: Sequence[Batch | Mapping[str, Any
                 )
             ]
     values = {name: float(torch.stack(each).mean()) for name, each in sums.items()}
-    return Probed(values=values, per_sample=per_sample, samples=samples, non_finite=non_finite)
+    return ProbeResult(values=values, per_sample=per_sample, samples=samples, non_finite=non_finite)
 
 
 def closs_per_row(outputs: Outputs) -> Tensor:

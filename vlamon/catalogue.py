@@ -4,7 +4,7 @@ Open to any name: `val_`, `train_`, `_rank3` and `/layer_3` around a name are un
 `l1_loss_action_7` finds the entry of its family, and an unknown name gets an entry that says so.
 The texts are data in `vlamon/texts/`, one module per language; English stands in for a missing one.
 
-To add a metric, add its `Entry` to `_FAMILIES`, and its `Words` to `texts/en.py` to explain it.
+To add a metric, add its `Entry` to `_FAMILIES`; to explain it, a `MetricText` to `texts/en.py`.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class MetricText:
     """What is said of a metric in one language."""
 
     title: str
@@ -213,11 +213,11 @@ def is_loss_name(name: str) -> bool:
     return found[0] != "ranks" and any(word.endswith(("loss", "losses")) for word in found)
 
 
-def words(name: str, language: str = "en") -> Words | None:
+def words(name: str, language: str = "en") -> MetricText | None:
     """What is said of a metric, in English where the language lacks it; None for an unknown one."""
     family = entry(name).family
     for tongue in dict.fromkeys((language, "en")):
-        texts: dict[str, Words] = import_module(f"vlamon.texts.{tongue}").METRICS
+        texts: dict[str, MetricText] = import_module(f"vlamon.texts.{tongue}").METRICS
         if family in texts:
             return texts[family]
     return None

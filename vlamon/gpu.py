@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from vlamon.records import Device, GpuSample, Process
+from vlamon.hardware import Device, GpuSample, Process
 
 PERIOD = 1.0
 _RELIST = 10.0

@@ -7,9 +7,11 @@ NumPy appears in annotations alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+
+from vlamon.hardware import GpuSample
 
 if TYPE_CHECKING:
     import numpy as np
@@ -220,57 +222,6 @@ class IntervalBlock:
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
-    """One accelerator at one moment; None where the driver would not say."""
-
-    index: int
-    uuid: str
-    name: str
-    util: float | None
-    """Busy share of the last sample period, percent."""
-    memory_used: int | None
-    """Bytes."""
-    memory_total: int | None
-    """Bytes."""
-    temperature: float | None
-    """Degrees Celsius."""
-    power: float | None
-    """Watts."""
-    power_limit: float | None
-    """Watts."""
-    clock_sm: int | None
-    """MHz."""
-    clock_memory: int | None
-    """MHz."""
-    throttle: tuple[str, ...] = ()
-    """Reasons for which clocks are held back, such as `power cap`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """The training process (and its children) at one moment."""
-
-    pid: int
-    cpu: float | None
-    """Percent of one core."""
-    rss: int | None
-    """Bytes."""
-    threads: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class GpuSample:
-    """Accelerators and process, sampled once a second."""
-
-    time: float
-    """Seconds since the epoch."""
-    devices: tuple[Device, ...]
-    """Empty on a machine without a driver."""
-    process: Process | None = None
-    """None where the process is not known (a log of a run that is over)."""
-
-
-@dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened to the run; never dropped."""
 
@@ -352,44 +303,6 @@ class Reply:
     """What was done: `step`, `seconds`, `path` …"""
     error: str = ""
     """Why it was refused, one sentence."""
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Who is at the other end of a socket, as the kernel says."""
-
-    pid: int
-    """Process; of sshd where the monitor is behind ssh."""
-    uid: int
-    """User."""
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """Something that a monitor asks of the training: the same object from key press to answer."""
-
-    id: str
-    """Unique; the same id is executed once."""
-    name: str
-    """A key of `vlamon.protocol.commands.COMMANDS`."""
-    args: Mapping[str, Any] = field(default_factory=dict)
-    """What the table there lists for the command."""
-    origin: Peer | None = None
-    """Who asks; filled in where the command arrives."""
-    answer: Callable[[Command, bool, object], None] | None = field(
-        default=None, repr=False, compare=False
-    )
-    """Takes the outcome on the training side: whether it was executed, and the result or reason."""
-
-    def done(self, result: object = None) -> None:
-        """Report that it was executed; `result` is names and values, or one value."""
-        if self.answer is not None:
-            self.answer(self, True, result)
-
-    def refuse(self, reason: str) -> None:
-        """Report that it was not executed; `reason` is a sentence for the sender."""
-        if self.answer is not None:
-            self.answer(self, False, reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ class Trainer:
         self.into.flush()
 
     def logged(self) -> list[tuple[str, float]]:
-        """Give the batches of the last `go`: what the screen reads, and when it was logged."""
+        """Return the batches of the last `go`: what the screen reads, and when it was logged."""
         found = []
         for line in self.out:
             if line.strip() == "done":

@@ -21,8 +21,10 @@ from pathlib import Path
 from tests.faults.slow_link import SlowLink
 from tests.faults.sshd import Ssh, remote_vlamon, running
 from vlamon import Emitter
-from vlamon.records import BatchBlock, Command, Gap, Record, Reply, RunInfo
-from vlamon.sources.ssh import SshSource
+from vlamon.protocol.commands import Command
+from vlamon.records import BatchBlock, Gap, Record, Reply, RunInfo
+from vlamon.sources.ssh import ssh_source
+from vlamon.sources.stream import StreamSource
 
 HISTORY = 100_000
 HERTZ = 10.0
@@ -54,7 +56,7 @@ def training(path: str) -> None:
 class Watch:
     """A source, and what it has read."""
 
-    source: SshSource
+    source: StreamSource
     rows: int = 0
     gaps: int = 0
     greeted: float = 0.0
@@ -94,7 +96,7 @@ def measure(ssh: Ssh, path: str, delay: float, rate: float) -> list[str]:
     with SlowLink(int(port), delay, rate) as link:
         options = tuple(str(link.near) if word == port else word for word in ssh.command())
         began = time.monotonic()
-        watch = Watch(SshSource(ssh.host, path, ssh=options))
+        watch = Watch(ssh_source(ssh.host, path, ssh=options))
         watch.until_current()
         whole, size = time.monotonic() - began, link.down
         start = time.monotonic()

@@ -11,7 +11,8 @@ from tests.faults.slow_link import SlowLink
 from tests.faults.sshd import missing, remote_vlamon, running
 from vlamon import Emitter
 from vlamon.records import BatchBlock, Gap, Link, Record
-from vlamon.sources.ssh import SshSource
+from vlamon.sources.ssh import ssh_source
+from vlamon.sources.stream import StreamSource
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "there")
 
@@ -29,7 +30,7 @@ def test_a_line_that_breaks_brings_only_what_was_missed(
         port = int(ssh.options[ssh.options.index("-p") + 1])
         with SlowLink(port, delay=0.05, rate=4e6) as link:
             options = [str(link.near) if word == str(port) else word for word in ssh.command()]
-            source = SshSource(ssh.host, path, ssh=tuple(options))
+            source = ssh_source(ssh.host, path, ssh=tuple(options))
             source.retry = 0.1
             for step in range(40_000):
                 emitter.log(step, closs=2.0 + step / 7, grad_norm=1.0 / (step + 1))
@@ -48,7 +49,7 @@ def test_a_line_that_breaks_brings_only_what_was_missed(
     assert again < 30_000, "a handshake, a greeting and ten rows"
 
 
-def read_until(source: SshSource, found: list[Record], step: int) -> None:
+def read_until(source: StreamSource, found: list[Record], step: int) -> None:
     end, newest = time.monotonic() + 90, -1
     while newest < step:
         records = list(source.read(0.1))

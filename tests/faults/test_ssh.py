@@ -16,7 +16,8 @@ from tests.faults.processes import PATIENCE, Training, monitor, wait_for
 from tests.faults.sshd import Ssh, missing, remote_vlamon, running
 from vlamon.records import BatchBlock, Link, Record
 from vlamon.sources import SourceError
-from vlamon.sources.ssh import SshSource
+from vlamon.sources.ssh import ssh_source
+from vlamon.sources.stream import StreamSource
 
 FIRST = ("--monitors", 1)
 """A training that waits for its monitor: over ssh that may come after many a step."""
@@ -35,7 +36,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> str:
     return Training(tmp_path_factory.mktemp("alone") / "out", "--sleep", 0).digest()
 
 
-def read_to_the_end(source: SshSource) -> None:
+def read_to_the_end(source: StreamSource) -> None:
     """Read until the source gives up, for a while."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
@@ -104,7 +105,7 @@ def test_the_relay_brings_a_socket_here(
     path = str(tmp_path / "vla.sock")
     training = Training(tmp_path / "out", "--socket", path, *FIRST)
     wait_for(lambda: os.path.exists(path), "the socket")
-    source = SshSource(ssh.host, path, ssh=ssh.command())
+    source = ssh_source(ssh.host, path, ssh=ssh.command())
     found: list[Record] = []
     while not any(isinstance(record, Link) and record.state == "ended" for record in found):
         found += source.read(0.2)
@@ -118,7 +119,7 @@ def test_a_relay_without_trainer_says_so_and_waits(
     ssh: Ssh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("VLAMON_REMOTE", f"{remote_vlamon()} relay")
-    source = SshSource(ssh.host, str(tmp_path / "none.sock"), ssh=ssh.command())
+    source = ssh_source(ssh.host, str(tmp_path / "none.sock"), ssh=ssh.command())
     found: list[Record] = []
     while not any(isinstance(record, Link) and record.state == "waiting" for record in found):
         found += source.read(0.2)
@@ -135,14 +136,14 @@ def test_a_far_end_without_vlamon_is_a_sentence(
     ssh: Ssh, monkeypatch: pytest.MonkeyPatch, remote: str, sentence: str
 ) -> None:
     monkeypatch.setenv("VLAMON_REMOTE", remote)
-    source = SshSource(ssh.host, "/tmp/none.sock", ssh=ssh.command())
+    source = ssh_source(ssh.host, "/tmp/none.sock", ssh=ssh.command())
     with pytest.raises(SourceError, match=sentence):
         read_to_the_end(source)
     source.close()
 
 
 def test_a_host_that_cannot_be_reached_is_a_sentence(ssh: Ssh) -> None:
-    source = SshSource("127.0.0.1", "/tmp/none.sock", ssh=("ssh", "-F", "none", "-p", "1"))
+    source = ssh_source("127.0.0.1", "/tmp/none.sock", ssh=("ssh", "-F", "none", "-p", "1"))
     with pytest.raises(SourceError, match="refused"):
         read_to_the_end(source)
     source.close()

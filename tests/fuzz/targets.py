@@ -51,8 +51,9 @@ def _store(records: Iterable[Record]) -> None:
 def _frames() -> list[bytes]:
     from vlamon.protocol import block as blocks
     from vlamon.protocol import messages
+    from vlamon.protocol.commands import Command
     from vlamon.protocol.messages import Bye, Subscription
-    from vlamon.records import Command, Event, Gap, MetricSpec, Reply, RunInfo, Status
+    from vlamon.records import Event, Gap, MetricSpec, Reply, RunInfo, Status
 
     info = RunInfo("r", name="fuzz", metrics=(MetricSpec("closs"),), total_steps=10)
     records: tuple[Record | messages.Bye, ...] = (
@@ -75,7 +76,7 @@ def _frames() -> list[bytes]:
 
 def _decode_frames(data: bytes) -> None:
     from vlamon.protocol import commands, messages
-    from vlamon.records import Command
+    from vlamon.protocol.commands import Command
 
     reader = FrameReader()
     reader.feed(data)

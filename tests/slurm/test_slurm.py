@@ -16,7 +16,7 @@ from tests.slurm.cluster import Cluster, NoSlurm, cluster, missing
 from tests.vlamon.commands.training import environment
 from tests.vlamon.emitter.emitted import journal_of, of_type
 from vlamon.records import BatchBlock, Event, Record
-from vlamon.sources.srun import SrunSource
+from vlamon.sources.srun import srun_source
 
 ROOT = Path(__file__).parents[2]
 TASK = f"cd {ROOT} && exec {sys.executable} -m tests.slurm.job"
@@ -116,7 +116,7 @@ def test_a_node_that_nobody_may_log_in_to_is_reached_by_a_step_of_the_job(
         for name, value in environment(**slurm.environment).items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("VLAMON_REMOTE", f"{sys.executable} -m vlamon relay")
-        source = SrunSource(job, status["run"]["host"], f"/tmp/vla-job{job}.sock")
+        source = srun_source(job, status["run"]["host"], f"/tmp/vla-job{job}.sock")
         found: list[Record] = []
         end = time.monotonic() + 60
         while sum(block.rows for block in of_type(found, BatchBlock)) < 20:

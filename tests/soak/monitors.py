@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from vlamon.protocol import messages
+from vlamon.protocol.commands import Command
 from vlamon.protocol.frames import FrameReader, ProtocolError, pack
 from vlamon.protocol.messages import Subscription
-from vlamon.records import Command, Reply
+from vlamon.records import Reply
 
 MOST = 4
 """Transient monitors at once: each costs a processor's second to start."""

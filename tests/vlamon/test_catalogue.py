@@ -13,7 +13,7 @@ from vlamon import catalogue
 from vlamon.catalogue import (
     LANGUAGES,
     Entry,
-    Words,
+    MetricText,
     entry,
     in_order,
     known_families,
@@ -111,7 +111,7 @@ def test_a_metric_is_added_in_one_place_to_be_shown_and_in_two_to_be_explained(
         assert entry("val_stiffness").unit == "N/m"
         assert words("stiffness") is None
 
-        told = Words("stiffness", "How hard the arm resists.")
+        told = MetricText("stiffness", "How hard the arm resists.")
         monkeypatch.setitem(en.METRICS, "stiffness", told)
 
         assert words("stiffness_rank1") == told

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from vlamon.gpu import Driver, ProcessMeter, Sampler
-from vlamon.records import GpuSample
+from vlamon.hardware import GpuSample
 
 
 class NotSupported(Exception):

@@ -67,7 +67,7 @@ Action = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class Cube:
     """A coloured cube on the table."""
 
     colour: str
@@ -83,7 +83,7 @@ class Scene:
     """`reach` or `push`."""
     instruction: str
     """The instruction, without the question around it."""
-    blocks: tuple[Block, ...]
+    blocks: tuple[Cube, ...]
     """The block that is meant comes first, distractors behind it."""
     disc: tuple[float, float] | None
     """Where a pushed block belongs; None when nothing is to be pushed."""
@@ -124,11 +124,11 @@ def new_scene(
 ) -> Scene:
     """A scene to start from; `spread` is how far from the middle a block may lie."""
     chosen = [str(c) for c in rng.permutation(list(colours))[: 1 + distractors]]
-    blocks: list[Block] = []
+    blocks: list[Cube] = []
     while len(blocks) < len(chosen):
         x, y = (float(v) for v in rng.uniform(-spread, spread, 2))
         if all(math.hypot(x - b.x, y - b.y) > 3 * BLOCK_HALF for b in blocks):
-            blocks.append(Block(chosen[len(blocks)], x, y))
+            blocks.append(Cube(chosen[len(blocks)], x, y))
     disc = None
     while task == "push" and disc is None:
         x, y = (float(v) for v in rng.uniform(-spread, spread, 2))
@@ -174,12 +174,12 @@ def apply(scene: Scene, action: Sequence[float]) -> Scene:
     )
 
 
-def _pushed(block: Block, x: float, y: float) -> Block:
+def _pushed(block: Cube, x: float, y: float) -> Cube:
     gap = math.hypot(block.x - x, block.y - y)
     if gap >= CONTACT or gap < 1e-9:
         return block
     scale = CONTACT / gap
-    return Block(block.colour, _clip(x + (block.x - x) * scale), _clip(y + (block.y - y) * scale))
+    return Cube(block.colour, _clip(x + (block.x - x) * scale), _clip(y + (block.y - y) * scale))
 
 
 def expert(scene: Scene) -> Action:

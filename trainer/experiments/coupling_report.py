@@ -23,7 +23,7 @@ MEASURES: dict[str, tuple[str, Callable[[RunResult], float]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class CouplingTable:
     """Runs by coupling, in seed order, for the seeds that every coupling has."""
 
     couplings: tuple[str, ...]
@@ -35,12 +35,12 @@ class Table:
         return np.asarray([MEASURES[measure][1](run) for run in self.runs[coupling]])
 
 
-def paired(results: Sequence[RunResult], couplings: Sequence[str]) -> Table:
+def paired(results: Sequence[RunResult], couplings: Sequence[str]) -> CouplingTable:
     """The table of the seeds that all couplings have finished."""
     have = {name: {run.seed: run for run in results if run.coupling == name} for name in couplings}
     seeds = sorted(set.intersection(*(set(runs) for runs in have.values())))
     runs = {name: tuple(have[name][seed] for seed in seeds) for name in couplings}
-    return Table(tuple(couplings), tuple(seeds), runs)
+    return CouplingTable(tuple(couplings), tuple(seeds), runs)
 
 
 def wilcoxon(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
@@ -63,7 +63,7 @@ def holm(values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def markdown(table: Table) -> str:
+def markdown(table: CouplingTable) -> str:
     """All that the document quotes."""
     lines = [f"{len(table.seeds)} seeds a coupling; medians, quartiles in brackets.", ""]
     lines += _summary(table)
@@ -79,7 +79,7 @@ def can_be_significant(seeds: int, comparisons: int) -> bool:
     return 2.0 ** (1 - seeds) * comparisons < 0.05
 
 
-def _summary(table: Table) -> list[str]:
+def _summary(table: CouplingTable) -> list[str]:
     heads = [head for head, _ in MEASURES.values()]
     lines = [
         f"| coupling | {' | '.join(heads)} | explosions energy / L1 | updates |",
@@ -101,7 +101,7 @@ def _quartiles(values: NDArray[np.float64]) -> str:
     return f"{middle:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def _against_joint(table: Table, measure: str) -> list[str]:
+def _against_joint(table: CouplingTable, measure: str) -> list[str]:
     """Each coupling against `joint`, Holm-corrected over the couplings."""
     others = [name for name in table.couplings if name != "joint"]
     base = table.values("joint", measure)
@@ -120,7 +120,7 @@ def _against_joint(table: Table, measure: str) -> list[str]:
     return lines
 
 
-def _pairs(table: Table, measure: str) -> list[str]:
+def _pairs(table: CouplingTable, measure: str) -> list[str]:
     """Every pair: sign of the difference and its Holm-corrected p."""
     names = table.couplings
     pairs = list(combinations(names, 2))
@@ -152,7 +152,7 @@ def marks(energy: str) -> tuple[str, str]:
     return f"<!-- coupling {energy}: begin -->", f"<!-- coupling {energy}: end -->"
 
 
-def write(table: Table, energy: str, docs: Path) -> None:
+def write(table: CouplingTable, energy: str, docs: Path) -> None:
     """Puts the tables between the document's marks and draws the plot."""
     document = docs / "coupling.md"
     begin, end = marks(energy)
@@ -165,7 +165,7 @@ def write(table: Table, energy: str, docs: Path) -> None:
     draw(table, docs / "images" / f"coupling-{energy}.svg")
 
 
-def draw(table: Table, plot: Path) -> None:
+def draw(table: CouplingTable, plot: Path) -> None:
     """A dot a seed, a bar at the median; one panel a measure."""
     import matplotlib as mpl
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 
-class Block(nn.Module):
+class MLPResNetBlock(nn.Module):
     """LayerNorm, linear, activation, added to its input."""
 
     def __init__(self, width: int, activation: type[nn.Module]) -> None:
@@ -27,7 +27,9 @@ class MLPResNet(nn.Module):
         self.layer_norm1 = nn.LayerNorm(inputs)
         self.fc1 = nn.Linear(inputs, width)
         self.activation = activation()
-        self.mlp_resnet_blocks = nn.ModuleList(Block(width, activation) for _ in range(blocks))
+        self.mlp_resnet_blocks = nn.ModuleList(
+            MLPResNetBlock(width, activation) for _ in range(blocks)
+        )
         self.layer_norm2 = nn.LayerNorm(width)
         self.fc2 = nn.Linear(width, outputs)
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from vlamon.agents.where import Where
+from vlamon.agents.where import RunPlaces
 from vlamon.records import BatchBlock, Link, Record, Status
 from vlamon.sources import Source, SourceError
-from vlamon.sources.read_all import Drained, drained_run, records_of
+from vlamon.sources.read_all import FileContents, drained_run, records_of
 from vlamon.store import RunStore
 
 LONGEST = 60.0
@@ -24,9 +24,9 @@ QUIET = 1.0
 class Run:
     """Everything that is known of a run."""
 
-    where: Where
+    where: RunPlaces
     records: Sequence[Record]
-    logs: Sequence[Drained] = field(default=())
+    logs: Sequence[FileContents] = field(default=())
     """What its files said besides, where it was read from files."""
 
     @cached_property
@@ -38,20 +38,20 @@ class Run:
         return store
 
 
-def read_run(where: Where) -> Run:
+def read_run(where: RunPlaces) -> Run:
     """The whole history. Raises SourceError with the sentence for the user."""
     if where.files:
         logs, _ = drained_run(where.files)
         return Run(where, _judged(records_of(logs)), logs)
     if where.ssh is not None:
-        from vlamon.sources.ssh import SshSource
+        from vlamon.sources.ssh import ssh_source
 
         host, _, path = where.ssh.partition(":")
-        return Run(where, _judged(_history(SshSource(host, path or None))))
-    from vlamon.sources.socket import SocketSource
+        return Run(where, _judged(_history(ssh_source(host, path or None))))
+    from vlamon.sources.socket import socket_source
 
     assert where.socket is not None
-    return Run(where, _judged(_history(SocketSource(where.socket))))
+    return Run(where, _judged(_history(socket_source(where.socket))))
 
 
 def _history(source: Source) -> list[Record]:

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vlamon.protocol import registry
-from vlamon.protocol.registry import Entry
+from vlamon.protocol.registry import RunEntry
 from vlamon.sources import SourceError
 from vlamon.sources.discovery import chosen_socket, is_socket
-from vlamon.sources.jobs import Place, place_of, place_of_job
+from vlamon.sources.jobs import RunLocation, place_of, place_of_job
 from vlamon.sources.runs import run_files
 
 NAMING = (
@@ -22,7 +22,7 @@ NAMING = (
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
+class RunPlaces:
     """The places of one run."""
 
     files: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class Where:
         return self.socket is not None or self.ssh is not None
 
 
-def find_run(given: str) -> Where:
+def find_run(given: str) -> RunPlaces:
     """The run that is meant; empty for the one that runs. Raises SourceError or NoTrainer."""
     host, now = socket.gethostname(), time.time()
     listed = registry.entries(registry.directory())
@@ -47,7 +47,7 @@ def find_run(given: str) -> Where:
     if is_socket(given):
         return _of_socket(given, listed)
     if os.path.exists(given) or "," in given:
-        return Where(files=tuple(run_files(given).paths))
+        return RunPlaces(files=tuple(run_files(given).paths))
     named = [entry for entry in listed if given in (entry.name, entry.boot)]
     if named:
         named.sort(key=lambda entry: (entry.running(host, now), entry.started), reverse=True)
@@ -55,24 +55,24 @@ def find_run(given: str) -> Where:
     if re.fullmatch(r"\d+(_\d+)?", given):
         return _of_place(place_of_job(given))
     if re.fullmatch(r"[^/:]+:/.+", given):
-        return Where(ssh=given)
+        return RunPlaces(ssh=given)
     raise SourceError(f"no run is called {given!r}: {NAMING}.")
 
 
-def _of_socket(path: str, listed: Sequence[Entry]) -> Where:
+def _of_socket(path: str, listed: Sequence[RunEntry]) -> RunPlaces:
     same = [entry for entry in listed if entry.socket == path and not entry.ended]
     journal = same[0].journal if same else ""
-    return Where(files=(journal,) if os.path.exists(journal) else (), socket=path)
+    return RunPlaces(files=(journal,) if os.path.exists(journal) else (), socket=path)
 
 
-def _of_entry(entry: Entry, host: str, now: float) -> Where:
+def _of_entry(entry: RunEntry, host: str, now: float) -> RunPlaces:
     place = _of_place(place_of(entry, host, now))
     files = (entry.journal,) if entry.journal and os.path.exists(entry.journal) else place.files
     if not files and not place.live:
         raise SourceError(f"{entry.name} is over, and its journal {entry.journal or ''} is gone.")
-    return Where(files, place.socket, place.ssh)
+    return RunPlaces(files, place.socket, place.ssh)
 
 
-def _of_place(place: Place) -> Where:
+def _of_place(place: RunLocation) -> RunPlaces:
     files = (place.journal,) if place.journal else ()
-    return Where(files, place.socket or None, place.ssh or None)
+    return RunPlaces(files, place.socket or None, place.ssh or None)

@@ -24,7 +24,7 @@ LAST_CHANCE = 10.0
 QUEUED = 256
 
 
-class Sender:
+class AlertSender:
     """Takes alerts from any thread; `put` never blocks and never raises."""
 
     def __init__(

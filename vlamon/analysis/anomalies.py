@@ -22,7 +22,7 @@ from vlamon.analysis.evidence import Evidence
 from vlamon.analysis.main_loss import has_moving_target, is_reward
 from vlamon.analysis.refuted import disagreements
 from vlamon.analysis.series import Series
-from vlamon.detect.judging import Judge, Judged, Levels, levels
+from vlamon.detect.judging import Judge, JudgedValues, Levels, levels
 from vlamon.detect.rules import SpikeRules
 
 NEIGHBOURS = 8
@@ -220,7 +220,7 @@ def _end(
 
 
 def _among_neighbours(
-    values: NDArray[np.float64], judged: Judged, around: Levels, guess: float, ratio: float
+    values: NDArray[np.float64], judged: JudgedValues, around: Levels, guess: float, ratio: float
 ) -> NDArray[np.bool_]:
     """Which means stand out from those on both sides and do not come down from higher ones."""
     before = judged.before

@@ -29,7 +29,7 @@ CLOCKS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Parting:
+class MetricDifference:
     """How one metric of two runs compares."""
 
     metric: str
@@ -70,7 +70,7 @@ class Parting:
 class Comparison:
     """Two runs side by side."""
 
-    partings: tuple[Parting, ...]
+    differences: tuple[MetricDifference, ...]
     """Common metrics: those that part, the earliest first, then those that never do."""
     only_left: tuple[str, ...]
     """Metrics that only the first run has."""
@@ -82,7 +82,7 @@ class Comparison:
     @property
     def comparable(self) -> bool:
         """Whether there is anything but clocks that both runs have at a common place."""
-        return any(parting.metric not in CLOCKS for parting in self.partings)
+        return any(difference.metric not in CLOCKS for difference in self.differences)
 
     @property
     def same(self) -> bool:
@@ -90,31 +90,31 @@ class Comparison:
         return self.comparable and self.first is None
 
     @property
-    def first(self) -> Parting | None:
+    def first(self) -> MetricDifference | None:
         """The term that parts first; a loss goes before a watched metric of the same step."""
-        parted = (p for p in self.partings if p.differs and p.metric not in CLOCKS)
+        parted = (p for p in self.differences if p.differs and p.metric not in CLOCKS)
         return next(parted, None)
 
 
 def compare(left: Evidence, right: Evidence, tolerance: float = EXACT) -> Comparison:
     """Align two runs by step, or by epoch where that is all they share."""
     common = [name for name in left.names if name in right.names]
-    found = [p for name in common if (p := _parting(name, left, right, tolerance)) is not None]
+    found = [p for name in common if (p := _difference(name, left, right, tolerance)) is not None]
     terms = {**left.weights, **right.weights}
 
-    def order(parting: Parting) -> tuple[bool, bool, int, bool, float]:
+    def order(difference: MetricDifference) -> tuple[bool, bool, int, bool, float]:
         # At the same step what enters the total names the cause; after that, the largest change.
         return (
-            parting.metric in CLOCKS,
-            not parting.differs,
-            parting.key,
-            parting.metric not in terms,
-            -parting.change,
+            difference.metric in CLOCKS,
+            not difference.differs,
+            difference.key,
+            difference.metric not in terms,
+            -difference.change,
         )
 
     found.sort(key=order)
     return Comparison(
-        partings=tuple(found),
+        differences=tuple(found),
         only_left=tuple(name for name in left.names if name not in right.names),
         only_right=tuple(name for name in right.names if name not in left.names),
         weights=tuple(
@@ -125,7 +125,9 @@ def compare(left: Evidence, right: Evidence, tolerance: float = EXACT) -> Compar
     )
 
 
-def _parting(name: str, left: Evidence, right: Evidence, tolerance: float) -> Parting | None:
+def _difference(
+    name: str, left: Evidence, right: Evidence, tolerance: float
+) -> MetricDifference | None:
     pair = _pair(name, left, right)
     if pair is None:
         return None
@@ -141,7 +143,7 @@ def _parting(name: str, left: Evidence, right: Evidence, tolerance: float) -> Pa
         differ = np.flatnonzero((relative > tolerance) & ~(np.abs(a - b) <= doubt))
     first = int(differ[0]) if len(differ) else None
     far = _apart(relative)
-    return Parting(
+    return MetricDifference(
         metric=name,
         grain=one.grain,
         compared=len(keys),

@@ -15,9 +15,9 @@ import numpy as np
 from vlamon.analysis.interleaved import jobs_of
 from vlamon.analysis.log_end import LogEnd
 from vlamon.analysis.main_loss import is_trained_loss, main_loss
-from vlamon.analysis.printed_settings import Printed
+from vlamon.analysis.printed_settings import PrintedSetting
 from vlamon.analysis.series import Bools, Floats, Grain, Ints, Series
-from vlamon.analysis.settings import REFERENCE_VOCAB, Settings, Told, choose
+from vlamon.analysis.settings import REFERENCE_VOCAB, RunSettings, Settings, choose
 from vlamon.records import (
     BatchBlock,
     Column,
@@ -122,7 +122,7 @@ def gather(
     settings: Settings | None = None,
     orders: Sequence[KeyOrder] = (),
     end: LogEnd | None = None,
-    printed: Sequence[Printed] = (),
+    printed: Sequence[PrintedSetting] = (),
 ) -> Evidence:
     """Arrange a run's records as evidence."""
     settings = settings or Settings()
@@ -134,7 +134,9 @@ def gather(
     reduced = taken.printed.ends() or (_means(fine) if taken.batches.blocks else {})
     names = tuple(dict.fromkeys([*fine, *reduced, *lines]))
     reference = "loss_ct" in names or "closs" in names
-    chosen = choose(names, settings, Told(taken.weights, taken.vocab), printed if reference else ())
+    chosen = choose(
+        names, settings, RunSettings(taken.weights, taken.vocab), printed if reference else ()
+    )
     return Evidence(
         fine=fine,
         lines=lines,

@@ -65,7 +65,7 @@ class Alive:
 
 
 def typical_interval(times: Sequence[float] | NDArray[np.float64]) -> float:
-    """Give the median of the last intervals between rows; NaN where fewer than two have a time."""
+    """Return the median of the last intervals between rows; NaN with fewer than two times."""
     recent = np.asarray(times[-(WINDOW + 1) :], dtype=np.float64)
     gaps = np.diff(recent[np.isfinite(recent)])
     gaps = gaps[gaps >= 0]
@@ -73,7 +73,7 @@ def typical_interval(times: Sequence[float] | NDArray[np.float64]) -> float:
 
 
 @dataclass(slots=True)
-class Heart:
+class Heartbeat:
     """Remembers when the trainer last gave a sign of life; time is passed in."""
 
     newest: float = float("-inf")
@@ -114,7 +114,7 @@ class Heart:
         return self.newest + (now - self.seen_at)
 
     def quiet(self, now: float) -> float:
-        """Give the seconds since the newest row, on the trainer's clock.
+        """Return the seconds since the newest row, on the trainer's clock.
 
         While rows of an old history still come in, their age is not silence.
         """

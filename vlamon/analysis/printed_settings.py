@@ -20,7 +20,7 @@ _ALIASES = {"ct_loss": "loss_ct", "c_loss": "closs"}
 
 
 @dataclass(frozen=True, slots=True)
-class Printed:
+class PrintedSetting:
     """One setting as the log prints it."""
 
     setting: Setting
@@ -33,9 +33,9 @@ class Printed:
     """`output.log:12, clip_grad=25.0`: the file, the line and the name there."""
 
 
-def printed_settings(lines: Iterable[str], file: str) -> list[Printed]:
+def printed_settings(lines: Iterable[str], file: str) -> list[PrintedSetting]:
     """Every setting in these lines, the first mention of each: later ones may be of a part."""
-    found: dict[tuple[Setting, str], Printed] = {}
+    found: dict[tuple[Setting, str], PrintedSetting] = {}
     for number, text in enumerate(lines, 1):
         for match in _PRINTED.finditer(text):
             one = _printed(match, f"{file}:{number}")
@@ -44,16 +44,16 @@ def printed_settings(lines: Iterable[str], file: str) -> list[Printed]:
     return list(found.values())
 
 
-def _printed(match: re.Match[str], place: str) -> Printed | None:
+def _printed(match: re.Match[str], place: str) -> PrintedSetting | None:
     value = float(match.group(4))
     if not math.isfinite(value):
         return None
     where = f"{place}, {match.group(0)}"
     weighed = match.group("weight")
     if weighed is not None:
-        return Printed("weight", _ALIASES.get(weighed, weighed), value, where)
+        return PrintedSetting("weight", _ALIASES.get(weighed, weighed), value, where)
     if value <= 0:  # a clip of 0 is none
         return None
     if match.group("clip") is not None:
-        return Printed("clip", "", value, where)
-    return Printed("vocab", "", value, where) if value >= 2 else None
+        return PrintedSetting("clip", "", value, where)
+    return PrintedSetting("vocab", "", value, where) if value >= 2 else None

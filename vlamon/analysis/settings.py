@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vlamon.analysis.contributions import assumed_weights
-from vlamon.analysis.printed_settings import Printed
+from vlamon.analysis.printed_settings import PrintedSetting
 from vlamon.detect.rules import SpikeRules
 
 REFERENCE_CLIP = 4.0
@@ -34,7 +34,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class RunSettings:
     """What the run sent of itself."""
 
     weights: Mapping[str, float]
@@ -60,7 +60,7 @@ class Chosen:
 
 
 def choose(
-    names: Collection[str], settings: Settings, told: Told, printed: Sequence[Printed]
+    names: Collection[str], settings: Settings, told: RunSettings, printed: Sequence[PrintedSetting]
 ) -> Chosen:
     """Settle each setting by the first who says something of it."""
     reference = "loss_ct" in names or "closs" in names

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vlamon.charts.bins import NAN, NEG_INF, POS_INF, Bins
 from vlamon.charts.braille import DOTS_HIGH, DOTS_WIDE
-from vlamon.charts.cells import MISSING, OUTSIDE, Cells, Curve, Guide, Signs, Spot
+from vlamon.charts.cells import MISSING, OUTSIDE, Cells, Curve, Guide, JudgedDot, Signs
 from vlamon.charts.numbers import number
 from vlamon.charts.scale import Scale
 from vlamon.charts.shapes import Dots, Shape
@@ -132,7 +132,7 @@ def _arrow(
         grid.write(row, away, label, role)
 
 
-def draw_spot(grid: Cells, spot: Spot, scale: Scale, signs: Signs) -> None:
+def draw_spot(grid: Cells, spot: JudgedDot, scale: Scale, signs: Signs) -> None:
     """Draw a judged batch at its height, or an arrow with its value where that is out of range."""
     rows, cell = len(grid.glyphs), spot.column // DOTS_WIDE
     row = scale.row(spot.value, rows)

@@ -79,7 +79,7 @@ class Difference:
         return abs(self.share) > self.error
 
 
-class Comparison:
+class ChartDifference:
     """The difference of one chart, worked out again once in a while."""
 
     def __init__(self, metrics: Sequence[str]) -> None:

@@ -47,7 +47,7 @@ class Guide:
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class JudgedDot:
     """A batch that was judged."""
 
     column: int

@@ -14,8 +14,8 @@ from vlamon.charts.baseline import Baseline, BaselineTracks
 from vlamon.charts.bins import FINITE, NEG_INF, POS_INF
 from vlamon.charts.bins import NAN as NAN_FLAG
 from vlamon.charts.braille import DOTS_HIGH
-from vlamon.charts.cells import ASCII, UNICODE, Cells, Guide, Spot
-from vlamon.charts.chart_style import Look, border_role
+from vlamon.charts.cells import ASCII, UNICODE, Cells, Guide, JudgedDot
+from vlamon.charts.chart_style import ChartStyle, border_role
 from vlamon.charts.frame import AROUND, axis_row, plot_row
 from vlamon.charts.glyphs import ASCII as ASCII_GLYPHS
 from vlamon.charts.glyphs import UNICODE as UNICODE_GLYPHS
@@ -31,7 +31,7 @@ from vlamon.charts.shapes import Shape, placement, shape
 from vlamon.charts.smoothing import newest_of_line
 from vlamon.charts.ticks import spoken
 from vlamon.charts.title import Title
-from vlamon.charts.track import EventTrack, Piece, Track
+from vlamon.charts.track import EventTrack, Stretch, Track
 from vlamon.charts.viewport import View, Window
 from vlamon.charts.y_labels import y_labels
 
@@ -69,14 +69,14 @@ class Picture:
         self.drawing = Drawing(())
         self._shapes: tuple[Shape, ...] = ()
         """Of the curves as they were drawn; none where they have to be drawn again."""
-        self._spots: list[Spot] = []
+        self._spots: list[JudgedDot] = []
         self._ends: list[Row] = []
         self._grid: Cells | None = None
         self._events = EventTrack()
         self._seen: tuple[object, ...] = ()
         self._drawn: tuple[object, ...] = ()
         self._marks_seen: tuple[object, ...] = ()
-        self._look = Look()
+        self._look = ChartStyle()
         self._frames = 0
         self._baseline: RunStore | None = None
         self._band = Band(metrics[0], rules) if len(metrics) == 1 else None
@@ -92,9 +92,9 @@ class Picture:
         store: RunStore,
         view: View,
         shown: Window,
-        parts: Sequence[Piece],
+        parts: Sequence[Stretch],
         size: tuple[int, int],
-        look: Look,
+        look: ChartStyle,
         cursor_row: int | None = None,
         baseline: Baseline | None = None,
     ) -> list[int]:
@@ -140,7 +140,7 @@ class Picture:
         store: RunStore,
         cursor_row: int | None,
         width: int,
-        look: Look,
+        look: ChartStyle,
         baseline: Baseline | None = None,
     ) -> list[int]:
         """Write what the title says now, over curves that stay as they are; returns the rows that
@@ -151,7 +151,7 @@ class Picture:
         self.rows[0] = title
         return [0]
 
-    def _looks_same(self, since: int, look: Look, rows: int) -> bool:
+    def _looks_same(self, since: int, look: ChartStyle, rows: int) -> bool:
         """Say whether what changed from a column on moves no dot: most batches of a long run."""
         if self.scale is None or not self._shapes or len(self.tracks) > MANY:
             return False
@@ -174,7 +174,7 @@ class Picture:
 
     # The range of y
 
-    def _rescale(self, shown: Window, look: Look, rows: int) -> None:
+    def _rescale(self, shown: Window, look: ChartStyle, rows: int) -> None:
         """Fit y again where the window or the look changed, something left it, or once in a while.
 
         The columns that count are the newest nine tenths: what a run looks like while it starts
@@ -219,7 +219,7 @@ class Picture:
         shown: Window,
         size: tuple[int, int],
         view: View,
-        look: Look,
+        look: ChartStyle,
         glyphs: Glyphs,
     ) -> dict[int, Row]:
         """Return the rows of the plot that look different now."""
@@ -259,9 +259,9 @@ class Picture:
         shown: Window,
         rows: int,
         view: View,
-        look: Look,
+        look: ChartStyle,
         shapes: Sequence[Shape] | None = None,
-        spots: Sequence[Spot] = (),
+        spots: Sequence[JudgedDot] = (),
     ) -> Cells:
         """Draw the plot alone."""
         assert self.scale is not None
@@ -278,7 +278,7 @@ class Picture:
             shapes=shapes,
         )
 
-    def _say_alone(self, grid: Cells, store: RunStore, view: View, look: Look) -> None:
+    def _say_alone(self, grid: Cells, store: RunStore, view: View, look: ChartStyle) -> None:
         """Say a single value in words: a speck would not be seen."""
         if len(self.drawing.curves) != 1 or int(self.drawing.curves[0].bins.finite.sum()) != 1:
             return
@@ -301,7 +301,7 @@ class Picture:
         view: View,
         shown: Window,
         size: tuple[int, int],
-        look: Look,
+        look: ChartStyle,
         glyphs: Glyphs,
     ) -> dict[int, Row]:
         """Return the time line where the window, its end or a mark changed."""
@@ -350,7 +350,7 @@ class Picture:
         }
         return tuple(sorted(found))
 
-    def _marks(self, shown: Window, look: Look) -> NDArray[np.uint8]:
+    def _marks(self, shown: Window, look: ChartStyle) -> NDArray[np.uint8]:
         """Return the loudest mark of each cell of the time line: events, and this chart's NaN."""
         width = shown.columns // 2
         marks = np.zeros(width, dtype=np.uint8)
@@ -370,7 +370,7 @@ class Picture:
         store: RunStore,
         cursor_row: int | None,
         width: int,
-        look: Look,
+        look: ChartStyle,
         baseline: Baseline | None,
     ) -> Row:
         return self._title.row(
@@ -386,7 +386,7 @@ class Picture:
         )
 
 
-def _glyphs(look: Look) -> Glyphs:
+def _glyphs(look: ChartStyle) -> Glyphs:
     return ASCII_GLYPHS if look.ascii_only else UNICODE_GLYPHS
 
 

@@ -8,7 +8,7 @@ from vlamon.charts.smoothing import Smoothing
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ChartStyle:
     """What a person chose for a chart, and what the terminal can show."""
 
     log: bool = False
@@ -31,6 +31,6 @@ class Look:
     """The viewer's time zone, in seconds, for wall time on x."""
 
 
-def border_role(look: Look) -> str:
+def border_role(look: ChartStyle) -> str:
     """Return the role of a chart's frame."""
     return "accent" if look.focused else "border"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.cells import cell_len
 
 from vlamon.charts.cells import MARKED, Cells
-from vlamon.charts.chart_style import Look, border_role
+from vlamon.charts.chart_style import ChartStyle, border_role
 from vlamon.charts.glyphs import Glyphs
 from vlamon.charts.marks import MARKS, NAN, QUIETEST_OVER_LABELS
 from vlamon.charts.numbers import short_count
@@ -46,7 +46,7 @@ def title_row(
     readouts: Sequence[Readout],
     width: int,
     glyphs: Glyphs,
-    look: Look,
+    look: ChartStyle,
     at: str = "",
 ) -> Row:
     """Return `╭ closs  8.42 ▾0.6±0.2 %/1k  (batch 8.60) ──╮`, or `╭ closs at 39,210  95.2 ──╮`.

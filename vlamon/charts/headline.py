@@ -12,7 +12,7 @@ from vlamon.charts.frame import Readout
 from vlamon.charts.glyphs import Glyphs
 from vlamon.charts.numbers import number
 from vlamon.charts.series import Drawing, End, last_value, short_value
-from vlamon.charts.track import Judged
+from vlamon.charts.track import JudgedBatch
 from vlamon.charts.trend import Slope, Trend, trend_of
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Headline:
         self,
         store: RunStore,
         role: str,
-        judged: dict[tuple[int, str], Judged],
+        judged: dict[tuple[int, str], JudgedBatch],
         glyphs: Glyphs,
     ) -> list[Readout]:
         """Return what the title says of the newest batches."""
@@ -73,7 +73,7 @@ class Headline:
         return self._trend
 
     def _alarm(
-        self, store: RunStore, judged: dict[tuple[int, str], Judged], latest: float
+        self, store: RunStore, judged: dict[tuple[int, str], JudgedBatch], latest: float
     ) -> list[Readout] | None:
         """Tell of an explosion that is still new: `95.2 = 11× median`. The verdict on a batch names
         one metric; the others that went with it are measured by their own bands."""

@@ -32,8 +32,8 @@ from vlamon.charts.cells import (
     Cells,
     Curve,
     Guide,
+    JudgedDot,
     Signs,
-    Spot,
     dim,
 )
 from vlamon.charts.scale import Scale
@@ -50,7 +50,7 @@ def rasterise(
     rows: int,
     *,
     guides: Sequence[Guide] = (),
-    spots: Sequence[Spot] = (),
+    spots: Sequence[JudgedDot] = (),
     cursor: int | None = None,
     signs: Signs = UNICODE,
     tinted: bool = True,

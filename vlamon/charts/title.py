@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vlamon.charts.band import Band
-from vlamon.charts.baseline import Baseline, Comparison
+from vlamon.charts.baseline import Baseline, ChartDifference
 from vlamon.charts.cells import BASELINE
-from vlamon.charts.chart_style import Look
+from vlamon.charts.chart_style import ChartStyle
 from vlamon.charts.frame import Readout, title_row
 from vlamon.charts.glyphs import Glyphs, plain
 from vlamon.charts.headline import Headline, of_lines
@@ -18,7 +18,7 @@ from vlamon.charts.rows import Row, shorten
 
 if TYPE_CHECKING:
     from vlamon.charts.series import Drawing
-    from vlamon.charts.track import Judged
+    from vlamon.charts.track import JudgedBatch
     from vlamon.store import RunStore
 
 NAME = 16
@@ -39,18 +39,18 @@ class Title:
         self._roles = roles
         self._names = names
         self._headline = Headline(metrics[0], band)
-        self._comparison = Comparison(metrics)
+        self._comparison = ChartDifference(metrics)
 
     def row(
         self,
         text: str,
         store: RunStore,
         drawing: Drawing,
-        judged: dict[tuple[int, str], Judged],
+        judged: dict[tuple[int, str], JudgedBatch],
         *,
         cursor_row: int | None,
         width: int,
-        look: Look,
+        look: ChartStyle,
         glyphs: Glyphs,
         baseline: Baseline | None = None,
     ) -> Row:

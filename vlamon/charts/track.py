@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlamon.charts.bins import Bins
-from vlamon.charts.cells import Spot
+from vlamon.charts.cells import JudgedDot
 from vlamon.charts.marks import rank_of
 from vlamon.charts.ticks import Axis
 from vlamon.charts.viewport import Extent, Window
@@ -34,7 +34,7 @@ _WAITING = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Stretch:
     """A stretch of the axis on which one attempt is the run, or was until it was abandoned."""
 
     attempt: int
@@ -94,7 +94,7 @@ def _since_restart(store: RunStore) -> Sequence[Attempt]:
     return attempts[first:]
 
 
-def pieces(store: RunStore, axis: Axis) -> list[Piece]:
+def stretches(store: RunStore, axis: Axis) -> list[Stretch]:
     """Cut the axis into what each attempt contributed to the run, and what was abandoned.
 
     Nothing is cut where there is one attempt alone. Positions are the store's, not the chart's.
@@ -114,25 +114,25 @@ def pieces(store: RunStore, axis: Axis) -> list[Piece]:
         )
         at = position(store, axis, row) if row < one.end_row else math.inf
         if row > one.first_row:
-            found.append(Piece(one.number, first, at, live=True))
+            found.append(Stretch(one.number, first, at, live=True))
         if row < one.end_row:
-            found.append(Piece(one.number, max(first, at), math.inf, live=False))
+            found.append(Stretch(one.number, max(first, at), math.inf, live=False))
         cut = min(cut, float(one.first_step))
     return found[::-1]
 
 
 class AxisData:
-    """Extent and pieces of a run, worked out once a change for all the charts that share it."""
+    """Extent and stretches of a run, worked out once a change for all the charts that share it."""
 
     def __init__(self) -> None:
         self._key: tuple[int, Axis] | None = None
-        self._found: tuple[Extent, list[Piece]] = (Extent(0.0, 0.0), [])
+        self._found: tuple[Extent, list[Stretch]] = (Extent(0.0, 0.0), [])
 
-    def of(self, store: RunStore, axis: Axis) -> tuple[Extent, list[Piece]]:
+    def of(self, store: RunStore, axis: Axis) -> tuple[Extent, list[Stretch]]:
         """Return the part of the axis that has data, and how attempts cut it."""
         if self._key != (store.version, axis):
             self._key = (store.version, axis)
-            self._found = extent(store, axis), pieces(store, axis)
+            self._found = extent(store, axis), stretches(store, axis)
         return self._found
 
 
@@ -151,7 +151,7 @@ class Track:
         self._rows = 0
 
     def update(
-        self, store: RunStore, axis: Axis, shown: Window, parts: Sequence[Piece]
+        self, store: RunStore, axis: Axis, shown: Window, parts: Sequence[Stretch]
     ) -> int | None:
         """Bring the bins up to date; returns the first column that may have changed, None for
         none."""
@@ -203,7 +203,7 @@ class Track:
         return value if math.isfinite(value) else -math.inf
 
     def _query(
-        self, store: RunStore, axis: Axis, shown: Window, first: int, parts: Sequence[Piece]
+        self, store: RunStore, axis: Axis, shown: Window, first: int, parts: Sequence[Stretch]
     ) -> None:
         if self.metric not in store.metrics or not store.rows:
             return
@@ -236,7 +236,7 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedBatch:
     """A batch that the detector judged."""
 
     row: int
@@ -259,7 +259,7 @@ class EventTrack:
         self._ranks: list[int] = []
         self._unplaced: list[Event] = []
         """Verdicts on batches that have not arrived yet."""
-        self.judged: dict[tuple[int, str], Judged] = {}
+        self.judged: dict[tuple[int, str], JudgedBatch] = {}
         """Judged batches by row and metric."""
 
     def update(self, store: RunStore, axis: Axis) -> None:
@@ -290,7 +290,7 @@ class EventTrack:
         known = self.judged.get((row, metric))
         if known is None or known.role != "explode":
             ratio = event.data.get("ratio")
-            self.judged[row, metric] = Judged(
+            self.judged[row, metric] = JudgedBatch(
                 row,
                 metric,
                 event.kind,
@@ -307,7 +307,7 @@ class EventTrack:
         columns = np.clip(columns, -2, shown.columns).astype(np.intp)
         return columns // 2, np.array(self._ranks, dtype=np.uint8)
 
-    def spots(self, store: RunStore, metrics: Sequence[str], shown: Window) -> list[Spot]:
+    def spots(self, store: RunStore, metrics: Sequence[str], shown: Window) -> list[JudgedDot]:
         """Return the judged batches of some metrics that are in a window, warnings first."""
         found = []
         for one in self.judged.values():
@@ -315,7 +315,7 @@ class EventTrack:
             if column is not None:
                 value = store.value(one.metric, one.row)
                 if value is not None and math.isfinite(value):
-                    found.append(Spot(column, value, one.role))
+                    found.append(JudgedDot(column, value, one.role))
         return sorted(found, key=lambda spot: spot.role == "explode")
 
 

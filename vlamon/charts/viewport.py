@@ -229,10 +229,6 @@ class Viewport:
         cells = round(share * shown.columns / DOTS_WIDE)
         self.pan(shown, extent, cells or (1 if share > 0 else -1))
 
-    def to_start(self, shown: Window, extent: Extent) -> None:
-        """Hold the window at the beginning of the run."""
-        self._place(extent.first, shown.level, extent, shown.columns)
-
     def reveal(self, x: float, shown: Window, extent: Extent) -> None:
         """Move the window so far that it shows `x`, in its middle if it was outside."""
         if math.isfinite(x) and shown.column(x) is None:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from vlamon.detect.rules import SpikeRules
     from vlamon.report import Report
     from vlamon.report.body import Body
-    from vlamon.sources.read_all import Drained
-    from vlamon.sources.run_directory import Found
+    from vlamon.sources.read_all import FileContents
+    from vlamon.sources.run_directory import FoundLogs
 
 EXIT_CODES = "Exit code: 0 healthy, 10 warnings, 20 explosion, 30 not judged, 2 usage error."
 
@@ -128,7 +128,7 @@ class _Reading:
     typed_weights: bool
     """Whether a weight without its metric is a mistake."""
 
-    def report(self, found: Sequence[tuple[str, Found]]) -> Report:
+    def report(self, found: Sequence[tuple[str, FoundLogs]]) -> Report:
         """The report on one run; what was taken, left out and not understood goes to stderr."""
         from vlamon.report import SourceNote, compile_report
         from vlamon.sources.formats import ANY_MAKE
@@ -158,7 +158,7 @@ class _Reading:
                 click.echo(line(f"{note.path}:{number}: {sample}"), err=True)
         return compile_report(self._evidence(logs), notes, self.lang)
 
-    def _evidence(self, logs: Sequence[Drained]) -> Evidence:
+    def _evidence(self, logs: Sequence[FileContents]) -> Evidence:
         from vlamon.analysis.evidence import gather
         from vlamon.sources.read_all import records_of
 

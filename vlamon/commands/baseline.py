@@ -27,10 +27,10 @@ def baseline_source(
     if mode != "screen":
         raise click.UsageError("--baseline is drawn under charts, which --plain and --json lack")
     from vlamon.commands.watch import is_socket, source_of
-    from vlamon.sources.alerts import Alerting
+    from vlamon.sources.alerts import JudgedLog
     from vlamon.sources.bytestream import JOURNAL, starts_with
     from vlamon.sources.monitored import Monitored
-    from vlamon.sources.multi_file import Together, opened
+    from vlamon.sources.multi_file import MergedSource, opened
     from vlamon.sources.runs import run_files
 
     if is_socket(given):
@@ -43,4 +43,4 @@ def baseline_source(
     if len(paths) == 1 and starts_with(paths[0], JOURNAL):
         return Monitored(source_of(paths[0], None, None), rules)
     logs = [opened(path, follow=True, format_name=None, newest_first=True) for path in paths]
-    return Alerting(logs[0] if len(logs) == 1 else Together(logs), rules)
+    return JudgedLog(logs[0] if len(logs) == 1 else MergedSource(logs), rules)

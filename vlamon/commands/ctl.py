@@ -6,14 +6,14 @@ The subcommands, their options and help are made from `vlamon.protocol.commands.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import click
 
 from vlamon.errors import VlamonError
-from vlamon.protocol.commands import COMMANDS, CommandError, CommandSpec, make
-from vlamon.records import Command, Record, Reply
+from vlamon.protocol.commands import COMMANDS, Command, CommandError, CommandSpec, make
+from vlamon.records import Record, Reply
 from vlamon.safe_text import line
 from vlamon.sources.talking import DONE, REFUSED, Talk, TimedOut
 
@@ -25,11 +25,11 @@ ANSWER = 60.0
 class Shared:
     """What all commands have in common."""
 
-    socket: str | None
-    ssh: str | None
-    job: str | None
-    timeout: float
-    as_json: bool
+    socket: str | None = None
+    ssh: str | None = None
+    job: str | None = None
+    timeout: float = ANSWER
+    as_json: bool = False
 
 
 def shared_options(*, command: bool) -> list[click.Parameter]:
@@ -54,43 +54,26 @@ def shared_options(*, command: bool) -> list[click.Parameter]:
     return options
 
 
-def _shared(
-    ctx: click.Context,
-    socket: str | None,
-    ssh: str | None,
-    job: str | None,
-    timeout: float | None,
-    as_json: bool,
-) -> Shared:
+def _shared(ctx: click.Context, options: dict[str, Any]) -> Shared:
+    """What stands before the command's name and after it; takes that out of `options`."""
+    given = {option.name: options.pop(option.name) for option in fields(Shared)}
+    timeout = given["timeout"]
     if timeout is not None and not timeout > 0:
         raise click.UsageError(f"--timeout must be above 0, not {timeout:g}")
-    outer = ctx.obj or Shared(None, None, None, ANSWER, False)
-    shared = Shared(
-        outer.socket if socket is None else socket,
-        outer.ssh if ssh is None else ssh,
-        outer.job if job is None else job,
-        outer.timeout if timeout is None else timeout,
-        outer.as_json or as_json,
-    )
-    ctx.obj = shared
+    outer: Shared = ctx.obj or Shared()
+    named = {name: value for name, value in given.items() if value not in (None, False)}
+    ctx.obj = shared = replace(outer, **named)
     return shared
 
 
 @click.group()
 @click.pass_context
-def command(
-    ctx: click.Context,
-    socket: str | None,
-    ssh: str | None,
-    job: str | None,
-    timeout: float | None,
-    as_json: bool,
-) -> None:
+def command(ctx: click.Context, /, **options: Any) -> None:
     """Send a training a command and wait until it is done.
 
     Exit codes: 0 done, 1 refused, 2 usage, 3 no trainer, 4 no answer in time.
     """
-    _shared(ctx, socket, ssh, job, timeout, as_json)
+    _shared(ctx, options)
 
 
 command.params.extend(shared_options(command=False))
@@ -122,20 +105,11 @@ def _click_command(spec: CommandSpec) -> click.Command:
 
 def _callback(spec: CommandSpec) -> Callable[..., int]:
     @click.pass_context
-    def run(
-        ctx: click.Context,
-        /,
-        socket: str | None,
-        ssh: str | None,
-        job: str | None,
-        timeout: float | None,
-        as_json: bool,
-        **args: Any,
-    ) -> int:
-        shared = _shared(ctx, socket, ssh, job, timeout, as_json)
+    def run(ctx: click.Context, /, **options: Any) -> int:
+        shared = _shared(ctx, options)
         words = {
             key: " ".join(value) if isinstance(value, tuple) else value
-            for key, value in args.items()
+            for key, value in options.items()
         }
         try:
             given = make(spec.name, **words)

@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 
 from vlamon.commands.appearance import appearance
-from vlamon.commands.demo_story import Narrated, next_steps
+from vlamon.commands.demo_story import NarratedSource, next_steps
 from vlamon.commands.present import mode_for, present
 from vlamon.errors import VlamonError
 from vlamon.safe_text import line
@@ -54,11 +54,11 @@ def command(preset: str, steps: int, keep: bool, plain: bool, json: bool, option
             "the demo trains a real model and needs torch: pip install 'vlamon[trainer]',"
             " or uvx --from 'vlamon[trainer]' vlamon demo"
         )
-    from vlamon.sources.socket import SocketSource
+    from vlamon.sources.socket import socket_source
 
     with run_directory(keep) as run_dir, training(run_dir, preset, steps) as (socket, process):
         mode = mode_for(plain=plain, json=json)
-        source = Narrated(SocketSource(socket), EXPLODES_AT_STEP, brief=mode == "plain")
+        source = NarratedSource(socket_source(socket), EXPLODES_AT_STEP, brief=mode == "plain")
         if mode != "screen":
             alarm = threading.Timer(LAST_SECOND, _end, [process, source])
             alarm.daemon = True
@@ -71,7 +71,7 @@ def command(preset: str, steps: int, keep: bool, plain: bool, json: bool, option
 
 def _end(process: subprocess.Popen[bytes], source: Source) -> None:
     """End the demo without a terminal after two minutes: no key will be pressed."""
-    _signal(process, signal.SIGTERM, patience=3.0)
+    _signal(process, signal.SIGTERM, seconds=3.0)
     source.close()  # before the training is killed, so that its end is not reported as a failure
 
 
@@ -141,11 +141,11 @@ def _wait_for(socket: Path, process: subprocess.Popen[bytes], output: Path) -> N
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
-        _signal(process, number, patience=10.0)
+        _signal(process, number, seconds=10.0)
 
 
-def _signal(process: subprocess.Popen[bytes], number: signal.Signals, patience: float) -> None:
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals, seconds: float) -> None:
     if process.poll() is None:
         os.killpg(process.pid, number)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(patience)
+            process.wait(seconds)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from vlamon.records import BatchBlock, Command, EpochBlock, EpochRow, Event, Record
+from vlamon.protocol.commands import Command
+from vlamon.records import BatchBlock, EpochBlock, EpochRow, Event, Record
 from vlamon.sources import Source
 
 BRIEF = ("closs", "loss_ct", "z_loss", "grad_norm", "lr")
@@ -28,7 +29,7 @@ CHAPTERS = {
 }
 
 
-class Narrated:
+class NarratedSource:
     """A source that adds a note where the next chapter begins."""
 
     def __init__(self, source: Source, explodes_at: int, *, brief: bool) -> None:

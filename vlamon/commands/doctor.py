@@ -11,7 +11,7 @@ import click
 from vlamon.safe_text import line
 
 if TYPE_CHECKING:
-    from vlamon.doctor import Finding
+    from vlamon.doctor import CheckResult
 
 HEALTHY, HAMPERED = 0, 10
 MARKS = {"ok": "ok  ", "note": "note", "warn": "WARN"}
@@ -41,7 +41,7 @@ def command(directories: tuple[str, ...], as_json: bool) -> int:
     return HAMPERED if hampered else HEALTHY
 
 
-def table(findings: Sequence[Finding]) -> Iterator[str]:
+def table(findings: Sequence[CheckResult]) -> Iterator[str]:
     """A line for each finding, and below it the command that mends it."""
     width = max(len(finding.check) for finding in findings)
     for finding in findings:

@@ -11,7 +11,15 @@ from importlib import import_module
 
 import click
 
-from vlamon.catalogue import DEFAULT_VOCAB, LANGUAGES, Entry, Words, entry, known_families, words
+from vlamon.catalogue import (
+    DEFAULT_VOCAB,
+    LANGUAGES,
+    Entry,
+    MetricText,
+    entry,
+    known_families,
+    words,
+)
 from vlamon.safe_text import line
 
 WIDTH = 88
@@ -49,7 +57,9 @@ def command(name: str | None, lang: str, vocab: int) -> int:
     return 0
 
 
-def explanation(known: Entry, text: Words, labels: dict[str, str], vocab: int) -> Iterator[str]:
+def explanation(
+    known: Entry, text: MetricText, labels: dict[str, str], vocab: int
+) -> Iterator[str]:
     """The lines that teach: what it is, the facts as a table, then formula, reading, advice."""
     yield f"{known.name}: {text.title}"
     yield ""

@@ -20,7 +20,7 @@ from vlamon.commands.last_run import recall
 from vlamon.safe_text import line
 
 if TYPE_CHECKING:
-    from vlamon.protocol.registry import Entry
+    from vlamon.protocol.registry import RunEntry
 
 HERE = "In this directory"
 MOST = 5
@@ -106,7 +106,7 @@ def offers() -> Iterator[Offer]:
     yield Offer("To try it", text, ("demo",))
 
 
-def _running(found: Sequence[Entry], host: str, now: float) -> Iterator[Offer]:
+def _running(found: Sequence[RunEntry], host: str, now: float) -> Iterator[Offer]:
     from vlamon.sources.jobs import place_of
 
     running = [entry for entry in found if entry.running(host, now)]
@@ -121,7 +121,7 @@ def _running(found: Sequence[Entry], host: str, now: float) -> Iterator[Offer]:
             yield Offer("Running", text, ("watch", *arguments))
 
 
-def _over(found: Sequence[Entry], host: str, now: float) -> Iterator[Offer]:
+def _over(found: Sequence[RunEntry], host: str, now: float) -> Iterator[Offer]:
     """The newest runs that are over and whose journals are still there."""
     from vlamon.sources.jobs import place_of
 

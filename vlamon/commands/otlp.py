@@ -16,7 +16,7 @@ from vlamon.sources import SourceError
 from vlamon.sources.discovery import NoTrainer
 from vlamon.sources.talking import TimedOut
 from vlamon.views.otlp import request
-from vlamon.views.prometheus import Reading
+from vlamon.views.prometheus import Scrape
 
 DEFAULT = "http://127.0.0.1:4318"
 PATH = "/v1/metrics"
@@ -66,12 +66,12 @@ def command(socket: str | None, endpoint: str | None, every: float, once: bool) 
         time.sleep(every)
 
 
-def reading(socket: str | None) -> Reading:
+def reading(socket: str | None) -> Scrape:
     """What the training says right now."""
     try:
         return read(socket)
     except (NoTrainer, TimedOut, SourceError):
-        return Reading()
+        return Scrape()
 
 
 def target(endpoint: str | None, environ: Mapping[str, str]) -> str:

@@ -14,11 +14,12 @@ import click
 
 from vlamon.commands.listen import Address, Listen, unservable
 from vlamon.errors import VlamonError
-from vlamon.records import GpuSample, Record
+from vlamon.hardware import GpuSample
+from vlamon.records import Record
 from vlamon.sources import SourceError
 from vlamon.sources.discovery import NoTrainer
 from vlamon.sources.talking import Talk, TimedOut
-from vlamon.views.prometheus import Reading, exposition
+from vlamon.views.prometheus import Scrape, exposition
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 GREETING = 3.0
@@ -66,10 +67,10 @@ def page(socket: str | None) -> str:
     try:
         return exposition(read(socket))
     except (NoTrainer, TimedOut, SourceError):
-        return exposition(Reading())
+        return exposition(Scrape())
 
 
-def read(socket: str | None) -> Reading:
+def read(socket: str | None) -> Scrape:
     """One conversation."""
     with Talk(socket) as talk:
         info = talk.greet(GREETING)
@@ -83,13 +84,13 @@ def read(socket: str | None) -> Reading:
 
         talk.wait(settled, SETTLE)
         newest = samples[-1] if samples else None
-        return Reading(info, talk.status, dict(talk.source.latest), newest)
+        return Scrape(info, talk.status, dict(talk.source.latest), newest)
 
 
 def serve(socket: str | None, listen: Listen) -> None:
     """Answer scrapes until interrupted."""
 
-    class Scrape(BaseHTTPRequestHandler):
+    class ScrapeHandler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path.partition("?")[0] != "/metrics":
                 self.send_error(404, "the page is /metrics")
@@ -105,7 +106,7 @@ def serve(socket: str | None, listen: Listen) -> None:
             """A line for each scrape would fill the terminal."""
 
     try:
-        server = ThreadingHTTPServer(listen, Scrape)
+        server = ThreadingHTTPServer(listen, ScrapeHandler)
     except OSError as problem:
         raise unservable(listen, problem) from problem
     with server:

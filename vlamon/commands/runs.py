@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import click
 
-from vlamon.protocol.registry import Entry
+from vlamon.protocol.registry import RunEntry
 from vlamon.safe_text import line
-from vlamon.sources.jobs import Place, place_of
+from vlamon.sources.jobs import RunLocation, place_of
 from vlamon.sources.known_runs import known_runs
 
 SHOWN = 20
@@ -43,7 +43,9 @@ def command(every: bool, as_json: bool) -> int:
     return 0
 
 
-def table(found: list[tuple[Entry, Place]], host: str, now: float, ended: int = 0) -> Iterator[str]:
+def table(
+    found: list[tuple[RunEntry, RunLocation]], host: str, now: float, ended: int = 0
+) -> Iterator[str]:
     """The runs as aligned columns; `ended` are known without anything to open."""
     if not found and ended:
         yield f"No run is alive, and of {ended} that ended none kept a journal, as --run-dir does."
@@ -73,7 +75,7 @@ def table(found: list[tuple[Entry, Place]], host: str, now: float, ended: int = 
         yield "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()
 
 
-def _json(entry: Entry, place: Place, running: bool) -> str:
+def _json(entry: RunEntry, place: RunLocation, running: bool) -> str:
     from vlamon.views.json_lines import json_bytes
 
     opened = ["vlamon", "watch", *place.arguments] if place.arguments else None

@@ -66,16 +66,16 @@ def command(
     if public_url and urlsplit(public_url).scheme not in ("http", "https"):
         raise click.UsageError(f"--public-url {public_url!r} is not a URL such as https://hub/vla")
     try:
-        from vlamon.web.server import Plan, run
+        from vlamon.web.server import ServePlan, run
     except ImportError as error:
         raise NoTextualServe(
             f"vlamon serve needs textual-serve ({error}): pip install 'vlamon[web]'"
         ) from error
-    from vlamon.web.access import Access, new_token, own_names
+    from vlamon.web.access import AccessRules, new_token, own_names
 
     loopback = is_loopback(listen[0])
     names = frozenset() if loopback else own_names()
-    access = Access(new_token(), loopback, public_url, names)
+    access = AccessRules(new_token(), loopback, public_url, names)
     with listening(listen) as socket:
         host = netloc(listen[0], socket.getsockname()[1])
         may = "viewers may send commands" if allow_commands else "read-only"
@@ -84,7 +84,7 @@ def command(
         click.echo(f"vlamon: {shlex.join(argv[3:])}: {may}; Ctrl-C ends it.", err=True)
         click.echo(access.page_url(host))
         sys.stdout.flush()
-        return run(Plan(argv, f"vlamon {shlex.join(shown)}".rstrip(), access, viewers), socket)
+        return run(ServePlan(argv, f"vlamon {shlex.join(shown)}".rstrip(), access, viewers), socket)
 
 
 def dashboard(shown: tuple[str, ...], *, allow_commands: bool) -> list[str]:

@@ -48,8 +48,8 @@ def command(
     were taken is said. A file may not exist yet, may be rotated or truncated; `-` is stdin; gzip
     is unpacked.
     """
-    from vlamon.sources.alerts import Alerting
-    from vlamon.sources.multi_file import Together, opened
+    from vlamon.sources.alerts import JudgedLog
+    from vlamon.sources.multi_file import MergedSource, opened
     from vlamon.sources.runs import each_once, log_files
 
     mode = mode_for(plain=plain, json=json)
@@ -65,8 +65,8 @@ def command(
         opened(path, follow=not once, format_name=format_name, newest_first=mode == "screen")
         for path in files
     ]
-    together = Together(sources)
-    source: Source = Alerting(sources[0] if len(sources) == 1 else together, options.rules)
+    together = MergedSource(sources)
+    source: Source = JudgedLog(sources[0] if len(sources) == 1 else together, options.rules)
     if options.gpu and (gpu or mode == "screen"):
         from vlamon.sources.local_gpu import LocalGpu
 

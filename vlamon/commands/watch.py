@@ -123,21 +123,22 @@ def source_of(
 
         return job_source(job)
     if ssh is not None:
-        from vlamon.sources.ssh import SshSource
+        from vlamon.sources.ssh import ssh_source
 
         host, _, path = ssh.partition(":")
-        return SshSource(host, path or None)
+        return ssh_source(host, path or None)
     if journal is not None and not is_socket(journal):
         from vlamon.sources.journal import JournalSource
 
         return JournalSource(journal_path(journal))
-    from vlamon.sources.discovery import AwaitedSocket, NoTrainer, chosen_socket
-    from vlamon.sources.socket import SocketSource
+    from vlamon.sources.discovery import AwaitedEndpoint, NoTrainer, chosen_socket
+    from vlamon.sources.socket import socket_source
+    from vlamon.sources.stream import StreamSource
 
     try:
-        return SocketSource(chosen_socket(socket or journal))
+        return socket_source(chosen_socket(socket or journal))
     except NoTrainer:
-        return AwaitedSocket()
+        return StreamSource(AwaitedEndpoint())
 
 
 def journal_path(given: str) -> str:

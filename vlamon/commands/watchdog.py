@@ -44,7 +44,7 @@ def command(
     RUN is a run directory or its run.vlaj. It ends with the training: 0 after a good end, 1 where
     the process is gone or failed.
     """
-    from vlamon.alerts.sender import Sender
+    from vlamon.alerts.sender import AlertSender
     from vlamon.alerts.settings import channels_needed, load_settings, outbox_directory
     from vlamon.alerts.watchdog import Watchdog
     from vlamon.commands.watch import source_of
@@ -52,7 +52,7 @@ def command(
     settings = channels_needed(load_settings(on_alert))
     source = source_of(run, socket, ssh, job)
     dog = Watchdog(process_lives, sockets.gethostname(), every_event, silent_after)
-    sender = Sender(settings.channels, outbox_directory(), settings.language, _complain)
+    sender = AlertSender(settings.channels, outbox_directory(), settings.language, _complain)
     began = time.time()
     try:
         while forever or not dog.over:

@@ -14,7 +14,8 @@ from vlamon.detect.components import ComponentDetectors, Judgement
 from vlamon.detect.monitor import BY
 from vlamon.detect.rules import SpikeRules
 from vlamon.guard_modes import mode_acts, mode_detects
-from vlamon.records import BatchBlock, Event, GpuSample, MetricSpec, Record, RunInfo, Status
+from vlamon.hardware import GpuSample
+from vlamon.records import BatchBlock, Event, MetricSpec, Record, RunInfo, Status
 from vlamon.records import MetricsAnnounced as Announced
 
 RECENT = 15.0

@@ -62,7 +62,7 @@ class Levels:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedValues:
     """What some values in a row are."""
 
     high: Bools
@@ -88,7 +88,7 @@ class Judge:
         self._begin: list[float] = []
         self._recent: deque[float] = deque(maxlen=_RECENT + _LATEST)
 
-    def observe(self, values: Floats, steps: Ints | None, averaged: Bools) -> Judged:
+    def observe(self, values: Floats, steps: Ints | None, averaged: Bools) -> JudgedValues:
         """The next values: `averaged` says which are means over the steps since the one before.
 
         Without steps, such as epoch lines, all of them are.
@@ -121,7 +121,7 @@ class Judge:
                 high[row] = True
             self._exploding = exploding
         high |= ~np.isfinite(values)
-        return Judged(high, means, found, verdicts)
+        return JudgedValues(high, means, found, verdicts)
 
     def _excused(self, value: float, verdict: Verdict) -> bool:
         """Whether a value is as high as others were that are no explosion, or one or two batches

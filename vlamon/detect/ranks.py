@@ -41,7 +41,7 @@ Kind = Literal["silent", "back", "straggler", "recovered", "broken"]
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class RankReport:
     """What one rank tells of itself."""
 
     count: int
@@ -60,7 +60,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class RankFinding:
     """Something to tell of a rank."""
 
     kind: Kind
@@ -91,7 +91,7 @@ class RankJudge:
     _broken_since: float | None = None
     _broken_told: bool = False
 
-    def observe(self, reports: Mapping[int, Report], now: float) -> list[Finding]:
+    def observe(self, reports: Mapping[int, RankReport], now: float) -> list[RankFinding]:
         """Everybody's newest report, at `now` seconds on a monotonic clock."""
         if self._looked is not None and now - self._looked > AWAY * self.every:
             self._seen = {rank: (count, now) for rank, (count, _) in self._seen.items()}
@@ -106,15 +106,15 @@ class RankJudge:
         ]
 
     def at_the_end(
-        self, reports: Mapping[int, Report], now: float, silence: float
-    ) -> list[Finding]:
+        self, reports: Mapping[int, RankReport], now: float, silence: float
+    ) -> list[RankFinding]:
         """The training failed: who has said nothing for `silence` seconds may be the cause."""
         for rank, report in reports.items():
             if self._seen.get(rank, (-1, 0.0))[0] != report.count:
                 self._seen[rank] = (report.count, now)
         return [*self._silences(reports, now, silence), *self._broken(reports, math.inf)]
 
-    def _heard(self, reports: Mapping[int, Report]) -> dict[int, Report]:
+    def _heard(self, reports: Mapping[int, RankReport]) -> dict[int, RankReport]:
         return {
             rank: report
             for rank, report in reports.items()
@@ -122,15 +122,15 @@ class RankJudge:
         }
 
     def _silences(
-        self, reports: Mapping[int, Report], now: float, silence: float
-    ) -> Iterator[Finding]:
+        self, reports: Mapping[int, RankReport], now: float, silence: float
+    ) -> Iterator[RankFinding]:
         for rank, report in reports.items():
             quiet = now - self._seen[rank][1]
             if report.ended or quiet < silence:
                 if rank in self._silent:
                     self._silent.discard(rank)
                     text = f"{_called(rank, report)} reports again"
-                    yield Finding("back", (rank,), report.step, text)
+                    yield RankFinding("back", (rank,), report.step, text)
             elif rank not in self._silent:
                 self._silent.add(rank)
                 at = "" if report.step is None else f"; its last step is {report.step}"
@@ -138,12 +138,12 @@ class RankJudge:
                     f"{_called(rank, report)} has reported nothing for {quiet:.0f} s: "
                     f"killed, stopped, or cut off{at}"
                 )
-                yield Finding(
+                yield RankFinding(
                     "silent", (rank,), report.step, text,
                     {"host": report.host, "pid": report.pid},
                 )  # fmt: skip
 
-    def _stragglers_among(self, heard: Mapping[int, Report]) -> Iterator[Finding]:
+    def _stragglers_among(self, heard: Mapping[int, RankReport]) -> Iterator[RankFinding]:
         for phase, what in (("data", "loading data"), ("forward", "the forward pass")):
             times = {rank: _time(report, phase) for rank, report in heard.items()}
             known = {rank: time for rank, time in times.items() if time is not None}
@@ -156,9 +156,9 @@ class RankJudge:
                 yield from self._slow_or_not(rank, phase, what, slow, heard[rank], time, usual)
 
     def _slow_or_not(
-        self, rank: int, phase: str, what: str, slow: bool, report: Report, time: float,
+        self, rank: int, phase: str, what: str, slow: bool, report: RankReport, time: float,
         usual: float,
-    ) -> Iterator[Finding]:  # fmt: skip
+    ) -> Iterator[RankFinding]:  # fmt: skip
         key = (rank, phase)
         looks, since = self._slow.get(key, (0, report.step))
         enough = max(FEWEST_LOOKS, round(SLOW_FOR / self.every))
@@ -172,13 +172,13 @@ class RankJudge:
                 f"{since})"
             )
             data = {"phase": phase, "seconds": time, "usual": usual, "since": since}
-            yield Finding("straggler", (rank,), report.step, text, data)
+            yield RankFinding("straggler", (rank,), report.step, text, data)
         elif looks == 0 and key in self._stragglers:
             self._stragglers.discard(key)
             text = f"{_called(rank, report)} keeps up again ({what})"
-            yield Finding("recovered", (rank,), report.step, text, {"phase": phase})
+            yield RankFinding("recovered", (rank,), report.step, text, {"phase": phase})
 
-    def _broken(self, reports: Mapping[int, Report], now: float) -> Iterator[Finding]:
+    def _broken(self, reports: Mapping[int, RankReport], now: float) -> Iterator[RankFinding]:
         """The ranks whose batch broke: one step later all have it, through the gradients."""
         broken = {rank: r.broken for rank, r in reports.items() if r.broken is not None}
         if not broken or self._broken_told:
@@ -195,10 +195,10 @@ class RankJudge:
         text = f"{metric} is not finite on {_ranks(ranks)} at step {first}" + (
             f", and finite on the other {others}: look at the batch there" if others else ""
         )
-        yield Finding("broken", ranks, first, text, {"metric": metric})
+        yield RankFinding("broken", ranks, first, text, {"metric": metric})
 
 
-def columns(reports: Mapping[int, Report]) -> dict[str, float]:
+def columns(reports: Mapping[int, RankReport]) -> dict[str, float]:
     """Median, least and greatest of each value over the ranks, and which rank has the greatest."""
     found: dict[str, float] = {}
     for name in NAMES:
@@ -217,11 +217,11 @@ def columns(reports: Mapping[int, Report]) -> dict[str, float]:
     return found
 
 
-def _time(report: Report, phase: str) -> float | None:
+def _time(report: RankReport, phase: str) -> float | None:
     return report.values.get("data_wait") if phase == "data" else report.forward
 
 
-def _called(rank: int, report: Report) -> str:
+def _called(rank: int, report: RankReport) -> str:
     where = f" ({report.host}, pid {report.pid})" if report.host else ""
     return f"rank {rank}{where}"
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from vlamon.doctor import files, graphics, jobs, terminal
-from vlamon.doctor.facts import Facts, Finding
+from vlamon.doctor.facts import CheckResult, Facts
 
-Check = Callable[[Facts], Iterator[Finding]]
+Check = Callable[[Facts], Iterator[CheckResult]]
 
 CHECKS: Sequence[Check] = (
     terminal.kind,
@@ -29,9 +29,9 @@ CHECKS: Sequence[Check] = (
     jobs.slurm,
 )
 
-__all__ = ["CHECKS", "Check", "Facts", "Finding", "examine"]
+__all__ = ["CHECKS", "Check", "Facts", "CheckResult", "examine"]
 
 
-def examine(facts: Facts) -> list[Finding]:
+def examine(facts: Facts) -> list[CheckResult]:
     """Every finding, in the order of the checks."""
     return [finding for check in CHECKS for finding in check(facts)]

@@ -17,7 +17,7 @@ _TIMEOUT = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """One thing that was looked at."""
 
     check: str

@@ -8,12 +8,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from vlamon.doctor.facts import Facts, Finding
+from vlamon.doctor.facts import CheckResult, Facts
 
 DRIVER = "/proc/driver/nvidia/version"
 
 
-def nvml(facts: Facts) -> Iterator[Finding]:
+def nvml(facts: Facts) -> Iterator[CheckResult]:
     """Whether the GPUs' load, memory and clocks can be read."""
     try:
         import pynvml
@@ -25,36 +25,36 @@ def nvml(facts: Facts) -> Iterator[Finding]:
     except Exception as problem:  # NVML raises its own types for everything
         if facts.read(DRIVER):
             text = f"the driver is loaded, but NVML fails ({problem}): no GPU panel"
-            yield Finding("gpu", "warn", text, "nvidia-smi")
+            yield CheckResult("gpu", "warn", text, "nvidia-smi")
         else:
-            yield Finding("gpu", "note", "no NVIDIA driver on this machine: no GPU panel")
+            yield CheckResult("gpu", "note", "no NVIDIA driver on this machine: no GPU panel")
         return
     visible = facts.environ.get("CUDA_VISIBLE_DEVICES")
     if visible == "":
         text = f"{count} GPUs, none visible: CUDA_VISIBLE_DEVICES is empty"
-        yield Finding("gpu", "warn", text, "unset CUDA_VISIBLE_DEVICES")
+        yield CheckResult("gpu", "warn", text, "unset CUDA_VISIBLE_DEVICES")
     else:
-        yield Finding("gpu", "ok", f"{count} GPUs, driver {_text(version)}")
+        yield CheckResult("gpu", "ok", f"{count} GPUs, driver {_text(version)}")
 
 
-def torch(facts: Facts) -> Iterator[Finding]:
+def torch(facts: Facts) -> Iterator[CheckResult]:
     """Whether PyTorch, which the guard needs, was built for the driver that is here."""
     version, cuda = torch_build()
     if version is None:
-        yield Finding("torch", "note", "not installed: enough to watch; the guard needs it")
+        yield CheckResult("torch", "note", "not installed: enough to watch; the guard needs it")
         return
     driver = driver_cuda()
     built = f"{version}, {f'CUDA {cuda}' if cuda else 'CPU'}"
     if driver is None:
-        yield Finding("torch", "ok", built)
+        yield CheckResult("torch", "ok", built)
     elif cuda is None:
         text = f"{version} is a CPU build, and there is a GPU"
-        yield Finding("torch", "warn", text, _install(driver))
+        yield CheckResult("torch", "warn", text, _install(driver))
     elif _pair(cuda)[0] > driver[0]:
         text = f"{version} needs CUDA {cuda}; the driver has {driver[0]}.{driver[1]}"
-        yield Finding("torch", "warn", text, _install(driver))
+        yield CheckResult("torch", "warn", text, _install(driver))
     else:
-        yield Finding("torch", "ok", f"{built} on a driver for {driver[0]}.{driver[1]}")
+        yield CheckResult("torch", "ok", f"{built} on a driver for {driver[0]}.{driver[1]}")
 
 
 def torch_build() -> tuple[str | None, str | None]:

@@ -21,7 +21,7 @@ from vlamon.records import Event, Link, Record, RunInfo
 
 if TYPE_CHECKING:
     from vlamon.alerts.alert import Alert
-    from vlamon.alerts.sender import Sender
+    from vlamon.alerts.sender import AlertSender
 
 VARIABLE = "VLAMON_ALERT"
 """Turns alerts on for scripts that do not say."""
@@ -79,12 +79,12 @@ class Alerting:
             sender.put(alert)
         sender.close(LAST_CHANCE)
 
-    def _sender(self) -> Sender:
-        from vlamon.alerts.sender import Sender
+    def _sender(self) -> AlertSender:
+        from vlamon.alerts.sender import AlertSender
         from vlamon.alerts.settings import channels_needed, load_settings, outbox_directory
 
         settings = channels_needed(load_settings(self._command or None))
-        return Sender(settings.channels, outbox_directory(), settings.language, self._complain)
+        return AlertSender(settings.channels, outbox_directory(), settings.language, self._complain)
 
     def _alerts(self) -> Iterator[Alert]:
         """What calls a person, until the end."""

@@ -24,7 +24,7 @@ _COLUMN = 240
 
 
 @dataclass(slots=True)
-class Entry:
+class LoggedBlock:
     """One block of the log, as columns while it is fresh and as a frame once it is sent."""
 
     seq: int
@@ -47,7 +47,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class NextFrame:
     """What a cursor gets next: a frame with rows `seq` … `end - 1`."""
 
     end: int
@@ -57,7 +57,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Forgotten:
+class RowsForgotten:
     """The rows at the cursor are no longer in memory; the log goes on at `resume`."""
 
     resume: int
@@ -73,7 +73,7 @@ class BlockLog:
         self.held = 0
         """Bytes of all blocks in memory."""
         self.weights: Mapping[str, float] = {}
-        self._entries: list[Entry] = []
+        self._entries: list[LoggedBlock] = []
         self._packed = 0
         """Entries before this one are packed."""
         self._fresh_rows = 0
@@ -92,7 +92,7 @@ class BlockLog:
         """
         if block.weights:
             self.weights = block.weights
-        entry = Entry(
+        entry = LoggedBlock(
             block.seq,
             block.end,
             block.first_step,
@@ -165,27 +165,27 @@ class BlockLog:
                 self._fresh_held -= oldest.size
             del self._entries[0]
 
-    def read(self, seq: int) -> Piece | Forgotten | None:
+    def read(self, seq: int) -> NextFrame | RowsForgotten | None:
         """What follows at row `seq`: a frame, the news that it is forgotten, or nothing yet."""
         if seq >= self.end:
             return None
         if seq < self.start:
             oldest = self._entries[0] if self._entries else None
-            return Forgotten(self.start, oldest.first_step if oldest else None)
+            return RowsForgotten(self.start, oldest.first_step if oldest else None)
         entry = self._entries[bisect_right(self._entries, seq, key=_seq_of) - 1]
         if seq >= entry.end:  # a hole: the journal had lost rows there
             entry = self._entries[bisect_right(self._entries, seq, key=_seq_of)]
-            return Forgotten(entry.seq, entry.first_step)
+            return RowsForgotten(entry.seq, entry.first_step)
         if seq == entry.seq:
             if entry.frame is None:
                 assert entry.block is not None
                 entry.frame = _frame(entry.block)
                 self.held += len(entry.frame)
-            return Piece(entry.end, entry.frame, seq, entry.first_step)
+            return NextFrame(entry.end, entry.frame, seq, entry.first_step)
         tail = self._tail(entry, seq)
-        return Piece(entry.end, _frame(tail), seq, tail.first_step)
+        return NextFrame(entry.end, _frame(tail), seq, tail.first_step)
 
-    def _tail(self, entry: Entry, seq: int) -> Block:
+    def _tail(self, entry: LoggedBlock, seq: int) -> Block:
         """The rows of an entry from `seq` on: a reader's cursor stands inside a packed block."""
         block = entry.block
         if block is None:
@@ -199,7 +199,7 @@ class BlockLog:
         return self._entries[-1].block if self._entries else None
 
 
-def _seq_of(entry: Entry) -> int:
+def _seq_of(entry: LoggedBlock) -> int:
     return entry.seq
 
 
@@ -208,7 +208,7 @@ def _frame(block: Block) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class LogNote:
     """One event, epoch row or announcement, and the row number at which it happened."""
 
     at: int
@@ -219,7 +219,7 @@ class NoteLog:
     """Every note of the run, in order; a note's number is its place."""
 
     def __init__(self) -> None:
-        self._notes: list[Note] = []
+        self._notes: list[LogNote] = []
 
     def __len__(self) -> int:
         return len(self._notes)
@@ -227,7 +227,7 @@ class NoteLog:
     def append(self, message: Message, at: int) -> bytes:
         """Number the note, keep it, and return its frame."""
         frame = pack(message | {"k": len(self._notes)})
-        self._notes.append(Note(at, frame))
+        self._notes.append(LogNote(at, frame))
         return frame
 
     def due(self, number: int, seq: int) -> bytes | None:

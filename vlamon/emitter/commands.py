@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from vlamon.protocol.commands import NO_CONTROL, CommandError, checked
+from vlamon.protocol.commands import NO_CONTROL, Command, CommandError, Peer, checked
 from vlamon.protocol.sanitize import plain, text
-from vlamon.records import Command, Peer, Reply
+from vlamon.records import Reply
 
 WAITING = 64
 """Commands that may wait for a step boundary at once."""

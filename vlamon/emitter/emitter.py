@@ -38,22 +38,13 @@ from vlamon.emitter.rank_exchange import RankExchange
 from vlamon.emitter.run_info import describe
 from vlamon.emitter.service import Asked, Service
 from vlamon.emitter.status import checked
-from vlamon.emitter.values import Reading, scalar, settle
+from vlamon.emitter.values import PendingValues, scalar, settle
 from vlamon.protocol.address import AddressError
+from vlamon.protocol.commands import Command, Peer
 from vlamon.protocol.journal import JournalError
 from vlamon.protocol.sanitize import text as plain_text
 from vlamon.ranks import Ranks, ranks
-from vlamon.records import (
-    Command,
-    EpochRow,
-    Event,
-    Peer,
-    Phase,
-    Reply,
-    RunInfo,
-    RunState,
-    Severity,
-)
+from vlamon.records import EpochRow, Event, Phase, Reply, RunInfo, RunState, Severity
 from vlamon.safe_text import line
 
 _MISSING: Any = None  # the step of a call that names none
@@ -176,7 +167,7 @@ class Emitter:
         try:
             if surplus:
                 raise TypeError("step and epoch alone are given by place, metrics by name")
-            values: dict[str, float] | Reading = metrics
+            values: dict[str, float] | PendingValues = metrics
             for name, value in metrics.items():
                 if type(value) is not float:
                     number = scalar(value)
@@ -198,7 +189,7 @@ class Emitter:
         """Averages over an epoch or an evaluation; `split` is train, val_ind, val_ood …"""
         try:
             values = settle(metrics, self.swallow)
-            if isinstance(values, Reading):  # once an epoch: waiting here costs nothing
+            if isinstance(values, PendingValues):  # once an epoch: waiting here costs nothing
                 values = values.wait()
             named = line(plain_text(split))
             if not math.isfinite(float(epoch)):

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from vlamon.emitter.blocklog import BlockLog, NoteLog, Piece
+from vlamon.emitter.blocklog import BlockLog, NextFrame, NoteLog
+from vlamon.hardware import GpuSample
 from vlamon.protocol import messages
 from vlamon.protocol.frames import pack
 from vlamon.protocol.messages import Start
-from vlamon.records import GpuSample, MetricSpec, RunInfo, Status
+from vlamon.records import MetricSpec, RunInfo, Status
 
 GPU_SAMPLES = 900
 """Samples kept for late joiners: a quarter of an hour."""
@@ -23,9 +24,9 @@ class Fetch:
     """Rows on their way back from the journal, for one cursor."""
 
     seq: int
-    pieces: deque[Piece] = field(default_factory=deque)
+    frames: deque[NextFrame] = field(default_factory=deque)
     done: threading.Event = field(default_factory=threading.Event)
-    """Set when `pieces` is complete; an empty one means that the journal does not have them."""
+    """Set when `frames` is complete; an empty one means that the journal does not have them."""
 
 
 class History:

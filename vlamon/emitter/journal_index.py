@@ -7,7 +7,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 
 from vlamon.protocol.frames import Message, ProtocolError, unpack
-from vlamon.protocol.journal import Sealed, Torn
+from vlamon.protocol.journal import Sealed, TornBytes
 from vlamon.protocol.messages import SPECS
 from vlamon.records import MetricSpec
 
@@ -29,7 +29,7 @@ class JournalIndex:
     """Every metric announced, by name."""
     good_end: int = 0
     """Offset after the last good frame."""
-    torn: list[Torn] = field(default_factory=list)
+    torn: list[TornBytes] = field(default_factory=list)
     index_seq: array[int] = field(default_factory=lambda: array("q"))
     index_offset: array[int] = field(default_factory=lambda: array("q"))
 
@@ -39,9 +39,9 @@ class JournalIndex:
         lost, size = sum(torn.frames for torn in self.torn), sum(torn.bytes for torn in self.torn)
         return f"the journal had {size} damaged bytes: about {lost} frames are lost"
 
-    def take(self, found: Sealed | Torn) -> None:
+    def take(self, found: Sealed | TornBytes) -> None:
         """Remember what matters of one frame; a frame that makes no sense is skipped."""
-        if isinstance(found, Torn):
+        if isinstance(found, TornBytes):
             self.torn.append(found)
             return
         self.good_end = found.end

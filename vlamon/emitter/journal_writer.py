@@ -18,14 +18,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from vlamon.emitter.blocklog import Piece
+from vlamon.emitter.blocklog import NextFrame
 from vlamon.emitter.history import Fetch
 from vlamon.emitter.journal_index import JournalIndex
 from vlamon.protocol import block as blocks
 from vlamon.protocol.address import trusted
 from vlamon.protocol.block import Block
 from vlamon.protocol.frames import ProtocolError, pack, unpack
-from vlamon.protocol.journal import MAGIC, JournalError, Torn, scan, seal
+from vlamon.protocol.journal import MAGIC, JournalError, TornBytes, scan, seal
 
 FLUSH = 1.0
 """Seconds between two writes."""
@@ -357,7 +357,7 @@ class Journal:
         try:
             self._read_back(fetch)
         except (OSError, ProtocolError, JournalError):
-            fetch.pieces.clear()  # the subscriber gets a gap
+            fetch.frames.clear()  # the subscriber gets a gap
         fetch.done.set()
         self.wake()
 
@@ -366,7 +366,7 @@ class Journal:
         size = total = 0
         seq = fetch.seq
         for found in scan(self._descriptor, self.past.offset_of(fetch.seq), self._size):
-            if isinstance(found, Torn) or not is_batch(found.payload):
+            if isinstance(found, TornBytes) or not is_batch(found.payload):
                 continue
             block = blocks.from_message(unpack(found.payload))
             if block.end <= seq:
@@ -374,7 +374,7 @@ class Journal:
             if block.seq < seq:
                 block = blocks.cut(block, seq - block.seq, block.rows)
             if group and not blocks.can_join(group, size, block):
-                fetch.pieces.append(_piece(group))
+                fetch.frames.append(_next_frame(group))
                 group, size = [], 0
             group.append(block)
             seq = block.end
@@ -383,7 +383,7 @@ class Journal:
             if total > _FETCH_BYTES:
                 break
         if group:
-            fetch.pieces.append(_piece(group))
+            fetch.frames.append(_next_frame(group))
 
 
 def is_batch(payload: bytes) -> bool:
@@ -391,9 +391,9 @@ def is_batch(payload: bytes) -> bool:
     return payload[1:9] == b"\xa1t\xa5batch"
 
 
-def _piece(group: list[Block]) -> Piece:
+def _next_frame(group: list[Block]) -> NextFrame:
     joined = blocks.join(group)
-    return Piece(joined.end, pack(blocks.to_message(joined)), joined.seq, joined.first_step)
+    return NextFrame(joined.end, pack(blocks.to_message(joined)), joined.seq, joined.first_step)
 
 
 def _nobody() -> None:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from vlamon.emitter.values import Reading
-from vlamon.records import EpochRow, Event, GpuSample, Reply
+from vlamon.emitter.values import PendingValues
+from vlamon.hardware import GpuSample
+from vlamon.records import EpochRow, Event, Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class RankColumns:
 
 
 Item = (
-    tuple[int, float | None, float, dict[str, float] | Reading]
+    tuple[int, float | None, float, dict[str, float] | PendingValues]
     | Event
     | EpochRow
     | GpuSample

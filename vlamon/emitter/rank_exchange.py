@@ -18,10 +18,10 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from vlamon.detect.ranks import Finding, RankJudge, Report, columns, interval
+from vlamon.detect.ranks import RankFinding, RankJudge, RankReport, columns, interval
 from vlamon.emitter.queue import Item, RankColumns, StatusChange
 from vlamon.emitter.rank_tally import RankTally, known, pack
-from vlamon.emitter.values import Reading
+from vlamon.emitter.values import PendingValues
 from vlamon.ranks import Ranks
 from vlamon.records import Event
 
@@ -149,7 +149,7 @@ class RankExchange:
             for finding in self._judge.observe(reports, time.monotonic()):
                 self._say(finding)
 
-    def _exchange(self) -> dict[int, Report]:
+    def _exchange(self) -> dict[int, RankReport]:
         if self._here.rank == 0 and not self._cleared:
             self._store.clear(self._everybody)
             self._cleared = True
@@ -182,7 +182,7 @@ class RankExchange:
         """Whether it could be taken: a row waits for its copy from the GPU."""
         if isinstance(item, tuple):
             step, _, when, metrics = item
-            if isinstance(metrics, Reading):
+            if isinstance(metrics, PendingValues):
                 if not metrics.ready():
                     return False
                 metrics = metrics.take()
@@ -191,7 +191,7 @@ class RankExchange:
             self.tally.phase(item.time, item.fields["phase"])
         return True
 
-    def _say(self, finding: Finding) -> None:
+    def _say(self, finding: RankFinding) -> None:
         data = {"ranks": list(finding.ranks), "finding": finding.kind, **finding.data}
         loud = finding.kind in ("silent", "straggler", "broken")
         kind, severity = ("warn", "warn") if loud else ("note", "info")

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from vlamon.detect.ranks import NAMES, Report
+from vlamon.detect.ranks import NAMES, RankReport
 
 STEPS = 20
 """Steps over which times are averaged."""
@@ -69,7 +69,7 @@ class RankTally:
             self._running[phase] += max(0.0, when - since)
         self._phase = (phase, when)
 
-    def report(self, ended: str = "") -> Report:
+    def report(self, ended: str = "") -> RankReport:
         """The newest report."""
         with self._lock:
             self._count += 1
@@ -82,13 +82,13 @@ class RankTally:
             }
             if "data" in means:
                 values["data_wait"] = means["data"]
-            return Report(
+            return RankReport(
                 self._count, self._step, values, means.get("forward"), self._broken,
                 socket.gethostname(), os.getpid(), ended,
             )  # fmt: skip
 
 
-def pack(report: Report) -> bytes:
+def pack(report: RankReport) -> bytes:
     """A report as it lies in the store: some 50 bytes, because rank 0 reads one of each rank."""
     numbers = [*(report.values.get(name) for name in NAMES), report.forward]
     present = sum(1 << at for at, number in enumerate(numbers) if number is not None)
@@ -108,7 +108,7 @@ def _narrow(value: float) -> float:
     return math.copysign(math.inf, value) if abs(value) > _LARGEST else value
 
 
-def unpack(data: bytes) -> Report | None:
+def unpack(data: bytes) -> RankReport | None:
     """The report that `pack` made; None for anything else."""
     if not _HEAD.size < len(data) <= LONGEST:
         return None
@@ -120,7 +120,7 @@ def unpack(data: bytes) -> Report | None:
     try:
         host, pid, *rest = json.loads(data[_HEAD.size :])
         broken, ended = rest or (None, "")
-        return Report(
+        return RankReport(
             int(count),
             None if step == _NO_STEP else int(step),
             values,
@@ -134,7 +134,7 @@ def unpack(data: bytes) -> Report | None:
         return None
 
 
-def known(packed: Mapping[int, Any]) -> dict[int, Report]:
+def known(packed: Mapping[int, Any]) -> dict[int, RankReport]:
     """The ranks that have reported."""
     reports = {rank: unpack(bytes(data)) for rank, data in packed.items()}
     return {rank: report for rank, report in reports.items() if report is not None}

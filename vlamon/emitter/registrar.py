@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from vlamon.protocol import registry
-from vlamon.protocol.registry import Entry
+from vlamon.protocol.registry import RunEntry
 from vlamon.records import Status
 
 SOON = 5.0
@@ -19,7 +19,7 @@ SOON = 5.0
 class Registrar:
     """Writes the run's file now, soon after, once a minute, and at the end."""
 
-    def __init__(self, entry: Entry, status: Callable[[], Status | None]) -> None:
+    def __init__(self, entry: RunEntry, status: Callable[[], Status | None]) -> None:
         self._entry = entry
         self._status = status
         self._stopping = threading.Event()
@@ -50,7 +50,7 @@ class Registrar:
         with contextlib.suppress(OSError):
             registry.write(replace(self._described(), ended=time.time()), place)
 
-    def _described(self) -> Entry:
+    def _described(self) -> RunEntry:
         status = self._status()
         now = time.time()
         if status is None:

@@ -17,7 +17,7 @@ from vlamon.emitter.history import History
 from vlamon.emitter.journal_index import JournalIndex
 from vlamon.emitter.journal_writer import Journal
 from vlamon.protocol.address import BoundSocket
-from vlamon.protocol.registry import Entry, job_of_environment
+from vlamon.protocol.registry import RunEntry, job_of_environment
 from vlamon.protocol.sanitize import text
 from vlamon.ranks import Ranks
 from vlamon.records import MetricSpec, RunInfo
@@ -73,10 +73,10 @@ def describe(
     )
 
 
-def entry_of(info: RunInfo, bound: BoundSocket | None, journal: Journal | None) -> Entry:
+def entry_of(info: RunInfo, bound: BoundSocket | None, journal: Journal | None) -> RunEntry:
     """The run as the user's list of runs has it."""
     job, array_job = job_of_environment()
-    return Entry(
+    return RunEntry(
         boot=info.boot,
         name=info.name,
         host=info.host,

@@ -21,10 +21,10 @@ from vlamon.emitter.subscriber import Subscriber
 from vlamon.protocol import block as blocks
 from vlamon.protocol import messages
 from vlamon.protocol.address import BoundSocket, peer_of
+from vlamon.protocol.commands import Command, Peer
 from vlamon.protocol.frames import ProtocolError, pack
 from vlamon.protocol.messages import Bye, Subscription
 from vlamon.protocol.sanitize import text
-from vlamon.records import Command, Peer
 
 SUBSCRIBERS = 64
 """Monitors at once."""

@@ -23,21 +23,13 @@ from vlamon.emitter.queue import Item, NewAttempt, NewWeights, Owner, RankColumn
 from vlamon.emitter.rank_tally import RankTally
 from vlamon.emitter.server import Server
 from vlamon.emitter.status import StatusBoard
-from vlamon.emitter.values import Reading, name_problem
+from vlamon.emitter.values import PendingValues, name_problem
+from vlamon.hardware import GpuSample
 from vlamon.protocol import block as blocks
 from vlamon.protocol import messages
 from vlamon.protocol.block import Block, Row
 from vlamon.protocol.frames import HEADER, Message, ProtocolError, pack, unpack
-from vlamon.records import (
-    EpochRow,
-    Event,
-    GpuSample,
-    Kind,
-    MetricsAnnounced,
-    MetricSpec,
-    Record,
-    Reply,
-)
+from vlamon.records import EpochRow, Event, Kind, MetricsAnnounced, MetricSpec, Record, Reply
 
 if TYPE_CHECKING:
     from vlamon.emitter.watching import Watching
@@ -198,7 +190,11 @@ class Sidecar:
         for _ in range(min(len(self.inbox), _BATCH)):
             item = self.inbox[0]
             try:
-                if isinstance(item, tuple) and isinstance(item[3], Reading) and not item[3].ready():
+                if (
+                    isinstance(item, tuple)
+                    and isinstance(item[3], PendingValues)
+                    and not item[3].ready()
+                ):
                     return  # everything stays in order behind the GPU's copy
             except Exception as error:  # a CUDA context that broke fails for ever
                 self.owner.swallow(f"a value from the GPU: {type(error).__name__}: {error}"[:200])
@@ -266,7 +262,7 @@ class Sidecar:
         return replace(event, step=step, attempt=self.attempt)
 
     def _take_row(
-        self, step: Any, epoch: Any, when: float, metrics: dict[str, float] | Reading
+        self, step: Any, epoch: Any, when: float, metrics: dict[str, float] | PendingValues
     ) -> None:
         try:
             step = int(step)
@@ -280,7 +276,7 @@ class Sidecar:
         if not -blocks.MAX_STEP < step < blocks.MAX_STEP:
             self.owner.swallow("step does not fit 53 bits")
             return
-        if isinstance(metrics, Reading):
+        if isinstance(metrics, PendingValues):
             metrics = metrics.take()
         if self.last_step is not None and step < self.last_step:
             self._start_attempt(self.attempt + 1)

@@ -8,11 +8,12 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from vlamon.emitter.allowance import Allowance
-from vlamon.emitter.blocklog import Forgotten
+from vlamon.emitter.blocklog import RowsForgotten
 from vlamon.emitter.history import Fetch, History
 from vlamon.protocol import messages
+from vlamon.protocol.commands import Peer
 from vlamon.protocol.frames import FROM_MONITOR, FrameReader, pack
-from vlamon.records import Gap, Peer, Reply
+from vlamon.records import Gap, Reply
 
 MESSAGES = (20.0, 100.0)
 """Messages a second, and at once, that are read from one monitor."""
@@ -96,16 +97,16 @@ class Subscriber:
     def _next_rows(self, history: History) -> bytes | None:
         if self.fetch is not None:
             return self._next_fetched(history)
-        piece = history.log.read(self.seq)
-        if piece is None:
+        following = history.log.read(self.seq)
+        if following is None:
             return None
-        if not isinstance(piece, Forgotten):
-            self.seq = piece.end
-            return piece.frame
+        if not isinstance(following, RowsForgotten):
+            self.seq = following.end
+            return following.frame
         if history.fetch is not None:
             self.fetch = history.fetch(self.seq)
             return None
-        return self._skip(piece.resume, piece.resume_step, _FORGOTTEN)
+        return self._skip(following.resume, following.resume_step, _FORGOTTEN)
 
     def _next_fetched(self, history: History) -> bytes | None:
         """Rows that the journal's thread has read back; None while it is at it."""
@@ -113,18 +114,18 @@ class Subscriber:
         assert fetch is not None
         if not fetch.done.is_set():
             return None
-        if fetch.pieces:
-            piece = fetch.pieces[0]
-            if piece.seq > self.seq:
-                return self._skip(piece.seq, piece.first_step, _DAMAGED)
-            self.seq = piece.end
-            fetch.pieces.popleft()
-            if not fetch.pieces:
+        if fetch.frames:
+            following = fetch.frames[0]
+            if following.seq > self.seq:
+                return self._skip(following.seq, following.first_step, _DAMAGED)
+            self.seq = following.end
+            fetch.frames.popleft()
+            if not fetch.frames:
                 self.fetch = None
-            return piece.frame
+            return following.frame
         self.fetch = None
         gone = history.log.read(self.seq)
-        if isinstance(gone, Forgotten):
+        if isinstance(gone, RowsForgotten):
             return self._skip(gone.resume, gone.resume_step, _DAMAGED)
         return None
 

@@ -113,7 +113,7 @@ class JaxCopy:
         return zip(names, map(float, numbers), strict=True)
 
 
-class Reading:
+class PendingValues:
     """Values of one `log` call of which some are still on their way from a device."""
 
     def __init__(self, cells: list[Cell], copies: Sequence[Copy], swallow: Swallow) -> None:
@@ -157,7 +157,7 @@ def scalar(value: Any) -> float | None:
     return None
 
 
-def settle(metrics: Mapping[str, Any], swallow: Swallow) -> dict[str, float] | Reading:
+def settle(metrics: Mapping[str, Any], swallow: Swallow) -> dict[str, float] | PendingValues:
     """Floats by name; what is not a number goes to `swallow`. None means absent."""
     cells: list[Cell] = []
     on_gpu: list[tuple[str, Any]] = []
@@ -179,7 +179,7 @@ def settle(metrics: Mapping[str, Any], swallow: Swallow) -> dict[str, float] | R
             copies.append(_copy_later(on_gpu))
         except Exception as error:
             swallow(f"values cannot be copied from the GPU: {type(error).__name__}: {error}"[:200])
-    return Reading(cells, copies, swallow) if copies else _collect(cells)
+    return PendingValues(cells, copies, swallow) if copies else _collect(cells)
 
 
 def _copy_of_jax(name: str, value: Any) -> JaxCopy:

@@ -1,6 +1,6 @@
 """Detect, decide, roll back, explain: around any PyTorch training loop. See docs/guard.md."""
 
-from vlamon.guard.autopsy import Probed
+from vlamon.guard.autopsy import ProbeResult
 from vlamon.guard.checkpoint.writer import Durable, DurableError
 from vlamon.guard.forensics import Rebuild
 from vlamon.guard.guard import Guard
@@ -15,7 +15,7 @@ __all__ = [
     "Guard",
     "GuardSettings",
     "Policy",
-    "Probed",
+    "ProbeResult",
     "Rebuild",
     "Situation",
     "settings_from",

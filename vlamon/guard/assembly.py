@@ -23,9 +23,9 @@ from vlamon.guard.commands import Commands
 from vlamon.guard.data import order_of
 from vlamon.guard.detection import Detection
 from vlamon.guard.ending import Ending
-from vlamon.guard.forensics import Evidence, Rebuild
+from vlamon.guard.forensics import ExplosionFiles, Rebuild
 from vlamon.guard.gate import scales
-from vlamon.guard.host_memory import Plan, planned
+from vlamon.guard.host_memory import RingPlan, planned
 from vlamon.guard.ledger import Ledger
 from vlamon.guard.loss_weights import LossWeights, Weights
 from vlamon.guard.lr_scale import LrScale
@@ -40,14 +40,14 @@ from vlamon.guard.settings import GuardSettings
 from vlamon.guard.skips import Skips
 from vlamon.guard.snapshots import Snapshots
 from vlamon.guard.state.capture import Stateful, TrainingState
-from vlamon.guard.status import Status
+from vlamon.guard.status import StatusReporter
 
 if TYPE_CHECKING:
     from vlamon import Emitter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class GuardArguments:
     """What a script gives its guard; `Guard` says what each is for."""
 
     model: nn.Module
@@ -73,7 +73,7 @@ class Given:
 class Parts:
     """Everything that a guard is made of."""
 
-    def __init__(self, given: Given) -> None:
+    def __init__(self, given: GuardArguments) -> None:
         self.optimizers = list(given.optimizers)
         self.scaled = any(map(scales, given.extras.values()))
         self.durable = given.run_dir is not None
@@ -96,9 +96,9 @@ class Parts:
             self.settings.ladder, self.optimizers, self.weights, self.ledger
         )
         self.snapshots = self._snapshots(given, memory)
-        self.status = Status(self.reporter, self.snapshots, self.ledger)
+        self.status = StatusReporter(self.reporter, self.snapshots, self.ledger)
         self.lr_scale = LrScale(given.optimizers, given.set_lr_scale)
-        self.evidence = Evidence(given.run_dir, given.rebuild)
+        self.evidence = ExplosionFiles(given.run_dir, given.rebuild)
         self.rollback = self._rollback(given)
         self.resume = Resume(self.snapshots, self.ledger, self.skips, self.rollback, self.reporter)
         self.response = self._response(given)
@@ -112,7 +112,7 @@ class Parts:
         )
         self.reporter.event("note", -1, text, "warn")
 
-    def _snapshots(self, given: Given, memory: Plan) -> Snapshots:
+    def _snapshots(self, given: GuardArguments, memory: RingPlan) -> Snapshots:
         latency = given.detectors.latency
         trust_after = given.settings.trust_after(latency)
         root = given.run_dir / "checkpoints" if given.run_dir else None
@@ -127,7 +127,7 @@ class Parts:
             self.reporter,
         )
 
-    def _rollback(self, given: Given) -> Rollback:
+    def _rollback(self, given: GuardArguments) -> Rollback:
         return Rollback(
             self.settings,
             self.snapshots,
@@ -141,7 +141,7 @@ class Parts:
             given.replay,
         )
 
-    def _response(self, given: Given) -> Response:
+    def _response(self, given: GuardArguments) -> Response:
         return Response(
             given.policy or DefaultPolicy(self.settings),
             self.settings,
@@ -154,7 +154,7 @@ class Parts:
             self.status,
         )
 
-    def _commands(self, given: Given) -> Commands:
+    def _commands(self, given: GuardArguments) -> Commands:
         return Commands(
             CommandQueue({**self.weights.settable(), **given.settable}),
             self.ledger,
@@ -169,7 +169,9 @@ class Parts:
         )
 
 
-def _state(given: Given, order: Stateful | None) -> dict[str, nn.Module | Optimizer | Stateful]:
+def _state(
+    given: GuardArguments, order: Stateful | None
+) -> dict[str, nn.Module | Optimizer | Stateful]:
     """What a snapshot holds, by name."""
     parts: dict[str, nn.Module | Optimizer | Stateful] = {"model": given.model}
     parts |= {f"optimizer.{i}": each for i, each in enumerate(given.optimizers)}

@@ -29,7 +29,7 @@ Cause = Literal["data", "dynamics", "transient", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probed:
+class ProbeResult:
     """What a training's own probe function says about one batch, measured without an update."""
 
     values: Mapping[str, float]
@@ -42,7 +42,7 @@ class Probed:
     """Modules whose activations were not finite."""
 
 
-Probe = Callable[[Any], Probed]
+Probe = Callable[[Any], ProbeResult]
 """Measures a batch on the weights as they are."""
 Replay = Callable[[int], Mapping[str, float]]
 """Trains one whole step (draw, forward, backward, update) and gives its losses; emits nothing."""
@@ -87,7 +87,7 @@ class Explosion:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class AutopsyResult:
     """The verdict and what it rests on."""
 
     cause: Cause
@@ -115,7 +115,7 @@ class Case:
     """Steps that a replay may take."""
 
 
-def examine(case: Case) -> Finding:
+def examine(case: Case) -> AutopsyResult:
     """The verdict. The snapshot is in force when this is called, and again when it returns."""
     explosion = case.explosion
     measured = _measured(case)
@@ -126,25 +126,27 @@ def examine(case: Case) -> Finding:
     }
     failed = [part.failure for part in shared if part.failure]
     if failed:
-        return Finding("unknown", f"the autopsy failed: {'; '.join(failed)}", evidence)
+        return AutopsyResult("unknown", f"the autopsy failed: {'; '.join(failed)}", evidence)
     guilty = [part for part in shared if part.high]
     if guilty:
         samples = tuple(sample for part in guilty for sample in part.blamed)
         named = f": samples {_names(samples)}" if samples else ""
         place = f"on the weights of step {case.slot_step}"
         text = f"data: the batch scores {guilty[0].says} {place} too{named}"
-        return Finding("data", text, evidence, samples)
+        return AutopsyResult("data", text, evidence, samples)
     if case.replay is None:
-        return Finding("unknown", "not replayed: the guard was given no replay function", evidence)
+        return AutopsyResult(
+            "unknown", "not replayed: the guard was given no replay function", evidence
+        )
     length = explosion.step - case.slot_step
     if length > case.longest:
         text = f"not replayed: {length} steps are more than autopsy_steps = {case.longest}"
-        return Finding("unknown", text, evidence)
+        return AutopsyResult("unknown", text, evidence)
     case.restore()
     try:
         exploded, value = _repeat(case)
     except ReplayFailed as failure:
-        return Finding("unknown", f"the autopsy failed: {failure}", evidence)
+        return AutopsyResult("unknown", f"the autopsy failed: {failure}", evidence)
     finally:
         case.restore()
     evidence["replay"] = {"exploded_at": exploded, "value": value, "steps": length}
@@ -155,7 +157,7 @@ def examine(case: Case) -> Finding:
         first = evidence.get("first_to_leave")
         led = f"; {first} left its band first" if first else ""
         text = f"dynamics: {normal}, and the replay explodes again at step {exploded}{led}"
-        return Finding("dynamics", text, evidence)
+        return AutopsyResult("dynamics", text, evidence)
     where = f"rank {collectives.rank()} on {socket.gethostname()}"
     seen = [w for w in collectives.everyone(where if _own(explosion) else None) if w]
     evidence["seen_on"] = seen
@@ -163,7 +165,7 @@ def examine(case: Case) -> Finding:
         f"transient: {normal}, and {length} replayed steps do not explode; seen on "
         f"{', '.join(seen) or where}"
     )
-    return Finding("transient", text, evidence)
+    return AutopsyResult("transient", text, evidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +224,7 @@ def _measure(case: Case) -> _Measured:
 
 
 def _blamed(
-    probed: Probed, band: tuple[float, float, float] | None
+    probed: ProbeResult, band: tuple[float, float, float] | None
 ) -> tuple[Mapping[str, Any], ...]:
     """The samples that are high themselves; all of them where that is not known."""
     if not probed.per_sample or band is None:

@@ -13,11 +13,11 @@ from typing import Any
 from vlamon.protocol.commands import (
     COMMANDS,
     Argument,
+    Command,
     CommandError,
     checked,
     setting_named,
 )
-from vlamon.records import Command
 
 ACT = "act"
 """The guard's own command: nobody answered before the deadline."""

@@ -22,10 +22,10 @@ from vlamon.guard.ledger import Ledger
 from vlamon.guard.lr_scale import LrScale
 from vlamon.guard.policy import Decision
 from vlamon.guard.reporting import Reporter
-from vlamon.guard.response import Answer, GoOn, Question, Response, Stop
-from vlamon.guard.rollback import NoReturn, Request, Rollback
+from vlamon.guard.response import Answer, Continue, Question, Response, Stop
+from vlamon.guard.rollback import Request, Rollback, RollbackRefused
 from vlamon.guard.snapshots import Snapshots
-from vlamon.guard.status import Status
+from vlamon.guard.status import StatusReporter
 
 POLL = 0.05
 """Seconds between two looks at the queue while the training is paused."""
@@ -58,7 +58,7 @@ class Commands:
         response: Response,
         lr_scale: LrScale,
         reporter: Reporter,
-        status: Status,
+        status: StatusReporter,
         ending: Ending,
     ) -> None:
         self._queue = queue
@@ -118,7 +118,7 @@ class Commands:
 
     def settle(self, step: int, answer: Answer) -> int:
         """The next step, once the operator has answered what there is to ask."""
-        if isinstance(answer, GoOn):
+        if isinstance(answer, Continue):
             return answer.step
         if isinstance(answer, Stop):
             return self._end(step, answer)
@@ -197,7 +197,7 @@ class Commands:
             data=None if data == "default" else data,
         )
         done = self._rollback.run(request)
-        if isinstance(done, NoReturn):
+        if isinstance(done, RollbackRefused):
             command.refuse(done.why)
             self._status.refresh()
             return None

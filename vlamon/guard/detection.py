@@ -16,7 +16,7 @@ from vlamon.guard.ledger import Ledger
 from vlamon.guard.proof import GoodBatch
 from vlamon.guard.reporting import QUIET_STEPS, Reporter, said_value
 from vlamon.guard.values import Gate, StepValues, Value, read
-from vlamon.guard.verdicts import Judged, add, severity, worst
+from vlamon.guard.verdicts import JudgedStep, add, severity, worst
 from vlamon.guard_modes import mode_detects
 
 Weights = Mapping[str, float]
@@ -46,7 +46,7 @@ class Detection:
         self.episode: Episode | None = None
         """The explosion that goes on without a rollback."""
         self._readings: deque[StepValues] = deque()
-        self._judged: list[Judged] = []
+        self._judged: list[JudgedStep] = []
         self._blockage = Blockage()
         self._rungs = {"skip": Blockage(), "clip": Blockage()}
         self._known = KnownLevels(detectors.rules)
@@ -75,12 +75,12 @@ class Detection:
             self._unreadable.add(why)
             self._reporter.event("note", self.last_step + 1, f"not judged: {why}", "warn")
 
-    def judge_ready(self, step: int) -> list[Judged]:
+    def judge_ready(self, step: int) -> list[JudgedStep]:
         """Judge what is on the host: this step on a CPU, the step before on a GPU.
 
         Returns the explosions that nobody was told of yet.
         """
-        news: list[Judged] = []
+        news: list[JudgedStep] = []
         while self._readings:
             reading = self._readings[0]
             if reading.copy is not None and reading.step == step:
@@ -88,7 +88,7 @@ class Detection:
             reading.settle()
             self._readings.popleft()
             judgement = self._judge(reading)
-            judged = Judged(reading, judgement, self._is_news(reading.step, judgement))
+            judged = JudgedStep(reading, judgement, self._is_news(reading.step, judgement))
             if judged.news:
                 news.append(judged)
             add(self._judged, judged)
@@ -109,7 +109,7 @@ class Detection:
             default="ok",
         )
 
-    def take_judged(self) -> list[Judged]:
+    def take_judged(self) -> list[JudgedStep]:
         """What was judged since the last step boundary."""
         judged, self._judged = self._judged, []
         for each in judged:
@@ -118,7 +118,7 @@ class Detection:
                 self.good.append(GoodBatch(reading.step, reading.batch, dict(reading.values)))
         return judged
 
-    def goes_on(self, step: int, judged: Iterable[Judged]) -> bool:
+    def goes_on(self, step: int, judged: Iterable[JudgedStep]) -> bool:
         """Whether the explosion that was told goes on at this step, on any rank; it is not news.
 
         A level that stays becomes the usual one, so that the next explosion is seen.
@@ -258,7 +258,7 @@ class Detection:
         if values:
             self.history.append((reading.step, values))
 
-    def _adopt_new_level(self, episode: Episode, judged: Judged) -> None:
+    def _adopt_new_level(self, episode: Episode, judged: JudgedStep) -> None:
         step, judgement = judged.reading.step, judged.judgement
         if not episode.overdue(step) or judgement.level != "explode":
             return

@@ -73,7 +73,7 @@ def pack(batch: Any) -> Any:
     return batch
 
 
-class Evidence:
+class ExplosionFiles:
     """Keeps the newest explosion of a run on disk, written beside the training."""
 
     def __init__(self, run_dir: Path | None, rebuild: Rebuild | None) -> None:

@@ -28,11 +28,6 @@ BLOCKED_IN_A_ROW = 20
 searches its scale drops some, each time halving it; it would not drop that many."""
 
 
-def finite_step(optimizers: Sequence[Optimizer], values: Mapping[str, Value]) -> bool:
-    """Whether `optimizer.step()` may be called; on a GPU fused optimizers skip by themselves."""
-    return may_step(optimizers, finite(optimizers, values))
-
-
 def may_step(
     optimizers: Sequence[Optimizer], verdict: torch.Tensor | bool, *, waits: bool = False
 ) -> bool:

@@ -35,7 +35,7 @@ from torch.optim import Optimizer
 
 from vlamon.detect.spikes import ComponentDetectors
 from vlamon.guard import collectives
-from vlamon.guard.assembly import Given, Parts
+from vlamon.guard.assembly import GuardArguments, Parts
 from vlamon.guard.autopsy import Probe, Replay
 from vlamon.guard.data import GuardedLoader
 from vlamon.guard.forensics import Rebuild
@@ -93,7 +93,7 @@ class Guard:
         the rates are scaled while the optimizers step. `should_stop` says whether the training is
         to end (a signal, a limit of time): it is asked at every step, and one rank's yes ends all.
         """
-        given = Given(
+        given = GuardArguments(
             model=model,
             optimizers=checked(optimizers),
             schedulers=schedulers,

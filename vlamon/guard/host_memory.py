@@ -32,7 +32,7 @@ class NoMemory(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Needed:
+class MemoryNeed:
     """What snapshots of a state take."""
 
     changing: int
@@ -50,7 +50,7 @@ class Needed:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RingPlan:
     """How many snapshots there will be."""
 
     slots: int
@@ -62,7 +62,7 @@ class Plan:
     """Whether there are fewer than the settings ask for."""
 
 
-def plan(asked: int | str, near: int, needed: Needed, free: int) -> Plan:
+def plan(asked: int | str, near: int, needed: MemoryNeed, free: int) -> RingPlan:
     """Snapshots for this much free memory, no more than were asked for.
 
     The near ones go first: without them a fault costs more steps, without slots it costs the run.
@@ -81,20 +81,20 @@ def plan(asked: int | str, near: int, needed: Needed, free: int) -> Plan:
             f"{takes}: {most + near} would take {_told(needed.of(most + near))} of the "
             f"{_told(free)} that are free on this host"
         )
-        return Plan(slots, held, text, lowered=True)
+        return RingPlan(slots, held, text, lowered=True)
     if automatic or needed.of(slots + held) >= WORTH_TELLING:
-        return Plan(slots, held, f"{takes} of the {_told(free)} that are free on this host")
-    return Plan(slots, held)
+        return RingPlan(slots, held, f"{takes} of the {_told(free)} that are free on this host")
+    return RingPlan(slots, held)
 
 
-def planned(asked: int | str, near: int, state: TrainingState) -> Plan:
+def planned(asked: int | str, near: int, state: TrainingState) -> RingPlan:
     """The same on all ranks: the fewest that any of them has memory for."""
-    mine = plan(asked, near, needed(state), free_bytes()) if asked else Plan(0)
-    plans: list[Plan] = collectives.everyone(mine)
+    mine = plan(asked, near, needed(state), free_bytes()) if asked else RingPlan(0)
+    plans: list[RingPlan] = collectives.everyone(mine)
     return min(plans, key=lambda each: (each.slots, each.near))
 
 
-def needed(state: TrainingState) -> Needed:
+def needed(state: TrainingState) -> MemoryNeed:
     """What a snapshot will take once every optimizer has made its moments."""
     tree = state.capture()
     frozen = sum(_bytes(tensor) for tensor in frozen_tensors(tree).values())
@@ -107,7 +107,7 @@ def needed(state: TrainingState) -> Needed:
                 for parameter in group["params"]
                 if parameter.requires_grad and parameter not in part.state
             )
-    return Needed(everything - frozen, frozen)
+    return MemoryNeed(everything - frozen, frozen)
 
 
 def _moments(group: Mapping[str, Any]) -> int:

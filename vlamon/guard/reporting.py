@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vlamon.detect.spikes import Judgement
 from vlamon.guard import collectives
 from vlamon.guard.audit import Audit, finite
-from vlamon.guard.autopsy import Finding
+from vlamon.guard.autopsy import AutopsyResult
 from vlamon.guard.worth import said
 from vlamon.safe_text import line
 
@@ -88,7 +88,7 @@ class Reporter:
             ranks=list(ranks),
         )
 
-    def autopsy(self, step: int, slot: int, finding: Finding) -> None:
+    def autopsy(self, step: int, slot: int, finding: AutopsyResult) -> None:
         """Why it exploded, seen from the snapshot of step `slot`; the samples to blame by name."""
         samples = [{"step": step, "attempt": self.attempt, **sample} for sample in finding.samples]
         self.audit.blame(samples)

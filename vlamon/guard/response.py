@@ -10,16 +10,16 @@ from vlamon.guard import collectives
 from vlamon.guard.autopsy import Explosion
 from vlamon.guard.detection import Detection
 from vlamon.guard.episode import worst_ratio
-from vlamon.guard.forensics import Evidence
+from vlamon.guard.forensics import ExplosionFiles
 from vlamon.guard.ledger import Ledger
 from vlamon.guard.policy import ACTIONS, Decision, DefaultPolicy, Policy, Situation
 from vlamon.guard.proof import INSTANT
 from vlamon.guard.reporting import Reporter, plain_samples
-from vlamon.guard.rollback import NoReturn, Request, Rollback
+from vlamon.guard.rollback import Request, Rollback, RollbackRefused
 from vlamon.guard.settings import GuardSettings
 from vlamon.guard.snapshots import Snapshots
-from vlamon.guard.status import Status
-from vlamon.guard.verdicts import Judged
+from vlamon.guard.status import StatusReporter
+from vlamon.guard.verdicts import JudgedStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
-class GoOn:
+class Continue:
     """The training goes on."""
 
     step: int
@@ -47,7 +47,7 @@ class GoOn:
     """One clause."""
 
 
-Answer = GoOn | Question | Stop
+Answer = Continue | Question | Stop
 
 
 class Response:
@@ -61,9 +61,9 @@ class Response:
         detection: Detection,
         snapshots: Snapshots,
         rollback: Rollback,
-        evidence: Evidence,
+        evidence: ExplosionFiles,
         reporter: Reporter,
-        status: Status,
+        status: StatusReporter,
     ) -> None:
         self.policy = policy
         self._default = DefaultPolicy(settings)
@@ -75,7 +75,7 @@ class Response:
         self._reporter = reporter
         self._status = status
 
-    def to_explosion(self, step: int, judged: Judged) -> Answer:
+    def to_explosion(self, step: int, judged: JudgedStep) -> Answer:
         """Tell an explosion that some rank saw, and answer it; called by all ranks."""
         reading, judgement = judged.reading, judged.judgement
         mine = None
@@ -119,10 +119,10 @@ class Response:
                 self._take_lr_back()
                 request = Request(step=step, explosion=explosion, decision=decision)
                 done = self._rollback.run(request)
-                if isinstance(done, NoReturn):
+                if isinstance(done, RollbackRefused):
                     following = self.continue_without_rollback(step, explosion)
-                    return GoOn(following, done.why)
-                return GoOn(done.following, decision.why)
+                    return Continue(following, done.why)
+                return Continue(done.following, decision.why)
             case "ask":
                 return self._ask(explosion, decision)
             case "climb":
@@ -131,9 +131,9 @@ class Response:
                 return Stop(decision.why)
             case "report":
                 following = self.continue_without_rollback(step, explosion)
-                return GoOn(following, decision.why)
+                return Continue(following, decision.why)
 
-    def _climb(self, step: int, decision: Decision) -> GoOn:
+    def _climb(self, step: int, decision: Decision) -> Continue:
         """Go on by a rung of the ladder; what was held before the explosion stays good."""
         episode = self._detection.episode
         assert episode is not None
@@ -145,7 +145,7 @@ class Response:
         text = f"goes on by rung {decision.rung} of the ladder: {decision.why}"
         self._reporter.event("note", step, text, "warn", rung=decision.rung)
         self._status.refresh()
-        return GoOn(step + 1, decision.why)
+        return Continue(step + 1, decision.why)
 
     def _take_lr_back(self) -> None:
         """A lower lr that did not help is taken back before a rollback."""

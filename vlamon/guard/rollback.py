@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from vlamon.guard import collectives
-from vlamon.guard.autopsy import Case, Explosion, Finding, Probe, Replay, examine
+from vlamon.guard.autopsy import AutopsyResult, Case, Explosion, Probe, Replay, examine
 from vlamon.guard.choice import Trouble, best_first, young_state
 from vlamon.guard.detection import Detection
 from vlamon.guard.ledger import Ledger
@@ -19,10 +19,10 @@ from vlamon.guard.proof import INSTANT, Prover
 from vlamon.guard.reporting import Reporter
 from vlamon.guard.settings import GuardSettings
 from vlamon.guard.skips import Skips
-from vlamon.guard.snapshots import Candidate, Place, Snapshots
+from vlamon.guard.snapshots import Candidate, ReturnPoint, Snapshots
 from vlamon.guard.state.capture import StateMismatch
-from vlamon.guard.state.schedule import Schedule
-from vlamon.guard.status import Status
+from vlamon.guard.state.schedule import SchedulerState
+from vlamon.guard.status import StatusReporter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
+class RollbackResult:
     """What a rollback did."""
 
     step: int
@@ -56,7 +56,7 @@ class Returned:
 
 
 @dataclass(frozen=True, slots=True)
-class NoReturn:
+class RollbackRefused:
     """Nothing was changed."""
 
     why: str
@@ -75,7 +75,7 @@ class Rollback:
         ledger: Ledger,
         lr_scale: LrScale,
         reporter: Reporter,
-        status: Status,
+        status: StatusReporter,
         probe: Probe | None = None,
         replay: Replay | None = None,
     ) -> None:
@@ -103,14 +103,14 @@ class Rollback:
         self._counted_on: int | None = None
         """Step of the last rollback that left the counter where it was."""
 
-    def run(self, request: Request) -> Returned | NoReturn:
+    def run(self, request: Request) -> RollbackResult | RollbackRefused:
         """Return to a snapshot, explain the explosion, and begin another branch."""
         begun = time.monotonic()
         explosion = request.explosion
         self._skips.remember()
-        schedule = None if self.goes_back else Schedule.of(self._snapshots.state.parts)
+        schedule = None if self.goes_back else SchedulerState.of(self._snapshots.state.parts)
         place = self._go_back(request)
-        if isinstance(place, NoReturn):
+        if isinstance(place, RollbackRefused):
             self._skips.forget()
             self._reporter.event("rollback", request.step, place.why, "error", ok=False)
             self._status.refresh()  # what could not be read or did not fit is offered no more
@@ -145,7 +145,7 @@ class Rollback:
         }
         self._tell(summary, request.decision.why if request.decision else "ordered")
         following = place.step + 1 if self.goes_back else request.step + 1
-        return Returned(place.step, following, summary)
+        return RollbackResult(place.step, following, summary)
 
     def proved(self, step: int) -> None:
         """Say so when no explosion came for a while after a rollback, and the losses are back."""
@@ -187,7 +187,7 @@ class Rollback:
             self._reporter.event("note", step, text, "warn")
         return None
 
-    def _begin_branch(self, place: Place, request: Request) -> None:
+    def _begin_branch(self, place: ReturnPoint, request: Request) -> None:
         """Everything that was kept or counted after the place is of the branch that is left."""
         self._returned_to = place.step
         self._ledger.rolled_back(request.decision)
@@ -213,11 +213,11 @@ class Rollback:
         self._reporter.event("rollback", step, text, "warn", ok=True, to=to, **told)
         self._status.enter("training")
 
-    def _go_back(self, request: Request) -> Place | NoReturn:
+    def _go_back(self, request: Request) -> ReturnPoint | RollbackRefused:
         """Restore the best state that can be restored."""
         to, step = request.to, request.step
         if to is not None and to > step:
-            return NoReturn(f"step {to} was not trained yet: the last one is step {step}")
+            return RollbackRefused(f"step {to} was not trained yet: the last one is step {step}")
         known = self._ordered(request)
         for candidate in known:
             if to is not None and (candidate.step > to or (request.exact and candidate.step < to)):
@@ -242,7 +242,7 @@ class Rollback:
             self._snapshots.discard(candidate)
             text = f"the snapshot of step {place.step} ({place.where}) is passed over: "
             self._reporter.event("note", step, text + failures[0], "warn")
-        return NoReturn(_nowhere(to, request.exact, [each.step for each in known]))
+        return RollbackRefused(_nowhere(to, request.exact, [each.step for each in known]))
 
     def _ordered(self, request: Request) -> list[Candidate]:
         """States that can be returned to, the best first; from the newest on for a named step."""
@@ -266,7 +266,7 @@ class Rollback:
         """Whether this is the explosion of the last rollback once more."""
         return self._last_spike is not None and explosion.step <= self._last_spike + INSTANT
 
-    def _flaw(self, request: Request, place: Place) -> str:
+    def _flaw(self, request: Request, place: ReturnPoint) -> str:
         detection, weights = self._detection, self._detection.weights()
         prover = Prover(
             self._snapshots.state,
@@ -280,7 +280,7 @@ class Rollback:
     def _can_explain(self, place: int, step: int) -> bool:
         return step > place and (self.probe is not None or self.replay is not None)
 
-    def _explain(self, explosion: Explosion, place: Place) -> Finding:
+    def _explain(self, explosion: Explosion, place: ReturnPoint) -> AutopsyResult:
         """The autopsy; whatever a user's probe or replay does wrong, the rollback goes on."""
         restore: Callable[[], None] = partial(self._snapshots.restore, place)
         try:
@@ -298,12 +298,12 @@ class Rollback:
             )
         except Exception as error:
             text = f"the autopsy failed: {type(error).__name__}: {error}"
-            finding = Finding("unknown", text)
+            finding = AutopsyResult("unknown", text)
         restore()
         self._reporter.autopsy(explosion.step, place.step, finding)
         return finding
 
-    def _contiguous(self, place: Place) -> bool:
+    def _contiguous(self, place: ReturnPoint) -> bool:
         """Whether the steps since a state are those that its branch has trained."""
         return self._counted_on is None or place.step > self._counted_on
 

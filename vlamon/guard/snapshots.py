@@ -42,7 +42,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ReturnPoint:
     """A state to return to, at hand."""
 
     where: str
@@ -181,17 +181,17 @@ class Snapshots:
             *(Candidate(step) for step in self.checkpoints.steps(trusted_only)),
         ]
 
-    def open(self, candidate: Candidate) -> Place | None:
+    def open(self, candidate: Candidate) -> ReturnPoint | None:
         """Its state; None for a checkpoint that cannot be read, which is told and forgotten."""
         slot = candidate.slot
         if slot is not None:
-            return Place("ring", slot.state(), slot.step, slot.note)
+            return ReturnPoint("ring", slot.state(), slot.step, slot.note)
         loaded = self.checkpoints.reload(self.state, candidate.step)
         if loaded is None:
             return None
-        return Place(str(loaded.path), loaded.state, loaded.step, dict(loaded.meta["note"]))
+        return ReturnPoint(str(loaded.path), loaded.state, loaded.step, dict(loaded.meta["note"]))
 
-    def restore(self, place: Place) -> None:
+    def restore(self, place: ReturnPoint) -> None:
         """Put a state in force; `StateMismatch` where it does not fit."""
         self.state.restore(place.state)
         self._skips.place = int(place.note.get("place", place.step + 1))

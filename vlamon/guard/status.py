@@ -9,7 +9,7 @@ from vlamon.guard.reporting import Reporter
 from vlamon.guard.snapshots import Snapshots
 
 
-class Status:
+class StatusReporter:
     """Sends the status; between two commands a paused training still reads as paused."""
 
     def __init__(self, reporter: Reporter, snapshots: Snapshots, ledger: Ledger) -> None:

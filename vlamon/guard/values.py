@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import torch
 
-from vlamon.emitter.values import Reading as Copy
+from vlamon.emitter.values import PendingValues as Copy
 from vlamon.emitter.values import settle
 
 Prevented = Literal["", "clip", "skip"]

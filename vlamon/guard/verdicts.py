@@ -12,7 +12,7 @@ _LEVELS = ("ok", "warn", "explode")
 
 
 @dataclass(slots=True)
-class Judged:
+class JudgedStep:
     """A step's values and what they are."""
 
     reading: StepValues
@@ -28,7 +28,7 @@ class Judged:
         level = self.judgement.level
         return "known" if level == "explode" and not self.news else level
 
-    def join(self, other: Judged) -> None:
+    def join(self, other: JudgedStep) -> None:
         """Take in more values of the same step."""
         reading = other.reading
         self.reading.batch = reading.batch if self.reading.batch is None else self.reading.batch
@@ -50,7 +50,7 @@ class Judged:
         self.news |= other.news
 
 
-def add(judged: list[Judged], new: Judged) -> None:
+def add(judged: list[JudgedStep], new: JudgedStep) -> None:
     """Put a judgement to those of the same step."""
     for each in judged:
         if each.reading.step == new.reading.step:
@@ -59,12 +59,12 @@ def add(judged: list[Judged], new: Judged) -> None:
     judged.append(new)
 
 
-def worst(judged: Iterable[Judged], step: int) -> Judged:
+def worst(judged: Iterable[JudgedStep], step: int) -> JudgedStep:
     """The judgement that decides; a calm one of this step where there is none."""
     return max(
         judged,
         key=lambda each: (each.news, *severity(each.judgement.verdict)),
-        default=Judged(StepValues(step), Judgement()),
+        default=JudgedStep(StepValues(step), Judgement()),
     )
 
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vlamon import processes
-from vlamon.records import Peer
+from vlamon.protocol.commands import Peer
 
 _SUN_PATH = 107
 """Longest path that a Unix socket address holds."""

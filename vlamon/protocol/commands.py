@@ -10,11 +10,10 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from vlamon.guard_modes import GUARD_MODES
-from vlamon.records import Command
 
 NO_CONTROL = "this training takes no commands: its script never calls emitter.commands()"
 """Said by the trainer that refuses, and by a monitor before it asks."""
@@ -26,6 +25,44 @@ Kind = Literal["step", "text", "choice", "flag", "name", "setting"]
 
 class CommandError(ValueError):
     """A command or one of its arguments is not valid; the message is the sentence for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end of a socket, as the kernel says."""
+
+    pid: int
+    """Process; of sshd where the monitor is behind ssh."""
+    uid: int
+    """User."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Something that a monitor asks of the training: the same object from key press to answer."""
+
+    id: str
+    """Unique; the same id is executed once."""
+    name: str
+    """A key of COMMANDS."""
+    args: Mapping[str, Any] = field(default_factory=dict)
+    """What the table there lists for the command."""
+    origin: Peer | None = None
+    """Who asks; filled in where the command arrives."""
+    answer: Callable[[Command, bool, object], None] | None = field(
+        default=None, repr=False, compare=False
+    )
+    """Takes the outcome on the training side: whether it was executed, and the result or reason."""
+
+    def done(self, result: object = None) -> None:
+        """Report that it was executed; `result` is names and values, or one value."""
+        if self.answer is not None:
+            self.answer(self, True, result)
+
+    def refuse(self, reason: str) -> None:
+        """Report that it was not executed; `reason` is a sentence for the sender."""
+        if self.answer is not None:
+            self.answer(self, False, reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +98,7 @@ class CommandSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class Settable:
     """One value that `set` changes."""
 
     name: str
@@ -121,12 +158,12 @@ COMMANDS: Mapping[str, CommandSpec] = {
 }  # fmt: skip
 """Every command, by name."""
 
-SETTINGS: Mapping[str, Setting] = {
+SETTINGS: Mapping[str, Settable] = {
     setting.name: setting
     for setting in (
-        Setting("guard", "what the guard does about an explosion", tuple(GUARD_MODES)),
-        Setting("lr_scale", "factor on the scheduled learning rate", least=1e-6, most=100.0),
-        Setting("clip_grad", "norm at which gradients are clipped", least=1e-6, most=1e6),
+        Settable("guard", "what the guard does about an explosion", tuple(GUARD_MODES)),
+        Settable("lr_scale", "factor on the scheduled learning rate", least=1e-6, most=100.0),
+        Settable("clip_grad", "norm at which gradients are clipped", least=1e-6, most=1e6),
     )
 }
 """Settings that every guard knows or a script may declare; every other name is a loss weight."""
@@ -135,11 +172,11 @@ WEIGHT_RANGE = (0.0, 1e6)
 """Smallest and largest weight of a loss."""
 
 
-def setting_named(name: str) -> Setting:
+def setting_named(name: str) -> Settable:
     """The setting of that name: one of SETTINGS, else the weight of a loss."""
     known = SETTINGS.get(name)
     least, most = WEIGHT_RANGE
-    return known or Setting(name, f"weight of {name} in the total loss", least=least, most=most)
+    return known or Settable(name, f"weight of {name} in the total loss", least=least, most=most)
 
 
 def make(name: str, /, **args: Any) -> Command:

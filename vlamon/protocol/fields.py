@@ -127,7 +127,7 @@ def required(most: int) -> Codec:
     return Codec(decode)
 
 
-class Table(Generic[R]):
+class FieldTable(Generic[R]):
     """The fields of one record, each with its codec and what it is where it is absent."""
 
     def __init__(self, kind: Callable[..., R], /, **fields: tuple[Codec, Any]) -> None:

@@ -53,7 +53,7 @@ class Sealed:
 
 
 @dataclass(frozen=True, slots=True)
-class Torn:
+class TornBytes:
     """Bytes that are no good frame."""
 
     offset: int
@@ -84,17 +84,17 @@ class Scanner:
         """Bytes of a frame that has not come whole."""
         return len(self._buffer)
 
-    def feed(self, data: bytes) -> Iterator[Sealed | Torn]:
+    def feed(self, data: bytes) -> Iterator[Sealed | TornBytes]:
         """What is complete with these bytes. Raises JournalError where it is not worth reading."""
         self._buffer += data
         self._fed += len(data)
         yield from self._cut(last=False)
 
-    def finish(self) -> Iterator[Sealed | Torn]:
+    def finish(self) -> Iterator[Sealed | TornBytes]:
         """What is left when no more bytes come: nothing, or a torn tail."""
         yield from self._cut(last=True)
 
-    def _cut(self, last: bool) -> Iterator[Sealed | Torn]:
+    def _cut(self, last: bool) -> Iterator[Sealed | TornBytes]:
         buffer = self._buffer
         at = 0
         if self._base == 0 and buffer.startswith(MAGIC[: len(buffer)]):
@@ -151,14 +151,14 @@ class Scanner:
             self._torn_from = self._base + first
         return max(first, end)
 
-    def _torn_before(self, at: int) -> Iterator[Torn]:
+    def _torn_before(self, at: int) -> Iterator[TornBytes]:
         if self._torn_from is not None:
             start, self._torn_from = self._torn_from, None
             marks, self._torn_marks = self._torn_marks, 0
-            yield Torn(start, self._base + at - start, max(1, marks))
+            yield TornBytes(start, self._base + at - start, max(1, marks))
 
 
-def scan(descriptor: int, offset: int = 0, end: int | None = None) -> Iterator[Sealed | Torn]:
+def scan(descriptor: int, offset: int = 0, end: int | None = None) -> Iterator[Sealed | TornBytes]:
     """Everything in the file from `offset` to `end`, to its last byte."""
     scanner = Scanner(offset)
     while end is None or offset < end:

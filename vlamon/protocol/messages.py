@@ -12,8 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vlamon.hardware import Device, GpuSample, Process
 from vlamon.protocol import block
 from vlamon.protocol.columns import checked_name
+from vlamon.protocol.commands import Command
 from vlamon.protocol.fields import (
     ARGV,
     COUNT,
@@ -29,7 +31,7 @@ from vlamon.protocol.fields import (
     TEXTS,
     WHOLE,
     Codec,
-    Table,
+    FieldTable,
     count,
     exactly,
     finite,
@@ -39,15 +41,11 @@ from vlamon.protocol.fields import (
 from vlamon.protocol.frames import VERSION, Message, ProtocolError
 from vlamon.protocol.sanitize import plain
 from vlamon.records import (
-    Command,
-    Device,
     EpochRow,
     Event,
     Gap,
-    GpuSample,
     MetricsAnnounced,
     MetricSpec,
-    Process,
     Record,
     Reply,
     RunInfo,
@@ -197,7 +195,7 @@ SPECS = Codec(_decode_specs, _encode_specs)
 
 # ---- the tables ----
 
-_DEVICE = Table(
+_DEVICE = FieldTable(
     Device,
     index=(WHOLE, 0),
     uuid=(TEXT, ""),
@@ -212,14 +210,14 @@ _DEVICE = Table(
     clock_memory=(WHOLE, None),
     throttle=(TEXTS, ()),
 )
-_PROCESS = Table(
+_PROCESS = FieldTable(
     Process,
     pid=(WHOLE, 0),
     cpu=(FINITE, None),
     rss=(WHOLE, None),
     threads=(WHOLE, None),
 )
-_SNAPSHOT = Table(
+_SNAPSHOT = FieldTable(
     Snapshot,
     step=(WHOLE, 0),
     where=(TEXT, ""),
@@ -228,8 +226,8 @@ _SNAPSHOT = Table(
     closs=(NUMBER, None),
 )
 
-FROM_TRAINER: Mapping[str, Table[Any]] = {
-    "hello": Table(
+FROM_TRAINER: Mapping[str, FieldTable[Any]] = {
+    "hello": FieldTable(
         RunInfo,
         run_id=(TEXT, ""),
         name=(TEXT, ""),
@@ -248,8 +246,8 @@ FROM_TRAINER: Mapping[str, Table[Any]] = {
         vocab=(WHOLE, None),
         control=(FLAG, False),
     ),
-    "metrics": Table(MetricsAnnounced, metrics=(SPECS, ())),
-    "event": Table(
+    "metrics": FieldTable(MetricsAnnounced, metrics=(SPECS, ())),
+    "event": FieldTable(
         Event,
         id=(TEXT, ""),
         kind=(LINE, "note"),
@@ -260,7 +258,7 @@ FROM_TRAINER: Mapping[str, Table[Any]] = {
         text=(TEXT, ""),
         data=(MAP, {}),
     ),
-    "epoch": Table(
+    "epoch": FieldTable(
         EpochRow,
         epoch=(NUMBER, math.nan),
         split=(LINE, ""),
@@ -269,13 +267,13 @@ FROM_TRAINER: Mapping[str, Table[Any]] = {
         step=(WHOLE, None),
         time=(FINITE, None),
     ),
-    "gpu": Table(
+    "gpu": FieldTable(
         GpuSample,
         time=(MOMENT, 0.0),
         devices=(_DEVICE.many, ()),
         process=(_PROCESS.one, None),
     ),
-    "status": Table(
+    "status": FieldTable(
         Status,
         state=(
             one_of("training", "paused", "rolling_back", "checkpointing", "stopped", "ended"),
@@ -293,33 +291,33 @@ FROM_TRAINER: Mapping[str, Table[Any]] = {
         time=(MOMENT, 0.0),
         attempt=(WHOLE, 0),
     ),
-    "reply": Table(
+    "reply": FieldTable(
         Reply,
         id=(TEXT, ""),
         ok=(FLAG, False),
         result=(MAP, {}),
         error=(TEXT, ""),
     ),
-    "gap": Table(
+    "gap": FieldTable(
         Gap,
         rows=(COUNT, 0),
         first_step=(WHOLE, None),
         last_step=(WHOLE, None),
         reason=(TEXT, ""),
     ),
-    "bye": Table(Bye, reason=(TEXT, ""), code=(TEXT, "")),
+    "bye": FieldTable(Bye, reason=(TEXT, ""), code=(TEXT, "")),
 }
 """What a trainer sends, besides `batch`."""
 
-FROM_MONITOR: Mapping[str, Table[Any]] = {
-    "subscribe": Table(
+FROM_MONITOR: Mapping[str, FieldTable[Any]] = {
+    "subscribe": FieldTable(
         Subscription,
         since_seq=(COUNT, 0),
         since_note=(COUNT, 0),
         boot=(TEXT, ""),
         rows=(FLAG, True),
     ),
-    "command": Table(
+    "command": FieldTable(
         Command,
         id=(required(200), REQUIRED),
         name=(required(100), REQUIRED),
@@ -328,7 +326,7 @@ FROM_MONITOR: Mapping[str, Table[Any]] = {
 }
 """What a monitor sends."""
 
-_START = Table(
+_START = FieldTable(
     Start,
     start_seq=(COUNT, 0),
     start_note=(COUNT, 0),
@@ -336,6 +334,6 @@ _START = Table(
 )
 
 _VERSIONED = ("hello", "subscribe")
-_BY_TYPE: Mapping[Any, tuple[str, Table[Any]]] = {
+_BY_TYPE: Mapping[Any, tuple[str, FieldTable[Any]]] = {
     table.kind: (name, table) for name, table in (*FROM_TRAINER.items(), *FROM_MONITOR.items())
 }

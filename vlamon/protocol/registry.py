@@ -29,7 +29,7 @@ _JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RunEntry:
     """One boot of a run, as its training describes it."""
 
     boot: str
@@ -85,7 +85,7 @@ def job_of_environment(environ: Mapping[str, str] = os.environ) -> tuple[str, st
     return job, f"{array}_{task}" if job and array and task else ""
 
 
-def write(entry: Entry, place: str) -> None:
+def write(entry: RunEntry, place: str) -> None:
     """Put the file in place whole. Raises OSError."""
     os.makedirs(place, mode=0o700, exist_ok=True)
     path = _path(place, entry.boot)
@@ -99,7 +99,7 @@ def write(entry: Entry, place: str) -> None:
     os.replace(written, path)
 
 
-def entries(place: str | None) -> list[Entry]:
+def entries(place: str | None) -> list[RunEntry]:
     """Every run in the list, the newest first; what is not a run's file of ours is passed over."""
     found = []
     for path in _files(place):
@@ -132,7 +132,7 @@ def _path(place: str, boot: str) -> str:
     return os.path.join(place, f"{boot}.json")
 
 
-def _read(path: str) -> Entry | None:
+def _read(path: str) -> RunEntry | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
@@ -147,12 +147,12 @@ def _read(path: str) -> Entry | None:
         return None
 
 
-def _entry(fields: Any) -> Entry | None:
+def _entry(fields: Any) -> RunEntry | None:
     """The entry in a file, every field checked: another version may have written it."""
     if not isinstance(fields, dict) or not isinstance(fields.get("boot"), str):
         return None
     kept: dict[str, Any] = {}
-    for item in dataclasses.fields(Entry):
+    for item in dataclasses.fields(RunEntry):
         value = fields.get(item.name)
         kind = type(item.default)
         if item.name in ("step", "total_steps"):
@@ -163,4 +163,4 @@ def _entry(fields: Any) -> Entry | None:
             fits = type(value) is (str if item.name == "boot" else kind)
         if fits:
             kept[item.name] = value
-    return Entry(**kept)
+    return RunEntry(**kept)

@@ -17,7 +17,7 @@ from vlamon.analysis.contributions import Contributions
 from vlamon.analysis.convergence import Convergence
 from vlamon.analysis.series import Series
 from vlamon.charts.numbers import number, percent
-from vlamon.report.contents import EpochLine, Reading, Report
+from vlamon.report.contents import EpochLine, Interpretation, Report
 from vlamon.report.found import found_line
 from vlamon.report.headline import headline
 from vlamon.report.words import say
@@ -80,7 +80,7 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DiagnosisBlock:
     """A diagnosis."""
 
     id: str
@@ -94,7 +94,7 @@ class Finding:
     advice_label: str
 
 
-Block = Table | Curve | Bar | Items | Note | Finding
+Block = Table | Curve | Bar | Items | Note | DiagnosisBlock
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +242,7 @@ def _anomalies(report: Report) -> Iterator[Block]:
 
 def _diagnoses(report: Report) -> Iterator[Block]:
     for diagnosis in report.diagnoses:
-        yield Finding(
+        yield DiagnosisBlock(
             id=diagnosis.id,
             severity=diagnosis.severity,
             label=say(report, diagnosis.severity),
@@ -317,7 +317,7 @@ def _convergence(report: Report, state: Convergence) -> str:
     return text
 
 
-def _reading(report: Report, reading: Reading) -> str:
+def _reading(report: Report, reading: Interpretation) -> str:
     """What one value means."""
     text = f"{reading.metric} {number(reading.value)}, "
     text += say(report, "since", first=number(reading.first))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -23,16 +24,10 @@ from vlamon.report.shares import shares_of
 
 HEALTHY, WARNINGS, EXPLOSION, NOT_JUDGED = 0, 10, 20, 30
 """Exit codes of `vlamon analyze`."""
-STATUSES = (
-    "start",
-    "explosion",
-    "recovered",
-    "rising",
-    "falling",
-    "steady",
-    "non-finite",
-    "absent",
-)
+EpochStatus = Literal[
+    "start", "explosion", "recovered", "rising", "falling", "steady", "non-finite", "absent"
+]
+"""What the main loss of an epoch is beside the one before."""
 _STEADY = 0.02
 _LISTED = ("explode", "rollback", "autopsy", "paused", "end")
 """Kinds of events that a report lists whatever their severity."""
@@ -69,14 +64,14 @@ class EpochLine:
     """The batch log's averages beside an epoch line of its own; else empty."""
     validation: Mapping[str, float]
     """Validation averages as `val_ind closs`."""
-    status: str
-    """One of STATUSES."""
+    status: EpochStatus
+    """What the main loss did."""
     change: float
     """Of the main loss since the last epoch that did not explode; NaN for the first."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Interpretation:
     """What a metric's present value means."""
 
     metric: str
@@ -114,7 +109,7 @@ class Report:
     anomalies: tuple[Anomaly, ...]
     convergence: tuple[Convergence, ...]
     diagnoses: tuple[Diagnosis, ...]
-    readings: tuple[Reading, ...]
+    readings: tuple[Interpretation, ...]
     events: tuple[Event, ...]
     """Events of the run that a report must not omit."""
     not_inverted: tuple[str, ...]
@@ -224,7 +219,9 @@ def _epochs(evidence: Evidence, found: Sequence[Anomaly]) -> list[EpochLine]:
         metrics = own.get(epoch) or batches[epoch]
         value = metrics.get(evidence.main or "", math.nan)
         there = evidence.main in metrics
-        status = _status(value, level, before, epoch in exploded) if there else "absent"
+        status: EpochStatus = (
+            _status(value, level, before, epoch in exploded) if there else "absent"
+        )
         lines.append(
             EpochLine(
                 epoch=epoch,
@@ -243,7 +240,7 @@ def _epochs(evidence: Evidence, found: Sequence[Anomaly]) -> list[EpochLine]:
     return lines
 
 
-def _status(value: float, level: float, before: float, exploded: bool) -> str:
+def _status(value: float, level: float, before: float, exploded: bool) -> EpochStatus:
     if not math.isfinite(value):
         return "non-finite" if not math.isnan(level) or math.isinf(value) else "start"
     if exploded:
@@ -290,12 +287,12 @@ def _curves(evidence: Evidence, columns: Sequence[str]) -> list[Series]:
     return curves[:_CHARTED]
 
 
-def _readings(evidence: Evidence) -> list[Reading]:
+def _readings(evidence: Evidence) -> list[Interpretation]:
     readings = []
     for name in _columns(evidence):
         value, series = evidence.latest(name), evidence.best(name)
         if value is None or series is None or not len(series.finite):
             continue
         guess = math.log(evidence.vocab) if name == "closs" else None
-        readings.append(Reading(name, value, guess, float(series.finite[0])))
+        readings.append(Interpretation(name, value, guess, float(series.finite[0])))
     return readings

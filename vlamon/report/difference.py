@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from vlamon.analysis.compare import Comparison, Parting
+from vlamon.analysis.compare import Comparison, MetricDifference
 from vlamon.charts.numbers import number
 from vlamon.safe_text import line
 from vlamon.views.json_lines import json_bytes, plain
@@ -33,7 +33,7 @@ def difference_object(names: tuple[str, str], comparison: Comparison) -> dict[st
         "b": names[1],
         "same": comparison.same,
         "first": None if first is None else _object(first),
-        "metrics": [_object(parting) for parting in comparison.partings],
+        "metrics": [_object(difference) for difference in comparison.differences],
         "only_a": list(comparison.only_left),
         "only_b": list(comparison.only_right),
         "weights": [
@@ -50,8 +50,8 @@ def _lines(names: tuple[str, str], comparison: Comparison) -> Iterator[str]:
     if not comparison.comparable:
         yield "The runs have no metric with a common step or epoch: there is nothing to compare."
     elif first is None:
-        most = max(parting.compared for parting in comparison.partings)
-        yield f"Identical: {len(comparison.partings)} metrics over {most} common points."
+        most = max(difference.compared for difference in comparison.differences)
+        yield f"Identical: {len(comparison.differences)} metrics over {most} common points."
     else:
         yield (
             f"The runs diverge at {first.first}, {first.metric} first: "
@@ -59,7 +59,7 @@ def _lines(names: tuple[str, str], comparison: Comparison) -> Iterator[str]:
         )
     for name, left, right in comparison.weights:
         yield f"Weight of {name}: {left} | {right}"
-    if comparison.partings:
+    if comparison.differences:
         yield ""
         yield from _table(comparison)
     for side, only in (("A", comparison.only_left), ("B", comparison.only_right)):
@@ -69,28 +69,28 @@ def _lines(names: tuple[str, str], comparison: Comparison) -> Iterator[str]:
 
 def _table(comparison: Comparison) -> Iterator[str]:
     rows = [("metric", "from", "A", "B", "apart since", "last A", "last B")]
-    for parting in comparison.partings[:_SHOWN]:
+    for difference in comparison.differences[:_SHOWN]:
         rows.append(
             (
-                line(parting.metric),
-                _place(parting, parting.key),
-                number(parting.left) if parting.differs else "",
-                number(parting.right) if parting.differs else "",
-                _place(parting, parting.apart_key),
-                number(parting.last_left),
-                number(parting.last_right),
+                line(difference.metric),
+                _place(difference, difference.key),
+                number(difference.left) if difference.differs else "",
+                number(difference.right) if difference.differs else "",
+                _place(difference, difference.apart_key),
+                number(difference.last_left),
+                number(difference.last_right),
             )
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         yield "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
-    more = len(comparison.partings) - _SHOWN
+    more = len(comparison.differences) - _SHOWN
     if more > 0:
         yield f"… and {more} more"
 
 
-def _place(parting: Parting, key: int) -> str:
-    unit = "epoch" if parting.grain == "epoch" else "step"
+def _place(difference: MetricDifference, key: int) -> str:
+    unit = "epoch" if difference.grain == "epoch" else "step"
     return f"{unit} {key:,}" if key >= 0 else "–"
 
 
@@ -98,18 +98,18 @@ def _exact(value: float) -> str:
     return number(value) if not math.isfinite(value) else repr(value)
 
 
-def _object(parting: Parting) -> dict[str, Any]:
+def _object(difference: MetricDifference) -> dict[str, Any]:
     return {
-        "metric": parting.metric,
-        "grain": parting.grain,
-        "compared": parting.compared,
-        "differs": parting.differs,
-        "where": parting.first,
-        "step": parting.key if parting.differs and parting.grain != "epoch" else None,
-        "epoch": parting.key if parting.differs and parting.grain == "epoch" else None,
-        "a": parting.left if parting.differs else None,
-        "b": parting.right if parting.differs else None,
-        "apart": parting.apart,
-        "last_a": parting.last_left,
-        "last_b": parting.last_right,
+        "metric": difference.metric,
+        "grain": difference.grain,
+        "compared": difference.compared,
+        "differs": difference.differs,
+        "where": difference.first,
+        "step": difference.key if difference.differs and difference.grain != "epoch" else None,
+        "epoch": difference.key if difference.differs and difference.grain == "epoch" else None,
+        "a": difference.left if difference.differs else None,
+        "b": difference.right if difference.differs else None,
+        "apart": difference.apart,
+        "last_a": difference.last_left,
+        "last_b": difference.last_right,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from vlamon.report.body import Bar, Block, Body, Curve, Finding, Items, Note, Table, compose
+from vlamon.report.body import Bar, Block, Body, Curve, DiagnosisBlock, Items, Note, Table, compose
 from vlamon.report.contents import Report
 from vlamon.report.svg import bars, chart
 from vlamon.safe_text import html_text
@@ -95,7 +95,7 @@ def _block(block: Block) -> Iterator[str]:
             yield "<ul>" + "".join(f"<li>{html_text(item)}</li>" for item in items) + "</ul>"
         case Note(text):
             yield f'<p class="note">{html_text(text)}</p>'
-        case Finding():
+        case DiagnosisBlock():
             yield f'<div class="diagnosis {block.severity}">'
             yield f"<h3>{html_text(block.title)} <code>{block.id}</code></h3>"
             yield f"<p>{html_text(block.evidence)}</p>"

@@ -8,7 +8,7 @@ import numpy as np
 
 from vlamon.analysis.series import Series
 from vlamon.charts.numbers import number
-from vlamon.report.body import Bar, Block, Body, Curve, Finding, Items, Note, Table, compose
+from vlamon.report.body import Bar, Block, Body, Curve, DiagnosisBlock, Items, Note, Table, compose
 from vlamon.report.contents import Report
 from vlamon.report.drawing import columns_of
 from vlamon.safe_text import markdown
@@ -64,7 +64,7 @@ def _block(block: Block) -> Iterator[str]:
             yield from (f"- {markdown(item)}" for item in items)
         case Note(text):
             yield f"_{markdown(text)}_"
-        case Finding():
+        case DiagnosisBlock():
             yield f"### {markdown(block.title)} (`{block.id}`, {block.label})"
             yield ""
             yield markdown(block.evidence)

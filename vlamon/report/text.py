@@ -14,7 +14,7 @@ from vlamon.charts.cells import Curve as RasterCurve
 from vlamon.charts.numbers import number
 from vlamon.charts.raster import rasterise
 from vlamon.charts.scale import fit
-from vlamon.report.body import Bar, Block, Body, Curve, Finding, Items, Note, Table, compose
+from vlamon.report.body import Bar, Block, Body, Curve, DiagnosisBlock, Items, Note, Table, compose
 from vlamon.report.contents import Report
 from vlamon.report.drawing import axis_label, columns_of
 
@@ -58,7 +58,7 @@ def _block(block: Block, width: int) -> Iterator[str]:
                 yield from _wrapped(line, width, "  ")
         case Note(text):
             yield from _wrapped(text, width, "  ")
-        case Finding():
+        case DiagnosisBlock():
             mark = _MARKS[block.severity]
             yield from _wrapped(f"{mark} {block.title}  [{block.id}]", width, "  ")
             yield from _wrapped(block.evidence, width, "    ")

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from vlamon.errors import VlamonError
-from vlamon.records import Command, Record
+from vlamon.protocol.commands import Command
+from vlamon.records import Record
 
 
 class SourceError(VlamonError):

@@ -16,11 +16,11 @@ import numpy as np
 from vlamon.analysis.main_loss import has_moving_target, main_loss
 from vlamon.detect.judging import Floats, Ints, Judge
 from vlamon.detect.rules import SpikeRules
+from vlamon.protocol.commands import Command
 from vlamon.records import (
     Backfill,
     BatchBlock,
     Column,
-    Command,
     EpochBlock,
     EpochRow,
     Event,
@@ -68,7 +68,7 @@ class _Level:
     """Whether the last one exploded: what follows belongs to the same event."""
 
 
-class Alerting:
+class JudgedLog:
     """A log's source with the explosions that its numbers show."""
 
     def __init__(self, source: Source, rules: SpikeRules | None = None) -> None:

@@ -12,19 +12,10 @@ from dataclasses import dataclass, field, replace
 from vlamon.protocol import block as blocks
 from vlamon.protocol import messages
 from vlamon.protocol.block import Block
+from vlamon.protocol.commands import Command
 from vlamon.protocol.frames import FrameReader, Message, ProtocolError, pack
 from vlamon.protocol.messages import Bye, Subscription
-from vlamon.records import (
-    Command,
-    EpochRow,
-    Event,
-    Gap,
-    MetricsAnnounced,
-    Record,
-    Reply,
-    RunInfo,
-    Status,
-)
+from vlamon.records import EpochRow, Event, Gap, MetricsAnnounced, Record, Reply, RunInfo, Status
 
 
 @dataclass(slots=True)

@@ -20,11 +20,11 @@ from vlamon.protocol.address import trusted
 from vlamon.records import Link, RunInfo, Status
 from vlamon.safe_text import line
 from vlamon.sources import SourceError
-from vlamon.sources.socket import SocketSource, SocketStream
-from vlamon.sources.stream import NotThere
+from vlamon.sources.socket import SocketEndpoint, SocketStream, socket_source
+from vlamon.sources.stream import NotThere, StreamSource
 
 TEMPORARY = "/tmp/vla*.sock"
-PATIENCE = 2.0
+GREETING = 2.0
 """Seconds for a socket to greet before it is listed as silent."""
 PROBED = 64
 """Sockets that are tried, the newest ones."""
@@ -43,7 +43,7 @@ class SeveralTrainers(VlamonError):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ProbedSocket:
     """A socket that was tried."""
 
     path: str
@@ -74,15 +74,22 @@ def chosen_socket(named: str | None) -> str:
     return found[0].path
 
 
-class AwaitedSocket(SocketSource):
-    """The first training that comes to serve in a usual place, where none does yet."""
+class AwaitedEndpoint:
+    """Where the first training comes to serve, in one of the usual places."""
+
+    retry = 0.25
 
     def __init__(self) -> None:
-        super().__init__("a training")
-        self._found = False
+        self._found: SocketEndpoint | None = None
 
-    def _open(self) -> SocketStream:
-        if not self._found:
+    @property
+    def name(self) -> str:
+        """The socket, once there is one."""
+        return "a training" if self._found is None else self._found.name
+
+    def open(self) -> SocketStream:
+        """Connect to the one that serves; from then on it is this one, whatever else begins."""
+        if self._found is None:
             found = serving()
             if not found:
                 raise NotThere(
@@ -91,15 +98,14 @@ class AwaitedSocket(SocketSource):
                 )
             if len(found) > 1:
                 raise SourceError(*_choose(found))
-            self.name = found[0].path  # and from now on this one, whatever else begins
-            self._found = True
-        return super()._open()
+            self._found = SocketEndpoint(found[0].path)
+        return self._found.open()
 
 
-def serving() -> list[Found]:
+def serving() -> list[ProbedSocket]:
     """Every training of ours in the usual places; all are asked at once."""
     paths = candidates()[:PROBED]
-    found: dict[str, Found | None] = {path: Found(path, None, None) for path in paths}
+    found: dict[str, ProbedSocket | None] = {path: ProbedSocket(path, None, None) for path in paths}
 
     def ask(path: str) -> None:
         found[path] = probe(path)
@@ -107,13 +113,13 @@ def serving() -> list[Found]:
     threads = [threading.Thread(target=ask, args=(path,), daemon=True) for path in paths]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + PATIENCE + 1.0
+    deadline = time.monotonic() + GREETING + 1.0
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
     return [tried for path in paths if (tried := found[path]) is not None]
 
 
-def _choose(found: Sequence[Found]) -> list[str]:
+def _choose(found: Sequence[ProbedSocket]) -> list[str]:
     listed = [f"  {described(one)}" for one in found]
     return ["several trainings run; choose one with --socket PATH:", *listed]
 
@@ -124,18 +130,18 @@ def candidates() -> list[str]:
     return sorted(dict.fromkeys(paths), key=_age)
 
 
-def probe(path: str, patience: float | None = None) -> Found | None:
+def probe(path: str, seconds: float | None = None) -> ProbedSocket | None:
     """What serves a socket; None where nobody does."""
-    source = SocketSource(path, rows=False)
+    source = socket_source(path, rows=False)
     try:
-        return _greeted(source, path, PATIENCE if patience is None else patience)
+        return _greeted(source, path, GREETING if seconds is None else seconds)
     except SourceError:
         return None
     finally:
         source.close()
 
 
-def described(found: Found) -> str:
+def described(found: ProbedSocket) -> str:
     """One line for the list."""
     if found.info is None:
         return line(f"{found.path}  (does not answer)")
@@ -146,8 +152,8 @@ def described(found: Found) -> str:
     return line(told)  # a name with a newline must not forge another training in the list
 
 
-def _greeted(source: SocketSource, path: str, patience: float) -> Found | None:
-    deadline = time.monotonic() + patience
+def _greeted(source: StreamSource, path: str, seconds: float) -> ProbedSocket | None:
+    deadline = time.monotonic() + seconds
     info: RunInfo | None = None
     status: Status | None = None
     records = source.read(0.0)
@@ -164,7 +170,7 @@ def _greeted(source: SocketSource, path: str, patience: float) -> Found | None:
                 return None
         left = deadline - time.monotonic()
         if status is not None or left <= 0:
-            return Found(path, info, status)
+            return ProbedSocket(path, info, status)
         records = source.read(min(left, 0.1))
 
 

@@ -11,11 +11,11 @@ import time
 from dataclasses import dataclass
 
 from vlamon.protocol import registry
-from vlamon.protocol.registry import Entry
+from vlamon.protocol.registry import RunEntry
 from vlamon.sources import Source, SourceError, srun
 from vlamon.sources.discovery import NoTrainer
-from vlamon.sources.socket import SocketSource
-from vlamon.sources.ssh import SshSource
+from vlamon.sources.socket import socket_source
+from vlamon.sources.ssh import ssh_source
 from vlamon.sources.stream import StreamSource
 
 _JOB = re.compile(r"\d+(_\d+)?")
@@ -23,7 +23,7 @@ _STATES = {"PENDING": "has not started", "CONFIGURING": "is starting", "COMPLETI
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RunLocation:
     """Where a run can be opened: one of the three."""
 
     socket: str = ""
@@ -41,17 +41,17 @@ class Place:
         return ["--ssh", self.ssh] if self.ssh else [self.journal] if self.journal else []
 
 
-def place_of(entry: Entry, host: str, now: float) -> Place:
+def place_of(entry: RunEntry, host: str, now: float) -> RunLocation:
     """Where a run of the list is opened from `host`."""
     if entry.running(host, now) and entry.socket:
         if entry.host == host:
-            return Place(socket=entry.socket)
-        return Place(ssh=f"{entry.host}:{entry.socket}")
+            return RunLocation(socket=entry.socket)
+        return RunLocation(ssh=f"{entry.host}:{entry.socket}")
     there = entry.journal if entry.journal and os.path.exists(entry.journal) else ""
-    return Place(journal=there)
+    return RunLocation(journal=there)
 
 
-def place_of_job(job: str) -> Place:
+def place_of_job(job: str) -> RunLocation:
     """Where the training of a job is opened. Raises SourceError with what is known of the job."""
     if not _JOB.fullmatch(job):
         raise SourceError(
@@ -67,8 +67,8 @@ def place_of_job(job: str) -> Place:
     number, node = _ask_slurm(job)
     path = f"/tmp/vla-job{number}.sock"
     if node.partition(".")[0] == host.partition(".")[0]:
-        return Place(socket=path)
-    return Place(ssh=f"{node}:{path}")
+        return RunLocation(socket=path)
+    return RunLocation(ssh=f"{node}:{path}")
 
 
 def served_by(job: str, rows: bool = True) -> StreamSource:
@@ -91,13 +91,13 @@ def job_source(job: str) -> Source:
     return _live(job, place, rows=True)
 
 
-def _live(job: str, place: Place, rows: bool) -> StreamSource:
+def _live(job: str, place: RunLocation, rows: bool) -> StreamSource:
     if place.socket:
-        return SocketSource(place.socket, rows)
+        return socket_source(place.socket, rows)
     host, _, path = place.ssh.partition(":")
     if srun.chosen():
-        return srun.SrunSource(job, host, path, rows)
-    return SshSource(host, path, rows)
+        return srun.srun_source(job, host, path, rows)
+    return ssh_source(host, path, rows)
 
 
 def _ask_slurm(job: str) -> tuple[str, str]:

@@ -10,23 +10,15 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from vlamon.hardware import GpuSample
 from vlamon.protocol import block as blocks
 from vlamon.protocol import messages
 from vlamon.protocol.block import Block
+from vlamon.protocol.commands import Command
 from vlamon.protocol.frames import Message, ProtocolError, unpack
-from vlamon.protocol.journal import JournalError, Scanner, Sealed, Torn
+from vlamon.protocol.journal import JournalError, Scanner, Sealed, TornBytes
 from vlamon.protocol.messages import Bye
-from vlamon.records import (
-    Command,
-    Event,
-    Gap,
-    GpuSample,
-    Link,
-    LinkState,
-    Record,
-    RunInfo,
-    Status,
-)
+from vlamon.records import Event, Gap, Link, LinkState, Record, RunInfo, Status
 from vlamon.sources import SourceError
 
 _CHUNK = 1 << 20
@@ -54,7 +46,7 @@ class JournalSource:
         self._group_size = 0
         self._weights: dict[str, float] = {}
         self._status: Status | None = None
-        self._torn: Torn | None = None
+        self._torn: TornBytes | None = None
         self._info: RunInfo | None = None
         self._next_seq = 0
         self._last_step: int | None = None
@@ -172,8 +164,8 @@ class JournalSource:
 
     # ---- frames to records ----
 
-    def _take(self, found: Sealed | Torn) -> Iterator[Record]:
-        if isinstance(found, Torn):
+    def _take(self, found: Sealed | TornBytes) -> Iterator[Record]:
+        if isinstance(found, TornBytes):
             if self._torn is not None:
                 yield self._gap(0, None)
             self._torn = found

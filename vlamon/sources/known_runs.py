@@ -6,12 +6,12 @@ import time
 from dataclasses import replace
 
 from vlamon.protocol import registry
-from vlamon.protocol.registry import Entry
+from vlamon.protocol.registry import RunEntry
 from vlamon.sources import discovery
-from vlamon.sources.discovery import Found
+from vlamon.sources.discovery import ProbedSocket
 
 
-def known_runs() -> list[Entry]:
+def known_runs() -> list[RunEntry]:
     """Every run, the newest first; one that answers here with the state and step of now."""
     listed = registry.entries(registry.directory())
     here = {found.path: found for found in discovery.serving() if found.info is not None}
@@ -20,11 +20,11 @@ def known_runs() -> list[Entry]:
     return [*unlisted, *(_with_status(entry, here.get(entry.socket)) for entry in listed)]
 
 
-def _boot(found: Found) -> str:
+def _boot(found: ProbedSocket) -> str:
     return found.info.boot if found.info is not None else ""
 
 
-def _with_status(entry: Entry, found: Found | None) -> Entry:
+def _with_status(entry: RunEntry, found: ProbedSocket | None) -> RunEntry:
     """The entry with what its training says now: it writes its file once a minute."""
     if found is None or found.status is None or _boot(found) != entry.boot:
         return entry
@@ -32,10 +32,10 @@ def _with_status(entry: Entry, found: Found | None) -> Entry:
     return replace(entry, state=status.state, step=status.step, updated=time.time())
 
 
-def _entry(found: Found) -> Entry:
+def _entry(found: ProbedSocket) -> RunEntry:
     info, status = found.info, found.status
     assert info is not None
-    return Entry(
+    return RunEntry(
         boot=info.boot,
         name=info.name,
         host=info.host,

@@ -14,7 +14,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from vlamon.gpu import PERIOD, Driver, ProcessMeter
-from vlamon.records import Command, GpuSample, Record
+from vlamon.hardware import GpuSample
+from vlamon.protocol.commands import Command
+from vlamon.records import Record
 from vlamon.sources import Source
 
 _LOOK_AGAIN = 5.0

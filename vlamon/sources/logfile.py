@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vlamon.records import Command, Link, Record, RunInfo
+from vlamon.protocol.commands import Command
+from vlamon.records import Link, Record, RunInfo
 from vlamon.sources import SourceError
 from vlamon.sources.bytestream import ByteStream, Chunk, open_stream
 from vlamon.sources.formats import (

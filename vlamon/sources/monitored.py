@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from vlamon.detect.monitor import ExplosionMonitor
 from vlamon.detect.rules import SpikeRules
-from vlamon.records import Command, Record
+from vlamon.protocol.commands import Command
+from vlamon.records import Record
 from vlamon.sources import Source
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from vlamon.protocol.commands import Command
 from vlamon.records import (
     Backfill,
     BatchBlock,
-    Command,
     EpochBlock,
     EpochRow,
     IntervalBlock,
@@ -40,7 +40,7 @@ def _has_rows(records: Sequence[Record]) -> bool:
     return any(not isinstance(record, Link) for record in records)
 
 
-class Together:
+class MergedSource:
     """Reads each source in turn; ends when all have."""
 
     def __init__(self, sources: Sequence[Source]) -> None:

@@ -11,15 +11,8 @@ import os
 import threading
 from collections.abc import Sequence
 
-from vlamon.records import (
-    Backfill,
-    BatchBlock,
-    Command,
-    IntervalBlock,
-    Link,
-    Record,
-    RunInfo,
-)
+from vlamon.protocol.commands import Command
+from vlamon.records import Backfill, BatchBlock, IntervalBlock, Link, Record, RunInfo
 from vlamon.sources.formats import HEAD_BYTES, Format, UnknownLines, format_named, sniff
 from vlamon.sources.logfile import LogFile
 from vlamon.sources.plain_text import PlainText

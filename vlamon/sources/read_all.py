@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vlamon.analysis.evidence import KeyOrder
 from vlamon.analysis.log_end import LogEnd, log_end
-from vlamon.analysis.printed_settings import Printed, printed_settings
+from vlamon.analysis.printed_settings import PrintedSetting, printed_settings
 from vlamon.errors import nearest_file
 from vlamon.records import EpochBlock, EpochRow, Link, Record
 from vlamon.sources import Source, SourceError
@@ -29,7 +29,7 @@ _LAST = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Drained:
+class FileContents:
     """Everything that one file said."""
 
     path: str
@@ -46,11 +46,11 @@ class Drained:
     """Epoch lines that a batch log holds besides, for a run that has no file of them."""
     end: LogEnd | None = None
     """What the log says of the end of its run, where that is a crash."""
-    printed: tuple[Printed, ...] = ()
+    printed: tuple[PrintedSetting, ...] = ()
     """Settings that the training printed into it."""
 
 
-def drained(path: str, format_name: str | None = None) -> Drained:
+def drained(path: str, format_name: str | None = None) -> FileContents:
     """Read a log to its end; raises SourceError with the sentence for the user."""
     if path != "-" and not Path(path).exists():
         raise SourceError(f"{path} does not exist{nearest_file(path)}.")
@@ -65,7 +65,7 @@ def drained(path: str, format_name: str | None = None) -> Drained:
         source.close()
     name = source.format.name if source.format is not None else ""
     is_text = path != "-" and name != "tensorboard"
-    return Drained(
+    return FileContents(
         path,
         name,
         tuple(records),
@@ -85,7 +85,7 @@ def _with_its_end(error: FormatError, path: str) -> FormatError:
     return type(error)(*error.lines, f"  the log ends in an error: {end.line!r}")
 
 
-def records_of(logs: Sequence[Drained]) -> list[Record]:
+def records_of(logs: Sequence[FileContents]) -> list[Record]:
     """All records of a run's logs: a row that two files have counts once.
 
     Epoch lines of a batch log are taken where no other log has them.
@@ -103,9 +103,9 @@ def records_of(logs: Sequence[Drained]) -> list[Record]:
 
 def drained_run(
     paths: Sequence[str], format_name: str | None = None
-) -> tuple[list[Drained], list[SourceError]]:
+) -> tuple[list[FileContents], list[SourceError]]:
     """Every file of a run; of several, those that could be read, and why others could not."""
-    logs: list[Drained] = []
+    logs: list[FileContents] = []
     problems: list[SourceError] = []
     ends: list[LogEnd | None] = []
     for path in paths:
@@ -124,7 +124,7 @@ def drained_run(
     return logs, problems
 
 
-def drained_file(path: str, format_name: str | None = None) -> Drained:
+def drained_file(path: str, format_name: str | None = None) -> FileContents:
     """Everything that a log or a journal says."""
     if path.endswith(".vlaj") and Path(path).exists():
         from vlamon.sources.journal import JournalSource
@@ -133,7 +133,7 @@ def drained_file(path: str, format_name: str | None = None) -> Drained:
     return drained(path, format_name)
 
 
-def drained_source(path: str, name: str, source: Source) -> Drained:
+def drained_source(path: str, name: str, source: Source) -> FileContents:
     """Read any source to its end."""
     records: list[Record] = []
     try:
@@ -144,7 +144,7 @@ def drained_source(path: str, name: str, source: Source) -> Drained:
     failed = [r for r in records if isinstance(r, Link) and r.state == "failed"]
     if failed:
         raise SourceError(failed[0].text)
-    return Drained(path, name, tuple(records), UnknownLines())
+    return FileContents(path, name, tuple(records), UnknownLines())
 
 
 def _lines(path: str, *, first: int = 0, last: int = 0) -> list[str]:

@@ -8,17 +8,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from vlamon.records import (
-    BatchBlock,
-    Column,
-    Command,
-    EpochRow,
-    Event,
-    GpuSample,
-    Link,
-    Record,
-    Status,
-)
+from vlamon.hardware import GpuSample
+from vlamon.protocol.commands import Command
+from vlamon.records import BatchBlock, Column, EpochRow, Event, Link, Record, Status
 from vlamon.sources import SourceError
 from vlamon.sources.journal import JournalSource
 

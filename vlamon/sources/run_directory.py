@@ -54,7 +54,7 @@ _WANDB_RUN = re.compile(r"^(?:offline-)?run-\d{8}_\d{6}-\w+$")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundLogs:
     """The logs of a run, as they were found in a directory."""
 
     paths: tuple[str, ...]
@@ -87,7 +87,7 @@ class _View:
         return max(map(_written, self.runs[0]))
 
 
-def find_logs(directory: str, *, follow: bool = False) -> Found:
+def find_logs(directory: str, *, follow: bool = False) -> FoundLogs:
     """The logs of the run in this directory, the newest of several.
 
     To be followed, the reference's logs even before they are all there. Raises SourceError where
@@ -115,13 +115,13 @@ def find_logs(directory: str, *, follow: bool = False) -> Found:
     )
 
 
-def _found(view: _View, others: Sequence[Path], place: Path, follow: bool) -> Found:
+def _found(view: _View, others: Sequence[Path], place: Path, follow: bool) -> FoundLogs:
     paths = [str(path) for path in view.runs[0]]
     if follow and view.why == _REFERENCE:
         home = view.runs[0][0].parent
         paths = list(dict.fromkeys([*(str(home / name) for name in MAIN), *paths]))
     why = view.why if len(view.runs) == 1 else f"{view.why}, newest of {len(view.runs)}"
-    return Found(tuple(paths), why, tuple(str(path) for path in others))
+    return FoundLogs(tuple(paths), why, tuple(str(path) for path in others))
 
 
 def _views(place: Path, follow: bool) -> list[_View]:

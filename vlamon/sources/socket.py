@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from dataclasses import dataclass
 
 from vlamon.protocol.address import connect, peer_of, trusted
-from vlamon.records import Command
 from vlamon.sources import SourceError
 from vlamon.sources.stream import NotThere, StreamSource
 
@@ -35,6 +35,12 @@ class SocketStream:
         """What the kernel takes."""
         return self._socket.send(data)
 
+    @property
+    def stranger(self) -> int | None:
+        """Who serves it, as the kernel says, where that is neither ourselves nor root."""
+        uid = peer_of(self._socket).uid
+        return None if trusted(uid) else uid
+
     def last_words(self) -> str:
         """A socket that ends does not say why."""
         return ""
@@ -44,30 +50,19 @@ class SocketStream:
         self._socket.close()
 
 
-class SocketSource(StreamSource):
-    """Records of the training that serves `path`; waits for it where it is not there yet.
+@dataclass(frozen=True, slots=True)
+class SocketEndpoint:
+    """A Unix socket on this machine."""
 
-    With `rows=False` no batches come, only greeting, status, events and GPU samples, and nothing
-    imports NumPy: what `vlamon status` and `vlamon ctl` use.
-    """
+    name: str
+    """Its path."""
+    retry: float = 0.25
+    """Seconds between two attempts to connect."""
 
-    def __init__(self, path: str | os.PathLike[str], rows: bool = True) -> None:
-        super().__init__(os.fspath(path), rows)
-
-    def send(self, command: Command) -> None:
-        """Queue a command; never for a server of another user, who would read what it says."""
-        if self.stranger is not None:
-            raise SourceError(
-                f"{self.name} is served by uid {self.stranger}; only its owner may give commands"
-            )
-        super().send(command)
-
-    def _open(self) -> SocketStream:
+    def open(self) -> SocketStream:
+        """Connect; what is not there yet may come."""
         try:
-            connection = connect(self.name, timeout=5.0)
-            uid = peer_of(connection).uid
-            self.stranger = None if trusted(uid) else uid
-            return SocketStream(connection)
+            return SocketStream(connect(self.name, timeout=5.0))
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ECONNREFUSED, errno.EAGAIN) or isinstance(
                 error, TimeoutError
@@ -81,3 +76,8 @@ class SocketSource(StreamSource):
             if error.errno in (errno.EACCES, errno.EPERM):
                 hint = " (it belongs to another user; its owner can start it with share=True)"
             raise SourceError(f"cannot open {self.name}: {error.strerror}{hint}") from error
+
+
+def socket_source(path: str | os.PathLike[str], rows: bool = True) -> StreamSource:
+    """Records of the training that serves `path`."""
+    return StreamSource(SocketEndpoint(os.fspath(path)), rows)

@@ -6,7 +6,7 @@ import os
 import shlex
 
 from vlamon.sources import SourceError
-from vlamon.sources.ssh import ENTRY, PipeStream
+from vlamon.sources.ssh import ENTRY, CarriedEndpoint
 from vlamon.sources.stream import StreamSource
 
 VARIABLE = "VLAMON_JOBS"
@@ -21,27 +21,16 @@ def chosen() -> bool:
     return via == "srun"
 
 
-class SrunSource(StreamSource):
-    """Records of the training of `job` that serves `path` on `node`, as a step of that job.
+def srun_source(job: str, node: str, path: str, rows: bool = True) -> StreamSource:
+    """Records of the training of `job` that serves `path` on `node`, read by a step of that job.
 
     The step shares what the job has (`--overlap`), so it neither waits for a free core nor takes
     one from the training's.
     """
-
-    retry = 2.0
-
-    def __init__(self, job: str, node: str, path: str, rows: bool = True) -> None:
-        super().__init__(f"{node}:{path}", rows)
-        entry = os.environ.get("VLAMON_REMOTE", ENTRY)
-        self._node = node
-        self._command = [
-            "srun", f"--jobid={job}", "--overlap", "--nodes=1", "--ntasks=1", f"--nodelist={node}",
-            "--quiet", "--unbuffered", "--job-name=vlamon",
-            "sh", "-c", f"{entry} --socket {shlex.quote(path)}",
-        ]  # fmt: skip
-
-    def _open(self) -> PipeStream:
-        try:
-            return PipeStream(self._command, self._node, "srun")
-        except OSError as error:
-            raise SourceError(f"cannot run srun: {error.strerror}") from error
+    entry = os.environ.get("VLAMON_REMOTE", ENTRY)
+    command = (
+        "srun", f"--jobid={job}", "--overlap", "--nodes=1", "--ntasks=1", f"--nodelist={node}",
+        "--quiet", "--unbuffered", "--job-name=vlamon",
+        "sh", "-c", f"{entry} --socket {shlex.quote(path)}",
+    )  # fmt: skip
+    return StreamSource(CarriedEndpoint(f"{node}:{path}", node, command), rows)

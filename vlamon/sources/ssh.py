@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import tempfile
+from dataclasses import dataclass
 
 from vlamon.sources import SourceError
 from vlamon.sources.stream import StreamSource
@@ -23,9 +24,9 @@ _NO_COMMAND = 127
 
 
 class PipeStream:
-    """The pipes of a running ssh, or another carrier, as a Stream."""
+    """The pipes of a running carrier, such as ssh, as a Stream."""
 
-    def __init__(self, command: list[str], host: str, carrier: str = "ssh") -> None:
+    def __init__(self, command: list[str], host: str, carrier: str) -> None:
         self._carrier = carrier
         # A file, not a pipe: nobody reads it while all is well, and the screen is not ssh's.
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (closed in close)
@@ -56,6 +57,11 @@ class PipeStream:
         """What the pipe takes."""
         return os.write(self._out, data)
 
+    @property
+    def stranger(self) -> int | None:
+        """None: the far end looks who serves the socket, as the user that ssh logged in."""
+        return None
+
     def last_words(self) -> str:
         """What ssh or the relay complained about; a failure of ssh itself is final."""
         try:
@@ -85,32 +91,39 @@ class PipeStream:
             self._process.wait()
 
 
-class SshSource(StreamSource):
+@dataclass(frozen=True, slots=True)
+class CarriedEndpoint:
+    """The far end of a command that carries the stream on its pipes."""
+
+    name: str
+    """The host, and the socket there where one is named."""
+    host: str
+    """Where the command leads, for its complaints."""
+    command: tuple[str, ...]
+    """What is run; its first word is the carrier."""
+    retry: float = 2.0
+    """Seconds between two attempts: each is a login."""
+
+    def open(self) -> PipeStream:
+        """Start the carrier."""
+        carrier = self.command[0]
+        try:
+            return PipeStream([*self.command], self.host, os.path.basename(carrier))
+        except OSError as error:
+            raise SourceError(f"cannot run {carrier}: {error.strerror}") from error
+
+
+def ssh_source(
+    host: str, path: str | None = None, rows: bool = True, ssh: tuple[str, ...] = ("ssh",)
+) -> StreamSource:
     """Records of the training that serves `path` on `host`. ssh itself asks for passwords.
 
     `host` is what ssh takes, with the options of the user's ssh configuration; without `path` the
     far end looks for the socket itself.
     """
-
-    retry = 2.0
-
-    def __init__(
-        self,
-        host: str,
-        path: str | None = None,
-        rows: bool = True,
-        ssh: tuple[str, ...] = ("ssh",),
-    ) -> None:
-        if not host or host.startswith("-"):
-            raise SourceError(f"{host!r} is no host; write it as node or user@node")
-        super().__init__(f"{host}:{path}" if path else host, rows)
-        entry = os.environ.get("VLAMON_REMOTE", ENTRY)
-        place = f" --socket {shlex.quote(path)}" if path else ""
-        self._host = host
-        self._command = [*ssh, "-T", *_ALIVE, *_THIN, host, entry + place]
-
-    def _open(self) -> PipeStream:
-        try:
-            return PipeStream(self._command, self._host)
-        except OSError as error:
-            raise SourceError(f"cannot run {self._command[0]}: {error.strerror}") from error
+    if not host or host.startswith("-"):
+        raise SourceError(f"{host!r} is no host; write it as node or user@node")
+    entry = os.environ.get("VLAMON_REMOTE", ENTRY)
+    there = f" --socket {shlex.quote(path)}" if path else ""
+    command = (*ssh, "-T", *_ALIVE, *_THIN, host, entry + there)
+    return StreamSource(CarriedEndpoint(f"{host}:{path}" if path else host, host, command), rows)

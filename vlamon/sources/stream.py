@@ -15,9 +15,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
-from vlamon.protocol.commands import NO_CONTROL
+from vlamon.protocol.commands import NO_CONTROL, Command
 from vlamon.protocol.frames import ProtocolError
-from vlamon.records import Command, Link, LinkState, Record, Reply, RunInfo
+from vlamon.records import Link, LinkState, Record, Reply, RunInfo
 from vlamon.sources import SourceError
 from vlamon.sources.client import Conversation, Cursor, unanswered
 
@@ -50,6 +50,10 @@ class Stream(Protocol):
     def send(self, data: bytes) -> int:
         """How many bytes were taken. Raises BlockingIOError or OSError."""
 
+    @property
+    def stranger(self) -> int | None:
+        """Another user who serves it; None for ourselves, root, and what ssh carries."""
+
     def last_words(self) -> str:
         """After its end: why there was no greeting, empty where nobody knows.
 
@@ -64,17 +68,33 @@ class NotThere(Exception):
     """Nothing listens there now, but may later; the message is for the status line."""
 
 
+class Endpoint(Protocol):
+    """Where a stream is found: a socket, or a command that carries one."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in a status line."""
+
+    @property
+    def retry(self) -> float:
+        """Seconds between two attempts to connect."""
+
+    def open(self) -> Stream:
+        """A fresh stream. Raises NotThere to be asked again, SourceError to give up."""
+
+
 class StreamSource:
-    """See vlamon/sources/__init__.py. Subclasses say how a stream is opened."""
+    """Records of the training at an endpoint; waits for it where it is not there yet.
 
-    retry = 0.25
-    """Seconds between two attempts to connect."""
+    With `rows=False` no batches come, only greeting, status, events and GPU samples, and nothing
+    imports NumPy: what `vlamon status` and `vlamon ctl` use.
+    """
 
-    def __init__(self, name: str, rows: bool = True) -> None:
-        self.name = name
+    def __init__(self, endpoint: Endpoint, rows: bool = True) -> None:
+        self.endpoint = endpoint
         self.rows = rows
         self.stranger: int | None = None
-        """Another user who serves the stream; None for ourselves, root, and what ssh carries."""
+        """Another user who serves the newest stream; a command is not for his ears."""
         self._cursor = Cursor()
         self._stream: Stream | None = None
         self._talk: Conversation | None = None
@@ -93,11 +113,12 @@ class StreamSource:
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
 
-    def _open(self) -> Stream:
-        """A fresh stream. Raises NotThere to be asked again, SourceError to give up."""
-        raise NotImplementedError
-
     # ---- the face of a source ----
+
+    @property
+    def name(self) -> str:
+        """What the endpoint is called."""
+        return self.endpoint.name
 
     @property
     def info(self) -> RunInfo | None:
@@ -127,7 +148,14 @@ class StreamSource:
                 return self._break(error)
 
     def send(self, command: Command) -> None:
-        """Queue a command for the trainer that is connected now."""
+        """Queue a command for the trainer that is connected now.
+
+        Never for a server of another user, who would read what it says.
+        """
+        if self.stranger is not None:
+            raise SourceError(
+                f"{self.name} is served by uid {self.stranger}; only its owner may give commands"
+            )
         info = self.info
         if info is None or self._link is None or self._link.state != "live":
             raise SourceError(f"no training listens on {self.name}; the command was not sent")
@@ -162,11 +190,12 @@ class StreamSource:
         self._sleep(min(timeout, self._retry_at - time.monotonic()))
         if self._closed or time.monotonic() < self._retry_at:
             return []
-        self._retry_at = time.monotonic() + (_RETRY_LATER if self._ended else self.retry)
+        self._retry_at = time.monotonic() + (_RETRY_LATER if self._ended else self.endpoint.retry)
         try:
-            self._stream = self._open()
+            self._stream = self.endpoint.open()
         except NotThere as error:
             return self._tell("waiting", str(error))
+        self.stranger = self._stream.stranger
         self._talk = Conversation(self._cursor, self.name, self.rows)
         self._opened = time.monotonic()
         self._unsent = b""
@@ -308,7 +337,7 @@ class StreamSource:
         if talk.info is None and self._stream is not None:
             words = self._stream.last_words()
         self._hang_up()
-        self._retry_at = time.monotonic() + self.retry
+        self._retry_at = time.monotonic() + self.endpoint.retry
         if talk.info is None:
             return self._tell("waiting", words or f"{self.name} {_NOBODY}")
         return self._tell(

@@ -12,7 +12,7 @@ from vlamon.errors import VlamonError
 from vlamon.records import Link, Record, RunInfo, Status
 from vlamon.sources import SourceError
 from vlamon.sources.discovery import NoTrainer, chosen_socket
-from vlamon.sources.socket import SocketSource
+from vlamon.sources.socket import socket_source
 from vlamon.sources.stream import StreamSource
 
 Found = TypeVar("Found")
@@ -45,12 +45,12 @@ class Talk:
             self.path = self._source.name
         elif ssh is None:
             self.path = chosen_socket(socket)
-            self._source = SocketSource(self.path, rows=False)
+            self._source = socket_source(self.path, rows=False)
         else:
-            from vlamon.sources.ssh import SshSource
+            from vlamon.sources.ssh import ssh_source
 
             host, _, path = ssh.partition(":")
-            self._source = SshSource(host, path or None, rows=False)
+            self._source = ssh_source(host, path or None, rows=False)
             self.path = self._source.name
         self._unread: deque[Record] = deque()
 

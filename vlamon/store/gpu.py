@@ -7,7 +7,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from vlamon.records import Device, GpuSample
+from vlamon.hardware import Device, GpuSample
 
 KEEP = 3600
 """An hour at one sample a second; a dashboard shows minutes of it."""

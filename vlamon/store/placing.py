@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlamon.store.table import Attempt, Table
+from vlamon.store.table import Attempt, RowTable
 
 I64 = NDArray[np.int64]
 
 
-def place_epochs(epochs: NDArray[Any], primary: Table, unknown: I64) -> I64:
+def place_epochs(epochs: NDArray[Any], primary: RowTable, unknown: I64) -> I64:
     """Step of the last row of each epoch; `unknown` where no row of it is there."""
     placed = unknown.copy()
     if not len(epochs):

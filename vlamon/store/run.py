@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vlamon.hardware import GpuSample
 from vlamon.records import (
     BatchBlock,
     Column,
@@ -20,7 +21,6 @@ from vlamon.records import (
     EpochRow,
     Event,
     Gap,
-    GpuSample,
     Interval,
     IntervalBlock,
     Link,
@@ -35,7 +35,7 @@ from vlamon.store.column import MISSING, is_missing
 from vlamon.store.gpu import GpuHistory
 from vlamon.store.lines import EpochLines, IntervalLines, epoch_block, interval_block
 from vlamon.store.placing import place_epochs, places_of_edges
-from vlamon.store.table import Attempt, Axis, Envelope, Table
+from vlamon.store.table import Attempt, Axis, Envelope, RowTable
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
@@ -58,11 +58,11 @@ class RunStore:
         self._gaps: list[Gap] = []
         self._replies: list[Reply] = []
         self._weights: list[tuple[int, dict[str, float]]] = []
-        self._batch_rows = Table()
-        self._interval_rows = Table()
-        self._epoch_rows: dict[str, Table] = {}
+        self._batch_rows = RowTable()
+        self._interval_rows = RowTable()
+        self._epoch_rows: dict[str, RowTable] = {}
         self._epoch_steps_known: dict[str, bool] = {}
-        self._series: dict[str, tuple[Table, str]] = {}
+        self._series: dict[str, tuple[RowTable, str]] = {}
         self._series_key: tuple[int, ...] = ()
         self._placed: dict[int, tuple[tuple[int, int], I64]] = {}
         self._apply: dict[type, Any] = {
@@ -262,7 +262,7 @@ class RunStore:
 
     def _take_epochs(self, block: EpochBlock) -> None:
         self.epochs.append(block)
-        table = self._epoch_rows.setdefault(block.split, Table())
+        table = self._epoch_rows.setdefault(block.split, RowTable())
         known = block.step is not None
         self._epoch_steps_known[block.split] = known and self._epoch_steps_known.get(
             block.split, True
@@ -298,14 +298,14 @@ class RunStore:
     # Which table answers for which name
 
     @property
-    def _primary(self) -> Table:
+    def _primary(self) -> RowTable:
         if self._batch_rows.rows or not (self._interval_rows.rows or self._epoch_rows):
             return self._batch_rows
         if self._interval_rows.rows:
             return self._interval_rows
         return self._epoch_rows.get("train") or next(iter(self._epoch_rows.values()))
 
-    def _all_series(self) -> Mapping[str, tuple[Table, str]]:
+    def _all_series(self) -> Mapping[str, tuple[RowTable, str]]:
         """Every chartable name with the table and column behind it."""
         tables = (self._batch_rows, self._interval_rows, *self._epoch_rows.values())
         key = (*(len(table.columns) for table in tables), self._batch_rows.rows > 0)
@@ -321,7 +321,7 @@ class RunStore:
             self._series, self._series_key = series, key
         return self._series
 
-    def _steps_of(self, table: Table) -> I64:
+    def _steps_of(self, table: RowTable) -> I64:
         """Steps of a secondary table's rows on the primary's axis, made rising."""
         primary = self._primary
         key = (primary.rows, table.rows)

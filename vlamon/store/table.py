@@ -62,7 +62,7 @@ class Envelope:
     """FINITE=1 | NAN=2 | POS_INF=4 | NEG_INF=8: the kinds of values in the bin."""
 
 
-class Table:
+class RowTable:
     """Rows of one kind; append only."""
 
     def __init__(self) -> None:

@@ -20,7 +20,7 @@ from vlamon.emitter.annotating import PREFIX
 from vlamon.integrations.components import losses_of
 from vlamon.integrations.sink import log_row
 from vlamon.taps.options import TapOptions
-from vlamon.taps.rows import Row, Rows
+from vlamon.taps.rows import Rows, TapRow
 
 QUIET = 1.0
 """Seconds without a value after which a row is sent although no next step ended it."""
@@ -160,7 +160,7 @@ class Collector:
                 if time.monotonic() - self._touched > QUIET:
                     self._send(self._rows.flush())
 
-    def _send(self, row: Row | None) -> None:
+    def _send(self, row: TapRow | None) -> None:
         if row is None or self._emitter is None:
             return
         values = {short(name): value for name, value in row.values.items()}

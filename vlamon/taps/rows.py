@@ -17,7 +17,7 @@ FAR = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TapRow:
     """The values of one step."""
 
     step: int
@@ -37,7 +37,7 @@ class Rows:
     _shared: set[str] = field(default_factory=set)
     """Tags on the run's axis."""
 
-    def add(self, step: int, values: Mapping[str, Any]) -> Row | None:
+    def add(self, step: int, values: Mapping[str, Any]) -> TapRow | None:
         """Take values of `step`; returns the row that they end, if they end one."""
         shares = not self._shared.isdisjoint(values)
         falls = any(step < self._last.get(name, step) for name in values)
@@ -62,10 +62,10 @@ class Rows:
             self._step = 0
         self._values.update(values)
 
-    def flush(self) -> Row | None:
+    def flush(self) -> TapRow | None:
         """The row as it stands, which is over now."""
         if self._step is None or not self._values:
             return None
-        row = Row(self._step, self._values)
+        row = TapRow(self._step, self._values)
         self._values = {}
         return row

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vlamon.catalogue import Words
+from vlamon.catalogue import MetricText
 
 LABELS = {
     "kind": "kind",
@@ -36,8 +36,8 @@ LABELS = {
     "all": "Known metrics: {names}.",
 }
 
-METRICS: dict[str, Words] = {
-    "closs": Words(
+METRICS: dict[str, MetricText] = {
+    "closs": MetricText(
         "token cross-entropy",
         "How surprised the model is by the next token. Text, images and actions are all tokens "
         "here, so this one number covers all of them.",
@@ -53,7 +53,7 @@ METRICS: dict[str, Words] = {
         "clipping, logit scale (see z_loss); roll back to a trusted checkpoint. Stuck at ln V: "
         "labels are shifted, masked or not what the head predicts.",
     ),
-    "loss_ct": Words(
+    "loss_ct": MetricText(
         "continuous action L1 (ActionHead)",
         "How far the ActionHead's continuous action is from the target action, on average over "
         "the action's dimensions.",
@@ -67,7 +67,7 @@ METRICS: dict[str, Words] = {
         "pull on the trunk. Steady while closs explodes: the action head is fine, the language "
         "side broke. Much lower than l1_loss_action: the two action paths disagree.",
     ),
-    "z_loss": Words(
+    "z_loss": MetricText(
         "stabiliser on the logits",
         "Keeps the logits from drifting: cross-entropy does not notice when all logits grow "
         "together, bfloat16 does.",
@@ -80,7 +80,7 @@ METRICS: dict[str, Words] = {
         "closs: the logit scale blew up. By value it is 0.004 % of the total, which says nothing "
         "about its pull.",
     ),
-    "total": Words(
+    "total": MetricText(
         "weighted total",
         "What the optimizer minimises.",
         "total = closs + loss_ct_weights · loss_ct + z_loss_weight · z_loss (in general Σ λᵢ Lᵢ)",
@@ -88,14 +88,14 @@ METRICS: dict[str, Words] = {
         "the value are not shares of the pull on the weights (see pull).",
         "Judge the terms one by one: a total that falls can hide one that rises.",
     ),
-    "loss": Words(
+    "loss": MetricText(
         "loss",
         "The one loss that the training prints; often the weighted total.",
         "as the training defines it",
         "Compare it with itself only: its scale depends on the training.",
         "Look for the components: a single number cannot say which of them broke.",
     ),
-    "l1_loss_action": Words(
+    "l1_loss_action": MetricText(
         "decoded action L1",
         "How far the action that the tokens spell is from the target: argmax tokens, decoded to "
         "numbers. No gradient comes from it.",
@@ -108,7 +108,7 @@ METRICS: dict[str, Words] = {
         "tokens may be masked out of the labels. Falls while loss_ct does not, or the other way "
         "round: two paths diverge.",
     ),
-    "acc_action": Words(
+    "acc_action": MetricText(
         "action token accuracy",
         "Share of the action tokens in this block that are exactly right.",
         "mean of argmax(logits) == label over the block's tokens, teacher-forced",
@@ -116,14 +116,14 @@ METRICS: dict[str, Words] = {
         "already be a good controller. Read it beside l1_loss_action.",
         "Exactly 0 for epochs: no action tokens are emitted.",
     ),
-    "acc_image": Words(
+    "acc_image": MetricText(
         "image token accuracy",
         "Share of the image codes in this block that are exactly right (world model).",
         "mean of argmax(logits) == label over the block's 256 codes, teacher-forced",
         "8192 codes, many of which look alike: 0.01–0.05 is usual and tells little by itself.",
         "Flat at 0: are there world-model rows in the batches at all?",
     ),
-    "action_outside": Words(
+    "action_outside": MetricText(
         "predictions outside the action range",
         "Share of the predictions at action positions that are no action token at all.",
         "share of argmax(logits) outside 10006…10261 at the positions of action bins",
@@ -131,7 +131,7 @@ METRICS: dict[str, Words] = {
         "l1_loss_action says nothing about control.",
         "Stays high: are the action tokens among the labels, and is closs falling?",
     ),
-    "grad_norm": Words(
+    "grad_norm": MetricText(
         "gradient norm before clipping",
         "Length of the whole gradient before it is cut to clip_grad.",
         "grad_norm = √ Σ ‖∂total/∂w‖²",
@@ -141,7 +141,7 @@ METRICS: dict[str, Words] = {
         "Jumps: look at that batch. Always clipped: lower the learning rate, or clip less. "
         "Exactly 0: something is detached or frozen.",
     ),
-    "lr": Words(
+    "lr": MetricText(
         "learning rate",
         "The step size that the schedule gives.",
         "from the schedule; the last value of the interval in logs",
@@ -149,7 +149,7 @@ METRICS: dict[str, Words] = {
         "when a run does not settle.",
         "A jump in a loss right after a jump here needs no other cause.",
     ),
-    "pull": Words(
+    "pull": MetricText(
         "pull on the trunk",
         "Share of one weighted term in the gradient on a shared weight: what really moves the "
         "trunk.",
@@ -159,7 +159,7 @@ METRICS: dict[str, Words] = {
         "nothing could be compared.",
         "One term pulls nearly alone: the others learn by accident. Change its weight.",
     ),
-    "conflict": Words(
+    "conflict": MetricText(
         "conflict between two terms",
         "Cosine between the gradients of two terms on a shared weight.",
         "cos(∂(λᵢLᵢ)/∂W, ∂(λⱼLⱼ)/∂W) with W the last layer's down_proj",
@@ -167,7 +167,7 @@ METRICS: dict[str, Words] = {
         "help each other. Real runs lie near 0, −0.03 for closs against loss_ct.",
         "Clearly negative for long: change weights, alternate the terms, or project one out.",
     ),
-    "energy": Words(
+    "energy": MetricText(
         "energy model's loss",
         "Teaches E(state, action) to be low for right actions and high for wrong ones.",
         "in-batch InfoNCE: CE(−E/0.5, diagonal) over B × B energies; or the hinge "
@@ -178,70 +178,70 @@ METRICS: dict[str, Words] = {
         "alternation, a cache of layer actions, an EMA target head. Adaptive weights do nothing "
         "where the energy model has an Adam of its own.",
     ),
-    "energy_positive": Words(
+    "energy_positive": MetricText(
         "energy of right actions, E⁺",
         "Mean energy of the demonstrated actions.",
         "mean of E(state, A*), E = 2·sigmoid(0.5x) + 0.1",
         "Should lie clearly below energy_negative; both within 0.1…2.1.",
         "Equal to energy_negative: collapse.",
     ),
-    "energy_negative": Words(
+    "energy_negative": MetricText(
         "energy of wrong actions, E⁻",
         "Mean energy of swapped or layer actions.",
         "mean of E(state, A⁻)",
         "Should lie clearly above energy_positive; both within 0.1…2.1.",
         "Equal to energy_positive: collapse.",
     ),
-    "energy_gap": Words(
+    "energy_gap": MetricText(
         "energy gap, E⁻ − E⁺",
         "How well right actions are told from wrong ones.",
         "energy_negative − energy_positive",
         "0 is collapse; it should grow, then stand.",
         "Falls towards 0: see energy.",
     ),
-    "energy_acc": Words(
+    "energy_acc": MetricText(
         "energy ranking accuracy",
         "Share of samples whose own action has the lowest energy in the batch.",
         "mean of argmin_j E(state_i, action_j) == i",
         "1/B is a random guess.",
         "Near 1/B: see energy.",
     ),
-    "energy_grad_norm": Words(
+    "energy_grad_norm": MetricText(
         "gradient norm of the energy model",
         "Length of the energy model's own gradient before clipping.",
         "√ Σ ‖∂energy/∂w‖² over the energy model's weights",
         "Vanishes in a collapse, jumps when the negatives move.",
         "Read it beside energy_gap.",
     ),
-    "time": Words(
+    "time": MetricText(
         "time of a step",
         "Seconds from one batch to the next, data included.",
         "wall time of an iteration",
         "Steady but for checkpoints and evaluations.",
         "Grows: memory pressure, throttling (see the GPU panel), or a slow disk.",
     ),
-    "data": Words(
+    "data": MetricText(
         "time spent waiting for data",
         "Seconds that a step waits for its batch.",
         "wall time of next(loader)",
         "Should be a few percent of the step's time; above a third the GPUs starve.",
         "More loader workers, faster storage, or tokenise beforehand.",
     ),
-    "samples_per_second": Words(
+    "samples_per_second": MetricText(
         "samples a second",
         "Throughput over all ranks.",
         "batch size · ranks / time of a step",
         "Compare with the same configuration only.",
         "Falls: see time and data.",
     ),
-    "tokens_per_second": Words(
+    "tokens_per_second": MetricText(
         "tokens a second",
         "Throughput in tokens over all ranks.",
         "tokens in the batch / time of a step",
         "Steadier than samples a second where rows differ in length.",
         "Falls: see time and data.",
     ),
-    "max_memory": Words(
+    "max_memory": MetricText(
         "peak GPU memory",
         "Most memory that the allocator held at once.",
         "torch.cuda.max_memory_allocated, in MB",

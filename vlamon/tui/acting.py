@@ -149,7 +149,7 @@ class Acting:
         self._host.show(self._dialog, chosen)
 
     def _asked_about(self) -> Event | None:
-        """Give the explosion that a rollback answers: the newest one, while it is unsettled."""
+        """Return the explosion that a rollback answers: the newest one, while it is unsettled."""
         store = self._host.store
         for event in reversed(store.events):
             if event.kind in SETTLES and came_about(event):

@@ -38,7 +38,7 @@ class Alerts:
     def new_events(
         self, events: Sequence[Event], trainer_now: float, now: float, caught_up: bool
     ) -> list[Event]:
-        """Give the events that are new and happen now.
+        """Return the events that are new and happen now.
 
         History is what arrives before the source has caught up, what is older than RECENT on the
         trainer's own clock (as after a reconnect), and what no clock's error explains any more.
@@ -65,7 +65,7 @@ NOT_LIVE = ("waiting", "replay", "reconnecting", "failed", "ended")
 """Pulses during which what arrives is history."""
 
 
-class Alerting:
+class WatchAlerts:
     """Calls a person when something breaks while one watches."""
 
     def __init__(self, host: Host, reading: Callable[[], bool]) -> None:
@@ -108,7 +108,7 @@ class Alerting:
             self._host.shell.alert(run_name(self._host.store), pulse_words(alive)[1])
 
     def broken(self) -> Break | None:
-        """Give the newest break until it is acknowledged; the caller holds the feed's lock."""
+        """Return the newest break until it is acknowledged; the caller holds the feed's lock."""
         return newest_break(self._host.store, self._acknowledged)
 
     def acknowledge(self) -> None:

@@ -123,23 +123,23 @@ class Dashboard(TypedAhead, DiffDisplay, App[int]):
     # Clocks, which tests freeze
 
     def clock(self) -> float:
-        """Give the wall clock."""
+        """Return the wall clock."""
         return time.time()
 
     def monotonic(self) -> float:
-        """Give a clock that never jumps."""
+        """Return a clock that never jumps."""
         return time.monotonic()
 
     @property
     def utc_offset(self) -> float:
-        """Give the viewer's time zone in seconds east of UTC."""
+        """Return the viewer's time zone in seconds east of UTC."""
         return float(time.localtime(self.clock()).tm_gmtoff)
 
     # Files
 
     @property
     def folder(self) -> Path:
-        """Give the working directory; a browser's viewer may write none of the server's files."""
+        """Return the working directory; a browser's viewer may write none of the server's files."""
         if not self.is_web:
             return Path.cwd()
         if self._handed_over is None:
@@ -156,7 +156,7 @@ class Dashboard(TypedAhead, DiffDisplay, App[int]):
     # Life
 
     def get_default_screen(self) -> Screen[Any]:
-        """Give the main screen."""
+        """Return the main screen."""
         return MainScreen(self)
 
     def on_mount(self) -> None:

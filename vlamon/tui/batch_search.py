@@ -18,7 +18,7 @@ WINDOW = 100
 
 
 def worst_rows(store: RunStore, metric: str) -> list[int]:
-    """Give the rows of a metric's worst batches: non-finite ones first, then the highest."""
+    """Return the rows of a metric's worst batches: non-finite ones first, then the highest."""
     values = np.asarray(store.values(metric, 0, store.rows), np.float64)
     present = store.present(metric, 0, store.rows)
     loud = np.where(np.isfinite(values), values, np.inf)
@@ -33,7 +33,7 @@ def worst_rows(store: RunStore, metric: str) -> list[int]:
 
 
 def mean_around(store: RunStore, metric: str, row: int) -> float:
-    """Give the mean of the finite values of up to WINDOW batches around a row; NaN for none."""
+    """Return the mean of the finite values of up to WINDOW batches around a row; NaN for none."""
     first = max(0, min(row - WINDOW // 2, store.rows - WINDOW))
     values = np.asarray(store.values(metric, first, min(store.rows, first + WINDOW)), np.float64)
     finite = values[np.isfinite(values)]

@@ -316,14 +316,14 @@ _CHARACTERS = {
 def keys_for(
     read_only: bool = False, changed: Mapping[str, tuple[str, ...]] | None = None
 ) -> tuple[Key, ...]:
-    """Give the keys that a dashboard has; a read-only one has none that give commands."""
+    """Return the keys that a dashboard has; a read-only one has none that give commands."""
     changed = changed or {}
     found = (_rebound(key, changed.get(key.name, ())) for key in KEYS)
     return tuple(key for key in found if not (read_only and key.command))
 
 
 def keymap(changed: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    """Give the keys of the actions that have others, as Textual spells them."""
+    """Return the keys of the actions that have others, as Textual spells them."""
     return {key.name: key.keys for key in keys_for(changed=changed) if key.name in changed}
 
 

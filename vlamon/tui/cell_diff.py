@@ -32,7 +32,7 @@ _SYSTEMS = {
 
 @lru_cache(maxsize=2048)
 def _codes(style: Style, system: ColorSystem) -> tuple[str, str, str]:
-    """Give a style's SGR codes: attributes, foreground, background."""
+    """Return a style's SGR codes: attributes, foreground, background."""
     attributes = _sgr(style.without_color.render("x", color_system=system))
     foreground = background = ""
     if style.color is not None:
@@ -44,12 +44,12 @@ def _codes(style: Style, system: ColorSystem) -> tuple[str, str, str]:
 
 
 def _sgr(rendered: str) -> str:
-    """Give the codes of the sequence that rendered text begins with, empty for none."""
+    """Return the codes of the sequence that rendered text begins with, empty for none."""
     return rendered[2 : rendered.index("m")] if rendered.startswith("\x1b[") else ""
 
 
 def color_system(console: Console) -> ColorSystem:
-    """Give the colours that a console's terminal has."""
+    """Return the colours that a console's terminal has."""
     return _SYSTEMS.get(console.color_system or "", ColorSystem.TRUECOLOR)
 
 
@@ -185,7 +185,7 @@ class ShownCells:
 
 
 def _differing(old: Strip | None, strip: Strip) -> tuple[int, Sequence[Segment]]:
-    """Give the segments of a strip without those that the strip before it at the same place began
+    """Return the segments of a strip without those that the strip before it at the same place began
     and ended with, too, and the cells before them."""
     segments = list(strip)
     if old is None or old.cell_length != strip.cell_length:
@@ -207,7 +207,7 @@ def _alike(one: Segment, other: Segment) -> bool:
 
 
 def _cells(segments: Iterable[Segment]) -> tuple[list[str], list[Style]] | None:
-    """Give characters and styles cell by cell; None if some are not one cell wide."""
+    """Return characters and styles cell by cell; None if some are not one cell wide."""
     texts: list[str] = []
     styles: list[Style] = []
     for segment in segments:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from vlamon.catalogue import DEFAULT_VOCAB, entry
 from vlamon.charts.cells import Guide
-from vlamon.charts.chart_style import Look
+from vlamon.charts.chart_style import ChartStyle
 from vlamon.charts.glyphs import plain
 from vlamon.charts.panels import Group
 from vlamon.charts.smoothing import Smoothing
@@ -35,7 +35,7 @@ class ChartStyling:
         self._host = host
         self._charts = charts
         self._weighed: tuple[int, Mapping[str, float]] = (-1, {})
-        self.look = Look(
+        self.look = ChartStyle(
             log=options.log,
             smooth=cast(Smoothing, options.smoothing),
             ascii_only=rendering.ascii_only,
@@ -53,7 +53,7 @@ class ChartStyling:
         return f"{group.name} ×{short_weight(weight)}"
 
     def guides(self, group: Group) -> tuple[Guide, ...]:
-        """Give the lines that a chart is read against."""
+        """Return the lines that a chart is read against."""
         info = self._host.store.info
         found = guides_of(group, info.vocab if info is not None else None)
         if not self.look.ascii_only:
@@ -92,7 +92,7 @@ class ChartStyling:
 
 
 def guides_of(group: Group, vocab: int | None) -> tuple[Guide, ...]:
-    """Give the random-guess line of a chart, for the run's own vocabulary.
+    """Return the random-guess line of a chart, for the run's own vocabulary.
 
     A run that does not say how large its vocabulary is gets the line of the full model in closs
     alone, with that vocabulary in its label: a line must not claim more than is known.

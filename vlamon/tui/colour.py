@@ -75,13 +75,13 @@ def _encoded(share: float) -> float:
 
 
 def luminance(colour: RGB) -> float:
-    """Give the relative luminance of WCAG 2."""
+    """Return the relative luminance of WCAG 2."""
     red, green, blue = (_linear(channel) for channel in colour)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def contrast(one: RGB, other: RGB) -> float:
-    """Give the contrast ratio of WCAG 2, from 1 to 21."""
+    """Return the contrast ratio of WCAG 2, from 1 to 21."""
     low, high = sorted((luminance(one), luminance(other)))
     return (high + 0.05) / (low + 0.05)
 
@@ -111,7 +111,7 @@ def nearest_of_256(colour: str) -> str:
 
 
 def seen_by(deficiency: str, colour: RGB) -> RGB:
-    """Give the colour as a `protan`, `deutan` or `tritan` observer sees it."""
+    """Return the colour as a `protan`, `deutan` or `tritan` observer sees it."""
     linear = [_linear(channel) for channel in colour]
     rows = _DEFICIENCY[deficiency]
     red, green, blue = (
@@ -131,6 +131,6 @@ def _lab(colour: RGB) -> tuple[float, float, float]:
 
 
 def difference(one: RGB, other: RGB) -> float:
-    """Give the distance in CIE Lab (ΔE 1976); above about 10, lines are told apart."""
+    """Return the distance in CIE Lab (ΔE 1976); above about 10, lines are told apart."""
     pairs = zip(_lab(one), _lab(other), strict=True)
     return sum((a - b) ** 2 for a, b in pairs) ** 0.5 if one != other else 0.0

@@ -18,12 +18,12 @@ class DashboardCommands(Provider):
     """Commands of the main screen; a read-only dashboard has none that act on the training."""
 
     async def discover(self) -> Hits:
-        """Give everything that a key does, before anything is typed."""
+        """Return everything that a key does, before anything is typed."""
         for name, words, run in self._keys():
             yield DiscoveryHit(name, run, help=words)
 
     async def search(self, query: str) -> Hits:
-        """Give what matches: keys, themes, metrics."""
+        """Return what matches: keys, themes, metrics."""
         matcher = self.matcher(query)
         for name, words, run in (*self._keys(), *self._themes(), *self._metrics()):
             score = matcher.match(f"{name} {words}" if len(query) > 3 else name)

@@ -40,7 +40,7 @@ Found = tuple[Finding, ...]
 
 
 @dataclass(slots=True)
-class Schedule:
+class LookSchedule:
     """When to look again: seldom, and the more seldom the longer a look takes."""
 
     due: float = 0.0
@@ -68,12 +68,12 @@ class Findings:
         self._host = host
         self._seen = seen
         self._reading = reading
-        self._schedule = Schedule()
+        self._schedule = LookSchedule()
         self._found: Found = ()
         self._page: Page | None = None
 
     def all(self, verdicts: int | None = VERDICTS) -> Found:
-        """Give the guard's verdicts, newest first, what the rules found, and what was lost."""
+        """Return the guard's verdicts, newest first, what the rules found, and what was lost."""
         store = self._host.store
         self._look_when_due()
         autopsies = [event for event in reversed(store.events) if event.kind == "autopsy"]
@@ -145,7 +145,7 @@ def in_full(findings: Sequence[Finding], width: int) -> list[Row]:
 def look(
     store: RunStore,
     lock: AbstractContextManager[Any],
-    schedule: Schedule,
+    schedule: LookSchedule,
     rules: SpikeRules,
 ) -> Found:
     """Run the rules over the newest batches and all epoch lines; role, headline and detail each."""

@@ -64,7 +64,7 @@ class FrameContext:
 
 
 def seconds_left(status: Status | None, now: float) -> float | None:
-    """Give the time until a guard that waits for a person acts by itself; None when none waits."""
+    """Return the time until a guard that waits for a person acts by itself; None if none waits."""
     if status is None or status.deadline is None or status.state != "paused":
         return None
     return max(0.0, status.deadline - now)
@@ -82,7 +82,7 @@ def steps_are_epochs(store: RunStore) -> bool:
 
 
 def run_name(store: RunStore) -> str:
-    """Give what a person calls the run."""
+    """Return what a person calls the run."""
     return store.info.name if store.info is not None and store.info.name else "vlamon"
 
 

@@ -49,7 +49,7 @@ class Break:
 
 
 def newest_break(store: RunStore, acknowledged: Collection[str] = ()) -> Break | None:
-    """Give the newest break of the run, None where there is none or it was acknowledged."""
+    """Return the newest break of the run, None where there is none or it was acknowledged."""
     events = store.events
     at = next((n for n in range(len(events) - 1, -1, -1) if events[n].kind in LOUD), None)
     if at is None or events[at].id in acknowledged:
@@ -127,7 +127,7 @@ def _outcome(found: Break, deadline: float | None) -> list[Part]:
 
 
 def returned_to(rollback: Event) -> int:
-    """Give the step of the state that was put back; the event's own is where the training was."""
+    """Return the step of the state that was put back; the event's own is where the training was."""
     to = rollback.data.get("to")
     return int(to) if isinstance(to, (int, float)) else rollback.step
 

@@ -65,7 +65,7 @@ class Shell(Protocol):
         """Where files are saved."""
 
     def hand_over(self, path: Path) -> None:
-        """Give a saved file to the viewer, where that is not who owns the folder."""
+        """Return a saved file to the viewer, where that is not who owns the folder."""
 
     def clock(self) -> float:
         """The wall clock."""

@@ -38,7 +38,7 @@ EVENTS_GROW = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
+class ContentNeeds:
     """What there is to show."""
 
     charts: int
@@ -60,7 +60,7 @@ class Needs:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PanelRect:
     """One panel's rectangle, in cells."""
 
     name: str
@@ -77,7 +77,7 @@ class Arrangement:
 
     form: Form
     """Which of the three forms it is."""
-    places: tuple[Place, ...]
+    places: tuple[PanelRect, ...]
     """All panels, top to bottom."""
 
     @property
@@ -97,21 +97,21 @@ def form_for(width: int, height: int) -> Form:
     return "column" if width < GRID_FROM else "grid"
 
 
-def arrange(width: int, height: int, needs: Needs) -> Arrangement:
+def arrange(width: int, height: int, needs: ContentNeeds) -> Arrangement:
     """Place every panel on `width` × `height` cells."""
     form = form_for(width, height)
-    head = [Place("status", 0, 0, width, 1)]
-    footer = [Place("footer", 0, height - 1, width, 1)] if height >= 6 else []
+    head = [PanelRect("status", 0, 0, width, 1)]
+    footer = [PanelRect("footer", 0, height - 1, width, 1)] if height >= 6 else []
     if needs.headline and height >= HEADLINE_FROM:
-        head.append(Place("headline", 0, 1, width, needs.headline))
+        head.append(PanelRect("headline", 0, 1, width, needs.headline))
     top = sum(place.height for place in head)
     rows = height - top - len(footer)
     if rows < 1:
         return Arrangement(form, tuple(head))
     if needs.maximised and form != "numbers":
-        body = [Place("chart-0", 0, top, width, rows)]
+        body = [PanelRect("chart-0", 0, top, width, rows)]
     elif form == "numbers":
-        body = [Place("numbers", 0, top, width, rows)]
+        body = [PanelRect("numbers", 0, top, width, rows)]
     elif form == "column":
         body = _column(width, top, rows, needs)
     else:
@@ -119,21 +119,21 @@ def arrange(width: int, height: int, needs: Needs) -> Arrangement:
     return Arrangement(form, (*head, *body, *footer))
 
 
-def _column(width: int, top: int, rows: int, needs: Needs) -> list[Place]:
+def _column(width: int, top: int, rows: int, needs: ContentNeeds) -> list[PanelRect]:
     heights = _heights(rows, needs, _below(max(LOWER_ROWS, rows // 5), needs.lower, needs))
     count = max(1, min(needs.charts, heights.charts // GOOD_CHART_ROWS))
     places = []
     y = top
     for index, size in enumerate(_split(heights.charts, count)):
-        places.append(Place(f"chart-{index}", 0, y, width, size))
+        places.append(PanelRect(f"chart-{index}", 0, y, width, size))
         y += size
     y = _lines(places, heights, y, width)
     if heights.below:
-        places.append(Place(needs.lower or "events", 0, y, width, heights.below))
+        places.append(PanelRect(needs.lower or "events", 0, y, width, heights.below))
     return places
 
 
-def _grid(width: int, top: int, rows: int, needs: Needs) -> list[Place]:
+def _grid(width: int, top: int, rows: int, needs: ContentNeeds) -> list[PanelRect]:
     side = min(64, max(44, width // 4)) if width >= SIDE_FROM else 0
     main = width - side
     lower = "" if side and needs.lower in IN_SIDE else needs.lower
@@ -149,15 +149,15 @@ def _grid(width: int, top: int, rows: int, needs: Needs) -> list[Place]:
         left = 0
         if lower and lower != "events":
             left = max(40, main * 9 // 25)
-            places.append(Place(lower, 0, y, left, heights.below))
-        places.append(Place("events", left, y, main - left, heights.below))
+            places.append(PanelRect(lower, 0, y, left, heights.below))
+        places.append(PanelRect("events", left, y, main - left, heights.below))
     if side:
         places += _side(main, top, side, rows)
     return places
 
 
-def _below(share: int, lower: str, needs: Needs) -> int:
-    """Give the height of what is below the charts: what it would not fill is left to them."""
+def _below(share: int, lower: str, needs: ContentNeeds) -> int:
+    """Return the height of what is below the charts: what it would not fill is left to them."""
     lines = -(-max(1, needs.events) // EVENTS_GROW) * EVENTS_GROW
     events = min(share, max(LOWER_ROWS, lines + 2))
     if lower == "gpu":  # a frame, a row a device, the process
@@ -165,40 +165,40 @@ def _below(share: int, lower: str, needs: Needs) -> int:
     return events if lower in ("", "events") else share
 
 
-def _lines(places: list[Place], heights: _Heights, y: int, width: int) -> int:
+def _lines(places: list[PanelRect], heights: _Heights, y: int, width: int) -> int:
     """Place the contribution and the accelerators' summary; gives the row below them."""
     if heights.contribution:
-        places.append(Place("contribution", 0, y, width, heights.contribution))
+        places.append(PanelRect("contribution", 0, y, width, heights.contribution))
         y += heights.contribution
     if heights.gpu:
-        places.append(Place("gpu-line", 0, y, width, heights.gpu))
+        places.append(PanelRect("gpu-line", 0, y, width, heights.gpu))
         y += heights.gpu
     return y
 
 
-def _side(x: int, top: int, width: int, rows: int) -> list[Place]:
+def _side(x: int, top: int, width: int, rows: int) -> list[PanelRect]:
     if rows < 24:
-        return [Place("inspector", x, top, width, rows)]
+        return [PanelRect("inspector", x, top, width, rows)]
     upper = rows * 3 // 5
     return [
-        Place("inspector", x, top, width, upper),
-        Place("diagnoses", x, top + upper, width, rows - upper),
+        PanelRect("inspector", x, top, width, upper),
+        PanelRect("diagnoses", x, top + upper, width, rows - upper),
     ]
 
 
-def _chart_grid(width: int, top: int, rows: int, charts: int) -> list[Place]:
+def _chart_grid(width: int, top: int, rows: int, charts: int) -> list[PanelRect]:
     """Place charts in lines: the first, of what matters most, has fewer and taller ones."""
     first = min(3 if width >= THREE_FROM else 2, max(1, charts))
     further = first + (width // (first + 1) >= LEAST_CHART_COLUMNS)
     possible = max(1, rows // GOOD_CHART_ROWS)
     lines = min(possible, 1 + -(-(charts - first) // further)) if charts > first else 1
     counts = [first, *_split(min(charts - first, further * (lines - 1)), lines - 1)]
-    places: list[Place] = []
+    places: list[PanelRect] = []
     y = top
     for size, in_line in zip(_split(rows, lines), counts, strict=True):
         x = 0
         for cell in _split(width, in_line):
-            places.append(Place(f"chart-{len(places)}", x, y, cell, size))
+            places.append(PanelRect(f"chart-{len(places)}", x, y, cell, size))
             x += cell
         y += size
     return places
@@ -214,7 +214,7 @@ class _Heights:
     below: int
 
 
-def _heights(rows: int, needs: Needs, wanted_below: int) -> _Heights:
+def _heights(rows: int, needs: ContentNeeds, wanted_below: int) -> _Heights:
     """Share `rows` among charts and what is below them: charts first, then in order.
 
     The contribution is one row; a bar a term where there is room for that.

@@ -45,7 +45,7 @@ class Navigation:
         """Row that means are compared with."""
 
     def cursor_row(self) -> int | None:
-        """Give the row under the cursor; None where there is no cursor."""
+        """Return the row under the cursor; None where there is no cursor."""
         view = self.viewport.view
         if view.cursor is None:
             return None
@@ -138,7 +138,7 @@ class Navigation:
             self.choose_event(events[min(len(events) - 1, max(0, at))].id)
 
     def _beside(self, events: Sequence[Event], row: int, by: int) -> int:
-        """Give the number of the first event after a batch, or of the last one before it, in the
+        """Return the number of the first event after a batch, or of the last one before it, in the
         order in which they happened: steps begin again with every attempt."""
         here = (attempt_of(self._store, row), int(self._store.steps(row, row + 1)[0]))
         places = [(left_attempt(event), event.step) for event in events]

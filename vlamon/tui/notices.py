@@ -29,7 +29,7 @@ class Notices:
         self._until = now + SECONDS
 
     def current(self, now: float) -> Notice:
-        """Give the notice that still stands, an empty one otherwise."""
+        """Return the notice that still stands, an empty one otherwise."""
         if self.newest.text and now >= self._until:
             self.newest = Notice("")
         return self.newest

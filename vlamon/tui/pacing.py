@@ -23,7 +23,7 @@ class Pacer:
     """When the next paint of an even flood would begin."""
 
     def wait(self, now: float) -> float:
-        """Give the seconds to wait until the next paint may begin; 0 means now."""
+        """Return the seconds to wait until the next paint may begin; 0 means now."""
         return max(0.0, self.due - SLACK * self.interval - now)
 
     def painted(self, now: float) -> None:

@@ -180,7 +180,7 @@ class Painter:
         )
 
     def _baseline_name(self) -> str:
-        """Give the name of the run under the charts; empty for none."""
+        """Return the name of the run under the charts; empty for none."""
         feed = self._host.shell.baseline
         if feed is None or feed is self._host.feed:
             return ""

@@ -52,5 +52,5 @@ def make_panels(rendering: Rendering) -> dict[str, RowPanel]:
 
 
 def lower_panels() -> tuple[str, ...]:
-    """Give the panels that take turns in the lower place."""
+    """Return the panels that take turns in the lower place."""
     return tuple(panel.name for panel in PANELS if panel.lower)

@@ -14,7 +14,7 @@ PATIENCE = 10.0
 """Seconds after which a command counts as unanswered; a later reply is shown all the same."""
 
 
-class Sender(Protocol):
+class CommandSender(Protocol):
     """The feed's way to the trainer."""
 
     def send(self, name: str, /, **args: Any) -> str:
@@ -32,7 +32,7 @@ class _Pending:
 class PendingCommands:
     """What this dashboard has sent; time is passed in."""
 
-    sender: Sender
+    sender: CommandSender
     _pending: dict[str, _Pending] = field(default_factory=dict)
     _read: int = 0
 

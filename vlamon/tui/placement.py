@@ -12,7 +12,7 @@ from vlamon.charts.panels import Group, groups
 from vlamon.charts.track import AxisData
 from vlamon.tui.event_list import fold
 from vlamon.tui.headline import headline
-from vlamon.tui.layout import Arrangement, Needs, Place, arrange
+from vlamon.tui.layout import Arrangement, ContentNeeds, PanelRect, arrange
 from vlamon.tui.notices import Notice
 from vlamon.tui.panels import lower_panels, make_panels
 from vlamon.tui.widgets.chart import Chart
@@ -63,14 +63,14 @@ class Placement:
         return list(self._made.values())
 
     def leading_chart(self) -> Chart | None:
-        """Give the focused chart, else the first one that was drawn."""
+        """Return the focused chart, else the first one that was drawn."""
         for chart in self.charts:
             if chart.has_focus:
                 return chart
         return next((chart for chart in self.charts if chart.shown is not None), None)
 
     def groups(self) -> list[Group]:
-        """Give the charts that the run's metrics make."""
+        """Return the charts that the run's metrics make."""
         store = self._host.store
         metrics = store.metrics
         key = (metrics, len(store.specs), tuple(self.pinned), frozenset(self.hidden))
@@ -100,7 +100,7 @@ class Placement:
             place = next((place for place in arrangement.places if place.name == name), None)
             _put(panel, place)
 
-    def _needs(self, charts: int, width: int, frame: FrameContext) -> Needs:
+    def _needs(self, charts: int, width: int, frame: FrameContext) -> ContentNeeds:
         store = self._host.store
         weights = store.weights_at() or assumed_weights(store.metrics)
         terms = len([name for name in weights if name in store.metrics])
@@ -110,7 +110,7 @@ class Placement:
         sample = store.gpu.latest if self._host.shell.options.gpu else None
         devices = len(sample.devices) if sample is not None else 0
         lines = headline(frame.broken, frame.deadline, width, frame.glyphs) if frame.broken else ()
-        return Needs(
+        return ContentNeeds(
             charts,
             terms,
             lower,
@@ -215,7 +215,7 @@ class Placement:
         self._host.repaint()
 
 
-def _put(widget: Chart | RowPanel, place: Place | None) -> None:
+def _put(widget: Chart | RowPanel, place: PanelRect | None) -> None:
     """Move a widget to its place, or off the screen; costs nothing where nothing changes."""
     if place is None:
         if widget.display:

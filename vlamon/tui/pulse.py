@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from vlamon.analysis.liveness import Alive, Heart, judge, of_log, typical_interval
+from vlamon.analysis.liveness import Alive, Heartbeat, judge, of_log, typical_interval
 from vlamon.charts.numbers import age, count
 from vlamon.tui.headline import SETTLES
 from vlamon.tui.severity import LOUD
@@ -28,24 +28,24 @@ class Pulse:
     """Judges again and again whether a run is alive."""
 
     store: RunStore
-    heart: Heart = field(default_factory=Heart)
+    heartbeat: Heartbeat = field(default_factory=Heartbeat)
 
     def judge(self, monotonic: float, wall: float) -> Alive:
         """Say how the run is now; the caller holds the feed's lock."""
-        store, heart = self.store, self.heart
+        store, heartbeat = self.store, self.heartbeat
         rows = store.rows
         times = store.times(max(0, rows - RECENT_ROWS), rows)
         latest = store.gpu.latest
         others = [latest.time] if latest is not None else []
         if store.status is not None:
             others.append(store.status.time)
-        heart.observe(rows, float(times[-1]) if rows else float("nan"), others, monotonic)
+        heartbeat.observe(rows, float(times[-1]) if rows else float("nan"), others, monotonic)
         if store.status is not None and store.status.state in ("paused", "stopped"):
-            heart.rest(monotonic)
+            heartbeat.rest(monotonic)
         interval = typical_interval(times)
         if interval != interval:
-            interval = typical_interval(heart.arrivals)
-        alive = judge(store.link, store.status, rows, interval, heart.quiet(monotonic))
+            interval = typical_interval(heartbeat.arrivals)
+        alive = judge(store.link, store.status, rows, interval, heartbeat.quiet(monotonic))
         if store.status is None and rows:
             alive = of_log(alive, float(times[-1]), wall)
             if alive.pulse == "ended" and alive.silent_for:

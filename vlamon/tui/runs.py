@@ -34,7 +34,7 @@ a narrow screen cuts off comes last."""
 
 
 def labels(feeds: Sequence[RunFeed]) -> list[str]:
-    """Give what each run is called; where several have one name, as the user named them."""
+    """Return what each run is called; where several have one name, as the user named them."""
     names = [run_name(feed.store) for feed in feeds]
     return [
         feed.named if feed.named and names.count(name) > 1 else name

@@ -16,7 +16,7 @@ from textual.worker import get_current_worker
 from vlamon.charts.ticks import Axis
 from vlamon.charts.viewport import View, Viewport
 from vlamon.tui.acting import Acting
-from vlamon.tui.alerts import Alerting
+from vlamon.tui.alerts import WatchAlerts
 from vlamon.tui.bindings import KEYS, Key, keys_for
 from vlamon.tui.chart_styling import ChartStyling
 from vlamon.tui.findings import Findings
@@ -80,7 +80,7 @@ class MainScreen(DirectRows, Screen[None]):
             lambda: self.size,
             lambda notice: self.notices.say(notice, shell.monotonic()),
         )
-        self.alerting = Alerting(self, self._reading)
+        self.alerting = WatchAlerts(self, self._reading)
         self.acting = Acting(self, self.alerting.live)
         self.findings = Findings(
             self, lambda: self.placement.arrangement.has("diagnoses"), self._reading
@@ -147,7 +147,7 @@ class MainScreen(DirectRows, Screen[None]):
 
     def _complete(self, frame: FrameContext) -> FrameContext:
         """Have the controllers hear what is new, and add what they know to the frame."""
-        self.alerting.hear(frame, self.painter.pulse.heart.newest)
+        self.alerting.hear(frame, self.painter.pulse.heartbeat.newest)
         said = self.acting.hear(frame, dialog_open=len(self.app.screen_stack) > 1)
         if said is not None:
             self.notices.say(said, self.shell.monotonic())
@@ -264,6 +264,6 @@ class MainScreen(DirectRows, Screen[None]):
 
 
 def _hints(keys: Sequence[Key]) -> list[Hint]:
-    """Give the footer's hints, the most important first."""
+    """Return the footer's hints, the most important first."""
     keys = sorted((key for key in keys if key.footer), key=lambda key: key.footer)
     return [Hint(key.label.replace("→", "←→"), key.words, key.action) for key in keys]

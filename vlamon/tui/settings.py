@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def settable(store: RunStore) -> list[str]:
-    """Give the names: the trained terms' weights, then what every guard knows."""
+    """Return the names: the trained terms' weights, then what every guard knows."""
     weights = [name for name, spec in store.specs.items() if spec.kind == "trained"]
     return [*weights, *SETTINGS]
 
@@ -28,7 +28,7 @@ def parse_setting(text: str) -> tuple[str, float | str]:
 
 
 def what_is_wrong(text: str, names: Sequence[str]) -> str:
-    """Give a sentence about a line that cannot be sent, empty for a good one."""
+    """Return a sentence about a line that cannot be sent, empty for a good one."""
     name, value = parse_setting(text)
     if not name or value == "":
         return "write a name and a value, such as: loss_ct 5"

@@ -14,7 +14,7 @@ def alarming(event: Event) -> bool:
 
 
 def severity_role(event: Event) -> str:
-    """Give the role that an event is written in."""
+    """Return the role that an event is written in."""
     if event.kind in ("explode", "trainer_error") or event.severity == "error":
         return "explode"
     if event.kind == "warn" or event.severity == "warn":

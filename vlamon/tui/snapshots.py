@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def snapshots(store: RunStore) -> list[Snapshot]:
-    """Give the snapshots, newest first.
+    """Return the snapshots, newest first.
 
     A guard tells little of a checkpoint on disk; when it was written says its event, and what
     closs was its batch.

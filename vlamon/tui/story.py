@@ -71,7 +71,7 @@ def _title(event: Event) -> str:
 
 
 def _timeline(store: RunStore, found: Break) -> list[Event]:
-    """Give the break, what came up to its answer, and the answer with the verdict."""
+    """Return the break, what came up to its answer, and the answer with the verdict."""
     events = list(store.events)
     first = events.index(found.event)
     ends = [events.index(one) for one in (found.answer, found.verdict) if one is not None]

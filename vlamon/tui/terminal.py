@@ -20,12 +20,12 @@ def in_browser(environ: Mapping[str, str]) -> bool:
 
 
 def title(text: str) -> str:
-    """Give the sequence that sets the title of window and tab."""
+    """Return the sequence that sets the title of window and tab."""
     return f"\x1b]0;{_plain(text)}\x07"
 
 
 def notification(heading: str, text: str, environ: Mapping[str, str]) -> str:
-    """Give the sequences for a desktop notification, in the two dialects that terminals know.
+    """Return the sequences for a desktop notification, in the two dialects that terminals know.
 
     tmux drops what it does not know, unless it is wrapped (and `allow-passthrough` is on).
     """

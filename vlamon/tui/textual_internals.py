@@ -36,7 +36,7 @@ else:
 
 
 def _class(module: str, name: str) -> type[Any]:
-    """Give a class of a private module; one without instances where it is missing."""
+    """Return a class of a private module; one without instances where it is missing."""
     try:
         found: type[Any] = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError):
@@ -135,7 +135,7 @@ class DiffUpdate(_UpdateBase):
         self._update = update
 
     def render_segments(self, console: Console) -> str:
-        """Give the terminal sequences, and remember what they leave on the screen."""
+        """Return the terminal sequences, and remember what they leave on the screen."""
         pen = Pen(color_system(console))
         update = self._update
         if isinstance(update, RowsUpdate):
@@ -268,7 +268,7 @@ class KeptLines(_WidgetBase):
             _refresh(self, rows)
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Give the rows of a region, for Textual's compositor."""
+        """Return the rows of a region, for Textual's compositor."""
         width = self.size.width
         strips = self.kept_lines(range(crop.y, crop.bottom), width)
         if crop.x > 0 or crop.width < width:
@@ -276,7 +276,7 @@ class KeptLines(_WidgetBase):
         return strips
 
     def kept_lines(self, rows: Sequence[int], width: int) -> list[Strip]:
-        """Give rows as `render_line` keeps them.
+        """Return rows as `render_line` keeps them.
 
         Between a resize and the next drawing they have the width of before: they are cut to what
         the widget has now, because a longer one would run over its neighbours.

@@ -8,7 +8,7 @@ from vlamon.locations import remembered_theme_file
 
 
 def remembered_theme() -> str:
-    """Give the name that was kept, empty where there is none that can be read."""
+    """Return the name that was kept, empty where there is none that can be read."""
     try:
         return remembered_theme_file().read_text(encoding="utf-8").strip()
     except (OSError, ValueError):

@@ -154,7 +154,7 @@ def _all_ansi(colours: Mapping[str, str]) -> bool:
 
 
 def _base(known: Mapping[str, Theme], dark: bool, sixteen: bool) -> Mapping[str, str]:
-    """Give the colours that a partial theme starts from: the shipped one of its kind."""
+    """Return the colours that a partial theme starts from: the shipped one of its kind."""
     base = known.get(SIXTEEN if sixteen else DARK if dark else LIGHT)
     return base.colours if base else {}
 
@@ -292,7 +292,7 @@ def textual_theme(theme: Theme, colourless: bool = False) -> TextualTheme:
 
 
 def _ansi_variables(colours: Mapping[str, str]) -> dict[str, str]:
-    """Give what Textual's own widgets need to know of a theme without mixed colours."""
+    """Return what Textual's own widgets need to know of a theme without mixed colours."""
     paper, ink = colours["background"], colours["foreground"]
     return {
         "ansi-background": paper,

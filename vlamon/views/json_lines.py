@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from vlamon.hardware import GpuSample
 from vlamon.records import (
     BatchBlock,
     Column,
@@ -20,7 +21,6 @@ from vlamon.records import (
     EpochRow,
     Event,
     Gap,
-    GpuSample,
     Interval,
     IntervalBlock,
     Record,

@@ -12,14 +12,15 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
-from vlamon.records import GpuSample, RunInfo, RunState, Status
+from vlamon.hardware import GpuSample
+from vlamon.records import RunInfo, RunState, Status
 from vlamon.safe_text import line
-from vlamon.views.prometheus import Reading
+from vlamon.views.prometheus import Scrape
 
 Point = tuple[Mapping[str, str], float]
 
 
-def request(reading: Reading, now: float | None = None) -> dict[str, Any]:
+def request(reading: Scrape, now: float | None = None) -> dict[str, Any]:
     """The document of one export; without a training it says `vlamon.up` 0 of nobody."""
     nanoseconds = str(int((time.time() if now is None else now) * 1e9))
     metrics = [
@@ -44,7 +45,7 @@ def _resource(info: RunInfo | None) -> dict[str, str]:
     }
 
 
-def _families(reading: Reading) -> Iterator[tuple[str, str, str, list[Point]]]:
+def _families(reading: Scrape) -> Iterator[tuple[str, str, str, list[Point]]]:
     """Name, description, unit in UCUM, and the points."""
     info = reading.info
     yield "vlamon.up", "Whether a training answered.", "1", [({}, float(info is not None))]

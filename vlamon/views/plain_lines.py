@@ -11,13 +11,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
+from vlamon.hardware import GpuSample
 from vlamon.records import (
     BatchBlock,
     EpochBlock,
     EpochRow,
     Event,
     Gap,
-    GpuSample,
     Interval,
     IntervalBlock,
     Link,

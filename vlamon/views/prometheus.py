@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import get_args
 
-from vlamon.records import GpuSample, RunInfo, RunState, Status
+from vlamon.hardware import GpuSample
+from vlamon.records import RunInfo, RunState, Status
 from vlamon.safe_text import line
 
 Labels = Mapping[str, str]
@@ -19,7 +20,7 @@ Sample = tuple[Labels, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Scrape:
     """One look at a training; all None where none answered."""
 
     info: RunInfo | None = None
@@ -28,12 +29,12 @@ class Reading:
     gpu: GpuSample | None = None
 
 
-def exposition(reading: Reading) -> str:
+def exposition(reading: Scrape) -> str:
     """The page that a scrape gets."""
     return "".join(f"{shown}\n" for shown in _lines(reading))
 
 
-def _lines(reading: Reading) -> Iterator[str]:
+def _lines(reading: Scrape) -> Iterator[str]:
     info, status = reading.info, reading.status
     up = 0.0 if info is None else 1.0
     yield from _family("vlamon_up", "Whether a training answered.", [({}, up)])

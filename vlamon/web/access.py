@@ -26,7 +26,7 @@ def new_token() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class AccessRules:
     """The rules for one server.
 
     The token is a part of the path and no cookie: browsers send a cookie to every port of a host,

@@ -21,7 +21,7 @@ from vlamon.web.page import page
 from vlamon.web.viewer import Viewer
 
 if TYPE_CHECKING:
-    from vlamon.web.access import Access
+    from vlamon.web.access import AccessRules
 
 HEARTBEAT = 15.0
 """Seconds between two questions whether a browser is still there."""
@@ -34,13 +34,13 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ServePlan:
     """What is served, and to whom."""
 
     argv: Sequence[str]
     """The command that shows one dashboard."""
     title: str
-    access: Access
+    access: AccessRules
     viewers: int
     """Dashboards that may be open at once: each is a process."""
 
@@ -48,7 +48,7 @@ class Plan:
 class BrowserView:
     """The routes, all below the token."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: ServePlan) -> None:
         self._plan = plan
         self._files = Server("")  # its static files and downloads; our own rules and viewers
         self._open: set[web.WebSocketResponse] = set()
@@ -133,7 +133,7 @@ class BrowserView:
             await websocket.close()
 
 
-def run(plan: Plan, listening: sockets.socket) -> int:
+def run(plan: ServePlan, listening: sockets.socket) -> int:
     """Serve until a signal; returns the exit code."""
     return asyncio.run(_serve(BrowserView(plan).application(), listening))
 

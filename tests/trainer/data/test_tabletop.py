@@ -64,7 +64,7 @@ def test_a_quarter_of_a_pixel_changes_the_picture() -> None:
     moved = Scene(
         **{
             **_fields(scene),
-            "blocks": (tabletop.Block(block.colour, block.x + quarter, block.y),),
+            "blocks": (tabletop.Cube(block.colour, block.x + quarter, block.y),),
         }
     )
     for name in tabletop.CAMERAS:

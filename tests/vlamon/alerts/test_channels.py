@@ -16,7 +16,7 @@ from aiosmtpd.controller import Controller
 from tests.vlamon.alerts.alerts import alert
 from tests.vlamon.alerts.servers import Http, http_server
 from vlamon.alerts.channels import KINDS
-from vlamon.alerts.channels.command import Command
+from vlamon.alerts.channels.command import CommandLine
 from vlamon.alerts.channels.dingtalk import DingTalk
 from vlamon.alerts.channels.feishu import Feishu
 from vlamon.alerts.channels.http import ChannelError, post
@@ -114,13 +114,13 @@ def test_slack_gets_no_markup_and_no_mention_from_a_name() -> None:
 
 
 def test_a_command_gets_the_alert_as_json_and_its_failure_is_told(tmp_path: Path) -> None:
-    Command(f"cat > {tmp_path}/got").send(TOLD)
+    CommandLine(f"cat > {tmp_path}/got").send(TOLD)
     document = json.loads((tmp_path / "got").read_text())
     assert (document["kind"], document["step"], document["data"]["value"]) == (
         "explosion", 39_210, 95.2,
     )  # fmt: skip
     with pytest.raises(ChannelError, match="exited with 3: no luck"):
-        Command("echo no luck >&2; exit 3").send(TOLD)
+        CommandLine("echo no luck >&2; exit 3").send(TOLD)
 
 
 class Inbox:

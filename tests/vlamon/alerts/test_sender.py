@@ -14,7 +14,7 @@ from vlamon.alerts.channels.http import ChannelError
 from vlamon.alerts.message import Message, message
 from vlamon.alerts.outbox import KEPT, Outbox
 from vlamon.alerts.rate import RateLimit
-from vlamon.alerts.sender import Sender
+from vlamon.alerts.sender import AlertSender
 
 
 class Recorder:
@@ -47,7 +47,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_alert_is_sent_once_to_each_channel(tmp_path: Path) -> None:
     first, second = Recorder(), Recorder()
-    sender = Sender({"a": first, "b": second}, tmp_path)
+    sender = AlertSender({"a": first, "b": second}, tmp_path)
     for _ in range(3):
         sender.put(alert(1))
     sender.put(alert(2))
@@ -60,7 +60,7 @@ def test_an_alert_is_sent_once_to_each_channel(tmp_path: Path) -> None:
 def test_what_a_channel_does_not_take_waits_and_comes_in_order(tmp_path: Path) -> None:
     complaints: list[str] = []
     channel = Recorder(away=True)
-    sender = Sender({"slack": channel}, tmp_path, complain=complaints.append)
+    sender = AlertSender({"slack": channel}, tmp_path, complain=complaints.append)
     for number in range(3):
         sender.put(alert(number))
     channel.changed.wait(30)
@@ -72,11 +72,11 @@ def test_what_a_channel_does_not_take_waits_and_comes_in_order(tmp_path: Path) -
 
 
 def test_a_later_process_sends_what_an_earlier_one_could_not(tmp_path: Path) -> None:
-    gone = Sender({"slack": Recorder(away=True)}, tmp_path)
+    gone = AlertSender({"slack": Recorder(away=True)}, tmp_path)
     gone.put(alert(7))
     gone.close()
     channel = Recorder()
-    later = Sender({"slack": channel}, tmp_path)
+    later = AlertSender({"slack": channel}, tmp_path)
     assert channel.wait_for(1) == ["boot-7"]
     later.close()
     assert channel.taken[0] == message(alert(7))
@@ -92,11 +92,11 @@ def test_what_another_run_is_sending_is_not_sent_twice(tmp_path: Path) -> None:
             release.wait(60)
             taken.append(told.id)
 
-    first = Sender({"slack": Slow()}, tmp_path)
+    first = AlertSender({"slack": Slow()}, tmp_path)
     first.put(alert(1))
     assert sending.wait(30)
     channel = Recorder()
-    second = Sender({"slack": channel}, tmp_path)  # another training of the same user
+    second = AlertSender({"slack": channel}, tmp_path)  # another training of the same user
     second.put(alert(2))
     time.sleep(0.3)
     assert channel.tries == 0
@@ -108,7 +108,7 @@ def test_what_another_run_is_sending_is_not_sent_twice(tmp_path: Path) -> None:
 
 def test_a_channel_that_is_away_does_not_hold_up_another(tmp_path: Path) -> None:
     away, well = Recorder(away=True), Recorder()
-    sender = Sender({"away": away, "well": well}, tmp_path)
+    sender = AlertSender({"away": away, "well": well}, tmp_path)
     for number in range(5):
         sender.put(alert(number))
     assert len(well.wait_for(5)) == 5
@@ -123,7 +123,7 @@ def test_putting_never_waits_for_a_channel_that_hangs(tmp_path: Path) -> None:
             release.wait(60)
 
     well = Recorder()
-    sender = Sender({"hangs": Hangs(), "well": well}, tmp_path)
+    sender = AlertSender({"hangs": Hangs(), "well": well}, tmp_path)
     sender.put(alert(0))
     assert well.wait_for(1) == ["boot-0"], "the other channel is not held up"
     putter = threading.Thread(target=lambda: [sender.put(alert(n)) for n in range(2000)])
@@ -137,7 +137,7 @@ def test_putting_never_waits_for_a_channel_that_hangs(tmp_path: Path) -> None:
 def test_a_disk_that_takes_nothing_costs_the_queue_and_not_the_message(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     channel, complaints = Recorder(), []
-    sender = Sender({"slack": channel}, tmp_path / "file" / "box", complain=complaints.append)
+    sender = AlertSender({"slack": channel}, tmp_path / "file" / "box", complain=complaints.append)
     sender.put(alert(1))
     assert channel.wait_for(1) == ["boot-1"]
     sender.close()
@@ -147,7 +147,7 @@ def test_a_disk_that_takes_nothing_costs_the_queue_and_not_the_message(tmp_path:
 def test_a_file_that_is_no_message_is_set_aside(tmp_path: Path) -> None:
     (tmp_path / "00000000000000000001-1-000001.json").write_text("{")
     channel = Recorder()
-    sender = Sender({"slack": channel}, tmp_path)
+    sender = AlertSender({"slack": channel}, tmp_path)
     sender.put(alert(1))
     assert channel.wait_for(1) == ["boot-1"]
     sender.close()

@@ -13,7 +13,7 @@ from vlamon.analysis import diagnosis as rules
 from vlamon.analysis.anomalies import Anomaly, anomalies
 from vlamon.analysis.convergence import convergence
 from vlamon.analysis.diagnosis import Diagnosis, chinese, diagnose, english
-from vlamon.analysis.diagnosis.finding import Finding, Words
+from vlamon.analysis.diagnosis.finding import DiagnosisText, Finding
 from vlamon.analysis.evidence import Evidence, KeyOrder, gather
 from vlamon.analysis.settings import Settings
 from vlamon.records import BatchBlock, Column, EpochBlock, Event, IntervalBlock, Record
@@ -379,7 +379,7 @@ def test_a_diagnosis_is_added_by_a_rule_and_its_words(monkeypatch: pytest.Monkey
         return [Finding("odd", "warn", {"count": len(evidence.names)})]
 
     monkeypatch.setattr(rules, "RULES", (*rules.RULES, odd))
-    monkeypatch.setitem(english.WORDS, "odd", Words("odd", "{count} metrics.", "Look."))
+    monkeypatch.setitem(english.WORDS, "odd", DiagnosisText("odd", "{count} metrics.", "Look."))
     (said,) = [d for d in diagnose(evidence(epochs(closs=[3, 2]))) if d.id == "odd"]
     assert (said.title, said.evidence, said.advice) == ("odd", "1 metrics.", "Look.")
     (other,) = [d for d in diagnose(evidence(epochs(closs=[3, 2])), lang="zh") if d.id == "odd"]

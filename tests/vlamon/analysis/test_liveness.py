@@ -10,7 +10,7 @@ from vlamon.analysis.liveness import (
     INTERVALS,
     LEAST_SILENCE,
     OWN_WORK,
-    Heart,
+    Heartbeat,
     judge,
     of_log,
     typical_interval,
@@ -87,14 +87,14 @@ def test_a_failed_source_alarms() -> None:
 
 
 def test_quiet_counts_from_the_newest_row_on_the_trainers_clock() -> None:
-    heart = Heart()
+    heart = Heartbeat()
     heart.observe(1, 5000.0, [], now=10.0)  # the watcher's clock is nowhere near the trainer's
     assert heart.quiet(10.0) == 0.0
     assert heart.quiet(25.0) == 15.0
 
 
 def test_a_run_that_hangs_since_long_is_silent_for_one_who_joins_now() -> None:
-    heart = Heart()
+    heart = Heartbeat()
     heart.observe(100, 5000.0, [5600.0], now=10.0)  # its sidecar still samples
     assert heart.quiet(10.0) == 0.0  # history has only just come in
     assert heart.quiet(10.0 + LEAST_SILENCE) == pytest.approx(600.0 + LEAST_SILENCE)
@@ -102,7 +102,7 @@ def test_a_run_that_hangs_since_long_is_silent_for_one_who_joins_now() -> None:
 
 def test_a_clock_that_is_wrong_by_hours_neither_raises_nor_hides_silence() -> None:
     for skew in (1e9 - 7200, 1e9 + 7200):
-        heart = Heart()
+        heart = Heartbeat()
         for second in range(5):
             heart.observe(second + 1, skew + second, [skew + second], now=float(second))
         assert heart.quiet(4.5) < 1.0
@@ -110,7 +110,7 @@ def test_a_clock_that_is_wrong_by_hours_neither_raises_nor_hides_silence() -> No
 
 
 def test_rows_without_a_time_count_from_their_arrival() -> None:
-    heart = Heart()
+    heart = Heartbeat()
     for second in range(9):
         heart.observe(second + 1, math.nan, [], now=float(second))
     assert typical_interval(heart.arrivals) == 1.0
@@ -118,7 +118,7 @@ def test_rows_without_a_time_count_from_their_arrival() -> None:
 
 
 def test_how_fast_an_old_log_without_times_was_read_is_no_pace_to_fall_silent_from() -> None:
-    heart = Heart()
+    heart = Heartbeat()
     for piece in range(5):
         heart.observe(1000 * (piece + 1), math.nan, [], now=piece / 10)
     interval = typical_interval(heart.arrivals)
@@ -126,7 +126,7 @@ def test_how_fast_an_old_log_without_times_was_read_is_no_pace_to_fall_silent_fr
 
 
 def test_a_pause_is_no_silence_after_its_end() -> None:
-    heart = Heart()
+    heart = Heartbeat()
     for second in range(5):
         heart.observe(second + 1, 5000.0 + second, [], now=float(second))
     for second in range(5, 605):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vlamon.analysis.printed_settings import Printed, printed_settings
+from vlamon.analysis.printed_settings import PrintedSetting, printed_settings
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_a_namespace_a_dump_and_plain_lines_are_read(text: str) -> None:
 
 def test_a_setting_names_its_place() -> None:
     assert printed_settings(["", "args: clip_grad=25.0"], "output.log") == [
-        Printed("clip", "", 25.0, "output.log:2, clip_grad=25.0")
+        PrintedSetting("clip", "", 25.0, "output.log:2, clip_grad=25.0")
     ]
 
 

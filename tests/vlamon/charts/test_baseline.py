@@ -10,7 +10,7 @@ from vlamon.charts.baseline import Baseline, difference
 from vlamon.charts.cells import BASELINE
 from vlamon.charts.chart import Picture, plot_columns
 from vlamon.charts.rows import text_of
-from vlamon.charts.track import extent, pieces
+from vlamon.charts.track import extent, stretches
 from vlamon.charts.viewport import View, window
 from vlamon.store import RunStore
 
@@ -31,7 +31,7 @@ def drawn(
 ) -> list[str]:
     shown = window(view, extent(store, view.axis), plot_columns(SIZE[0]))
     baseline = None if other is None else Baseline(other, "lr_half")
-    parts = pieces(store, view.axis)
+    parts = stretches(store, view.axis)
     chart.update(store, view, shown, parts, SIZE, PLAIN, cursor_row, baseline)
     return [text_of(row) for row in chart.rows]
 

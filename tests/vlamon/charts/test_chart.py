@@ -9,55 +9,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.vlamon.charts.drawn import (
+    PLAIN,
+    SIZE,
+    WHOLE,
+    block,
+    draw,
+    explosion,
+    picture,
+    rolled_back,
+)
 from vlamon.charts.cells import Guide
 from vlamon.charts.chart import Picture, plot_columns
-from vlamon.charts.chart_style import Look
+from vlamon.charts.chart_style import ChartStyle
 from vlamon.charts.frame import plot_row
 from vlamon.charts.glyphs import UNICODE as GLYPHS
 from vlamon.charts.metric_roles import roles_of_lines
 from vlamon.charts.rows import cells, text_of
 from vlamon.charts.smoothing import Smoothing
 from vlamon.charts.ticks import Axis
-from vlamon.charts.track import extent, pieces
+from vlamon.charts.track import extent
 from vlamon.charts.viewport import View, Window, window
 from vlamon.records import BatchBlock, Column, Event
 from vlamon.store import RunStore
-
-SIZE = (60, 10)
-WHOLE, PLAIN = View(), Look(band=False)
-
-
-def explosion(step: int, value: float) -> Event:
-    data = {"metric": "closs", "value": value, "ratio": value / 8.5}
-    return Event(f"e{step}", "explode", step, 0, 1.7e9, "error", "", data)
-
-
-def block(first: int, values: list[float], attempt: int = 0, every: int = 1) -> BatchBlock:
-    steps = np.arange(first, first + len(values)) * every
-    return BatchBlock(
-        first,
-        attempt,
-        steps,
-        steps / 100.0,
-        1.7e9 + steps * 0.5,
-        {"closs": Column(np.array(values))},
-    )
-
-
-def picture(guides: tuple[Guide, ...] = ()) -> Picture:
-    return Picture(["closs"], "closs", ["closs"], guides)
-
-
-def draw(
-    chart: Picture,
-    store: RunStore,
-    view: View = WHOLE,
-    size: tuple[int, int] = SIZE,
-    look: Look = PLAIN,
-) -> list[str]:
-    shown = window(view, extent(store, view.axis), plot_columns(size[0]))
-    chart.update(store, view, shown, pieces(store, view.axis), size, look)
-    return [text_of(row) for row in chart.rows]
 
 
 def test_ten_rows_are_a_whole_picture() -> None:
@@ -94,39 +68,6 @@ def test_a_guide_keeps_a_label_where_its_line_is_crowded() -> None:
     assert "ln 65,536" in found[label] or label == line
 
 
-def test_everything_fits_includes_what_was_rolled_back() -> None:
-    store = RunStore()
-    store.apply(block(0, [2.0 + n % 2 for n in range(300)] + [95.0]))
-    store.apply(block(301, [2.0 + n % 2 for n in range(100)], attempt=1))
-    store.apply(block(200, [2.0 + n % 2 for n in range(300)], attempt=2))
-    clipped = picture()
-    assert any("↑95.0" in row for row in draw(clipped, store)[1:-1])
-    assert clipped.scale is not None
-    assert clipped.scale.high < 10
-    for chart in (clipped, picture()):
-        shown = draw(chart, store, look=Look(band=False, robust=False))
-        assert not any("↑" in row for row in shown[1:-1])
-        assert chart.scale is not None
-        assert chart.scale.high >= 95
-    assert any("↑" in row for row in draw(clipped, store)[1:-1])
-
-
-def test_no_line_joins_what_two_rollbacks_abandoned() -> None:
-    store = RunStore()
-    store.apply(block(0, [9.0] * 100 + [4.0] * 20))
-    store.apply(block(100, [9.0] * 600 + [4.0] * 20, attempt=1))
-    store.apply(block(700, [9.0] * 100, attempt=2))
-    chart = picture()
-    draw(chart, store, size=(120, 12))
-    below = [n for n, row in enumerate(chart.rows[1:-1]) for _, r in row if "abandoned" in r]
-    shown = chart.window
-    assert shown is not None
-    grid = chart.cells(shown, 10, WHOLE, PLAIN)
-    between = slice((shown.column(200) or 0) // 2, (shown.column(600) or 0) // 2)
-    assert below
-    assert all(grid.role(row, n) != "abandoned" for row in range(10) for n in range(120)[between])
-
-
 def test_an_explosion_pushes_a_label_aside() -> None:
     store = RunStore()
     store.apply(block(0, [9.0] * 200))
@@ -155,7 +96,7 @@ values = st.lists(
 def test_a_chart_that_grew_is_the_chart_drawn_at_once(
     blocks: list[list[float]], level: int | None, smooth: Smoothing, log: bool, every: int
 ) -> None:
-    look = Look(log=log, smooth=smooth, band=False)
+    look = ChartStyle(log=log, smooth=smooth, band=False)
     guide = (Guide(50.0, "guess", "guess"),)
     view = View(level=level, cursor=7.0)
     store, grown = RunStore(), picture(guide)
@@ -281,18 +222,6 @@ def test_a_single_value_is_said_in_words() -> None:
     assert any("8.500 at step 0: the only value here" in line for line in draw(chart, store))
 
 
-def test_a_restart_from_the_beginning_has_an_x_axis_of_its_own() -> None:
-    store, chart = RunStore(), picture()
-    store.apply(block(0, [9.0] * 5000))
-    store.apply(block(0, [8.0, 8.5] * 50, attempt=1))
-    draw(chart, store)
-    assert chart.window is not None
-    assert chart.window.end < 130
-    track = chart.tracks[0]
-    assert track.abandoned is not None
-    assert np.nanmax(track.abandoned.high) == 9.0
-
-
 def ranks(count: int, off: int | None = None) -> tuple[RunStore, Picture]:
     store, steps = RunStore(), np.arange(400)
     noise = np.random.default_rng(0).normal(0, 0.01, (count, 400))
@@ -332,7 +261,7 @@ def test_only_the_lowest_chart_has_the_marks_of_events() -> None:
     store = rolled_back()
     store.apply(Event("e", "rollback", 60, 1, 1.7e9))
     assert "↶" in draw(picture(), store)[-1]
-    assert "↶" not in draw(picture(), store, look=Look(band=False, marks=False))[-1]
+    assert "↶" not in draw(picture(), store, look=ChartStyle(band=False, marks=False))[-1]
 
 
 def test_a_new_value_changes_few_rows() -> None:
@@ -366,45 +295,6 @@ def test_nothing_new_changes_no_row() -> None:
     assert chart.update(store, View(), shown, [], SIZE, PLAIN) == []
 
 
-def rolled_back() -> RunStore:
-    store = RunStore()
-    store.apply(block(0, [8.0] * 60 + [40.0] * 40))
-    store.apply(block(60, [7.0] * 60, attempt=1))
-    return store
-
-
-def test_an_abandoned_attempt_stays_on_screen_and_is_told_apart() -> None:
-    store, chart = rolled_back(), picture()
-    draw(chart, store)
-    track, shown = chart.tracks[0], chart.window
-    assert shown is not None
-    assert track.abandoned is not None
-    at = shown.column(80.0)
-    assert at is not None
-    assert track.live.high[at] == 7.0
-    assert track.abandoned.high[at] == 40.0
-    before = shown.column(30.0)
-    assert before is not None
-    assert np.isnan(track.abandoned.high[before])
-    assert track.live.high[before] == 8.0
-    roles = {role for row in chart.rows for _, role in row}
-    assert any(role.startswith("abandoned") for role in roles)
-
-
-def test_rows_after_a_rollback_join_the_run_and_not_what_was_abandoned() -> None:
-    store, chart = rolled_back(), picture()
-    draw(chart, store)
-    store.apply(block(120, [6.5, 6.0], attempt=1))
-    draw(chart, store)
-    track, shown = chart.tracks[0], chart.window
-    assert shown is not None
-    assert track.abandoned is not None
-    at = shown.column(121.0)
-    assert at is not None
-    assert track.live.last[at] == 6.0
-    assert np.isnan(track.abandoned.high[at])
-
-
 def test_nan_is_marked_on_the_time_line_even_under_a_million_rows() -> None:
     held = np.full(100_000, 8.5)
     held[50_000] = math.nan
@@ -431,7 +321,7 @@ def test_every_size_gives_rows_of_exactly_that_size(width: int, height: int, row
 def test_a_log_picture_says_so() -> None:
     store, chart = RunStore(), picture()
     store.apply(block(0, np.geomspace(10, 1e-4, 200).tolist()))
-    lines = draw(chart, store, look=Look(log=True))
+    lines = draw(chart, store, look=ChartStyle(log=True))
     labels = [line[1:7].strip() for line in lines[1:-1]]
     assert [label for label in labels if label] == ["1", "0.01", "1e-4"]
     assert "log" in lines[0]
@@ -455,11 +345,11 @@ def test_the_lines_from_which_a_batch_warns_and_explodes_follow_the_detector() -
     rng = np.random.default_rng(0)
     store, chart = RunStore(), picture()
     store.apply(block(0, rng.normal(8.5, 0.2, 400).tolist()))
-    draw(chart, store, look=Look(robust=False))
+    draw(chart, store, look=ChartStyle(robust=False))
     warn = next(guide for guide in chart.guides if guide.role == "warn")
     assert 9.0 < warn.value < 11.0
     store.apply(block(400, [warn.value * 1.02, warn.value * 0.98]))
-    lines = draw(chart, store, look=Look(robust=False))
+    lines = draw(chart, store, look=ChartStyle(robust=False))
     assert any(f"warn {warn.label.split()[1]}" in line for line in lines)
 
 
@@ -470,7 +360,7 @@ def test_a_metric_that_is_no_loss_has_no_band() -> None:
         BatchBlock(0, 0, steps, steps * 1.0, steps * 1.0, {"lr": Column(np.linspace(1, 2, 300))})
     )
     chart = Picture(["lr"], "lr", ["series_1"])
-    draw(chart, store, look=Look())
+    draw(chart, store, look=ChartStyle())
     assert chart.guides == ()
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vlamon.charts.bins import FINITE, NAN, NEG_INF, POS_INF, Bins
 from vlamon.charts.braille import BLANK, DOTS_HIGH, lit, patterns
-from vlamon.charts.cells import ASCII, MARKED, Cells, Curve, Guide, Spot
+from vlamon.charts.cells import ASCII, MARKED, Cells, Curve, Guide, JudgedDot
 from vlamon.charts.raster import rasterise
 from vlamon.charts.scale import Scale, fit
 from vlamon.charts.shapes import spans
@@ -119,7 +119,7 @@ def test_a_judged_batch_is_a_bright_dot_at_its_height_or_an_arrow_with_its_value
     values: list[list[float]] = [[8.0 + 0.01 * n, 8.5 + 0.01 * n] for n in range(100)]
     bins = bins_of(values)
     scale = fit([(bins.low, bins.high)])
-    spots = [Spot(20, 8.9, "warn"), Spot(61, 95.2, "explode")]
+    spots = [JudgedDot(20, 8.9, "warn"), JudgedDot(61, 95.2, "explode")]
     cells = rasterise([curve(bins)], scale, 100, ROWS, spots=spots)
     row = scale.row(8.9, ROWS)
     assert row is not None
@@ -132,7 +132,7 @@ def test_a_guide_hides_neither_a_judged_batch_nor_its_value() -> None:
     bins = bins_of([[8.0, 9.0]] * 100)
     guide = Guide(8.9, "guess", "chance 8.90")
     for column in range(0, 100, 2):
-        spots = [Spot(column, 95.2, "explode")]
+        spots = [JudgedDot(column, 95.2, "explode")]
         scale = Scale(8.0, 8.95)
         cells = rasterise([curve(bins)], scale, 100, ROWS, guides=[guide], spots=spots)
         top = text(cells)[0]

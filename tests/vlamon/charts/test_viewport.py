@@ -82,7 +82,6 @@ keys = st.lists(
         st.tuples(st.just("pan"), st.integers(-80, 80)),
         st.tuples(st.just("hold"), st.just(0)),
         st.tuples(st.just("cursor"), st.integers(0, 10**6)),
-        st.tuples(st.just("start"), st.just(0)),
         st.tuples(st.just("reveal"), st.integers(0, 10**6)),
     ),
     max_size=30,
@@ -106,8 +105,6 @@ def test_no_keys_lead_out_of_the_data_and_two_always_lead_back(
             viewport.toggle_hold(shown)
         elif key == "cursor":
             viewport.set_cursor(float(value))
-        elif key == "start":
-            viewport.to_start(shown, extent)
         else:
             viewport.reveal(float(min(value, last)), shown, extent)
         found = shown_by(viewport, extent)

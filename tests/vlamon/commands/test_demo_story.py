@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tests.vlamon.store.blocks import batches
-from vlamon.commands.demo_story import CHAPTERS, Narrated, next_steps
-from vlamon.records import BatchBlock, Command, Event, Record
+from vlamon.commands.demo_story import CHAPTERS, NarratedSource, next_steps
+from vlamon.protocol.commands import Command
+from vlamon.records import BatchBlock, Event, Record
 
 
 class Played:
@@ -26,7 +27,7 @@ class Played:
 
 
 def story(*records: Record, brief: bool = False) -> list[Record]:
-    return list(Narrated(Played(records), 130, brief=brief).read(0.1))
+    return list(NarratedSource(Played(records), 130, brief=brief).read(0.1))
 
 
 def block(step: int) -> BatchBlock:

@@ -18,7 +18,7 @@ from vlamon.cli import run
 from vlamon.commands.last_run import recall, remember
 from vlamon.commands.look_around import offers
 from vlamon.protocol import registry
-from vlamon.protocol.registry import Entry
+from vlamon.protocol.registry import RunEntry
 from vlamon.sources import discovery
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -99,10 +99,12 @@ def test_a_run_that_is_over_is_offered_once(here: Path, tmp_path: Path) -> None:
     journal.parent.mkdir(parents=True)
     journal.write_bytes(b"VLAJ")
     ended = time.time()
-    alive = Entry("b", "a", socket.gethostname(), os.getpid(), updated=ended, journal=str(journal))
+    alive = RunEntry(
+        "b", "a", socket.gethostname(), os.getpid(), updated=ended, journal=str(journal)
+    )
     registry.write(alive, registry.directory())
     assert commands() == [f"watch {journal}", "demo"], "running, and not in this directory as well"
-    over = Entry("b", "a", updated=ended, ended=ended, journal=str(journal))
+    over = RunEntry("b", "a", updated=ended, ended=ended, journal=str(journal))
     registry.write(over, registry.directory())
     assert commands() == ["watch runs/a", "demo"]
     os.chdir(tmp_path)

@@ -14,9 +14,10 @@ from tests.vlamon.commands.training import training, vlamon
 from vlamon.cli import run
 from vlamon.commands.otlp import headers_of, target
 from vlamon.errors import VlamonError
-from vlamon.records import Device, GpuSample, RunInfo, Status
+from vlamon.hardware import Device, GpuSample
+from vlamon.records import RunInfo, Status
 from vlamon.views.otlp import request
-from vlamon.views.prometheus import Reading
+from vlamon.views.prometheus import Scrape
 
 EVIL = 'a"} \x1b[2J\n'
 
@@ -46,7 +47,7 @@ def test_every_value_comes_back_exactly() -> None:
     device = Device(3, "GPU-1", "H200", 91.0, 5, 9, 70.0, 600.0, 700.0, 1, 2, ("power cap",))
     found = decoded(
         request(
-            Reading(
+            Scrape(
                 RunInfo(run_id="r", name=EVIL, host="node17", total_steps=500),
                 Status("training", 42, epoch=0.5, eta=9.25),
                 {"closs": 0.1 + 0.2, "odd": math.nan, "big": math.inf, EVIL: -math.inf},

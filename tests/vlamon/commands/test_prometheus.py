@@ -15,8 +15,9 @@ import pytest
 
 from tests.vlamon.commands.training import environment, training, vlamon
 from vlamon.cli import run
-from vlamon.records import Device, GpuSample, RunInfo, Status
-from vlamon.views.prometheus import Reading, exposition
+from vlamon.hardware import Device, GpuSample
+from vlamon.records import RunInfo, Status
+from vlamon.views.prometheus import Scrape, exposition
 
 parser = pytest.importorskip(
     "prometheus_client.parser",
@@ -46,7 +47,7 @@ def value(samples: Samples, metric: str, **labels: str) -> float:
 def test_every_value_comes_back_exactly_and_no_name_breaks_the_page() -> None:
     evil = 'a"} 1\nforged 2 \\ \x1b[2J'
     device = Device(3, "GPU-1", "H200", 91.0, 5, 9, 70.0, 600.0, 700.0, 1, 2, ("power cap",))
-    reading = Reading(
+    reading = Scrape(
         RunInfo(run_id="r", name=evil, host="node17", total_steps=500),
         Status("training", 42, epoch=0.5, eta=9.25),
         {"closs": 0.1 + 0.2, "odd": math.nan, evil: math.inf},

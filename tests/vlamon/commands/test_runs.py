@@ -12,10 +12,10 @@ import pytest
 from tests.vlamon.commands.training import training, vlamon
 from vlamon.commands.runs import table
 from vlamon.protocol import registry
-from vlamon.protocol.registry import Entry
+from vlamon.protocol.registry import RunEntry
 from vlamon.records import RunInfo, Status
 from vlamon.sources import discovery
-from vlamon.sources.discovery import Found
+from vlamon.sources.discovery import ProbedSocket
 from vlamon.sources.known_runs import known_runs
 
 
@@ -23,7 +23,7 @@ def test_a_run_is_listed_with_the_command_that_opens_it(tmp_path: Path) -> None:
     home = {"VLAMON_HOME": str(tmp_path / "home")}
     socket, journal = tmp_path / "vla.sock", tmp_path / "run.vlaj"
     journal.touch()
-    forged = Entry("b", "bad\n\x1b]0;x\x07", ended=9.0, journal=str(journal))
+    forged = RunEntry("b", "bad\n\x1b]0;x\x07", ended=9.0, journal=str(journal))
     registry.write(forged, str(tmp_path / "home" / "runs"))
     over = vlamon(["runs"], **home).stdout
     assert over.endswith(f"vlamon watch {journal}\n")
@@ -61,11 +61,11 @@ def test_a_run_that_answers_is_listed_with_the_step_of_now(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VLAMON_HOME", str(tmp_path))
-    registry.write(Entry("b", "a", "here", socket="/tmp/vla-a.sock"), str(tmp_path / "runs"))
+    registry.write(RunEntry("b", "a", "here", socket="/tmp/vla-a.sock"), str(tmp_path / "runs"))
     status = Status("paused", 4711)
     answering = [
-        Found("/tmp/vla-a.sock", RunInfo("r", "a", boot="b"), status),
-        Found("/tmp/vla-c.sock", RunInfo("r", "c", boot="d"), status),
+        ProbedSocket("/tmp/vla-a.sock", RunInfo("r", "a", boot="b"), status),
+        ProbedSocket("/tmp/vla-c.sock", RunInfo("r", "c", boot="d"), status),
     ]
     monkeypatch.setattr(discovery, "serving", lambda: answering)
     new, old = known_runs()
@@ -75,7 +75,7 @@ def test_a_run_that_answers_is_listed_with_the_step_of_now(
 
 def test_runs_that_ended_without_a_journal_are_counted(tmp_path: Path) -> None:
     home = {"VLAMON_HOME": str(tmp_path)}
-    registry.write(Entry("b", "a", ended=9.0), str(tmp_path / "runs"))
+    registry.write(RunEntry("b", "a", ended=9.0), str(tmp_path / "runs"))
     (ended,) = registry.entries(str(tmp_path / "runs"))
     shown = list(table([], "here", 10.0, ended=1))
     assert (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vlamon.detect.ranks import EVERY, SILENT, SLOW_FOR, RankJudge, Report, columns, interval
+from vlamon.detect.ranks import EVERY, SILENT, SLOW_FOR, RankJudge, RankReport, columns, interval
 
 LOOKS = int(SLOW_FOR / EVERY)
 
@@ -14,7 +14,9 @@ class Job:
 
     def __init__(self, size: int) -> None:
         values = {"closs": 2.0, "step_time": 0.4, "data_wait": 0.01}
-        self.reports = {rank: Report(0, 0, values, 0.1, host="n", pid=rank) for rank in range(size)}
+        self.reports = {
+            rank: RankReport(0, 0, values, 0.1, host="n", pid=rank) for rank in range(size)
+        }
         self.every = interval(size)
         self.judge = RankJudge(self.every)
         self.now = 0.0
@@ -47,7 +49,7 @@ def test_a_rank_that_says_nothing_is_told_once_and_its_return_too() -> None:
 
 def test_a_silent_rank_is_told_with_its_last_step_where_it_had_one() -> None:
     judge = RankJudge()
-    reports = {0: Report(0, step=7), 1: Report(0)}
+    reports = {0: RankReport(0, step=7), 1: RankReport(0)}
     judge.observe(reports, 0.0)
     found = judge.at_the_end(reports, 100.0, SILENT)
     assert [finding.text.endswith("its last step is 7") for finding in found] == [True, False]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from vlamon.cli import run
-from vlamon.doctor import Facts, Finding, files, graphics, jobs, terminal
+from vlamon.doctor import CheckResult, Facts, files, graphics, jobs, terminal
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Made(Facts):
         return self.answers.get(" ".join(command))
 
 
-Check = Callable[[Facts], Iterator[Finding]]
+Check = Callable[[Facts], Iterator[CheckResult]]
 
 
-def only(check: Check, facts: Facts) -> Finding:
+def only(check: Check, facts: Facts) -> CheckResult:
     (finding,) = check(facts)
     return finding
 

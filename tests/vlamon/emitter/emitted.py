@@ -10,10 +10,10 @@ from vlamon.records import (
     Record,
 )
 from vlamon.sources.journal import JournalSource
-from vlamon.sources.socket import SocketSource
+from vlamon.sources.stream import StreamSource
 
 
-def read_until(source: SocketSource, wanted: type[Record], seconds: float = 60.0) -> list[Record]:
+def read_until(source: StreamSource, wanted: type[Record], seconds: float = 60.0) -> list[Record]:
     """Everything that the source says until a record of that type came."""
     found: list[Record] = []
     end = time.monotonic() + seconds

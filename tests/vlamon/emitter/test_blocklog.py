@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.vlamon.protocol.strategies import chains, rows_of
-from vlamon.emitter.blocklog import BlockLog, Forgotten, NoteLog, Piece
+from vlamon.emitter.blocklog import BlockLog, NextFrame, NoteLog, RowsForgotten
 from vlamon.protocol import block as blocks
 from vlamon.protocol.block import Block, Row
 from vlamon.protocol.frames import unpack
@@ -26,11 +26,11 @@ def plain_blocks(first: int, count: int, rows: int = 10, attempt: int = 0) -> li
     ]
 
 
-def read_all(log: BlockLog, seq: int) -> tuple[list[Block], list[Forgotten]]:
+def read_all(log: BlockLog, seq: int) -> tuple[list[Block], list[RowsForgotten]]:
     """What a cursor gets from `seq` on."""
     found, lost = [], []
     while (piece := log.read(seq)) is not None:
-        if isinstance(piece, Piece):
+        if isinstance(piece, NextFrame):
             block = blocks.from_message(unpack(piece.frame[4:]))
             assert (block.seq, block.end) == (seq, piece.end)
             found.append(block)
@@ -92,7 +92,7 @@ def test_memory_is_bounded_and_what_is_forgotten_is_said() -> None:
         log.forget(None)
         assert log.held <= 100_000 + 4096 * 40
     found, lost = read_all(log, 0)
-    assert lost == [Forgotten(log.start, log.start)]
+    assert lost == [RowsForgotten(log.start, log.start)]
     assert [row[0] for block in found for row in rows_of(block)] == list(range(log.start, 50_000))
 
 

@@ -17,8 +17,8 @@ from vlamon.emitter.commands import (
     CommandInbox,
     outcome,
 )
-from vlamon.protocol.commands import NO_CONTROL
-from vlamon.records import Command, Peer, Reply
+from vlamon.protocol.commands import NO_CONTROL, Command, Peer
+from vlamon.records import Reply
 
 ME = Peer(pid=10, uid=1000)
 

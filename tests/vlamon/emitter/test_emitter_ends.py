@@ -20,7 +20,7 @@ from vlamon.records import (
     Event,
     RunInfo,
 )
-from vlamon.sources.socket import SocketSource
+from vlamon.sources.socket import socket_source
 
 
 def test_without_a_socket_the_journal_has_everything(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_stuck_disk_ends_the_wait_and_is_told(
     emitter = Emitter(path, run_dir=tmp_path / "run")
     monkeypatch.setattr(journal_writer.os, "pwrite", stuck)
     monkeypatch.setattr(journal_feed, "STUCK", 0.3)
-    source = SocketSource(path)
+    source = socket_source(path)
     found = read_until(source, RunInfo)
     emitter.log(7, closs=1.0)
     closing = threading.Thread(target=emitter.close)
@@ -162,7 +162,7 @@ def test_a_script_that_ends_itself_is_told_with_its_exit_code(
 FORK = """
 import os, signal, sys, time
 from vlamon import Emitter
-from vlamon.sources.socket import SocketSource
+from vlamon.sources.socket import socket_source
 emitter = Emitter(sys.argv[1] + '/s', run_dir=sys.argv[1])
 emitter.log(0, closs=1.0)
 child = os.fork()

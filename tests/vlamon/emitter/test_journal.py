@@ -22,7 +22,7 @@ from vlamon.protocol import block as blocks
 from vlamon.protocol import messages
 from vlamon.protocol.block import Block
 from vlamon.protocol.frames import pack, unpack
-from vlamon.protocol.journal import MAGIC, JournalError, Scanner, Sealed, Torn, scan, seal
+from vlamon.protocol.journal import MAGIC, JournalError, Scanner, Sealed, TornBytes, scan, seal
 from vlamon.records import BatchBlock, Gap, Link, Record, RunInfo
 from vlamon.sources import SourceError
 from vlamon.sources.journal import JournalSource
@@ -95,12 +95,12 @@ def test_a_torn_tail_costs_at_most_the_last_frame_and_is_said(
         assert len(steps) >= 10 * ((length - 800) // ((len(whole) - 700) // 40) - 1)
         gaps = [record for record in records if isinstance(record, Gap)]
         last_good = list(scan_bytes(whole[:length]))[-1]
-        assert bool(gaps) == isinstance(last_good, Torn)
+        assert bool(gaps) == isinstance(last_good, TornBytes)
         if gaps:
             assert "1 frame lost" in gaps[0].reason
 
 
-def scan_bytes(data: bytes) -> list[Sealed | Torn]:
+def scan_bytes(data: bytes) -> list[Sealed | TornBytes]:
     scanner = Scanner()
     return [*scanner.feed(data), *scanner.finish()]
 
@@ -315,7 +315,7 @@ def test_rows_are_read_back_from_any_row_on(tmp_path: Path, since: int) -> None:
     assert fetch.done.wait(60.0)
     journal.close(60.0)
     steps = []
-    for piece in fetch.pieces:
+    for piece in fetch.frames:
         block = blocks.from_message(unpack(piece.frame[4:]))
         assert (piece.seq, piece.end) == (block.seq, block.end)
         steps += [row[0] for row in rows_of(block)]
@@ -348,7 +348,7 @@ def test_the_scanner_holds_no_more_than_a_frame_of_garbage() -> None:
     for _ in range(50):
         list(scanner.feed(b"\0" * 100_000))
         assert scanner.pending < 16
-    assert [type(found) for found in scanner.feed(seal(HELLO))] == [Torn, Sealed]
+    assert [type(found) for found in scanner.feed(seal(HELLO))] == [TornBytes, Sealed]
 
 
 def test_scanning_a_descriptor_stops_at_the_given_end(whole: bytes, tmp_path: Path) -> None:

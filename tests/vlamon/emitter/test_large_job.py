@@ -16,7 +16,8 @@ from vlamon.detect.ranks import interval
 from vlamon.emitter import rank_exchange
 from vlamon.emitter.rank_tally import RankTally, pack
 from vlamon.records import BatchBlock, Gap, Link, Record
-from vlamon.sources.socket import SocketSource
+from vlamon.sources.socket import socket_source
+from vlamon.sources.stream import StreamSource
 
 dist = pytest.importorskip("torch.distributed")
 SIZE = 512
@@ -53,7 +54,7 @@ def connect(port: int) -> Any:
     return dist.TCPStore("127.0.0.1", port, None, False, LIMIT, wait_for_workers=False)
 
 
-def read_all(source: SocketSource) -> list[Record]:
+def read_all(source: StreamSource) -> list[Record]:
     found: list[Record] = []
     while not any(link.state == "ended" for link in of_type(found, Link)):
         found += source.read(0.1)
@@ -77,7 +78,7 @@ def test_512_ranks_reach_a_monitor_as_columns_and_no_row_is_lost(
     path = tmp_path / "vla.sock"
     found: list[Record] = []
     with OtherRanks(server.port), Emitter(path) as emitter:
-        reader = threading.Thread(target=lambda: found.extend(read_all(SocketSource(path))))
+        reader = threading.Thread(target=lambda: found.extend(read_all(socket_source(path))))
         reader.start()
         for step in range(60):
             emitter.log(step, closs=2.0, grad_norm=1.0)

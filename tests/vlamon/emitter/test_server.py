@@ -22,12 +22,14 @@ from vlamon.emitter.commands import CommandInbox
 from vlamon.emitter.history import History
 from vlamon.emitter.journal_writer import Journal
 from vlamon.emitter.server import Server
+from vlamon.hardware import GpuSample
 from vlamon.protocol import block as blocks
 from vlamon.protocol import messages
 from vlamon.protocol.address import BoundSocket, connect
+from vlamon.protocol.commands import Command
 from vlamon.protocol.frames import FrameReader, pack
 from vlamon.protocol.messages import Subscription
-from vlamon.records import Command, Event, GpuSample, Reply, RunInfo, Status
+from vlamon.records import Event, Reply, RunInfo, Status
 
 EVENT = Event("e", "explode", 3, 0, 1.0)
 

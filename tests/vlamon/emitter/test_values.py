@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from vlamon import Emitter
-from vlamon.emitter.values import PinnedCopy, Reading, names_of, settle
+from vlamon.emitter.values import PendingValues, PinnedCopy, names_of, settle
 from vlamon.records import BatchBlock, Event
 from vlamon.sources.journal import JournalSource
 
@@ -131,7 +131,7 @@ class GpuCopy:
 
 def test_values_on_their_way_from_the_gpu_are_waited_for_by_asking() -> None:
     copy = GpuCopy([1.0, 3.0])
-    reading = Reading([("closs", 2.0)], [PinnedCopy(["slot", "slot"], copy, copy)], print)
+    reading = PendingValues([("closs", 2.0)], [PinnedCopy(["slot", "slot"], copy, copy)], print)
     assert not reading.ready()
     copy.done = True
     assert reading.ready()
@@ -157,7 +157,7 @@ def test_a_gpu_that_fails_or_hangs_holds_up_nothing_but_its_own_values(
     with Emitter(None, run_dir=tmp_path) as emitter:
         emitter.log(0, closs=1.0)
         copy = PinnedCopy(["closs"], None, BrokenCopy(raises))
-        emitter._inbox.append((1, None, 0.0, Reading([], [copy], print)))
+        emitter._inbox.append((1, None, 0.0, PendingValues([], [copy], print)))
         emitter.log(2, closs=3.0)
     source = JournalSource(tmp_path / "run.vlaj", follow=False)
     found = []
@@ -198,7 +198,7 @@ def test_jax_arrays_are_never_waited_for(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "jax", SimpleNamespace(Array=JaxArray))
     loss, parts = JaxArray(2.5), JaxArray(1.0, 3.0)
     reading = settle({"closs": loss, "parts": parts, "lr": 0.1}, print)
-    assert isinstance(reading, Reading)
+    assert isinstance(reading, PendingValues)
     assert loss.copied
     assert not reading.ready()
     loss.computed = parts.computed = True
@@ -213,7 +213,7 @@ def test_a_jax_array_that_was_donated_meanwhile_costs_only_its_own_value(
     loss, rate = JaxArray(2.5), JaxArray(1e-4)
     lost: list[str] = []
     reading = settle({"closs": loss, "rate": rate, "lr": 0.1}, lost.append)
-    assert isinstance(reading, Reading)
+    assert isinstance(reading, PendingValues)
     loss.computed = rate.deleted = True
     assert reading.ready()
     assert reading.take() == {"closs": 2.5, "lr": 0.1}
@@ -252,5 +252,5 @@ def test_cuda_scalars_arrive_without_a_host_sync() -> None:
         reading = settle({f"m{i}": value for i, value in enumerate(values)}, print)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert isinstance(reading, Reading)
+    assert isinstance(reading, PendingValues)
     assert reading.wait() == {f"m{i}": float(i) for i in range(12)}

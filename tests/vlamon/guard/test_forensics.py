@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from torch import nn
 
 from tests.vlamon.guard.toy import Toy
-from vlamon.guard import Probed, Rebuild
+from vlamon.guard import ProbeResult, Rebuild
 from vlamon.guard.__main__ import main
 from vlamon.guard.checkpoint import disk
 from vlamon.guard.forensics import load_kept, pack, reproduce
@@ -28,9 +28,9 @@ def rebuild(config: Mapping[str, Any]) -> tuple[nn.Module, Any]:
     toy = Toy(seed=int(config["seed"]))
     toy.model.train()
 
-    def probe(batch: Any) -> Probed:
+    def probe(batch: Any) -> ProbeResult:
         _, x, y = batch
-        return Probed(values={"closs": float(toy.loss((x, y)).detach())})
+        return ProbeResult(values={"closs": float(toy.loss((x, y)).detach())})
 
     return toy.model, probe
 
@@ -163,7 +163,7 @@ def test_a_directory_runs_nothing_that_it_names_and_nothing_that_lies_beside_it(
 
 
 def test_a_batch_of_dataclasses_is_packed_as_plain_containers() -> None:
-    packed = pack([Probed(values={"closs": 1.0}, samples=({"id": 4},))])
+    packed = pack([ProbeResult(values={"closs": 1.0}, samples=({"id": 4},))])
     assert packed == [
         {"values": {"closs": 1.0}, "per_sample": (), "samples": ({"id": 4},), "non_finite": ()}
     ]

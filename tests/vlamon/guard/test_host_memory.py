@@ -11,7 +11,7 @@ from torch import nn
 
 from tests.vlamon.guard.toy import Order, Toy, far_off
 from vlamon.guard import Guard, GuardSettings, host_memory, ring
-from vlamon.guard.host_memory import Needed, needed, plan
+from vlamon.guard.host_memory import MemoryNeed, needed, plan
 from vlamon.guard.ring import Ring
 from vlamon.guard.state.capture import TrainingState
 
@@ -32,7 +32,7 @@ GB = 10**9
 def test_snapshots_take_no_more_than_is_free(
     asked: Any, free: int, slots: int, lowered: bool
 ) -> None:
-    made = plan(asked, 0, Needed(changing=3 * GB, frozen=2 * GB), free)
+    made = plan(asked, 0, MemoryNeed(changing=3 * GB, frozen=2 * GB), free)
     assert (made.slots, made.lowered) == (slots, lowered)
     assert made.text.startswith(f"{slots} snapshots in memory take")
 
@@ -52,7 +52,7 @@ def test_snapshots_take_no_more_than_is_free(
 def test_near_snapshots_are_counted_and_the_first_to_go(
     asked: Any, free: int, slots: int, near: int, lowered: bool
 ) -> None:
-    each = Needed(changing=3 * GB, frozen=2 * GB)
+    each = MemoryNeed(changing=3 * GB, frozen=2 * GB)
     made = plan(asked, 2 if asked else 0, each, free)
     assert (made.slots, made.near, made.lowered) == (slots, near, lowered)
     share = 0.9 if isinstance(asked, int) else 0.25

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vlamon.guard import Guard, GuardSettings, Probed
+from vlamon.guard import Guard, GuardSettings, ProbeResult
 
 QUICK = {"every": 5, "slots": 4, "patience": 1}
 SPIKE = 160
@@ -157,11 +157,11 @@ class Toy:
         self.optimizer.zero_grad()
         return (ids, x, y), loss.detach()
 
-    def probe(self, batch: Any) -> Probed:
+    def probe(self, batch: Any) -> ProbeResult:
         ids, x, y = batch
         with torch.no_grad():
             each = (self.model(x) - y).pow(2).mean(dim=1) + 1.0
-        return Probed(
+        return ProbeResult(
             values={"closs": float(each.mean())},
             per_sample=each.tolist(),
             samples=[{"id": i, "source": f"file{i}"} for i in ids],

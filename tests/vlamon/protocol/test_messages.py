@@ -13,19 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.vlamon.protocol.strategies import KINDS, json_like
+from vlamon.hardware import Device, GpuSample, Process
 from vlamon.protocol import messages
+from vlamon.protocol.commands import Command
 from vlamon.protocol.frames import VERSION, ProtocolError, pack, unpack
 from vlamon.protocol.sanitize import plain
 from vlamon.records import (
-    Command,
-    Device,
     EpochRow,
     Event,
     Gap,
-    GpuSample,
     MetricsAnnounced,
     MetricSpec,
-    Process,
     Record,
     Reply,
     RunInfo,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from vlamon import Emitter
 from vlamon.emitter import registrar
 from vlamon.protocol import registry
-from vlamon.protocol.registry import Entry
+from vlamon.protocol.registry import RunEntry
 from vlamon.records import Status
 
 HOST = socket.gethostname()
@@ -23,8 +23,8 @@ HOST = socket.gethostname()
 
 def test_an_entry_comes_back_as_it_was(tmp_path: Path) -> None:
     place = str(tmp_path / "runs")
-    first = Entry("b1", "goal", HOST, os.getpid(), 1.0, 2.0, 0.0, "/tmp/a.sock", "/r/run.vlaj")
-    second = Entry("b2", "next", started=5.0, job="12", array_job="10_2", step=7, total_steps=9)
+    first = RunEntry("b1", "goal", HOST, os.getpid(), 1.0, 2.0, 0.0, "/tmp/a.sock", "/r/run.vlaj")
+    second = RunEntry("b2", "next", started=5.0, job="12", array_job="10_2", step=7, total_steps=9)
     for entry in (first, second):
         registry.write(entry, place)
     assert registry.entries(place) == [second, first]
@@ -45,31 +45,31 @@ def test_any_file_is_an_entry_or_passed_over(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as place:
         for name, text in (("a.json", data), ("b.json", b'{"boot": "b", "step": "x", "pid": 3}')):
             Path(place, name).write_bytes(text)
-        assert Entry("b", pid=3) in registry.entries(place)
+        assert RunEntry("b", pid=3) in registry.entries(place)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's file")
 def test_what_is_no_regular_file_of_ours_is_passed_over(tmp_path: Path) -> None:
-    registry.write(Entry("good"), str(tmp_path))
+    registry.write(RunEntry("good"), str(tmp_path))
     os.mkfifo(tmp_path / "fifo.json")
     (tmp_path / "link.json").symlink_to(tmp_path / "good.json")
-    registry.write(Entry("theirs"), str(tmp_path))
+    registry.write(RunEntry("theirs"), str(tmp_path))
     os.chown(tmp_path / "theirs.json", 65534, 65534)
     assert [entry.boot for entry in registry.entries(str(tmp_path))] == ["good"]
 
 
 def test_a_run_that_is_gone_is_not_running() -> None:
     now = 1000.0
-    assert Entry("b", host=HOST, pid=os.getpid()).running(HOST, now)
-    assert not Entry("b", host=HOST, pid=1 << 30).running(HOST, now)
-    assert not Entry("b", host=HOST, pid=os.getpid(), ended=5.0).running(HOST, now)
-    assert Entry("b", host="other", updated=now - 60).running(HOST, now)
-    assert not Entry("b", host="other", updated=now - 1000).running(HOST, now)
+    assert RunEntry("b", host=HOST, pid=os.getpid()).running(HOST, now)
+    assert not RunEntry("b", host=HOST, pid=1 << 30).running(HOST, now)
+    assert not RunEntry("b", host=HOST, pid=os.getpid(), ended=5.0).running(HOST, now)
+    assert RunEntry("b", host="other", updated=now - 60).running(HOST, now)
+    assert not RunEntry("b", host="other", updated=now - 1000).running(HOST, now)
 
 
 def test_files_of_runs_that_are_long_over_are_removed(tmp_path: Path) -> None:
     for boot in ("old", "new"):
-        registry.write(Entry(boot), str(tmp_path))
+        registry.write(RunEntry(boot), str(tmp_path))
     os.utime(tmp_path / "old.json", (1.0, 1.0))
     registry.clear(str(tmp_path), time.time())
     assert [entry.boot for entry in registry.entries(str(tmp_path))] == ["new"]
@@ -97,7 +97,7 @@ def test_the_list_has_a_step_soon_after_the_start(
     monkeypatch.setenv("VLAMON_HOME", str(tmp_path))
     monkeypatch.setattr(registrar, "SOON", 0.02)
     said = iter([None])  # nothing is known yet when the run begins
-    made = registrar.Registrar(Entry("b"), lambda: next(said, Status("training", 7)))
+    made = registrar.Registrar(RunEntry("b"), lambda: next(said, Status("training", 7)))
     made.start()
     end = time.monotonic() + 20
     while not (found := registry.entries(str(tmp_path / "runs"))) or found[0].step is None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vlamon.records import BatchBlock, Column, Command, EpochBlock, Event, Record, RunInfo
-from vlamon.sources.alerts import Alerting
+from vlamon.protocol.commands import Command
+from vlamon.records import BatchBlock, Column, EpochBlock, Event, Record, RunInfo
+from vlamon.sources.alerts import JudgedLog
 from vlamon.sources.logfile import LogFile
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -34,7 +35,7 @@ class Told:
 
 
 def explosions(source: object) -> list[Event]:
-    alerting = Alerting(source)  # type: ignore[arg-type]
+    alerting = JudgedLog(source)  # type: ignore[arg-type]
     found: list[Event] = []
     while not alerting.finished:
         found += [r for r in alerting.read(0.1) if isinstance(r, Event) and r.kind == "explode"]

@@ -14,11 +14,12 @@ import pytest
 from vlamon import Emitter
 from vlamon.commands.relay import CommandFilter
 from vlamon.protocol.address import BoundSocket
+from vlamon.protocol.commands import Command
 from vlamon.protocol.frames import FROM_MONITOR, FrameReader, pack
 from vlamon.protocol.messages import Subscription, decode, decode_request, encode
-from vlamon.records import Command, Reply
+from vlamon.records import Reply
 from vlamon.sources import SourceError, discovery
-from vlamon.sources.socket import SocketSource
+from vlamon.sources.socket import socket_source
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
@@ -56,7 +57,7 @@ def test_a_strangers_socket_is_never_tried(place: Path) -> None:
 @only_root
 def test_no_command_is_sent_to_a_stranger(place: Path) -> None:
     bound = strangers_socket(place / "vla-trap.sock")
-    source = SocketSource(place / "vla-trap.sock")
+    source = socket_source(place / "vla-trap.sock")
     source.read(0.0)
     assert source.stranger == 65534
     with pytest.raises(SourceError, match="served by uid 65534; only its owner may give commands"):

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from tests.vlamon.store.blocks import batches
-from vlamon.records import Command, Link, Record
+from vlamon.protocol.commands import Command
+from vlamon.records import Link, Record
 from vlamon.sources import SourceError
 from vlamon.sources.feed import Feed
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from vlamon.protocol import registry
-from vlamon.protocol.registry import Entry
+from vlamon.protocol.registry import RunEntry
 from vlamon.sources import SourceError
 from vlamon.sources.discovery import NoTrainer
-from vlamon.sources.jobs import Place, job_source, place_of_job, served_by
-from vlamon.sources.srun import SrunSource
-from vlamon.sources.ssh import SshSource
+from vlamon.sources.jobs import RunLocation, job_source, place_of_job, served_by
+from vlamon.sources.ssh import CarriedEndpoint
+from vlamon.sources.stream import StreamSource
 
 HOST = socket.gethostname()
 
@@ -36,41 +36,41 @@ def squeue(home: Path, answer: str, status: int = 0) -> None:
     program.chmod(0o755)
 
 
-def listed(home: Path, entry: Entry) -> None:
+def listed(home: Path, entry: RunEntry) -> None:
     registry.write(entry, str(home / "runs"))
 
 
 def test_a_running_one_is_opened_live_here_or_through_ssh(home: Path) -> None:
     now = time.time()
-    listed(home, Entry("a", host=HOST, pid=os.getpid(), socket="/tmp/a.sock", job="12"))
-    listed(home, Entry("b", host="n7", updated=now, socket="/tmp/b.sock", array_job="30_4"))
-    assert place_of_job("12") == Place(socket="/tmp/a.sock")
-    assert place_of_job("30_4") == Place(ssh="n7:/tmp/b.sock")
+    listed(home, RunEntry("a", host=HOST, pid=os.getpid(), socket="/tmp/a.sock", job="12"))
+    listed(home, RunEntry("b", host="n7", updated=now, socket="/tmp/b.sock", array_job="30_4"))
+    assert place_of_job("12") == RunLocation(socket="/tmp/a.sock")
+    assert place_of_job("30_4") == RunLocation(ssh="n7:/tmp/b.sock")
 
 
 def test_one_that_is_over_is_opened_from_its_journal(home: Path) -> None:
     journal = home / "run.vlaj"
     journal.touch()
-    listed(home, Entry("a", host="n7", updated=1.0, job="12", journal=str(journal)))
-    assert place_of_job("12") == Place(journal=str(journal))
+    listed(home, RunEntry("a", host="n7", updated=1.0, job="12", journal=str(journal)))
+    assert place_of_job("12") == RunLocation(journal=str(journal))
 
 
 def test_a_requeued_job_is_opened_at_its_running_boot(home: Path) -> None:
     journal = home / "run.vlaj"
     journal.touch()
-    listed(home, Entry("a", host="n7", ended=9.0, started=9.0, job="12", journal=str(journal)))
-    listed(home, Entry("b", host="n8", updated=time.time(), socket="/tmp/b.sock", job="12"))
-    assert place_of_job("12") == Place(ssh="n8:/tmp/b.sock")
+    listed(home, RunEntry("a", host="n7", ended=9.0, started=9.0, job="12", journal=str(journal)))
+    listed(home, RunEntry("b", host="n8", updated=time.time(), socket="/tmp/b.sock", job="12"))
+    assert place_of_job("12") == RunLocation(ssh="n8:/tmp/b.sock")
 
 
 def test_one_that_is_not_listed_is_asked_of_slurm(home: Path) -> None:
     squeue(home, "4711|RUNNING|n9")
-    assert place_of_job("4711") == Place(ssh="n9:/tmp/vla-job4711.sock")
+    assert place_of_job("4711") == RunLocation(ssh="n9:/tmp/vla-job4711.sock")
 
 
 def test_a_job_on_this_node_needs_no_ssh(home: Path) -> None:
     squeue(home, f"4711|RUNNING|{HOST}")
-    assert place_of_job("4711") == Place(socket="/tmp/vla-job4711.sock")
+    assert place_of_job("4711") == RunLocation(socket="/tmp/vla-job4711.sock")
 
 
 @pytest.mark.parametrize(
@@ -99,16 +99,23 @@ def test_without_slurm_and_list_the_way_out_is_said(home: Path) -> None:
 def test_one_that_is_over_has_nobody_to_talk_to_and_says_where_its_journal_is(home: Path) -> None:
     journal = home / "run.vlaj"
     journal.touch()
-    listed(home, Entry("a", host=HOST, ended=9.0, job="12", journal=str(journal)))
+    listed(home, RunEntry("a", host=HOST, ended=9.0, job="12", journal=str(journal)))
     with pytest.raises(NoTrainer, match=f"does not run now: vlamon watch {journal}"):
         served_by("12")
 
 
+def carrier_of(job: str) -> str:
+    source = job_source(job)
+    assert isinstance(source, StreamSource)
+    assert isinstance(source.endpoint, CarriedEndpoint)
+    return source.endpoint.command[0]
+
+
 def test_the_user_chooses_between_ssh_and_srun(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    listed(home, Entry("b", host="n7", updated=time.time(), socket="/tmp/b.sock", job="12"))
-    assert isinstance(job_source("12"), SshSource)
+    listed(home, RunEntry("b", host="n7", updated=time.time(), socket="/tmp/b.sock", job="12"))
+    assert carrier_of("12") == "ssh"
     monkeypatch.setenv("VLAMON_JOBS", "srun")
-    assert isinstance(job_source("12"), SrunSource)
+    assert carrier_of("12") == "srun"
     with pytest.raises(SourceError, match="cannot run srun"):
         job_source("12").read(0.1)
     monkeypatch.setenv("VLAMON_JOBS", "telnet")

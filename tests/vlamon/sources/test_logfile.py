@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from vlamon.records import BatchBlock, Command, EpochBlock, Link, Record, RunInfo
+from vlamon.protocol.commands import Command
+from vlamon.records import BatchBlock, EpochBlock, Link, Record, RunInfo
 from vlamon.sources import SourceError
 from vlamon.sources.bytestream import watch
 from vlamon.sources.logfile import MAX_LINE, LogFile

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from vlamon.records import EpochBlock, EpochRow, GpuSample, IntervalBlock, Record
+from vlamon.hardware import GpuSample
+from vlamon.records import EpochBlock, EpochRow, IntervalBlock, Record
 from vlamon.sources import Source, newest_first
 from vlamon.sources.feed import Feed
 from vlamon.sources.local_gpu import LocalGpu, writer_of
 from vlamon.sources.logfile import LogFile
-from vlamon.sources.multi_file import Together, opened
+from vlamon.sources.multi_file import MergedSource, opened
 from vlamon.sources.newest_first import NewestFirst, long_log
 from vlamon.store import RunStore
 
@@ -137,14 +138,14 @@ def test_an_epoch_line_belongs_to_the_attempt_that_finished_the_epoch(tmp_path: 
         "".join(f'{{"train_closs": 8.0, "epoch": {epoch}}}\n' for epoch in range(3))
     )
     files = [str(tmp_path / name) for name in ("log_train.txt", "output.log")]
-    source = Together([opened(path, follow=False, format_name=None) for path in files])
+    source = MergedSource([opened(path, follow=False, format_name=None) for path in files])
     assert epoch_attempts(drain(source)) == [(0, 0), (1, 1), (2, 1)]
 
 
 def test_epochs_and_batches_stand_on_one_axis(tmp_path: Path) -> None:
     store = RunStore()
     files = [str(SAMPLE / name) for name in ("log_train.txt", "output.log")]
-    for record in drain(Together([opened(p, follow=False, format_name=None) for p in files])):
+    for record in drain(MergedSource([opened(p, follow=False, format_name=None) for p in files])):
         store.apply(record)
     assert store.rows == 104
     assert "train_closs" in store.metrics

@@ -10,17 +10,9 @@ import pytest
 
 from vlamon.analysis.anomalies import anomalies
 from vlamon.analysis.evidence import gather
-from vlamon.records import (
-    BatchBlock,
-    Column,
-    Command,
-    EpochBlock,
-    EpochRow,
-    Event,
-    IntervalBlock,
-    Record,
-)
-from vlamon.sources.alerts import Alerting
+from vlamon.protocol.commands import Command
+from vlamon.records import BatchBlock, Column, EpochBlock, EpochRow, Event, IntervalBlock, Record
+from vlamon.sources.alerts import JudgedLog
 
 Floats = np.ndarray
 
@@ -45,7 +37,7 @@ class Told:
 
 def tailed(*records: Record) -> list[Event]:
     """What `tail` tells of."""
-    alerting = Alerting(Told(*[[record] for record in records]))
+    alerting = JudgedLog(Told(*[[record] for record in records]))
     found: list[Event] = []
     while not alerting.finished:
         found += [r for r in alerting.read(0.1) if isinstance(r, Event) and r.kind == "explode"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vlamon.records import EpochBlock, EpochRow
 from vlamon.sources.formats import sniff
-from vlamon.sources.formats.reference_epoch import FORMAT, EpochLines, validation_split
+from vlamon.sources.formats.reference_epoch import FORMAT, EpochLineParser, validation_split
 from vlamon.store.lines import epoch_rows
 
 NAMES = st.sampled_from(["train_closs", "train_loss_ct", "train_z_loss", "val_closs", "train_lr"])
@@ -19,7 +19,7 @@ ROWS = st.lists(st.dictionaries(NAMES, st.floats(), min_size=1), min_size=1, max
 
 
 def parsed(data: bytes, path: str = "log_train.txt") -> list[EpochRow]:
-    records = EpochLines(path).feed(data)
+    records = EpochLineParser(path).feed(data)
     assert all(isinstance(record, EpochBlock) for record in records)
     return [row for block in records if isinstance(block, EpochBlock) for row in epoch_rows(block)]
 
@@ -51,7 +51,7 @@ def test_every_value_arrives_exactly_under_its_name(
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=300), st.integers(0, 300))
 def test_no_bytes_raise(data: bytes, cut: int) -> None:
-    parser = EpochLines("log_train.txt")
+    parser = EpochLineParser("log_train.txt")
     for part in (data[:cut] + b"\n", data[cut:] + b"\n"):
         parser.feed(part)
     parser.finish()
@@ -60,7 +60,7 @@ def test_no_bytes_raise(data: bytes, cut: int) -> None:
 
 def test_lines_that_join_into_other_json_are_looked_at_one_by_one() -> None:
     data = b'{"train_closs": 1.0, "epoch": 0},{"train_closs": 2.0, "epoch": 1}\n'
-    parser = EpochLines("log_train.txt")
+    parser = EpochLineParser("log_train.txt")
 
     assert parser.feed(data) == []
     assert parser.unknown.count == 1
@@ -72,7 +72,7 @@ def test_an_epoch_that_comes_again_is_another_attempt() -> None:
 
     assert [row.attempt for row in parsed(data)] == [0, 0, 0, 1, 1]
 
-    parser = EpochLines("log_train.txt")
+    parser = EpochLineParser("log_train.txt")
     attempts = []
     for line in data.splitlines(keepends=True):
         attempts += [block.attempt for block in parser.feed(line) if isinstance(block, EpochBlock)]

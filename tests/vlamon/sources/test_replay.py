@@ -10,8 +10,9 @@ import pytest
 from vlamon.emitter.journal_writer import Journal
 from vlamon.protocol import block as blocks
 from vlamon.protocol import messages
+from vlamon.protocol.commands import Command
 from vlamon.protocol.frames import pack
-from vlamon.records import BatchBlock, Command, Event, Link, Record, RunInfo
+from vlamon.records import BatchBlock, Event, Link, Record, RunInfo
 from vlamon.sources import SourceError
 from vlamon.sources.replay import PAUSE, ReplaySource
 

@@ -17,19 +17,12 @@ from hypothesis import strategies as st
 from tests.vlamon.protocol.strategies import messages_
 from vlamon import Emitter
 from vlamon.protocol import messages
+from vlamon.protocol.commands import Command
 from vlamon.protocol.frames import pack
-from vlamon.records import (
-    BatchBlock,
-    Command,
-    Event,
-    Link,
-    MetricsAnnounced,
-    Record,
-    Reply,
-    RunInfo,
-)
+from vlamon.records import BatchBlock, Event, Link, MetricsAnnounced, Record, Reply, RunInfo
 from vlamon.sources import SourceError, stream
-from vlamon.sources.socket import SocketSource
+from vlamon.sources.socket import socket_source
+from vlamon.sources.stream import StreamSource
 
 
 @pytest.fixture
@@ -38,7 +31,7 @@ def path(tmp_path: Path) -> str:
 
 
 def collect(
-    source: SocketSource, until: Callable[[list[Record]], bool], seconds: float = 60.0
+    source: StreamSource, until: Callable[[list[Record]], bool], seconds: float = 60.0
 ) -> list[Record]:
     """Everything that the source says until the condition holds."""
     found: list[Record] = []
@@ -88,7 +81,7 @@ def fake_trainer(path: str, answer: bytes, keep: bool = False) -> Iterator[None]
 
 
 def test_it_waits_for_a_trainer_that_is_not_there_yet(path: str) -> None:
-    source = SocketSource(path)
+    source = socket_source(path)
     (waiting,) = collect(source, is_linked("waiting"))
     assert isinstance(waiting, Link)
     assert path in waiting.text
@@ -101,7 +94,7 @@ def test_it_waits_for_a_trainer_that_is_not_there_yet(path: str) -> None:
 
 def test_eof_before_the_greeting_means_that_no_trainer_is_there(path: str) -> None:
     with fake_trainer(path, b""):
-        found = collect(SocketSource(path), is_linked("waiting"))
+        found = collect(socket_source(path), is_linked("waiting"))
     assert "no trainer is behind it" in found[-1].text  # type: ignore[union-attr]
 
 
@@ -110,7 +103,7 @@ def test_a_trainer_that_says_nothing_is_told_apart(
 ) -> None:
     monkeypatch.setattr(stream, "GREETING", 0.2)
     with fake_trainer(path, b"", keep=True):
-        found = collect(SocketSource(path), is_linked("waiting"))
+        found = collect(socket_source(path), is_linked("waiting"))
     assert "says nothing" in found[-1].text  # type: ignore[union-attr]
 
 
@@ -119,19 +112,19 @@ def test_something_else_on_the_socket_is_a_sentence(path: str) -> None:
         fake_trainer(path, b"HTTP/1.1 400 Bad Request\r\n\r\n"),
         pytest.raises(SourceError, match="cannot be read"),
     ):
-        collect(SocketSource(path), lambda found: False)
+        collect(socket_source(path), lambda found: False)
 
 
 def test_another_major_version_is_a_sentence(path: str) -> None:
     hello = pack(messages.encode(RunInfo("r", "goal")) | {"v": [9, 0]})
     with fake_trainer(path, hello), pytest.raises(SourceError, match="upgrade vlamon here"):
-        collect(SocketSource(path), lambda found: False)
+        collect(socket_source(path), lambda found: False)
 
 
 def test_a_refusal_is_a_sentence(path: str) -> None:
     bye = pack(messages.encode(messages.Bye("this training belongs to uid 7", "refused")))
     with fake_trainer(path, bye), pytest.raises(SourceError, match="belongs to uid 7"):
-        collect(SocketSource(path), lambda found: False)
+        collect(socket_source(path), lambda found: False)
 
 
 GREETING = pack(messages.encode(RunInfo("r", "goal", boot="b")))
@@ -147,7 +140,7 @@ def test_any_bytes_of_a_trainer_end_in_records_or_a_sentence(
     path = str(tmp_path_factory.mktemp("any") / "s")
     answer = (GREETING if greeted else b"") + b"".join(chunks)
     with fake_trainer(path, answer), contextlib.suppress(SourceError):
-        source = SocketSource(path)
+        source = socket_source(path)
         collect(
             source, lambda found: bool({"waiting", "reconnecting", "ended"} & set(links(found)))
         )
@@ -156,7 +149,7 @@ def test_any_bytes_of_a_trainer_end_in_records_or_a_sentence(
 def test_a_restarted_trainer_is_followed_without_gap_or_duplicate(
     path: str, tmp_path: Path
 ) -> None:
-    source = SocketSource(path)
+    source = socket_source(path)
     with Emitter(path, run_dir=tmp_path / "run") as emitter:
         for step in range(5):
             emitter.log(step, closs=1.0)
@@ -175,7 +168,7 @@ def test_a_restarted_trainer_is_followed_without_gap_or_duplicate(
 
 
 def test_without_a_journal_a_restart_still_begins_another_attempt(path: str) -> None:
-    source = SocketSource(path)
+    source = socket_source(path)
     found: list[Record] = []
     for _ in range(2):
         with Emitter(path) as emitter:
@@ -190,7 +183,7 @@ def test_without_a_journal_a_restart_still_begins_another_attempt(path: str) -> 
 
 
 def test_a_metric_seen_late_is_announced_before_its_first_row(path: str) -> None:
-    source = SocketSource(path)
+    source = socket_source(path)
     with Emitter(path) as emitter:
         emitter.log(0, closs=1.0)
         found = collect(source, lambda found: len(steps(found)) == 1)
@@ -201,7 +194,7 @@ def test_a_metric_seen_late_is_announced_before_its_first_row(path: str) -> None
 
 
 def test_an_order_to_a_script_that_never_asks_is_refused_at_once(path: str) -> None:
-    source = SocketSource(path)
+    source = socket_source(path)
     with pytest.raises(SourceError, match="not sent"):
         source.send(Command("c", "pause"))
     with Emitter(path):
@@ -211,7 +204,7 @@ def test_an_order_to_a_script_that_never_asks_is_refused_at_once(path: str) -> N
 
 
 def test_an_order_is_answered_though_the_connection_broke_meanwhile(path: str) -> None:
-    source = SocketSource(path)
+    source = socket_source(path)
     with Emitter(path) as emitter:
         emitter.commands()
         collect(source, lambda _: source.info is not None and source.info.control)
@@ -231,7 +224,7 @@ def test_an_order_is_answered_though_the_connection_broke_meanwhile(path: str) -
 
 
 def test_an_order_whose_trainer_was_killed_is_not_left_open(path: str) -> None:
-    source = SocketSource(path)
+    source = socket_source(path)
     with Emitter(path) as emitter:
         emitter.commands()
         collect(source, lambda _: source.info is not None and source.info.control)
@@ -245,7 +238,7 @@ def test_an_order_whose_trainer_was_killed_is_not_left_open(path: str) -> None:
 
 
 def test_closing_ends_a_read_that_waits(path: str) -> None:
-    source = SocketSource(path)
+    source = socket_source(path)
     source.read(0.01)
     thread = threading.Thread(target=lambda: [source.read(30.0) for _ in range(3)])
     thread.start()

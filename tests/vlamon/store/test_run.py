@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from tests.vlamon.store.blocks import batches, column
-from vlamon.records import Device as GpuDevice
+from vlamon.hardware import Device as GpuDevice
+from vlamon.hardware import GpuSample
 from vlamon.records import (
     EpochBlock,
     EpochRow,
     Event,
     Gap,
-    GpuSample,
     Interval,
     Link,
     MetricsAnnounced,

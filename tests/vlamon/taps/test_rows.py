@@ -7,10 +7,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlamon.taps.rows import Row, Rows
+from vlamon.taps.rows import Rows, TapRow
 
 
-def rows_of(calls: list[tuple[int, dict[str, Any]]]) -> list[Row]:
+def rows_of(calls: list[tuple[int, dict[str, Any]]]) -> list[TapRow]:
     rows = Rows()
     found = [ended for step, values in calls if (ended := rows.add(step, values)) is not None]
     last = rows.flush()
@@ -20,7 +20,7 @@ def rows_of(calls: list[tuple[int, dict[str, Any]]]) -> list[Row]:
 def test_tags_logged_one_at_a_time_join_in_their_step() -> None:
     calls = [(step, {tag: step + 0.5}) for step in range(3) for tag in ("loss", "lr", "norm")]
     assert rows_of(calls) == [
-        Row(step, dict.fromkeys(("loss", "lr", "norm"), step + 0.5)) for step in range(3)
+        TapRow(step, dict.fromkeys(("loss", "lr", "norm"), step + 0.5)) for step in range(3)
     ]
 
 

@@ -49,7 +49,7 @@ def host() -> Any:
 
 
 async def until(pilot: Pilot[Any], holds: Callable[[], bool]) -> None:
-    """Give the application turns until something is so: a dialog takes a loaded machine a while."""
+    """Let the application run until something is so: a dialog takes a loaded machine a while."""
     end = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < end, page(pilot)

@@ -8,15 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from vlamon.hardware import Device, GpuSample, Process
 from vlamon.records import (
     BatchBlock,
     Column,
-    Device,
     Event,
-    GpuSample,
     Link,
     MetricSpec,
-    Process,
     Record,
     RunInfo,
     Snapshot,
@@ -87,7 +85,7 @@ WEIGHTS = {"closs": 1.0, "loss_ct": 10.0, "z_loss": 1e-5}
 
 
 def info(**changes: Any) -> RunInfo:
-    """Give the run's introduction."""
+    """Return the run's introduction."""
     values: dict[str, Any] = {
         "run_id": "r1",
         "name": "libero_goal",
@@ -107,7 +105,7 @@ def info(**changes: Any) -> RunInfo:
 
 
 def block(first: int, rows: int, attempt: int = 0, spike: int | None = None) -> BatchBlock:
-    """Give batches with the shape of a real run; the same step always has the same values."""
+    """Return batches with the shape of a real run; the same step always has the same values."""
     step = np.arange(first, first + rows, dtype=np.int64)
     noise = np.sin(step * 12.9898) * 43758.5453
     noise = noise - np.floor(noise) - 0.5
@@ -130,7 +128,7 @@ def block(first: int, rows: int, attempt: int = 0, spike: int | None = None) -> 
 
 
 def gpu(time: float = NOW - 1, devices: int = 2) -> GpuSample:
-    """Give one sample."""
+    """Return one sample."""
     made = tuple(
         Device(
             index,
@@ -162,7 +160,7 @@ AUTOPSY = Event(
 
 
 def status(**changes: Any) -> Status:
-    """Give what the trainer says."""
+    """Return what the trainer says."""
     values: dict[str, Any] = {
         "state": "training",
         "step": 48_209,
@@ -184,7 +182,7 @@ def status(**changes: Any) -> Status:
 
 
 def whole_run() -> Sequence[Record]:
-    """Give a run with an explosion, a rollback and the attempt that goes on."""
+    """Return a run with an explosion, a rollback and the attempt that goes on."""
     return (
         Link("live"),
         info(),
@@ -199,7 +197,7 @@ def whole_run() -> Sequence[Record]:
 
 
 def fed(*records: Record) -> FakeFeed:
-    """Give a feed that holds records already."""
+    """Return a feed that holds records already."""
     feed = FakeFeed()
     feed.push(*records)
     return feed

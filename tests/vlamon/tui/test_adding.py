@@ -17,10 +17,10 @@ from vlamon import catalogue
 from vlamon.analysis import diagnosis
 from vlamon.analysis.anomalies import Anomaly
 from vlamon.analysis.diagnosis import english
+from vlamon.analysis.diagnosis.finding import DiagnosisText as Said
 from vlamon.analysis.diagnosis.finding import Finding
-from vlamon.analysis.diagnosis.finding import Words as Said
 from vlamon.analysis.evidence import Evidence
-from vlamon.catalogue import Entry, Words, entry
+from vlamon.catalogue import Entry, MetricText, entry
 from vlamon.charts.rows import Row
 from vlamon.commands.explain import command as explain
 from vlamon.records import BatchBlock, Column, Link
@@ -67,7 +67,9 @@ async def test_a_metric_is_shown_by_a_row_and_explained_by_its_words(
         assert "The catalogue has no entry for stiffness" in page(pilot)
         await pilot.press("escape")
 
-        monkeypatch.setitem(en.METRICS, "stiffness", Words("joints", "How hard the arm resists."))
+        monkeypatch.setitem(
+            en.METRICS, "stiffness", MetricText("joints", "How hard the arm resists.")
+        )
         await pilot.press("i")
         assert "Joints. How hard the arm resists." in page(pilot)
         assert "healthy between 1 and 40" in page(pilot)

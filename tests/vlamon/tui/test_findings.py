@@ -14,7 +14,7 @@ from vlamon.analysis.evidence import Evidence
 from vlamon.detect.rules import SpikeRules
 from vlamon.records import BatchBlock, Column, Event
 from vlamon.store import RunStore
-from vlamon.tui.findings import Schedule, look
+from vlamon.tui.findings import LookSchedule, look
 
 
 def test_a_metric_that_stopped_before_the_newest_attempt_does_not_stop_the_rules() -> None:
@@ -66,4 +66,4 @@ async def test_a_healthy_run_says_so_instead_of_an_empty_page(
 
 
 def found(store: RunStore) -> tuple[tuple[str, str, str], ...]:
-    return look(store, threading.Lock(), Schedule(), SpikeRules())
+    return look(store, threading.Lock(), LookSchedule(), SpikeRules())

@@ -9,16 +9,14 @@ import pytest
 
 from tests.vlamon.tui.driving import page, running
 from tests.vlamon.tui.fake_feed import NOW, fed, info, status, whole_run
+from vlamon.hardware import Device, GpuSample, Process
 from vlamon.records import (
     BatchBlock,
     Column,
-    Device,
     EpochRow,
     Event,
-    GpuSample,
     Link,
     MetricSpec,
-    Process,
     Record,
     Reply,
     Snapshot,

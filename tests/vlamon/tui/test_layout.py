@@ -6,22 +6,22 @@ from dataclasses import replace
 
 import pytest
 
-from vlamon.tui.layout import Needs, arrange, form_for
+from vlamon.tui.layout import ContentNeeds, arrange, form_for
 
 NEEDS = (
-    Needs(charts=1, terms=0),
-    Needs(charts=5, terms=3),
-    Needs(charts=9, terms=3, gpu=False),
-    Needs(charts=9, terms=3, headline=2),
-    Needs(charts=40, terms=7, lower="inspector"),
-    Needs(charts=5, terms=3, maximised=True),
-    Needs(charts=9, terms=3, events=0, devices=8),
+    ContentNeeds(charts=1, terms=0),
+    ContentNeeds(charts=5, terms=3),
+    ContentNeeds(charts=9, terms=3, gpu=False),
+    ContentNeeds(charts=9, terms=3, headline=2),
+    ContentNeeds(charts=40, terms=7, lower="inspector"),
+    ContentNeeds(charts=5, terms=3, maximised=True),
+    ContentNeeds(charts=9, terms=3, events=0, devices=8),
 )
 
 
 @pytest.mark.parametrize("needs", NEEDS)
 @pytest.mark.parametrize("width", [1, 20, 59, 60, 80, 99, 100, 120, 149, 160, 179, 180, 240, 400])
-def test_panels_tile_the_screen_without_gap_or_overlap(width: int, needs: Needs) -> None:
+def test_panels_tile_the_screen_without_gap_or_overlap(width: int, needs: ContentNeeds) -> None:
     for height in range(1, 90):
         cells = [[0] * width for _ in range(height)]
         for place in arrange(width, height, needs).places:
@@ -34,7 +34,7 @@ def test_panels_tile_the_screen_without_gap_or_overlap(width: int, needs: Needs)
 
 
 @pytest.mark.parametrize("needs", NEEDS)
-def test_no_panel_is_ever_too_small_to_read(needs: Needs) -> None:
+def test_no_panel_is_ever_too_small_to_read(needs: ContentNeeds) -> None:
     for width in range(60, 300, 7):
         for height in range(14, 90):
             for place in arrange(width, height, needs).places:
@@ -59,21 +59,21 @@ def test_no_panel_is_ever_too_small_to_read(needs: Needs) -> None:
     ],
 )
 def test_breakpoints(size: tuple[int, int], form: str, charts: int, side: bool) -> None:
-    found = arrange(*size, Needs(charts=9, terms=3))
+    found = arrange(*size, ContentNeeds(charts=9, terms=3))
     assert found.form == form_for(*size) == form
     assert found.charts == charts
     assert found.has("inspector") == side
 
 
 def test_at_eighty_by_twenty_four_what_matters_most_is_on_screen() -> None:
-    found = arrange(80, 24, Needs(charts=9, terms=3, headline=2))
+    found = arrange(80, 24, ContentNeeds(charts=9, terms=3, headline=2))
     assert [place.name for place in found.places] == [
         "status", "headline", "chart-0", "contribution", "gpu-line", "events", "footer",
     ]  # fmt: skip
 
 
 def test_a_chart_can_have_everything_between_status_and_keys() -> None:
-    found = arrange(120, 40, Needs(charts=9, terms=3, maximised=True))
+    found = arrange(120, 40, ContentNeeds(charts=9, terms=3, maximised=True))
     assert [(place.name, place.width, place.height) for place in found.places] == [
         ("status", 120, 1),
         ("chart-0", 120, 38),
@@ -84,7 +84,7 @@ def test_a_chart_can_have_everything_between_status_and_keys() -> None:
 @pytest.mark.parametrize("size", [(80, 40), (120, 40), (200, 60)])
 def test_rows_that_events_do_not_fill_are_the_charts(size: tuple[int, int]) -> None:
     def height(**needs: int) -> int:
-        places = arrange(*size, Needs(charts=9, terms=3, **needs)).places
+        places = arrange(*size, ContentNeeds(charts=9, terms=3, **needs)).places
         return next(place.height for place in places if place.name == "events")
 
     assert height(events=0) == height(events=3) == 5
@@ -93,7 +93,7 @@ def test_rows_that_events_do_not_fill_are_the_charts(size: tuple[int, int]) -> N
 
 
 def test_several_accelerators_have_a_bar_each_where_there_is_room() -> None:
-    needs = Needs(charts=9, terms=3, events=2, devices=8)
+    needs = ContentNeeds(charts=9, terms=3, events=2, devices=8)
     roomy, small = arrange(160, 50, needs), arrange(160, 45, needs)
     (panel,) = [place for place in roomy.places if place.name == "gpu"]
     assert panel.height == 8 + 3

@@ -13,16 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.vlamon.store.blocks import batches, column
+from vlamon.hardware import GpuSample, Process
 from vlamon.records import (
     EpochBlock,
     EpochRow,
     Event,
     Gap,
-    GpuSample,
     Interval,
     Link,
     MetricSpec,
-    Process,
     Record,
     Reply,
     RunInfo,

@@ -7,7 +7,8 @@ import math
 import pytest
 
 from tests.vlamon.store.blocks import batches
-from vlamon.records import EpochRow, Event, Gap, GpuSample, Interval, Link, Record, RunInfo, Status
+from vlamon.hardware import GpuSample
+from vlamon.records import EpochRow, Event, Gap, Interval, Link, Record, RunInfo, Status
 from vlamon.views.plain_lines import Thinned, number_text, plain_lines
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from vlamon.alerts.channels.command import Command
+from vlamon.alerts.channels.command import CommandLine
 from vlamon.alerts.channels.dingtalk import DingTalk
 from vlamon.alerts.channels.discord import Discord
 from vlamon.alerts.channels.feishu import Feishu
@@ -26,7 +26,7 @@ class Channel(Protocol):
 
 
 KINDS: Mapping[str, Callable[[Mapping[str, str]], Channel]] = {
-    "command": lambda given: Command(given["run"]),
+    "command": lambda given: CommandLine(given["run"]),
     "dingtalk": lambda given: DingTalk(given["url"], given.get("secret", "")),
     "discord": lambda given: Discord(given["url"]),
     "feishu": lambda given: Feishu(given["url"], given.get("secret", "")),

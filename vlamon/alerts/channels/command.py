@@ -13,7 +13,7 @@ TIMEOUT = 30.0
 """Seconds after which the program is killed."""
 
 
-class Command:
+class CommandLine:
     """Runs a command line in a shell, as the user wrote it."""
 
     def __init__(self, line: str) -> None:

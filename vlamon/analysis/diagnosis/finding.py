@@ -27,7 +27,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class DiagnosisText:
     """How one diagnosis reads in one language; `evidence` takes the facts by name."""
 
     title: str
@@ -60,10 +60,10 @@ Rule = Callable[[Evidence, Sequence[Anomaly]], list[Finding]]
 
 
 @cache
-def words(lang: str) -> Mapping[str, Words]:
+def words(lang: str) -> Mapping[str, DiagnosisText]:
     """All texts of a language."""
     module = import_module(f"vlamon.analysis.diagnosis.{LANGUAGES[lang]}")
-    texts: Mapping[str, Words] = module.WORDS
+    texts: Mapping[str, DiagnosisText] = module.WORDS
     return texts
 
 

@@ -291,7 +291,7 @@ def _told_size(size: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Want:
+class TensorRequest:
     """One tensor of a file that is to be read."""
 
     at: int
@@ -302,7 +302,7 @@ class Want:
     """Called with the tensor; what it holds counts only when the whole file was right."""
 
 
-def take(path: Path, expected: Expected, wants: Iterable[Want]) -> None:
+def take(path: Path, expected: Expected, wants: Iterable[TensorRequest]) -> None:
     """Read these tensors, and check every byte of the file on the way."""
     digest, place = hashlib.sha256(), 0
     before: tuple[int, torch.Tensor] | None = None

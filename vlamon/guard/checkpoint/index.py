@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 @dataclass(slots=True)
-class Entry:
+class IndexEntry:
     """One checkpoint."""
 
     step: int
@@ -30,24 +30,24 @@ class Index:
 
     trust_after: int
     """Quiet steps that turn a candidate into a trusted checkpoint."""
-    held: list[Entry] = field(default_factory=list)
+    held: list[IndexEntry] = field(default_factory=list)
 
     def found(self, paths: Sequence[Path], resumed: Path, step: int) -> None:
         """A training resumed from one of these, newest first: it is trusted, as every start is.
 
         One that was written before it and holds a later step is of a branch that a rollback left.
         """
-        self.held = [Entry(step, resumed, trusted=True)]
+        self.held = [IndexEntry(step, resumed, trusted=True)]
         older = paths[paths.index(resumed) + 1 :] if resumed in paths else ()
         for path in older:
             before = _step_of(path)
             if before is not None and before < self.held[0].step:
-                self.held.insert(0, Entry(before, path, step - before >= self.trust_after))
+                self.held.insert(0, IndexEntry(before, path, step - before >= self.trust_after))
 
     def begin(self, step: int) -> None:
         """A checkpoint is being written."""
         self.held = [entry for entry in self.held if entry.step < step]
-        self.held.append(Entry(step))
+        self.held.append(IndexEntry(step))
 
     def written(self, step: int, path: Path) -> None:
         """It is on disk; nothing to return to if a rollback left its branch in the meantime."""
@@ -100,7 +100,7 @@ class Index:
         """Where the checkpoint of a step is."""
         return next((entry.path for entry in self.held if entry.step == step), None)
 
-    def _being_written(self, step: int) -> list[Entry]:
+    def _being_written(self, step: int) -> list[IndexEntry]:
         return [entry for entry in self.held if entry.step == step and entry.path is None]
 
 

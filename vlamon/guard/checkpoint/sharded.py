@@ -66,7 +66,7 @@ from vlamon.guard.checkpoint.disk import (
     write_bytes,
 )
 from vlamon.guard.checkpoint.metadata import read_metadata
-from vlamon.guard.state.sharding import Box, Named, Piece, box_for
+from vlamon.guard.state.sharding import Box, NamedTensor, UnplacedShard, box_for
 from vlamon.guard.state.tree import from_json, join, split, to_json
 
 FORMAT = 3
@@ -79,7 +79,7 @@ class Shards:
 
     rank: int
     ranks: int
-    named: Sequence[Named]
+    named: Sequence[NamedTensor]
     """What the tensors of the state are, in order."""
     group: dist.ProcessGroup | None = None
     """The ranks that write together; a group of its own, since a thread beside the training uses
@@ -146,7 +146,7 @@ def _size_of_all(shards: Shards, tensors: Sequence[torch.Tensor]) -> int:
 class _Pieces(DefaultSavePlanner):
     """Plans the pieces of this rank; copies of one piece are written by one rank."""
 
-    def __init__(self, named: Sequence[Named], tensors: Sequence[torch.Tensor]) -> None:
+    def __init__(self, named: Sequence[NamedTensor], tensors: Sequence[torch.Tensor]) -> None:
         super().__init__(flatten_state_dict=True, flatten_sharded_tensors=False)
         self._named = list(zip(named, tensors, strict=True))
         self._by_name = {each.name: tensor for each, tensor in self._named}
@@ -170,7 +170,7 @@ class _Pieces(DefaultSavePlanner):
         return self._by_name[index.fqn]
 
 
-def _write_item(named: Named, tensor: torch.Tensor) -> WriteItem:
+def _write_item(named: NamedTensor, tensor: torch.Tensor) -> WriteItem:
     offset, sizes = torch.Size(named.box.offset), torch.Size(named.box.sizes)
     whole = named.box.sizes == named.shape
     return WriteItem(
@@ -308,22 +308,22 @@ class Sharded:
         return len(said) == 1 and '"$tensor"' not in said.pop()
 
     def read(
-        self, rank: int, live: Mapping[str, torch.Tensor | Named]
+        self, rank: int, live: Mapping[str, torch.Tensor | NamedTensor]
     ) -> tuple[Any, Mapping[str, Any]]:
         """State and meta of a rank (of rank 0 where there was none of that number), with those
         pieces of the shared tensors that `live` has."""
         head = self._heads[rank if rank < self.ranks else 0]
-        found: list[torch.Tensor | Piece] = []
+        found: list[torch.Tensor | UnplacedShard] = []
         boxes: dict[str, tuple[Box, torch.Tensor]] = {}
         for key, placements, like in head["tensors"]:
             described = self._described(".".join(map(str, key)))
             shape = tuple(described.size)
             splits = None if placements is None else tuple(placements)
-            named = Named(tuple(key), shape, Box.whole(shape), splits, like)
+            named = NamedTensor(tuple(key), shape, Box.whole(shape), splits, like)
             box, cut = box_for(named, live)
             piece = torch.empty(box.sizes, dtype=described.properties.dtype)
             boxes[named.name] = box, piece
-            found.append(piece if cut is None else Piece(piece, shape, cut))
+            found.append(piece if cut is None else UnplacedShard(piece, shape, cut))
         reader = _Reader(self.path, self._metadata, self._files)
         with _in_a_sentence(), _alone():
             dcp_load({}, storage_reader=reader, planner=_Cut(boxes), no_dist=True)

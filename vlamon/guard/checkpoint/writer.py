@@ -33,7 +33,7 @@ import torch
 from vlamon.guard.checkpoint.disk import DurableError as DurableError
 from vlamon.guard.checkpoint.disk import (
     Expected,
-    Want,
+    TensorRequest,
     clear_left_over,
     hidden_directory,
     make_room,
@@ -44,7 +44,7 @@ from vlamon.guard.checkpoint.disk import (
     write_bytes,
     write_tensors,
 )
-from vlamon.guard.state.sharding import Named
+from vlamon.guard.state.sharding import NamedTensor
 from vlamon.guard.state.tree import from_json, join, split, to_json
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ class Durable:
         self,
         path: Path | None = None,
         rank: int = 0,
-        live: Mapping[str, torch.Tensor | Named] | None = None,
+        live: Mapping[str, torch.Tensor | NamedTensor] | None = None,
     ) -> Loaded | None:
         """The newest checkpoint whose every byte is right; None where there is none at all.
 
@@ -317,7 +317,7 @@ def _manifest(path: Path) -> tuple[Mapping[str, Any], dict[str, Expected]]:
     return manifest, files
 
 
-def _read(path: Path, rank: int, live: Mapping[str, torch.Tensor | Named]) -> Loaded:
+def _read(path: Path, rank: int, live: Mapping[str, torch.Tensor | NamedTensor]) -> Loaded:
     try:
         manifest, files = _manifest(path)
         if manifest["format"] == SHARDED:
@@ -349,7 +349,7 @@ def _read_tensors(path: Path, layout: list[list[Any]], expected: Expected) -> li
         dtype = getattr(torch, name)
         if not isinstance(dtype, torch.dtype) or any(size < 0 for size in shape):
             raise ValueError(f"no tensor is {name} of {shape}")
-        wants.append(Want(at, dtype, tuple(shape), partial(found.__setitem__, index)))
+        wants.append(TensorRequest(at, dtype, tuple(shape), partial(found.__setitem__, index)))
         at += math.prod(shape) * dtype.itemsize
     if at != expected.bytes:  # before memory is taken for what cannot be there
         raise ValueError(f"{path.name} holds {expected.bytes} bytes of {at}")

@@ -17,12 +17,12 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from vlamon.guard.state.owned import Groups, Owned, inner_optimizers, is_zero
+from vlamon.guard.state.owned import Groups, OwnedParameters, inner_optimizers, is_zero
+from vlamon.guard.state.restore import RestorePlan, extra_states
 from vlamon.guard.state.restore import Stateful as Stateful
 from vlamon.guard.state.restore import StateMismatch as StateMismatch
 from vlamon.guard.state.restore import Tree as Tree
-from vlamon.guard.state.restore import WayBack, extra_states
-from vlamon.guard.state.sharding import Named, live_tensors, named, sharded
+from vlamon.guard.state.sharding import NamedTensor, live_tensors, named, sharded
 
 
 class TrainingState:
@@ -54,13 +54,13 @@ class TrainingState:
         """One more part, before the first state is taken."""
         self.parts[name] = part
 
-    def everything(self) -> dict[str, nn.Module | Optimizer | Stateful | Owned]:
+    def everything(self) -> dict[str, nn.Module | Optimizer | Stateful | OwnedParameters]:
         """The parts, and for every optimizer that owns parameters of its own those parameters."""
-        found: dict[str, nn.Module | Optimizer | Stateful | Owned] = dict(self.parts)
+        found: dict[str, nn.Module | Optimizer | Stateful | OwnedParameters] = dict(self.parts)
         modules = tuple(part for part in self.parts.values() if isinstance(part, nn.Module))
         for name, part in self.parts.items():
             if isinstance(part, Optimizer):
-                owned = Owned(part, modules)
+                owned = OwnedParameters(part, modules)
                 if owned.tensors():
                     found[f"{name}.parameters"] = owned
         return found
@@ -72,7 +72,7 @@ class TrainingState:
             "rng": capture_rng(self.generators),
         }
 
-    def for_disk(self, rank: int) -> tuple[Tree, list[Named]]:
+    def for_disk(self, rank: int) -> tuple[Tree, list[NamedTensor]]:
         """A state in which every tensor has a name and a box, and those; asked of all ranks."""
         tree = self.capture()
         if self.flat():
@@ -82,7 +82,7 @@ class TrainingState:
             return found.state, list(found.named)
         return tree, list(named(tree, self.order(), rank))
 
-    def live(self, rank: int) -> dict[str, torch.Tensor | Named]:
+    def live(self, rank: int) -> dict[str, torch.Tensor | NamedTensor]:
         """What a checkpoint is cut for: live tensors, or their boxes, by name."""
         if self.flat():
             return {each.name: each for each in self.for_disk(rank)[1]}
@@ -116,7 +116,7 @@ class TrainingState:
         if len(streams) != len(self.generators):
             having = f"this training has {len(self.generators)}"
             raise StateMismatch(f"the saved state has {len(streams)} generators, {having}")
-        way, split_up = WayBack(), self.sharded()
+        way, split_up = RestorePlan(), self.sharded()
         of_names = bool(tree.get("by_name")) and self.flat()
         for name, part in parts.items():
             if name in spared or (of_names and (name == "model" or isinstance(part, Optimizer))):
@@ -175,8 +175,8 @@ def unwrapped(module: nn.Module) -> nn.Module:
         module = inner
 
 
-def _state_of(part: nn.Module | Optimizer | Stateful | Owned) -> Any:
-    if isinstance(part, Owned):
+def _state_of(part: nn.Module | Optimizer | Stateful | OwnedParameters) -> Any:
+    if isinstance(part, OwnedParameters):
         return part.tensors()
     if not isinstance(part, nn.Module):
         return part.state_dict()

@@ -24,7 +24,15 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.optim import Optimizer
 
 from vlamon.guard.state.restore import StateMismatch, extra_states
-from vlamon.guard.state.sharding import Box, Named, Piece, box_of, named, sharded, splits_of
+from vlamon.guard.state.sharding import (
+    Box,
+    NamedTensor,
+    UnplacedShard,
+    box_of,
+    named,
+    sharded,
+    splits_of,
+)
 from vlamon.guard.state.tree import tensors_of
 
 Tree = dict[str, Any]
@@ -36,14 +44,14 @@ class ByName:
     """A state whose tensors are this rank's pieces."""
 
     state: Tree
-    named: Sequence[Named]
+    named: Sequence[NamedTensor]
     """What they are pieces of, in the order of the state."""
 
 
 def by_name(tree: Tree, parts: Mapping[str, Any], rank: int) -> ByName:
     """A captured state with the pieces of model and optimizers in place of flat parameters."""
     model: nn.Module = parts["model"]
-    boxes: dict[int, tuple[torch.Tensor, Named]] = {}
+    boxes: dict[int, tuple[torch.Tensor, NamedTensor]] = {}
     parameters = get_model_state_dict(model)
     names = {_clean(name) for name, _ in model.named_parameters()}
     saved: Tree = {
@@ -69,7 +77,7 @@ def by_name(tree: Tree, parts: Mapping[str, Any], rank: int) -> ByName:
 
 
 def _optimizer(
-    model: nn.Module, part: Optimizer, boxes: dict[int, tuple[torch.Tensor, Named]]
+    model: nn.Module, part: Optimizer, boxes: dict[int, tuple[torch.Tensor, NamedTensor]]
 ) -> tuple[Tree, list[str]]:
     """Its state numbered as `Optimizer.state_dict` does it, and the names of the numbers."""
     said: Any = get_optimizer_state_dict(model, part)
@@ -149,18 +157,18 @@ def _check(name: str, live: Mapping[str, Any], saved: Mapping[str, Any]) -> None
 def _put(live: Any, saved: Any) -> None:
     """Copy a piece, or the piece of a whole tensor, into the live one."""
     for box, target in _shards(live):
-        source = saved.local if isinstance(saved, Piece) else saved[box.slices]
+        source = saved.local if isinstance(saved, UnplacedShard) else saved[box.slices]
         target.copy_(source)
 
 
-def _piece(tensor: Any, boxes: dict[int, tuple[torch.Tensor, Named]]) -> nn.Parameter:
+def _piece(tensor: Any, boxes: dict[int, tuple[torch.Tensor, NamedTensor]]) -> nn.Parameter:
     shape = tuple(tensor.shape)
     box, local = next(_shards(tensor), (Box((0,) * len(shape), (0,) * len(shape)), None))
     if local is None:
         local = torch.empty(box.sizes, dtype=tensor.dtype)
     kept = nn.Parameter(local.detach(), requires_grad=False)
     splits = splits_of(tensor) if sharded(tensor) else None
-    boxes[id(kept)] = kept, Named((), shape, box, splits)
+    boxes[id(kept)] = kept, NamedTensor((), shape, box, splits)
     return kept
 
 

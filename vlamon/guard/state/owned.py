@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 
 @dataclass(frozen=True, slots=True)
-class Owned:
+class OwnedParameters:
     """The parameters of an optimizer that belong to no module of the training."""
 
     optimizer: Optimizer

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from vlamon.guard.state.owned import Owned
-from vlamon.guard.state.sharding import Piece, piece_of, sharded
+from vlamon.guard.state.owned import OwnedParameters
+from vlamon.guard.state.sharding import UnplacedShard, piece_of, sharded
 from vlamon.guard.state.tree import copied, duplicate, local
 
 Tree = dict[str, Any]
@@ -49,7 +49,7 @@ def extra_states(module: nn.Module) -> dict[str, nn.Module]:
 
 
 @dataclass(frozen=True, slots=True)
-class OwnLoad:
+class CustomLoad:
     """A state that only its owner's code can put back."""
 
     name: str
@@ -63,13 +63,13 @@ class OwnLoad:
 
 
 @dataclass(frozen=True, slots=True)
-class WayBack:
+class RestorePlan:
     """What a return will do, gathered before anything is touched."""
 
     into: list[torch.Tensor] = field(default_factory=list)
     """Live tensors, which are copied into as one fused call."""
     out_of: list[torch.Tensor] = field(default_factory=list)
-    own: list[OwnLoad] = field(default_factory=list)
+    own: list[CustomLoad] = field(default_factory=list)
     buffers: list[tuple[nn.Module, str, torch.Tensor]] = field(default_factory=list)
     """Buffers that have another shape by now and are replaced."""
     optimizers: list[tuple[Optimizer, Tree]] = field(default_factory=list)
@@ -81,10 +81,10 @@ class WayBack:
                 self._plan_module(name, part, saved)
             elif isinstance(part, Optimizer):
                 self._plan_optimizer(name, part, saved)
-            elif isinstance(part, Owned):
+            elif isinstance(part, OwnedParameters):
                 self._plan_owned(name, part.tensors(), saved)
             else:
-                own = OwnLoad(name, saved, part.state_dict, part.load_state_dict, split_up)
+                own = CustomLoad(name, saved, part.state_dict, part.load_state_dict, split_up)
                 self.own.append(own)
 
     def go(self) -> None:
@@ -98,7 +98,7 @@ class WayBack:
             if self.into:
                 torch._foreach_copy_(self.into, self.out_of)
 
-    def _copy(self, live: torch.Tensor, saved: torch.Tensor | Piece) -> None:
+    def _copy(self, live: torch.Tensor, saved: torch.Tensor | UnplacedShard) -> None:
         live, saved = local(live.detach()), local(piece_of(saved, live))
         for axis, (size, stride) in enumerate(zip(live.shape, live.stride(), strict=True)):
             if stride == 0 and size > 1:  # expanded: one place in memory must be written once
@@ -132,7 +132,7 @@ class WayBack:
             if key in saved:  # checkpoints of older versions have none
                 place = f"{name}.{key}"
                 put = owner.set_extra_state
-                self.own.append(OwnLoad(place, saved[key], owner.get_extra_state, put))
+                self.own.append(CustomLoad(place, saved[key], owner.get_extra_state, put))
 
     def _plan_owned(self, name: str, live: Mapping[str, torch.Tensor], saved: Tree) -> None:
         if live.keys() != saved.keys():
@@ -152,12 +152,12 @@ class WayBack:
             raise StateMismatch(f"{name}: the saved state has other parameter groups")
         if saved.keys() - {"param_groups", "state"}:
             put = _LoadInPlace(part)
-            self.own.append(OwnLoad(name, saved, part.state_dict, put, split_up=True))
+            self.own.append(CustomLoad(name, saved, part.state_dict, put, split_up=True))
         self.optimizers.append((part, {"param_groups": groups, "state": state}))
 
     def _load(self) -> None:
         """What loads by itself; where one refuses, those before it get back what they had."""
-        loaded: list[tuple[OwnLoad, Any]] = []
+        loaded: list[tuple[CustomLoad, Any]] = []
         for own in self.own:
             with told(own.name):
                 live = own.get()
@@ -190,7 +190,7 @@ class WayBack:
                 for key, value in moments.items():
                     if isinstance(value, torch.Tensor):
                         value = piece_of(value, parameter)
-                    if not isinstance(value, torch.Tensor | Piece):
+                    if not isinstance(value, torch.Tensor | UnplacedShard):
                         live[key] = copy.deepcopy(value)
                     elif _same_shape(live.get(key), value):
                         self._copy(live[key], value)
@@ -238,19 +238,19 @@ def _owner(module: nn.Module, key: str) -> tuple[nn.Module, str]:
 def _same_shape(one: Any, other: Any) -> bool:
     return (
         isinstance(one, torch.Tensor)
-        and isinstance(other, torch.Tensor | Piece)
+        and isinstance(other, torch.Tensor | UnplacedShard)
         and local(one).shape == local(other).shape
     )
 
 
 def _moment(
-    key: str, value: torch.Tensor | Piece, parameter: torch.Tensor, group: Mapping[str, Any]
+    key: str, value: torch.Tensor | UnplacedShard, parameter: torch.Tensor, group: Mapping[str, Any]
 ) -> torch.Tensor:
     """A moment that the optimizer does not have yet, split as its parameter is."""
-    if isinstance(value, Piece):
+    if isinstance(value, UnplacedShard):
         return value.placed(parameter)
     if sharded(parameter) and value.dim() and value.shape == local(parameter).shape:
-        return Piece(value.clone(), tuple(parameter.shape), ()).placed(parameter)
+        return UnplacedShard(value.clone(), tuple(parameter.shape), ()).placed(parameter)
     return value.clone().to(_home(key, parameter, group))
 
 
@@ -263,10 +263,10 @@ def _home(key: str, parameter: torch.Tensor, group: Mapping[str, Any]) -> torch.
 
 def _dressed(saved: Any, live: Any) -> Any:
     """A copy of a saved tree, with pieces as DTensors where the live one has such."""
-    if isinstance(saved, torch.Tensor | Piece):
+    if isinstance(saved, torch.Tensor | UnplacedShard):
         piece = local(piece_of(saved, live))
         if sharded(live) and piece.shape == local(live).shape:
-            return Piece(piece.clone(), tuple(live.shape), ()).placed(live)
+            return UnplacedShard(piece.clone(), tuple(live.shape), ()).placed(live)
         return piece.clone()
     if isinstance(saved, dict):
         known = live if isinstance(live, Mapping) else {}

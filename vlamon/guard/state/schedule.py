@@ -20,14 +20,14 @@ SCHEDULER = "scheduler."
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class SchedulerState:
     """The schedulers' states and what they write: rates, and every other option of a group."""
 
     schedulers: Mapping[str, Any]
     options: Mapping[str, list[dict[str, Any]]]
 
     @classmethod
-    def of(cls, parts: Mapping[str, Any]) -> Schedule:
+    def of(cls, parts: Mapping[str, Any]) -> SchedulerState:
         """As it is now."""
         schedulers = {n: p.state_dict() for n, p in parts.items() if n.startswith(SCHEDULER)}
         options = {

@@ -49,7 +49,7 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedTensor:
     """A tensor of a state, and which piece of it this rank holds."""
 
     key: Key
@@ -71,7 +71,7 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class UnplacedShard:
     """A piece of a sharded tensor that was read and has no mesh yet."""
 
     local: torch.Tensor
@@ -103,7 +103,7 @@ def sharded(tensor: Any) -> bool:
     return isinstance(tensor, torch.Tensor) and hasattr(tensor, "__create_chunk_list__")
 
 
-def named(state: Any, order: Order, rank: int) -> Iterator[Named]:
+def named(state: Any, order: Order, rank: int) -> Iterator[NamedTensor]:
     """Every tensor of a captured state, in the order in which `tree.split` lists them.
 
     Parameters and the optimizer's state of them are shared by the ranks: in pieces, or as replicas.
@@ -113,7 +113,7 @@ def named(state: Any, order: Order, rank: int) -> Iterator[Named]:
     for path, tensor in tensors_of(state):
         key, like = _key(path, order)
         if sharded(tensor):
-            yield Named(key, tuple(tensor.shape), box_of(tensor), splits_of(tensor), like)
+            yield NamedTensor(key, tuple(tensor.shape), box_of(tensor), splits_of(tensor), like)
             continue
         shape = tuple(local(tensor).shape)
         if like:  # a moment: one without a mesh of a parameter that is sharded is a rank's own
@@ -122,7 +122,7 @@ def named(state: Any, order: Order, rank: int) -> Iterator[Named]:
         else:
             shared = path[:2] == ("parts", "model") and isinstance(tensor, nn.Parameter)
         place = key if shared else ("ranks", str(rank), *key)
-        yield Named(place, shape, Box.whole(shape), like=like)
+        yield NamedTensor(place, shape, Box.whole(shape), like=like)
 
 
 def live_tensors(state: Any, order: Order, rank: int) -> dict[str, torch.Tensor]:
@@ -157,18 +157,18 @@ def splits_of(tensor: Any) -> tuple[int | None, ...]:
 
 def piece_of(saved: Any, live: Any) -> Any:
     """What is saved, or, where that is a whole tensor and the live one is sharded, its piece."""
-    if isinstance(saved, Piece) or not sharded(live) or saved.shape != live.shape:
+    if isinstance(saved, UnplacedShard) or not sharded(live) or saved.shape != live.shape:
         return saved
     return saved[box_of(live).slices]
 
 
 def box_for(
-    saved: Named, live: Mapping[str, torch.Tensor | Named]
+    saved: NamedTensor, live: Mapping[str, torch.Tensor | NamedTensor]
 ) -> tuple[Box, tuple[int | None, ...] | None]:
     """Which piece of a saved tensor this rank needs, and how it is split over the mesh."""
     whole = Box.whole(saved.shape)
     tensor: Any = live.get(saved.name, live.get(saved.like))
-    if isinstance(tensor, Named):  # of FSDP1, which places the piece itself
+    if isinstance(tensor, NamedTensor):  # of FSDP1, which places the piece itself
         cut = tensor.shape == saved.shape and tensor.box != whole
         return (tensor.box, ()) if cut else (whole, None)
     if not sharded(tensor):

@@ -15,7 +15,7 @@ import re
 from collections.abc import Sequence
 
 from vlamon.sources.formats import Format
-from vlamon.sources.formats.rows import NUMBER, ReaderParser, Row, counted
+from vlamon.sources.formats.rows import NUMBER, LogRow, ReaderParser, counted
 
 _EPOCH = re.compile(r"\s*Epoch:? (\d{1,9})\s*")
 _TOTAL = re.compile(rf"\s*(Val|Train) loss:\s{{1,9}}({NUMBER})\s*")
@@ -30,7 +30,7 @@ class ActReader:
         self._epoch: float | None = None
         self._total: tuple[str, float] | None = None
 
-    def read(self, line: str) -> Sequence[Row] | None:
+    def read(self, line: str) -> Sequence[LogRow] | None:
         """The row that a line completes."""
         heading = _EPOCH.fullmatch(line)
         if heading is not None:
@@ -46,11 +46,11 @@ class ActReader:
             return self._row({name: float(value) for name, value in _PART.findall(line)})
         return None
 
-    def rest(self) -> Sequence[Row]:
+    def rest(self) -> Sequence[LogRow]:
         """A total without parts."""
         return () if self._total is None else self._row({})
 
-    def _row(self, parts: dict[str, float]) -> Sequence[Row]:
+    def _row(self, parts: dict[str, float]) -> Sequence[LogRow]:
         assert self._total is not None
         (split, loss), self._total = self._total, None
         return counted(

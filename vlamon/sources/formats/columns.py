@@ -16,7 +16,7 @@ import re
 from collections.abc import Sequence
 
 from vlamon.sources.formats import Format
-from vlamon.sources.formats.rows import NUMBER, ReaderParser, Row, counted, number
+from vlamon.sources.formats.rows import NUMBER, LogRow, ReaderParser, counted, number
 from vlamon.sources.formats.settings import is_metric
 
 _COUNTS = ("epoch", "step", "iter", "iteration")
@@ -49,7 +49,7 @@ class ColumnsReader:
         """Whether a row below the header has its cells, complete or not."""
         self._epoch: float | None = None
 
-    def read(self, line: str) -> Sequence[Row] | None:
+    def read(self, line: str) -> Sequence[LogRow] | None:
         """The row of one line; empty where it is drawn again, or part of the table."""
         if "Class " in line and (classes := _CLASSES.search(line)) is not None:
             self._scores = _scores(classes.group(1))
@@ -73,11 +73,11 @@ class ColumnsReader:
         self._count = count
         return row
 
-    def rest(self) -> Sequence[Row]:
+    def rest(self) -> Sequence[LogRow]:
         """Nothing: the row of an epoch that did not end is no mean of it."""
         return ()
 
-    def _row(self, count: str, cells: Sequence[str]) -> Sequence[Row] | None:
+    def _row(self, count: str, cells: Sequence[str]) -> Sequence[LogRow] | None:
         """The row of these cells, None where they are not the header's."""
         head, *names = self._names
         if not len(names) - 1 <= len(cells) <= len(names):
@@ -92,7 +92,7 @@ class ColumnsReader:
         self._epoch = float(count)
         return counted(metrics, None, self._epoch, averaged=True)
 
-    def _evaluation(self, cells: Sequence[str]) -> Sequence[Row]:
+    def _evaluation(self, cells: Sequence[str]) -> Sequence[LogRow]:
         if len(cells) != len(self._scores):
             return ()
         scores = dict(zip(self._scores, map(float, cells), strict=True))

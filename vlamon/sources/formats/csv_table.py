@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from vlamon.records import Record
 from vlamon.sources.formats import SURE, Format, UnknownLines
 from vlamon.sources.formats.json_lines import EPOCHS, STEPS, TIMES, YEAR_2000
-from vlamon.sources.formats.rows import Row, RowBlocks, counted, number
+from vlamon.sources.formats.rows import LogRow, RowBlocks, counted, number
 from vlamon.sources.formats.settings import is_metric
 
 _SPLITS = ("val", "test", "valid", "validation", "eval")
@@ -107,7 +107,7 @@ class TableParser:
             self.unknown.add(1, header.delimiter.join(header.names).encode())
         return []
 
-    def _known(self, data: bytes) -> Iterable[Row]:
+    def _known(self, data: bytes) -> Iterable[LogRow]:
         for line in data.decode("utf-8", "replace").splitlines():
             self._lines += 1
             rows = () if self._header is None else read(line, self._header)
@@ -122,7 +122,7 @@ class TableParser:
                 self.unknown.add(self._lines, line.encode())
 
 
-def read(line: str, header: _Header) -> tuple[Row, ...]:
+def read(line: str, header: _Header) -> tuple[LogRow, ...]:
     """The row of one line under this header, nothing where they do not fit."""
     cells = _cells(line, header.delimiter)
     if len(cells) == len(header.names) + 1 and not cells[-1]:

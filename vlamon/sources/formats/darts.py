@@ -17,7 +17,7 @@ import re
 from collections.abc import Sequence
 
 from vlamon.sources.formats import Format
-from vlamon.sources.formats.rows import NUMBER, ReaderParser, Row, counted, knows, stamp
+from vlamon.sources.formats.rows import NUMBER, LogRow, ReaderParser, counted, knows, stamp
 
 _FRONT = r"(?:^|[\d\]:M-] {1,4})"
 """Before a message: nothing, a time, or a logger's mark; never a word."""
@@ -50,7 +50,7 @@ class DartsReader:
         self._total: dict[str, float] = {}
         self._time: float | None = None
 
-    def read(self, line: str) -> Sequence[Row] | None:
+    def read(self, line: str) -> Sequence[LogRow] | None:
         """The row of a batch, or of an epoch that was summed up before this line."""
         totals = _TOTAL.findall(line)
         if totals:
@@ -75,7 +75,9 @@ class DartsReader:
             averages |= dict(zip(_ACCURACIES, values, strict=True))
         return (*rest, *self._batches(int(place), averages, stamp(line)))
 
-    def _batches(self, batch: int, averages: dict[str, float], time: float | None) -> Sequence[Row]:
+    def _batches(
+        self, batch: int, averages: dict[str, float], time: float | None
+    ) -> Sequence[LogRow]:
         """The mean over the batches since the last line, out of two averages since the begin."""
         if batch <= self._last:
             self._begin += self._last + 1
@@ -93,7 +95,7 @@ class DartsReader:
         place = self._begin + batch
         return counted(means | self._rate, place, self._epoch, time, averaged=several)
 
-    def rest(self) -> Sequence[Row]:
+    def rest(self) -> Sequence[LogRow]:
         """What an epoch came to."""
         total, self._total = self._total, {}
         split = _SPLITS.get(self._split, self._split)
@@ -107,8 +109,8 @@ class DartsReader:
         self._epoch, self._rate = epoch, self._rate if epoch == self._epoch else {}
         self._begins.setdefault(epoch, self._begin)
 
-    def _sum_up(self, totals: Sequence[tuple[str, str, str]], line: str) -> Sequence[Row]:
-        rows: list[Row] = []
+    def _sum_up(self, totals: Sequence[tuple[str, str, str]], line: str) -> Sequence[LogRow]:
+        rows: list[LogRow] = []
         for split, name, value in totals:
             name = _NAMES.get(name, name)
             if split != self._split or name in self._total:

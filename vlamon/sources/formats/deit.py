@@ -10,18 +10,18 @@ from collections.abc import Iterable
 from vlamon.records import Record
 from vlamon.sources.formats import Format, UnknownLines
 from vlamon.sources.formats.json_lines import numbers_of, object_of
-from vlamon.sources.formats.rows import Row, RowBlocks, counted
+from vlamon.sources.formats.rows import LogRow, RowBlocks, counted
 
 _SPLITS = ("train", "test", "val")
 
 
-def rows_of(line: str) -> list[Row]:
+def rows_of(line: str) -> list[LogRow]:
     """One row for each split of a line."""
     entry = object_of(line)
     numbers = numbers_of(entry or {})
     if "epoch" not in numbers:
         return []
-    rows: list[Row] = []
+    rows: list[LogRow] = []
     for split in _SPLITS:
         cut = len(split) + 1
         metrics = {n[cut:]: v for n, v in numbers.items() if n.startswith(split + "_")}
@@ -54,7 +54,7 @@ class EpochLogParser:
         """Nothing waits for a further line."""
         return []
 
-    def _attempt(self, rows: Iterable[Row]) -> list[Row]:
+    def _attempt(self, rows: Iterable[LogRow]) -> list[LogRow]:
         kept = list(rows)
         if kept and kept[0].epoch is not None:
             self._rows.attempt += kept[0].epoch <= self._epoch

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from vlamon.sources.formats import Format
-from vlamon.sources.formats.rows import NUMBER, LineParser, Row, counted, knows, stamp
+from vlamon.sources.formats.rows import NUMBER, LineParser, LogRow, counted, knows, stamp
 
 _HEAD = re.compile(
     r"\beta: \S+(?: days?, \S+)?  ?iter: (\d{1,15})  |(?:\]:|INFO:) {1,3}iter: (\d+)  "
@@ -17,7 +17,7 @@ _HEAD = re.compile(
 _PAIR = re.compile(rf"(?<=  )([A-Za-z_][\w./-]{{0,120}}): ({NUMBER})(?=\s|$)")
 
 
-def read(line: str) -> tuple[Row, ...]:
+def read(line: str) -> tuple[LogRow, ...]:
     """The values of one line, nothing if it is none of Detectron2's."""
     if "iter: " not in line:
         return ()

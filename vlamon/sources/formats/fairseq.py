@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from vlamon.sources.formats import Format
-from vlamon.sources.formats.rows import NUMBER, LineParser, Row, counted, knows, stamp
+from vlamon.sources.formats.rows import NUMBER, LineParser, LogRow, counted, knows, stamp
 
 _INNER = re.compile(r"\bepoch (\d{1,9}): {1,12}(\d{1,15}) / (\d{1,15}) (?=[a-z_0-9]{1,60}=)")
 _SUMMARY = re.compile(r"\b(train|valid|test)[\w-]{0,40} \| epoch (\d{1,9}) \|")
@@ -18,7 +18,7 @@ _PAIR = re.compile(rf"(?:^|[ ,])([A-Za-z_][\w./-]{{0,120}})=({NUMBER})(?=, |\s|$
 _CELL = re.compile(rf"\s*([A-Za-z_][\w./-]{{0,120}}) ({NUMBER})\s*")
 
 
-def read(line: str) -> tuple[Row, ...]:
+def read(line: str) -> tuple[LogRow, ...]:
     """The values of one line, nothing if it is none of fairseq's."""
     if "epoch " not in line:
         return ()

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from vlamon.records import Event, Record
 from vlamon.sources.formats import Format, UnknownLines
 from vlamon.sources.formats.means import of_means
-from vlamon.sources.formats.rows import NUMBER, Row, RowBlocks, counted
+from vlamon.sources.formats.rows import NUMBER, LogRow, RowBlocks, counted
 
 _LINE = re.compile(rf"\{{'[^'{{}}]+': ['\"]?{NUMBER}[^{{}}]*\}}")
 _CONFIGURED = re.compile(r"(?:['\"]\s?:|=|\bconfig\w{0,20}(?: \w{1,40})?)\s{0,2}$")
@@ -45,7 +45,7 @@ def metrics_of(line: str) -> dict[str, float] | None:
     return {name: float(value) for name, value in _PAIR.findall(found.group())}
 
 
-def rows_of(metrics: dict[str, float], step: float | None) -> tuple[Row, ...]:
+def rows_of(metrics: dict[str, float], step: float | None) -> tuple[LogRow, ...]:
     """The row of a Trainer's dict; an evaluation where its names say so."""
     rest = dict(metrics)
     step = rest.pop("step", step)
@@ -159,7 +159,7 @@ class TrainerOutputParser:
         self._bars = _Bars()
         self._rhythm = _Rhythm()
         self._waiting: list[tuple[dict[str, float], float | None]] = []
-        self._ready: list[Row] = []
+        self._ready: list[LogRow] = []
         self._last: int | None = None
         self._lines = 0
         self._told = 0

@@ -9,7 +9,7 @@ from vlamon.sources.formats import Format, UnknownLines
 from vlamon.sources.formats.hf_trainer import rows_of
 from vlamon.sources.formats.json_lines import numbers_of, object_of
 from vlamon.sources.formats.means import of_means
-from vlamon.sources.formats.rows import MOST_STEPS, Row, RowBlocks, number
+from vlamon.sources.formats.rows import MOST_STEPS, LogRow, RowBlocks, number
 
 
 class TrainerStateParser:
@@ -41,7 +41,7 @@ class TrainerStateParser:
         if not isinstance(history, list):
             self.unknown.add(1, b"no log_history in this JSON document")
             return []
-        rows: list[Row] = []
+        rows: list[LogRow] = []
         for entry in history:
             read = _read(entry)
             rows += read
@@ -57,7 +57,7 @@ class TrainerStateParser:
         return [info, *RowBlocks().records(rows)]
 
 
-def _read(entry: object) -> tuple[Row, ...]:
+def _read(entry: object) -> tuple[LogRow, ...]:
     if not isinstance(entry, dict) or "train_runtime" in entry:
         return ()
     return rows_of(numbers_of(entry), None)

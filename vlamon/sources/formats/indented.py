@@ -19,7 +19,7 @@ import re
 from collections.abc import Sequence
 
 from vlamon.sources.formats import Format
-from vlamon.sources.formats.rows import NUMBER, ReaderParser, Row, counted, stamp
+from vlamon.sources.formats.rows import NUMBER, LogRow, ReaderParser, counted, stamp
 from vlamon.sources.formats.settings import is_metric
 
 _OLMO = re.compile(r"\[step=(\d{1,15})(?:/\d{1,15})?(?:,epoch=(\d{1,9}))?(?:,[^\]]{0,80})?\]\s*$")
@@ -38,7 +38,7 @@ class IndentedReader:
         self._place: tuple[str, float | None, float | None, int | None] | None = None
         self._values: dict[str, dict[str, float]] = {}
 
-    def read(self, line: str) -> Sequence[Row] | None:
+    def read(self, line: str) -> Sequence[LogRow] | None:
         """The row above, where a line ends it."""
         place = _heading(line)
         if place is not None:
@@ -56,7 +56,7 @@ class IndentedReader:
         done = self.rest()
         return done or None
 
-    def rest(self) -> Sequence[Row]:
+    def rest(self) -> Sequence[LogRow]:
         """The rows of the heading so far."""
         place, self._place = self._place, None
         values, self._values = self._values, {}
@@ -97,7 +97,7 @@ def recognises(head: bytes, path: str) -> int:
     return 87 if any(map(_trained, reader.rest())) else 0
 
 
-def _trained(row: Row) -> bool:
+def _trained(row: LogRow) -> bool:
     return any(map(is_metric, row.metrics))
 
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from vlamon.sources.formats import Format
 from vlamon.sources.formats.json_lines import numbers_of
-from vlamon.sources.formats.rows import ReaderParser, Row, counted
+from vlamon.sources.formats.rows import LogRow, ReaderParser, counted
 
 _HEADING = re.compile(
     r"\s*(train|training|valid|val|validation|test|eval|evaluation)(?:ing)? epoch:? (\d{1,9}):?\s*",
@@ -39,7 +39,7 @@ class JsonBlockReader:
         self._of: tuple[str, float] | None = None
         self._block: list[str] = []
 
-    def read(self, line: str) -> Sequence[Row] | None:
+    def read(self, line: str) -> Sequence[LogRow] | None:
         """The row of a block that ends with this line."""
         if self._block:
             return self._within(line)
@@ -55,11 +55,11 @@ class JsonBlockReader:
             self._of = None if line.strip()[0] in "{[" else self._of
         return None
 
-    def rest(self) -> Sequence[Row]:
+    def rest(self) -> Sequence[LogRow]:
         """A block that was cut is no row."""
         return ()
 
-    def _within(self, line: str) -> Sequence[Row] | None:
+    def _within(self, line: str) -> Sequence[LogRow] | None:
         self._block.append(line)
         if line.rstrip() != "}":
             if len(self._block) > _MOST_LINES or _heading(line) is not None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vlamon.sources.formats import SURE, Format
-from vlamon.sources.formats.rows import NUMBER, LineParser, Row, counted, number, stamp
+from vlamon.sources.formats.rows import NUMBER, LineParser, LogRow, counted, number, stamp
 from vlamon.sources.formats.settings import is_metric
 
 STEPS = (
@@ -61,7 +61,7 @@ def numbers_of(entry: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     return found
 
 
-def rows_of(entry: Mapping[str, Any]) -> tuple[Row, ...]:
+def rows_of(entry: Mapping[str, Any]) -> tuple[LogRow, ...]:
     """The row of one object, nothing where it holds no metric."""
     metrics = numbers_of(entry)
     step = _take(metrics, STEPS)
@@ -129,7 +129,7 @@ def object_of(line: str) -> dict[str, Any] | None:
     return entry if isinstance(entry, dict) else None
 
 
-def read(line: str) -> tuple[Row, ...]:
+def read(line: str) -> tuple[LogRow, ...]:
     """The values of one line, nothing if it is no object with numbers."""
     entry = object_of(line)
     # A Trainer's last line sums up the whole run: its means are no step's.

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from vlamon.sources.formats import SURE, Format
 from vlamon.sources.formats.rows import (
     NUMBER,
+    LogRow,
     ReaderParser,
-    Row,
     counted,
     last_drawn,
     seconds,
@@ -103,7 +103,7 @@ class _Counts:
     names: frozenset[str] = frozenset()
 
 
-def read(line: str) -> tuple[Row, ...]:
+def read(line: str) -> tuple[LogRow, ...]:
     """The values of one line, nothing where nothing in it looks like a training's metric."""
     if len(line) > _LONGEST:
         return ()
@@ -244,10 +244,10 @@ class KeyValueReader:
     def __init__(self) -> None:
         self._heading: float | None = None
         self._counted = False
-        self._waiting: list[Row] = []
+        self._waiting: list[LogRow] = []
         self._series = False
 
-    def read(self, line: str) -> Sequence[Row] | None:
+    def read(self, line: str) -> Sequence[LogRow] | None:
         """The rows of one line, with those that waited for it."""
         heading = _HEADING.fullmatch(line.strip().lower()) if len(line) < 200 else None
         if heading is not None:
@@ -268,12 +268,12 @@ class KeyValueReader:
             return rows if self._counted or self._series else None
         return None if self._counted else self._uncounted(row)
 
-    def rest(self) -> Sequence[Row]:
+    def rest(self) -> Sequence[LogRow]:
         """What waited, where nothing better came."""
         waiting, self._waiting = self._waiting, []
         return waiting
 
-    def _uncounted(self, row: Row) -> Sequence[Row]:
+    def _uncounted(self, row: LogRow) -> Sequence[LogRow]:
         self._waiting.append(row)
         self._series = self._series or any(
             len({other.metrics[name] for other in self._waiting if name in other.metrics})

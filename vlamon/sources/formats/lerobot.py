@@ -14,7 +14,7 @@ from vlamon.sources.formats.rows import (
     MOST_STEPS,
     NUMBER,
     LineParser,
-    Row,
+    LogRow,
     counted,
     knows,
     number,
@@ -70,7 +70,7 @@ def _printed(count: int) -> str:
     return f"{value:.0f}"
 
 
-def read(line: str, steps: _Steps | None = None) -> tuple[Row, ...]:
+def read(line: str, steps: _Steps | None = None) -> tuple[LogRow, ...]:
     """The values of one line, nothing if it is none of LeRobot's."""
     found = _LINE.search(line)
     if found is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from vlamon.sources.formats import Format
-from vlamon.sources.formats.rows import NUMBER, LineParser, Row, counted, knows
+from vlamon.sources.formats.rows import NUMBER, LineParser, LogRow, counted, knows
 
 _LINE = re.compile(r"\s*s:(\d{1,15}) (?=(?:trl|tel|eval):)(.{1,400})")
 _PAIR = re.compile(rf"(?:^|\s)([a-z_]\w{{0,60}}):({NUMBER})(?=\s|$)")
@@ -18,7 +18,7 @@ _BARE = re.compile(rf"(\d{{1,15}}) (train|val|hella) ({NUMBER})\s*")
 _HELD_OUT = {"tel": "loss", "eval": "hellaswag"}
 
 
-def read(line: str) -> tuple[Row, ...]:
+def read(line: str) -> tuple[LogRow, ...]:
     """The values of one line, nothing if it is none of these."""
     found = _LINE.fullmatch(line)
     if found is None:
@@ -32,7 +32,7 @@ def read(line: str) -> tuple[Row, ...]:
     return rows + (counted(scores, step, split="val") if scores else ())
 
 
-def _bare(line: str) -> tuple[Row, ...]:
+def _bare(line: str) -> tuple[LogRow, ...]:
     found = _BARE.fullmatch(line)
     if found is None:
         return ()

@@ -9,7 +9,7 @@ from vlamon.records import BatchBlock, Record
 from vlamon.sources.formats import LogParser
 
 
-class OfMeans:
+class MeansParser:
     """A parser whose rows are means over the steps since the row before."""
 
     def __init__(self, parser: LogParser) -> None:
@@ -27,7 +27,7 @@ class OfMeans:
 
 def of_means(opener: Callable[[str], LogParser]) -> Callable[[str], LogParser]:
     """The same parser for a `Format`, its rows marked as means."""
-    return lambda path: OfMeans(opener(path))
+    return lambda path: MeansParser(opener(path))
 
 
 def _marked(record: Record) -> Record:

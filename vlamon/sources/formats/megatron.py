@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from vlamon.sources.formats import Format
-from vlamon.sources.formats.rows import NUMBER, LineParser, Row, counted, knows, number, stamp
+from vlamon.sources.formats.rows import NUMBER, LineParser, LogRow, counted, knows, number, stamp
 
 _HEAD = re.compile(r"(?:^|\s)iteration {1,12}(\d{1,15})/ {0,12}\d{1,15} \|")
 _HELD_OUT = re.compile(
@@ -23,7 +23,7 @@ _NEVER = frozenset(("consumed samples", "consumed tokens", "number of skipped it
 _NAMES = {"elapsed time per iteration (ms)": "iteration_time", "learning rate": "lr"}
 
 
-def read(line: str) -> tuple[Row, ...]:
+def read(line: str) -> tuple[LogRow, ...]:
     """The values of one line, nothing if it is none of Megatron's."""
     if "iteration" not in line and " loss at " not in line:
         return ()

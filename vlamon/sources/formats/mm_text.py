@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 from vlamon.sources.formats import Format
-from vlamon.sources.formats.rows import NUMBER, LineParser, Row, counted, knows, stamp
+from vlamon.sources.formats.rows import NUMBER, LineParser, LogRow, counted, knows, stamp
 
 _EPOCH = re.compile(
     r"\bEpoch:? ?(?:\((train|val|test)\) {0,6})?\[ *(\d{1,9})(?:/\d{1,9})?\] ?"
@@ -28,7 +28,7 @@ _PAIR = re.compile(rf"(?<![\w.])([A-Za-z_][\w./-]{{0,120}}): {{1,9}}({NUMBER})(?
 _NEVER = frozenset(("eta", "memory", "max_mem", "epoch", "iter", "batch", "avg_batch_cost"))
 
 
-def read(line: str) -> tuple[Row, ...]:
+def read(line: str) -> tuple[LogRow, ...]:
     """The values of one line, nothing if it is none of these suites'."""
     if "[" not in line:
         return ()
@@ -50,7 +50,7 @@ def read(line: str) -> tuple[Row, ...]:
 
 def _row(
     line: str, begin: int, stage: str | None, epoch: float | None, step: str, of: int | None
-) -> tuple[Row, ...]:
+) -> tuple[LogRow, ...]:
     metrics = {
         name: float(value)
         for name, value in _PAIR.findall(line, begin)

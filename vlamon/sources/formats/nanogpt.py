@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from vlamon.sources.formats import Format
-from vlamon.sources.formats.rows import NUMBER, ReaderParser, Row, counted, knows, seconds, stamp
+from vlamon.sources.formats.rows import NUMBER, LogRow, ReaderParser, counted, knows, seconds, stamp
 
 _HEAD = re.compile(r"(?:^|\s|>)(?:step|iter)[ :]\s*(\d+)(?:/\d+)?(?=[:|,\s])")
 _EPOCH = re.compile(r"\bepoch\b", re.IGNORECASE)
@@ -32,7 +32,7 @@ _ESTIMATED = "eval_train"
 """Split of a training loss that an evaluation estimated: no batch's own, nor an epoch's mean."""
 
 
-def read(line: str) -> tuple[Row, ...]:
+def read(line: str) -> tuple[LogRow, ...]:
     """The values of one line, nothing if it is none of this family's."""
     head = _HEAD.search(line)
     # Steps that stand behind an epoch are counted within it: such lines are another family's.
@@ -62,7 +62,7 @@ class SpeedrunReader:
     def __init__(self) -> None:
         self._waiting: dict[str, float] = {}
 
-    def read(self, line: str) -> Sequence[Row] | None:
+    def read(self, line: str) -> Sequence[LogRow] | None:
         """The rows of one line, and the evaluation that waited for it."""
         rows = read(line)
         if rows:
@@ -75,7 +75,7 @@ class SpeedrunReader:
         self._waiting |= {"hellaswag": float(accuracy)} if loss is None else {"loss": float(loss)}
         return ()
 
-    def rest(self) -> Sequence[Row]:
+    def rest(self) -> Sequence[LogRow]:
         """The evaluation after the last step."""
         waiting, self._waiting = self._waiting, {}
         return counted(waiting, split="val") if waiting else ()

@@ -10,14 +10,14 @@ import re
 
 from vlamon.sources.formats import Format
 from vlamon.sources.formats.means import of_means
-from vlamon.sources.formats.rows import NUMBER, LineParser, Row, counted, knows, stamp
+from vlamon.sources.formats.rows import NUMBER, LineParser, LogRow, counted, knows, stamp
 
 _JAX = re.compile(rf"(?:^|\s)Step (\d+): (?=[\w/.-]+={NUMBER}(?:,(?!\d)|\s|$))")
 _TORCH = re.compile(rf"(?:^|\s)step=(\d+) (?=loss={NUMBER}(?:\s|$))")
 _PAIR = re.compile(rf"([A-Za-z_][\w/.-]*)=({NUMBER})s?(?=,(?!\d)|\s|$)")
 
 
-def read(line: str) -> tuple[Row, ...]:
+def read(line: str) -> tuple[LogRow, ...]:
     """The values of one line, nothing if it is none of openpi's."""
     found = _JAX.search(line) or _TORCH.search(line)
     if found is None:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from vlamon.sources.formats import Format
-from vlamon.sources.formats.rows import NUMBER, ReaderParser, Row, counted, knows
+from vlamon.sources.formats.rows import NUMBER, LogRow, ReaderParser, counted, knows
 
 _HEAD = re.compile(
     r"=>> (?:\[Epoch (\d{1,9})\] )?\[?Global Step\]? (\d{1,15})(?: of \d{1,15})? =>> "
@@ -21,9 +21,9 @@ class StatusReader:
     """A status that is drawn again is no further row."""
 
     def __init__(self) -> None:
-        self._last: Row | None = None
+        self._last: LogRow | None = None
 
-    def read(self, line: str) -> Sequence[Row] | None:
+    def read(self, line: str) -> Sequence[LogRow] | None:
         """The row of a status."""
         rows = read(line)
         if not rows:
@@ -32,12 +32,12 @@ class StatusReader:
         self._last = rows[0]
         return () if again else rows
 
-    def rest(self) -> Sequence[Row]:
+    def rest(self) -> Sequence[LogRow]:
         """Nothing waits."""
         return ()
 
 
-def read(line: str) -> tuple[Row, ...]:
+def read(line: str) -> tuple[LogRow, ...]:
     """The values of one status, nothing where a line holds none."""
     head = _HEAD.search(line) if "=>>" in line else None
     if head is None:

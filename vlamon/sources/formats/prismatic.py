@@ -10,12 +10,12 @@ import re
 
 from vlamon.sources.formats import Format
 from vlamon.sources.formats.json_lines import numbers_of, object_of
-from vlamon.sources.formats.rows import LineParser, Row, counted, knows
+from vlamon.sources.formats.rows import LineParser, LogRow, counted, knows
 
 _WORD = re.compile(r"[^a-z0-9]+")
 
 
-def read(line: str) -> tuple[Row, ...]:
+def read(line: str) -> tuple[LogRow, ...]:
     """The values of one line, nothing if it is none of Prismatic's."""
     entry = object_of(line)
     if entry is None:

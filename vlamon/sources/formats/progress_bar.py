@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vlamon.sources.formats import Format, key_values
-from vlamon.sources.formats.rows import NUMBER, ReaderParser, Row, counted
+from vlamon.sources.formats.rows import NUMBER, LogRow, ReaderParser, counted
 from vlamon.sources.formats.settings import is_metric
 
 _BAR = re.compile(
@@ -45,7 +45,7 @@ _NEVER = frozenset(("v_num", "epoch", "ETA", "eta"))
 class _State:
     """One drawing of a bar."""
 
-    row: Row
+    row: LogRow
     place: int
     of: int
 
@@ -57,12 +57,12 @@ class BarReader:
         self._state: _State | None = None
         self._heading: float | None = None
 
-    def read(self, line: str) -> Sequence[Row] | None:
+    def read(self, line: str) -> Sequence[LogRow] | None:
         """The row that a new step completes, empty where a bar was drawn again."""
         bar = _BAR.search(line) if "%|" in line else None
         if bar is None:
             return self._other(line)
-        known: Sequence[Row] | None = None
+        known: Sequence[LogRow] | None = None
         while bar is not None:
             state = _state(bar.groupdict(), self._heading)
             behind = _BAR.search(bar["behind"]) if "%|" in bar["behind"] else None
@@ -71,7 +71,7 @@ class BarReader:
             bar = behind
         return () if known is None else known
 
-    def _other(self, line: str) -> Sequence[Row] | None:
+    def _other(self, line: str) -> Sequence[LogRow] | None:
         keras = _KERAS.match(line) if "/" in line[:60] else None
         if keras is not None:
             found = keras.groupdict() | {"before": "", "inside": ""}
@@ -84,12 +84,12 @@ class BarReader:
         rows = key_values.read(line)
         return rows if rows and rows[0].split else None
 
-    def rest(self) -> Sequence[Row]:
+    def rest(self) -> Sequence[LogRow]:
         """The last state."""
         state, self._state = self._state, None
         return () if state is None else self._row(state)
 
-    def _take(self, state: _State) -> Sequence[Row]:
+    def _take(self, state: _State) -> Sequence[LogRow]:
         last = self._state
         self._state = state
         if last is None or (last.place, last.of, last.row.epoch) == (
@@ -98,7 +98,7 @@ class BarReader:
             return ()
         return self._row(last)
 
-    def _row(self, state: _State) -> Sequence[Row]:
+    def _row(self, state: _State) -> Sequence[LogRow]:
         # A bar that begins shows the values of the epoch before.
         return () if state.place == 0 else (state.row,)
 

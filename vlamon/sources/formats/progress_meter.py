@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from vlamon.sources.formats import Format
-from vlamon.sources.formats.rows import NUMBER, LineParser, Row, counted, knows, stamp
+from vlamon.sources.formats.rows import NUMBER, LineParser, LogRow, counted, knows, stamp
 
 _HEAD = re.compile(
     r"(?:Epoch|Train|Training):? {0,9}(?:\[(\d{1,9})(?:/\d{1,9})?\]|(\d{1,9})(?= \[)) {0,9}"
@@ -19,7 +19,7 @@ _METER = re.compile(rf"([A-Za-z][\w@./-]*):? +({NUMBER}) +\( *{NUMBER}\)")
 _PLAIN = re.compile(rf"([A-Za-z][\w@./-]*): +({NUMBER})(?=\s|$)")
 
 
-def read(line: str) -> tuple[Row, ...]:
+def read(line: str) -> tuple[LogRow, ...]:
     """The batch's own values of one line; nothing where it is no such line."""
     head = _HEAD.search(line)
     if head is None:

@@ -37,7 +37,7 @@ def validation_split(path: str) -> str:
     return f"val_{found.group(1)}" if found else "val"
 
 
-class EpochLines:
+class EpochLineParser:
     """The parser: lines in, one `EpochBlock` for each split and attempt out."""
 
     def __init__(self, path: str) -> None:
@@ -218,5 +218,5 @@ FORMAT = Format(
     title="log_train.txt or log_eval_*.txt: a JSON object an epoch",
     example='{"train_lr": 5e-06, "train_closs": 8.51, "train_loss_ct": 0.129, "epoch": 0}',
     recognises=recognises,
-    open=EpochLines,
+    open=EpochLineParser,
 )

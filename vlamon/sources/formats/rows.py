@@ -30,7 +30,7 @@ _STAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class LogRow:
     """One line's worth of values."""
 
     metrics: Mapping[str, float]
@@ -57,7 +57,7 @@ def counted(
     split: str = "",
     of: int | None = None,
     averaged: bool = False,
-) -> tuple[Row, ...]:
+) -> tuple[LogRow, ...]:
     """The row of these values; none where its step or epoch, as printed, cannot be a count.
 
     Every format's rows come from here, so that no absurd count of a damaged line goes further.
@@ -70,7 +70,7 @@ def counted(
     if time is not None and not 0 <= time < _MOST_SECONDS:
         time = None
     step = None if place is None else int(place)
-    return (Row(metrics, step, epoch, time, split, of, averaged),)
+    return (LogRow(metrics, step, epoch, time, split, of, averaged),)
 
 
 @dataclass(slots=True)
@@ -89,7 +89,7 @@ class RowBlocks:
     """Last step, counted through all epochs."""
     epoch: float | None = None
     """Last epoch."""
-    _held: list[Row] = field(default_factory=list)
+    _held: list[LogRow] = field(default_factory=list)
     _names: dict[str, None] = field(default_factory=dict)
     _printed: int | None = None
     """Last step as it was printed."""
@@ -99,7 +99,7 @@ class RowBlocks:
     _before: int = 0
     """Steps of the epochs before this one, where steps are counted within their epoch."""
 
-    def records(self, rows: Iterable[Row]) -> list[Record]:
+    def records(self, rows: Iterable[LogRow]) -> list[Record]:
         """Records of these rows, in their order."""
         out: list[Record] = []
         for row in map(self._bounded, rows):
@@ -135,7 +135,7 @@ class RowBlocks:
         out += self._block()
         return out
 
-    def _bounded(self, row: Row) -> Row:
+    def _bounded(self, row: LogRow) -> LogRow:
         """The row without names beyond what one log may have."""
         if row.metrics.keys() <= self._names.keys():
             return row
@@ -146,7 +146,7 @@ class RowBlocks:
             return row
         return replace(row, metrics={n: v for n, v in row.metrics.items() if n in self._names})
 
-    def _place(self, row: Row) -> int:
+    def _place(self, row: LogRow) -> int:
         """The row's step, counted through all epochs."""
         if row.step is None:
             return 0 if self.step is None else self.step + 1
@@ -157,7 +157,7 @@ class RowBlocks:
             self._stride = row.step - last
         return self._before + row.step
 
-    def _epoch_ended(self, row: Row, last: int) -> bool:
+    def _epoch_ended(self, row: LogRow, last: int) -> bool:
         """Whether a printed step fell because an epoch ended, and not because a run began anew."""
         if row.step == last and row.of is None:
             return False
@@ -168,7 +168,7 @@ class RowBlocks:
         complete = self._of is not None and last + self._stride > self._of
         return complete and row.of == self._of
 
-    def _begins_anew(self, row: Row, step: int) -> bool:
+    def _begins_anew(self, row: LogRow, step: int) -> bool:
         if self.step is None:
             return False
         if step < self.step:
@@ -202,7 +202,7 @@ class RowBlocks:
 class LineParser:
     """A parser for logs whose lines hold whole rows: most of them one, or none."""
 
-    def __init__(self, read: Callable[[str], Sequence[Row]]) -> None:
+    def __init__(self, read: Callable[[str], Sequence[LogRow]]) -> None:
         self.unknown = UnknownLines()
         self._read = read
         self._rows = RowBlocks()
@@ -216,7 +216,7 @@ class LineParser:
         """Nothing waits for a further line."""
         return []
 
-    def _known(self, data: bytes) -> Iterable[Row]:
+    def _known(self, data: bytes) -> Iterable[LogRow]:
         for line in data.splitlines() if b"\r" not in data else data.split(b"\n"):
             self._lines += 1
             rows = rows_drawn(line.decode("utf-8", "replace"), self._read)
@@ -229,10 +229,10 @@ class LineParser:
 class Reader(Protocol):
     """Reads a log whose lines need those around them: tables, headings, blocks of JSON."""
 
-    def read(self, line: str) -> Sequence[Row] | None:
+    def read(self, line: str) -> Sequence[LogRow] | None:
         """The rows that this line completes, empty where it is part of one; None if unknown."""
 
-    def rest(self) -> Sequence[Row]:
+    def rest(self) -> Sequence[LogRow]:
         """Rows that waited for a line which will not come."""
 
 
@@ -253,7 +253,7 @@ class ReaderParser:
         """The row that the end of the file completes."""
         return self._rows.records(self._reader.rest())
 
-    def _known(self, data: bytes) -> Iterable[Row]:
+    def _known(self, data: bytes) -> Iterable[LogRow]:
         for line in data.rstrip(b"\n").split(b"\n"):
             self._lines += 1
             known = False
@@ -265,11 +265,11 @@ class ReaderParser:
                 self.unknown.add(self._lines, line)
 
 
-def rows_drawn(line: str, read: Callable[[str], Sequence[Row]]) -> Sequence[Row]:
+def rows_drawn(line: str, read: Callable[[str], Sequence[LogRow]]) -> Sequence[LogRow]:
     """The rows of a line on which progress bars were redrawn: the last state of each step."""
     if "\r" not in line:
         return read(line)
-    kept: list[Row] = []
+    kept: list[LogRow] = []
     for drawn in line.split("\r"):
         for row in read(drawn) if drawn.strip() else ():
             if kept and (kept[-1].step, kept[-1].epoch) == (row.step, row.epoch):
@@ -315,7 +315,7 @@ def stamp(line: str) -> float | None:
         return None
 
 
-def knows(head: bytes, read: Callable[[str], Sequence[Row]], mark: bytes) -> bool:
+def knows(head: bytes, read: Callable[[str], Sequence[LogRow]], mark: bytes) -> bool:
     """Whether a format can read any of these lines; only those with the mark are tried."""
     return any(
         read(last_drawn(line.decode("utf-8", "replace")))

@@ -49,7 +49,7 @@ class Sheet:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class TextBlock:
     """All lines of a piece of a log."""
 
     lines: int
@@ -90,10 +90,10 @@ class ShapeReader:
         self._marker = marker
         self._plans: dict[bytes, list[_Plan]] = {}
 
-    def read(self, data: bytes) -> Block:
+    def read(self, data: bytes) -> TextBlock:
         """Read whole lines; the last one may lack its newline."""
         if not data:
-            return Block(0, (), ())
+            return TextBlock(0, (), ())
         if not data.endswith(b"\n"):
             data += b"\n"
         text = np.frombuffer(data, np.uint8)
@@ -115,7 +115,7 @@ class ShapeReader:
                 read[sheet.rows] = True
                 sheets.append(sheet)
         rest = tuple((row, data[starts[row] : ends[row]]) for row in np.flatnonzero(~read).tolist())
-        return Block(len(ends), tuple(sheets), rest)
+        return TextBlock(len(ends), tuple(sheets), rest)
 
     def _read_shape(
         self,

@@ -15,7 +15,7 @@ from vlamon.sources.formats import Format, UnknownLines
 from vlamon.sources.formats.json_lines import rows_of
 from vlamon.sources.formats.leveldb_log import Records
 from vlamon.sources.formats.protobuf import fields
-from vlamon.sources.formats.rows import Row, RowBlocks, number
+from vlamon.sources.formats.rows import LogRow, RowBlocks, number
 
 MAGIC = b":SWL"
 _SCALAR = 13
@@ -34,7 +34,7 @@ class RunParser:
     def feed(self, data: bytes) -> list[Record]:
         """Records of these bytes; unlike those of most formats they need not end with a line."""
         before = self._records.damaged
-        rows: list[Row] = []
+        rows: list[LogRow] = []
         for record in self._records.feed(data):
             try:
                 scalars = _scalars(record)
@@ -54,7 +54,7 @@ class RunParser:
         """The last step, which waited for further scalars."""
         return self._rows.records(self._row())
 
-    def _row(self) -> tuple[Row, ...]:
+    def _row(self) -> tuple[LogRow, ...]:
         values, self._values = self._values, {}
         return rows_of({"step": self._step, **values}) if values else ()
 

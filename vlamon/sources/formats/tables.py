@@ -16,7 +16,7 @@ import re
 from collections.abc import Sequence
 
 from vlamon.sources.formats import Format
-from vlamon.sources.formats.rows import NUMBER, ReaderParser, Row, counted
+from vlamon.sources.formats.rows import NUMBER, LogRow, ReaderParser, counted
 from vlamon.sources.formats.settings import is_metric
 
 _BORDER = re.compile(r"\s*[-=+]{8,400}\s*")
@@ -41,7 +41,7 @@ class TableReader:
         self._counts = self._series = False
         """Whether tables say their step, and whether those that do not are a series."""
 
-    def read(self, line: str) -> Sequence[Row] | None:
+    def read(self, line: str) -> Sequence[LogRow] | None:
         """The row of a table that ends with this line."""
         if "|" not in line:
             if _BORDER.fullmatch(line):
@@ -62,7 +62,7 @@ class TableReader:
         self._values[grouped] = float(text)
         return again
 
-    def rest(self) -> Sequence[Row]:
+    def rest(self) -> Sequence[LogRow]:
         """The row of the table so far."""
         values, self._values, self._group = self._values, {}, ""
         step = next((values.pop(name) for name in _STEPS if name in values), None)
@@ -76,7 +76,7 @@ class TableReader:
         self._counts = True
         return counted(values, step)
 
-    def _uncounted(self, values: dict[str, float]) -> Sequence[Row]:
+    def _uncounted(self, values: dict[str, float]) -> Sequence[LogRow]:
         """The rows of tables without a step, once there are enough of them."""
         if self._counts or not any(map(is_metric, values)):
             return ()

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from vlamon.records import Record
 from vlamon.sources.formats import Format, UnknownLines
 from vlamon.sources.formats.protobuf import fields
-from vlamon.sources.formats.rows import Row, RowBlocks, counted
+from vlamon.sources.formats.rows import LogRow, RowBlocks, counted
 
 _LENGTH = struct.Struct("<Q")
 _OVERHEAD = 16
@@ -117,7 +117,7 @@ class EventFileParser:
         self._rest = (self._rest + data)[used:]
         if damaged:
             self.unknown.add(0, b"a damaged record: what follows it in this file is lost")
-        rows: list[Row] = []
+        rows: list[LogRow] = []
         for event in events:
             if event.step != self._step or event.values.keys() & self._values.keys():
                 rows += self._row()
@@ -129,7 +129,7 @@ class EventFileParser:
         """The last step, which waited for further scalars; a torn record has no line to count."""
         return self._rows.records(self._row())
 
-    def _row(self) -> list[Row]:
+    def _row(self) -> list[LogRow]:
         values, self._values = self._values, {}
         if not values or self._step is None:
             return []

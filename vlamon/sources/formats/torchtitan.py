@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from vlamon.sources.formats import Format
-from vlamon.sources.formats.rows import NUMBER, LineParser, Row, counted, knows, stamp
+from vlamon.sources.formats.rows import NUMBER, LineParser, LogRow, counted, knows, stamp
 
 _HEAD = re.compile(r"(?:^|\s)(validate )?step: {1,12}(\d{1,15})  (?=loss: )")
 _PAIR = re.compile(
@@ -19,7 +19,7 @@ _COUNTED = frozenset(("tps", "tokens"))
 """Names whose commas set thousands apart; elsewhere they may be decimal."""
 
 
-def read(line: str) -> tuple[Row, ...]:
+def read(line: str) -> tuple[LogRow, ...]:
     """The values of one line, nothing if it is none of torchtitan's."""
     if "step: " not in line:
         return ()

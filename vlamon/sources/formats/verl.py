@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 
 from vlamon.sources.formats import Format
-from vlamon.sources.formats.rows import NUMBER, LineParser, Row, counted, knows, stamp
+from vlamon.sources.formats.rows import NUMBER, LineParser, LogRow, counted, knows, stamp
 
 _HEAD = re.compile(r"(?:^|[\s)])step:(\d{1,15}) - (?=[\w@./-]{1,200}:)")
 _CELL = re.compile(rf"([\w@./+ ()-]{{1,200}}):(?:np\.float\d+\()?({NUMBER})\)?")
 _HELD_OUT = ("val-", "val/", "test/", "test_score/")
 
 
-def read(line: str) -> tuple[Row, ...]:
+def read(line: str) -> tuple[LogRow, ...]:
     """The values of one line, nothing if it is none of verl's."""
     if "step:" not in line:
         return ()

@@ -15,7 +15,7 @@ from vlamon.sources.formats import Format, UnknownLines
 from vlamon.sources.formats.json_lines import STEPS, rows_of
 from vlamon.sources.formats.leveldb_log import Records
 from vlamon.sources.formats.protobuf import fields
-from vlamon.sources.formats.rows import Row, RowBlocks
+from vlamon.sources.formats.rows import LogRow, RowBlocks
 
 MAGIC = b":W&B"
 _PLACES = ("_step", "_timestamp")
@@ -33,7 +33,7 @@ class HistoryParser:
     def feed(self, data: bytes) -> list[Record]:
         """Records of these bytes; unlike those of most formats they need not end with a line."""
         before = self._records.damaged
-        rows: list[Row] = []
+        rows: list[LogRow] = []
         for record in self._records.feed(data):
             try:
                 rows += _rows(record)
@@ -48,7 +48,7 @@ class HistoryParser:
         return []
 
 
-def _rows(record: bytes) -> Iterator[Row]:
+def _rows(record: bytes) -> Iterator[LogRow]:
     """The training row of a history record, and one for each split that it evaluates."""
     for number, history in fields(memoryview(record)):
         if number != 2 or not isinstance(history, memoryview):

@@ -21,7 +21,7 @@ COLUMN = 40
 
 
 def batch_page(host: Host, row: int) -> Page:
-    """Give the page of a batch as it is now; the caller holds the feed's lock.
+    """Return the page of a batch as it is now; the caller holds the feed's lock.
 
     What is written is read once: the run goes on behind the page, and rows may move.
     """

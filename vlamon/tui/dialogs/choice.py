@@ -67,15 +67,15 @@ class Choice(Dialog[str]):
 
     @property
     def highlighted(self) -> str:
-        """Give the key of the line that the cursor is on, empty where the list is."""
+        """Return the key of the line that the cursor is on, empty where the list is."""
         return self._items[self._at].key if self._at < len(self._items) else ""
 
     def heading(self) -> tuple[Row, Row]:
-        """Give title and hint."""
+        """Return title and hint."""
         return ((self._choosing.title, "title bold"),), ((self._choosing.hint, "muted"),)
 
     def body(self, width: int) -> Sequence[Row]:
-        """Give the filter, the rows above, the list, the rows below."""
+        """Return the filter, the rows above, the list, the rows below."""
         chosen, self._items = self.highlighted, list(self._choosing.items(self._text))
         if self.highlighted != chosen and not self._choosing.typed:
             # A line came in above: keep to what is chosen.

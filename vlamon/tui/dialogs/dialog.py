@@ -70,15 +70,15 @@ class Dialog(ModalScreen[Result], Generic[Result]):
         return self.host.shell.rendering.glyphs
 
     def heading(self) -> tuple[Row, Row]:
-        """Give what stands left and right in the frame's first row."""
+        """Return what stands left and right in the frame's first row."""
         return (), ()
 
     def body(self, width: int) -> Sequence[Row]:
-        """Give all rows between the frame's edges."""
+        """Return all rows between the frame's edges."""
         raise NotImplementedError
 
     def first_row(self, rows: int, room: int) -> int:
-        """Give the first row to show where not all fit."""
+        """Return the first row to show where not all fit."""
         return 0
 
     def update(self) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def explanation_page(host: Host, name: str) -> Page:
-    """Give the page for one metric."""
+    """Return the page for one metric."""
     store = host.store
     latest = store.latest(name)
     spec = store.specs.get(name)

@@ -37,7 +37,7 @@ class HelpPage(Page):
 
 
 def help_page(host: Host) -> HelpPage:
-    """Give the page for the keys that this dashboard has."""
+    """Return the page for the keys that this dashboard has."""
     keys = keys_for(host.shell.options.read_only, host.shell.options.keys)
 
     def write(width: int) -> Sequence[Row]:

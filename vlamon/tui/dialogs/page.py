@@ -32,7 +32,7 @@ class Page(Dialog[None]):
         self._rows = self._room = 0
 
     def heading(self) -> tuple[Row, Row]:
-        """Give the title, and how much is below."""
+        """Return the title, and how much is below."""
         more = self._rows - self._room - self._first
         if more > 0:
             words = f"space: next page, {more} rows more"
@@ -48,7 +48,7 @@ class Page(Dialog[None]):
         return rows
 
     def first_row(self, rows: int, room: int) -> int:
-        """Give the row that was scrolled to."""
+        """Return the row that was scrolled to."""
         self._room = room
         self._first = max(0, min(self._first, rows - room))
         return self._first

@@ -48,19 +48,19 @@ class Prompt(Dialog[str]):
         yield Input(id="prompt")
 
     def heading(self) -> tuple[Row, Row]:
-        """Give the title."""
+        """Return the title."""
         hint = "Esc closes" if self._refusal else "Enter sends, Esc cancels"
         return ((self._title, "title bold"),), ((hint, "muted"),)
 
     def body(self, width: int) -> Sequence[Row]:
-        """Give the help, or what is wrong with the input."""
+        """Return the help, or what is wrong with the input."""
         rows: list[Row] = [((f" {line}", "muted"),) for line in self._lines]
         rows.append(((f" {self._wrong}", "explode"),))
         self.query_one(Input).styles.width = width
         return [*rows, ()]  # the input lies on the last row
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
-        """Give the text, or say what is wrong with it."""
+        """Return the text, or say what is wrong with it."""
         text = message.value.strip()
         self._wrong = self._refusal or self._check(text)
         if self._wrong:

@@ -16,7 +16,7 @@ from vlamon.charts.baseline import Baseline
 from vlamon.charts.braille import DOTS_WIDE
 from vlamon.charts.cells import Guide
 from vlamon.charts.chart import Picture
-from vlamon.charts.chart_style import Look
+from vlamon.charts.chart_style import ChartStyle
 from vlamon.charts.frame import AROUND
 from vlamon.charts.metric_roles import roles_of_lines
 from vlamon.charts.track import AxisData
@@ -65,7 +65,7 @@ class Chart(KeptLines, Widget, can_focus=True):
         viewport: Viewport | None = None,
         roles: Sequence[str] | None = None,
         guides: Sequence[Guide] = (),
-        look: Look | None = None,
+        look: ChartStyle | None = None,
         palette: Palette | None = None,
         axis_data: AxisData | None = None,
         rules: SpikeRules | None = None,
@@ -75,8 +75,8 @@ class Chart(KeptLines, Widget, can_focus=True):
         self.picture = Picture(metrics, title, roles or roles_of_lines(metrics), guides, rules)
         self.viewport = viewport or Viewport()
         self._axis_data = axis_data or AxisData()
-        self.look = look or Look()
-        self._asked: tuple[Look, bool, bool] | None = None
+        self.look = look or ChartStyle()
+        self._asked: tuple[ChartStyle, bool, bool] | None = None
         self._drawn_look = self.look
         self.palette = palette
         self._strips: list[Strip | None] = []
@@ -142,7 +142,7 @@ class Chart(KeptLines, Widget, can_focus=True):
             self._strips = [None] * len(self.picture.rows)
         return self._show(changed)
 
-    def _present_look(self) -> Look:
+    def _present_look(self) -> ChartStyle:
         """Return how the chart looks with its focus and the theme's tints."""
         asked = (self.look, self.has_focus, self._palette().tinted)
         if asked != self._asked:

@@ -29,7 +29,7 @@ class ContributionPanel(RowPanel):
     """Bars of the weighted total."""
 
     def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
-        """Give a bar a term, the heaviest weights in the order of the run."""
+        """Return one bar a term, the heaviest weights in the order of the run."""
         found = weighed(frame)
         # Asked of the run, not of the batch: bars must not change their scale as the cursor moves.
         pulls = any(PULL + term.name in frame.store.metrics for term in found.terms)

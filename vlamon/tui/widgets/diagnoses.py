@@ -21,11 +21,11 @@ class DiagnosesPanel(RowPanel):
     """Findings first, then the snapshots."""
 
     def key(self, frame: FrameContext) -> Hashable:
-        """Give the findings, and what the snapshots' rows depend on."""
+        """Return the findings, and what the snapshots' rows depend on."""
         return frame.diagnoses, _snapshots_key(frame)
 
     def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
-        """Give the findings, as much of each as there is room for, and the newest snapshots below
+        """Return the findings, as much of each as there is room for, and the newest snapshots below
         them; where something is left out the frame says which key shows it."""
         inner, room = width - 2, max(0, height - 2)
         kept = snapshot_rows(frame, inner)
@@ -64,11 +64,11 @@ class SnapshotsPanel(RowPanel):
     """The states that a rollback can reach, newest first."""
 
     def key(self, frame: FrameContext) -> Hashable:
-        """Give what the rows depend on."""
+        """Return what the rows depend on."""
         return _snapshots_key(frame)
 
     def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
-        """Give a row a snapshot."""
+        """Return one row a snapshot."""
         body = snapshot_rows(frame, width - 2, head=False)
         if not body:
             body = [((" the run offers none", "muted"),)]
@@ -80,7 +80,7 @@ class SnapshotsPanel(RowPanel):
 
 
 def _snapshots_key(frame: FrameContext) -> Hashable:
-    """Give the second, too: ages grow, and the batch of a snapshot may come after it."""
+    """Return the second, too: ages grow, and the batch of a snapshot may come after it."""
     return frame.store.status, len(frame.store.events), int(frame.now)
 
 

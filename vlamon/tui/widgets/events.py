@@ -19,11 +19,11 @@ class EventsPanel(RowPanel):
     """The newest events that fit, or those around the chosen one."""
 
     def key(self, frame: FrameContext) -> Hashable:
-        """Give the number of events, the chosen one and the filter."""
+        """Return the number of events, the chosen one and the filter."""
         return len(frame.store.events), frame.event, frame.events
 
     def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
-        """Give one row an event; repeats share one."""
+        """Return one row an event; repeats share one."""
         lines = fold(frame.store.events, frame.events)
         room = max(0, height - 2)
         first = window_start(lines, frame.event, room)
@@ -37,7 +37,7 @@ class EventsPanel(RowPanel):
         return framed(title, right, body, width, height, frame.glyphs)
 
     def event_at(self, frame: FrameContext, y: int) -> Event | None:
-        """Give the event on a row of the panel, for a click."""
+        """Return the event on a row of the panel, for a click."""
         lines = fold(frame.store.events, frame.events)
         room = max(0, self.size.height - 2)
         index = window_start(lines, frame.event, room) + y - 1
@@ -54,7 +54,7 @@ def _filter_words(chosen: Filter, glyphs: Glyphs) -> Row:
 
 
 def window_start(lines: Sequence[Folded], chosen: str, room: int) -> int:
-    """Give the first line to show: the newest fill the panel, unless the chosen one is older."""
+    """Return the first line to show: the newest fill the panel, unless the chosen one is older."""
     newest = max(0, len(lines) - room)
     if not chosen:
         return newest
@@ -94,7 +94,7 @@ def clock_time(seconds: float, form: str = "%H:%M:%S") -> str:
 
 
 def sentence(event: Event) -> str:
-    """Give an event's own text, or one made of its data."""
+    """Return an event's own text, or one made of its data."""
     if event.text:
         text = event.text.removeprefix(f"{event.kind} ")
         said = count(event.step) in text or str(event.step) in text

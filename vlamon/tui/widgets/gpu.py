@@ -8,7 +8,7 @@ from vlamon.charts.glyphs import Glyphs
 from vlamon.charts.numbers import gibibytes
 from vlamon.charts.rows import Row, cells, shorten
 from vlamon.charts.sparkline import sparkline
-from vlamon.records import Device, Process
+from vlamon.hardware import Device, Process
 from vlamon.tui.frame_context import FrameContext
 from vlamon.tui.widgets.row_panel import RowPanel, framed
 
@@ -22,12 +22,12 @@ class GpuPanel(RowPanel):
     """A row a device, then the process; a machine without a driver says so."""
 
     def key(self, frame: FrameContext) -> Hashable:
-        """Give the newest sample's time: samples come once a second, batches far more often."""
+        """Return the newest sample's time: samples come once a second, batches far more often."""
         sample = frame.store.gpu.latest
         return 0.0 if sample is None else sample.time
 
     def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
-        """Give the rows that fit; devices that do not are counted in the title."""
+        """Return the rows that fit; devices that do not are counted in the title."""
         sample = frame.store.gpu.latest
         title: Row = (("GPU", "title"),)
         inner = width - 2
@@ -57,12 +57,12 @@ class GpuLine(RowPanel):
     """All accelerators in one row: how many, least to most of each figure, the outlier named."""
 
     def key(self, frame: FrameContext) -> Hashable:
-        """Give the newest sample's time."""
+        """Return the newest sample's time."""
         sample = frame.store.gpu.latest
         return 0.0 if sample is None else sample.time
 
     def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
-        """Give the one row."""
+        """Return the one row."""
         sample = frame.store.gpu.latest
         if sample is None:
             return [()]

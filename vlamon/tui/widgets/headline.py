@@ -14,7 +14,7 @@ class HeadlinePanel(RowPanel):
     """The newest break of the run."""
 
     def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
-        """Give the headline's lines."""
+        """Return the headline's lines."""
         if frame.broken is None:
             return []
         return headline(frame.broken, frame.deadline, width, frame.glyphs)

@@ -39,7 +39,7 @@ class InspectorPanel(RowPanel):
     """Step, attempt, time, every metric with its change, what happened there, the samples."""
 
     def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
-        """Give the batch in as many columns as fit."""
+        """Return the batch in as many columns as fit."""
         title: Row = (("inspector", "title"),)
         if frame.row is None:
             body: list[Row] = [((" no batch yet", "muted"),)]
@@ -75,17 +75,17 @@ def where(store: RunStore, row: int, width: int) -> Row:
 
 
 def attempt_of(store: RunStore, row: int) -> int:
-    """Give the attempt that a batch belongs to."""
+    """Return the attempt that a batch belongs to."""
     return next((a.number for a in store.attempts if a.first_row <= row < a.end_row), 0)
 
 
 def left_attempt(event: Event) -> int:
-    """Give the attempt in which an event happened: a rollback has the number of the next one."""
+    """Return the attempt in which an event happened: a rollback has the number of the next one."""
     return event.attempt - (event.kind == "rollback" and came_about(event))
 
 
 def events_at(store: RunStore, row: int) -> list[Event]:
-    """Give what happened at a batch, the newest first.
+    """Return what happened at a batch, the newest first.
 
     The same step of another attempt is another batch: what exploded there did not explode here. A
     rollback begins its attempt, and happened to the batch that it left.
@@ -112,7 +112,7 @@ def _event_rows(frame: FrameContext, width: int) -> list[Row]:
 
 
 def batch_samples(event: Event) -> str:
-    """Give the ids of the batch's samples that an event names, in one line."""
+    """Return the ids of the batch's samples that an event names, in one line."""
     samples = event.data.get("samples")
     if not isinstance(samples, (list, tuple)) or not samples:
         return ""
@@ -200,7 +200,7 @@ class Values:
 
 
 def values_at(store: RunStore, row: int, name: str) -> Values:
-    """Give a metric at a batch and at the one before."""
+    """Return a metric's values at a batch and at the one before."""
     value, before = store.value(name, row), store.value(name, row - 1) if row else None
     past = store.values(name, max(0, row - USUAL), row).astype(np.float64)
     changes = np.abs(np.diff(past[np.isfinite(past)]))

@@ -34,11 +34,11 @@ class KeysLine(RowPanel):
         self._spans: list[tuple[int, int, str]] = []
 
     def key(self, frame: FrameContext) -> Hashable:
-        """Give what the row is made of: it seldom changes."""
+        """Return what the row is made of: it seldom changes."""
         return tuple(self.hints), frame.paging
 
     def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
-        """Give the one row."""
+        """Return the one row."""
         row: list[tuple[str, str]] = []
         spans = []
         paging = f"{frame.paging} " if frame.paging else ""
@@ -60,5 +60,5 @@ class KeysLine(RowPanel):
         return [spread(((" ", ""), *row), ((paging, "title"),), width)]
 
     def action_at(self, x: int) -> str:
-        """Give the action under a column, empty for none."""
+        """Return the action under a column, empty for none."""
         return next((action for start, end, action in self._spans if start <= x < end), "")

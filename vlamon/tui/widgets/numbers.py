@@ -23,7 +23,7 @@ class NumbersPanel(RowPanel):
     """Values and sparklines, trained terms first; the newest alert in the last row."""
 
     def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
-        """Give a row a metric, as many as fit."""
+        """Return one row a metric, as many as fit."""
         alert = _newest_alert(frame, width) if height > 1 else None
         names = leading_first(frame.store, frame.store.metrics)
         names = names[: height - (alert is not None)]
@@ -40,7 +40,7 @@ class NumbersPanel(RowPanel):
 
 
 def _newest_alert(frame: FrameContext, width: int) -> Row | None:
-    """Give the newest event that calls a person, None where none does."""
+    """Return the newest event that calls a person, None where none does."""
     for event in reversed(frame.store.events):
         if alarming(event):
             text = f" {event_glyph(event, frame.glyphs)} {event.kind} {sentence(event)}"

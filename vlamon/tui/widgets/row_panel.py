@@ -70,11 +70,11 @@ class RowPanel(KeptLines, Widget):
         self._key: Hashable = None
 
     def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
-        """Give at most `height` rows of `width` columns; pure, so that tests call it directly."""
+        """Return at most `height` rows of `width` columns; pure, so that tests call it directly."""
         raise NotImplementedError
 
     def key(self, frame: FrameContext) -> Hashable:
-        """Give what the rows depend on, where that is cheaper to compare than to draw."""
+        """Return what the rows depend on, where that is cheaper to compare than to draw."""
         return None
 
     def draw(self, frame: FrameContext) -> None:
@@ -126,11 +126,11 @@ class RowPanel(KeptLines, Widget):
         self.refresh()
 
     def role_rows(self) -> Sequence[Row]:
-        """Give what is on screen, for clicks and tests."""
+        """Return what is on screen, for clicks and tests."""
         return self._rows
 
     def render_line(self, y: int) -> Strip:
-        """Give a row as it was painted last."""
+        """Return a row as it was painted last."""
         if y < len(self._strips):
             return self._strips[y]
         style = self._rendering.palette.style("")

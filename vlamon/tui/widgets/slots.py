@@ -18,13 +18,13 @@ OUTSIDE = "action_outside"
 
 
 def slot_metrics(names: Sequence[str]) -> list[str]:
-    """Give the action L1 metrics in the order of their slots."""
+    """Return the action L1 metrics in the order of their slots."""
     found = [name for name in names if name.startswith(L1) and name[len(L1) :].isdigit()]
     return sorted(found, key=lambda name: int(name[len(L1) :]))
 
 
 def outside_share(frame: FrameContext) -> float | None:
-    """Give the share of predicted action tokens outside the action range, where it is sent."""
+    """Return the share of predicted action tokens outside the action range, where it is sent."""
     for name in (OUTSIDE, "outside_action_range"):
         if name in frame.store.metrics:
             return frame.store.latest(name)
@@ -35,7 +35,7 @@ class SlotsPanel(RowPanel):
     """A row a slot: L1 as a bar of the range 0 to 1, its history, the token accuracy."""
 
     def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
-        """Give the slots, earliest action first."""
+        """Return the slots, earliest action first."""
         names = slot_metrics(frame.store.metrics)
         outside = outside_share(frame)
         right: Row = ()

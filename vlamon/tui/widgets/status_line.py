@@ -33,7 +33,7 @@ PLAIN_END = "the training ended"
 
 
 def pulse_words(alive: Alive) -> tuple[str, str]:
-    """Give role and words for a pulse."""
+    """Return role and words for a pulse."""
     role, word = _PULSE[alive.pulse]
     if alive.pulse == "loading":
         word = f"{word} {alive.text}".rstrip()
@@ -50,7 +50,7 @@ class StatusLine(RowPanel):
     """Name, host, pulse, step, epoch, speed, time left, alerts: as many as fit, by importance."""
 
     def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
-        """Give the one row."""
+        """Return the one row."""
         if frame.notice:
             return [_with_notice(frame, width)]
         return [status_row(frame, width)]
@@ -70,7 +70,7 @@ def status_row(frame: FrameContext, width: int) -> Row:
 
 
 def _parts(frame: FrameContext) -> list[tuple[int, Row]]:
-    """Give the parts left to right with their rank: 0 stays longest."""
+    """Return the parts left to right with their rank: 0 stays longest."""
     store, status, info = frame.store, frame.store.status, frame.store.info
     role, word = pulse_words(frame.alive)
     parts: list[tuple[int, Row]] = []
@@ -156,7 +156,7 @@ def _epoch(frame: FrameContext) -> str:
 
 
 def newest_step(frame: FrameContext) -> int | None:
-    """Give the step of the newest batch: a trainer says its status far less often."""
+    """Return the step of the newest batch: a trainer says its status far less often."""
     store = frame.store
     if store.rows:
         return int(store.steps(store.rows - 1)[0])

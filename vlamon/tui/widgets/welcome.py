@@ -22,7 +22,7 @@ class WelcomePanel(RowPanel):
     """A sentence about the source, and the three lines."""
 
     def rows(self, frame: FrameContext, width: int, height: int) -> Sequence[Row]:
-        """Give the sentence in the middle of the panel."""
+        """Return the sentence in the middle of the panel."""
         role, word = pulse_words(frame.alive)
         text = frame.alive.text or "no batch has come yet"
         said: Row = ((f"  {word}: ", role), (shorten(text, width - 20), "foreground"))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.vlamon.sources.formats.reading import rows
 from vlamon.records import BatchBlock, EpochBlock, EpochRow, IntervalBlock, Record
 from vlamon.sources import SourceError
-from vlamon.sources.alerts import Alerting
+from vlamon.sources.alerts import JudgedLog
 from vlamon.sources.formats import format_named, sniff
 from vlamon.sources.logfile import LogFile
 from vlamon.sources.read_all import drained
@@ -118,7 +118,7 @@ def test_a_log_with_a_huge_count_is_tailed_to_its_end(
 ) -> None:
     log = tmp_path / "log"
     log.write_text(LINES[which].replace("COUNT", count) + "\n" * 2)
-    store, source = RunStore(), Alerting(LogFile(str(log), follow=False))
+    store, source = RunStore(), JudgedLog(LogFile(str(log), follow=False))
     with warnings.catch_warnings(), contextlib.suppress(SourceError):
         warnings.simplefilter("error")
         while not source.finished:
