@@ -1,8 +1,9 @@
 """Which rank this process is, under any launcher: read by the emitter and the guard.
 
 An initialised torch.distributed outranks every variable. Then come torchrun (Accelerate and
-DeepSpeed set the same variables), Lightning's own launcher, Slurm, Open MPI, and PMI. torch is
-looked at only where the script has imported it already.
+DeepSpeed set the same variables), Lightning's own launcher, Open MPI, MVAPICH, PMI, and Slurm last:
+an mpirun in a batch script hands the script's own SLURM_PROCID=0 to every rank. torch is looked
+at only where the script has imported it already.
 """
 
 from __future__ import annotations
@@ -40,12 +41,13 @@ class _Launcher:
 _LAUNCHERS = (
     _Launcher(("RANK",), ("WORLD_SIZE",), ("LOCAL_RANK",)),
     _Launcher(
-        ("SLURM_PROCID",), ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"), ("SLURM_LOCALID",), alone=False
-    ),
-    _Launcher(
         ("OMPI_COMM_WORLD_RANK",), ("OMPI_COMM_WORLD_SIZE",), ("OMPI_COMM_WORLD_LOCAL_RANK",)
     ),
-    _Launcher(("PMI_RANK",), ("PMI_SIZE",), ("MPI_LOCALRANKID",)),
+    _Launcher(("MV2_COMM_WORLD_RANK",), ("MV2_COMM_WORLD_SIZE",), ("MV2_COMM_WORLD_LOCAL_RANK",)),
+    _Launcher(("PMI_RANK",), ("PMI_SIZE",), ("MPI_LOCALRANKID", "SLURM_LOCALID")),
+    _Launcher(
+        ("SLURM_PROCID",), ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"), ("SLURM_LOCALID",), alone=False
+    ),
 )
 
 
