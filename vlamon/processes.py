@@ -1,4 +1,4 @@
-"""Whether a process of this machine exists."""
+"""Whether a process of this machine exists, and whether it is still the same one."""
 
 from __future__ import annotations
 
@@ -14,3 +14,15 @@ def exists(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def birth(pid: int) -> int:
+    """When a process began, in the kernel's ticks since the machine started; 0 where unknown.
+
+    A number that is given to another process does not come with the same birth.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0

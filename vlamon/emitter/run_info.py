@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from vlamon import processes
 from vlamon.emitter.blocklog import BlockLog, NoteLog
 from vlamon.emitter.history import History
 from vlamon.emitter.journal_index import JournalIndex
@@ -87,6 +88,7 @@ def entry_of(info: RunInfo, bound: BoundSocket | None, journal: Journal | None) 
         job=job,
         array_job=array_job,
         total_steps=info.total_steps,
+        birth=processes.birth(info.pid),
     )
 
 

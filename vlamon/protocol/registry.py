@@ -60,13 +60,16 @@ class RunEntry:
     """Last finished step."""
     total_steps: int | None = None
     """Planned number of steps, where known."""
+    birth: int = 0
+    """When the process began, by `processes.birth`: its number may be another's by now."""
 
     def running(self, host: str, now: float) -> bool:
         """Whether it still runs, as far as can be seen from `host`."""
         if self.ended:
             return False
         if self.host == host:
-            return processes.exists(self.pid)
+            known = processes.birth(self.pid) if self.birth else 0
+            return processes.exists(self.pid) and known in (0, self.birth)
         return now - self.updated < LOST
 
 

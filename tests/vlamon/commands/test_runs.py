@@ -73,6 +73,26 @@ def test_a_run_that_answers_is_listed_with_the_step_of_now(
     assert (old.state, old.step) == ("paused", 4711)
 
 
+def test_a_node_that_died_leaves_a_run_that_is_lost_and_opened_from_the_shared_disk(
+    tmp_path: Path,
+) -> None:
+    journal, now = tmp_path / "run.vlaj", time.time()
+    journal.touch()
+    listed = [
+        Entry("a", "kept", "n7", 1, 1.0, now - 3600, journal=str(journal), socket="/tmp/a.sock"),
+        Entry("b", "gone", "n8", 1, 2.0, now - 3600, socket="/tmp/b.sock"),
+        Entry("c", "alive", "n9", 1, 3.0, now - 30, socket="/tmp/c.sock"),
+    ]
+    for entry in listed:
+        registry.write(entry, str(tmp_path / "runs"))
+    shown = vlamon(["runs", "--all"], VLAMON_HOME=str(tmp_path)).stdout.splitlines()
+    words = {line.split()[0]: line for line in shown[1:]}
+    assert (" lost " in words["kept"], " lost " in words["gone"]) == (True, True)
+    assert words["kept"].endswith(f"vlamon watch {journal}")
+    assert words["gone"].endswith("–"), "a socket of a node that is gone opens nothing"
+    assert words["alive"].endswith("vlamon watch --ssh n9:/tmp/c.sock")
+
+
 def test_runs_that_ended_without_a_journal_are_counted(tmp_path: Path) -> None:
     home = {"VLAMON_HOME": str(tmp_path)}
     registry.write(RunEntry("b", "a", ended=9.0), str(tmp_path / "runs"))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlamon import Emitter
+from vlamon import Emitter, processes
 from vlamon.emitter import registrar
 from vlamon.protocol import registry
 from vlamon.protocol.registry import RunEntry
@@ -65,6 +65,13 @@ def test_a_run_that_is_gone_is_not_running() -> None:
     assert not RunEntry("b", host=HOST, pid=os.getpid(), ended=5.0).running(HOST, now)
     assert RunEntry("b", host="other", updated=now - 60).running(HOST, now)
     assert not RunEntry("b", host="other", updated=now - 1000).running(HOST, now)
+
+
+def test_a_process_number_that_was_given_anew_is_not_the_training() -> None:
+    mine = processes.birth(os.getpid())
+    assert Entry("b", host=HOST, pid=os.getpid(), birth=mine).running(HOST, 0.0)
+    if mine:  # the system says when a process began
+        assert not Entry("b", host=HOST, pid=os.getpid(), birth=mine + 1).running(HOST, 0.0)
 
 
 def test_files_of_runs_that_are_long_over_are_removed(tmp_path: Path) -> None:
