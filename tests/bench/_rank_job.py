@@ -3,28 +3,33 @@
     python -m tests.bench._rank_job store
     python -m tests.bench._rank_job nodes PORT SIZE HERTZ
     python -m tests.bench._rank_job first PORT SIZE HERTZ SECONDS SOCKET RUN_DIR
-    python -m tests.bench._rank_job turns PORT SIZE
+    python -m tests.bench._rank_job alternating PORT SIZE ROUNDS STEPS RUN_DIR
     python -m tests.bench._rank_job flood PORT
 
 Each ends with its stdin. `nodes` plays every rank but 0, each with a connection and a tally of its
-own and the steps that it would log; `first` is rank 0 with a real emitter, `turns` takes steps when
-asked to. A process group of 512 would need 512 processes, so a connection stands in for it.
+own and the steps that it would log; `first` and `alternating` are rank 0 with a real emitter. A
+process group of 512 would need 512 processes, so a connection stands in for it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import random
+import resource
+import statistics
 import sys
 import threading
 import time
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 import torch.distributed as dist
 
+from tests.bench.emitter import VALUES, Training
 from vlamon.detect.ranks import interval
-from vlamon.emitter import rank_exchange
+from vlamon.emitter import job_store, rank_exchange
 from vlamon.emitter.rank_tally import RankTally, pack
 
 LIMIT = timedelta(seconds=20)
@@ -65,14 +70,14 @@ def nodes(port: int, size: int, hertz: float) -> None:
         now = time.monotonic()
         for rank, client in clients.items():
             if due[rank] <= now:
-                client.set(f"{rank_exchange.PREFIX}{rank}", pack(tallies[rank].report()))
+                client.set(f"{job_store.PREFIX}{rank}", pack(tallies[rank].report()))
                 due[rank] += every
         step += 1
 
 
 def _as_rank_0(port: int, size: int) -> None:
     os.environ.update(RANK="0", WORLD_SIZE=str(size), VLAMON_HOME="")
-    rank_exchange._client = lambda: connect(port, rank_exchange.TIMEOUT)
+    job_store.address = lambda: ("127.0.0.1", port)
 
 
 def first(port: int, size: int, hertz: float, seconds: float, path: str, run_dir: str) -> None:
@@ -93,29 +98,77 @@ def first(port: int, size: int, hertz: float, seconds: float, path: str, run_dir
         print(json.dumps(took | {"wall": time.monotonic() - began}), flush=True)
 
 
-def turns(port: int, size: int) -> None:
-    """A real training step that is logged; a line on stdin is the seconds of a turn of steps."""
-    from tests.bench.emitter import VALUES, Training
+@dataclass
+class Gate:
+    """Holds the looks of rank 0 back while the training runs as if it saw no ranks.
+
+    A look that is due meanwhile comes when the gate opens, so that short blocks have more looks
+    than a real training: what they cost is seen too large, not too small.
+    """
+
+    opened: threading.Event = field(default_factory=threading.Event)
+    looks: int = 0
+
+    def install(self) -> None:
+        """Stand before every look from now on."""
+        real = rank_exchange.RankExchange._look
+
+        def look(exchange: rank_exchange.RankExchange) -> None:
+            self.opened.wait()
+            self.looks += 1
+            real(exchange)
+
+        rank_exchange.RankExchange._look = look  # type: ignore[method-assign]
+
+
+def block(training: Any, emitter: Any, first: int, steps: int) -> dict[str, float]:
+    """Figures of the training's thread for steps of one kind; with an emitter they are logged."""
+    took = []
+    before, used = resource.getrusage(resource.RUSAGE_THREAD), time.thread_time()
+    for step in range(first, first + steps):
+        start = time.perf_counter()
+        if emitter is not None:
+            emitter.status(phase="data")
+        loss = training.step()
+        if emitter is not None:
+            emitter.log(step, epoch=0.5, **(VALUES | {"closs": loss}))
+        took.append(time.perf_counter() - start)
+    used, after = time.thread_time() - used, resource.getrusage(resource.RUSAGE_THREAD)
+    return {
+        "cpu": used / steps,
+        "wall": statistics.median(took),
+        "waits": (after.ru_nvcsw - before.ru_nvcsw) / steps,
+    }
+
+
+def alternating(port: int, size: int, rounds: int, steps: int, run_dir: str) -> None:
+    """A real training that sees its ranks and logs (A), does neither (B), and a null like B (N).
+
+    Short blocks in random order in one process, so that whatever else the machine does meets all
+    kinds alike; starts when a line comes on stdin.
+    """
     from vlamon import Emitter
 
-    if size > 1:
-        _as_rank_0(port, size)
-    training, step = Training(), 0
-    run_dir = os.environ["RANKS_RUN_DIR"]
-    with Emitter(None, run="turns", run_dir=run_dir) as emitter:
+    _as_rank_0(port, size)
+    gate, training, choose = Gate(), Training(), random.Random(3)
+    gate.opened.set()
+    gate.install()
+    with Emitter(None, run="alternating", run_dir=run_dir) as emitter:
+        block(training, emitter, 0, 10 * steps)
         print("ready", flush=True)
-        for line in sys.stdin:
-            end, took = time.monotonic() + float(line), []
-            while time.monotonic() < end:
-                start = time.perf_counter()
-                emitter.status(phase="data")
-                loss = training.step()
-                emitter.log(step, epoch=0.5, **(VALUES | {"closs": loss}))
-                took.append(time.perf_counter() - start)
-                step += 1
-            print(json.dumps(took), flush=True)
-        if size > 1:
-            emitter._exchange = None  # the store may be stopped: the bench does not wait for it
+        sys.stdin.readline()
+        step, found = 10 * steps, []
+        for _ in range(rounds):
+            of_round = {}
+            for kind in choose.sample("ABN", 3):
+                logs = kind == "A"
+                (gate.opened.set if logs else gate.opened.clear)()
+                of_round[kind] = block(training, emitter if logs else None, step, steps)
+                step += steps
+            found.append(of_round)
+        looks = gate.looks
+        gate.opened.set()
+    print(json.dumps({"rounds": found, "looks": looks}), flush=True)
 
 
 def flood(port: int) -> None:
@@ -123,7 +176,7 @@ def flood(port: int) -> None:
     client, garbage = connect(port), b"\x01" * (1 << 20)
     while True:
         for rank in range(1, 9):
-            client.set(f"{rank_exchange.PREFIX}{rank}", garbage)
+            client.set(f"{job_store.PREFIX}{rank}", garbage)
 
 
 def main(name: str, *arguments: str) -> None:
@@ -135,8 +188,8 @@ def main(name: str, *arguments: str) -> None:
         case "first":
             port, size, hertz, seconds, path, run_dir = arguments
             first(int(port), int(size), float(hertz), float(seconds), path, run_dir)
-        case "turns":
-            turns(int(arguments[0]), int(arguments[1]))
+        case "alternating":
+            alternating(*map(int, arguments[:4]), arguments[4])
         case "flood":
             flood(int(arguments[0]))
 

@@ -4,7 +4,8 @@
 rank 0, a dashboard and a `vlamon watch --json`; the store's bytes are those of the loopback device
 in a network namespace of its own, TCP/IP headers and all. `look` takes one look of rank 0 apart,
 `ballot` holds the store against numbers of every rank in the guard's all-reduce, and `faults` a
-training's step against one that sees no ranks, while ranks and store misbehave.
+training's step against one that sees no ranks, while ranks and store misbehave: seconds of the
+processor that the training's own thread takes, its wall time, and how often it waits.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import shutil
 import signal
 import socket
@@ -32,7 +32,7 @@ import torch.distributed as dist
 
 from tests.bench._terminal import TICKS, Terminal
 from vlamon.detect.ranks import RankJudge, columns, interval
-from vlamon.emitter.rank_exchange import PREFIX
+from vlamon.emitter.job_store import PREFIX
 from vlamon.emitter.rank_tally import RankTally, known, pack
 
 SIZES = [1, 8, 64, 512]
@@ -312,25 +312,22 @@ def reduce_in_turns(rank: int, sizes: list[int]) -> None:
 # ---- a training's step while ranks and store misbehave ----
 
 
-def faults(size: int = 64, rounds: int = 120, turn: float = 0.12) -> None:
-    """A training that sees its ranks against one that does not, and a null, in turns."""
-    from tests.bench.emitter import interval as confidence
-
-    print("| what happens | step, with/without | null |")
-    print("|---|---|---|")
+def faults(size: int = 64, rounds: int = 150, steps: int = 12) -> None:
+    """A training that sees its ranks against one that does not, and a null, in one process."""
+    print(
+        "| what happens | CPU of the training's thread, with/without | null"
+        " | wall, with/without | null | waits of the thread a step, with / without | looks |"
+    )
+    print("|---|---|---|---|---|---|---|")
     for what in FAULTS:
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
             store = start("store")
             stack.enter_context(ended(store))
             port = line_of(store)
             others = start("nodes", port, size, HERTZ)
-            kinds = {
-                kind: start("turns", port, ranks, RANKS_RUN_DIR=f"{folder}/{kind}")
-                for kind, ranks in (("A", size), ("B", 1), ("N", 1))
-            }
-            stack.enter_context(ended(others, *kinds.values()))
-            for process in (others, *kinds.values()):
-                line_of(process)
+            training = start("alternating", port, size, rounds, steps, folder)
+            stack.enter_context(ended(others, training))
+            line_of(others), line_of(training)
             time.sleep(2 * interval(size))  # every rank has been seen
             if what == KILLED:
                 others.kill()
@@ -338,24 +335,25 @@ def faults(size: int = 64, rounds: int = 120, turn: float = 0.12) -> None:
                 others.send_signal(signal.SIGSTOP)
             elif what == FLOODED:
                 stack.enter_context(ended(start("flood", port)))
+                time.sleep(5.0)
             elif what == STORE_STOPPED:
                 store.send_signal(signal.SIGSTOP)
-            ratios = taken_in_turns(kinds, rounds, turn)
-        cells = [confidence([pair[kind] / pair["B"] for pair in ratios]) for kind in "AN"]
-        print(f"| {what} | {' | '.join(cells)} |", flush=True)
+            tell(training, "go")
+            found = json.loads(line_of(training))
+        print(f"| {what} | {cells_of(found['rounds'])} | {found['looks']} |", flush=True)
 
 
-def taken_in_turns(kinds: dict[str, Process], rounds: int, turn: float) -> list[dict[str, float]]:
-    """Median step of each kind, round by round."""
-    choose, found = random.Random(3), []
-    for at in range(rounds + 1):
-        took = {}
-        for kind in choose.sample(sorted(kinds), len(kinds)):
-            tell(kinds[kind], f"{turn}")
-            took[kind] = statistics.median(json.loads(line_of(kinds[kind])))
-        if at:  # the first round warms up
-            found.append(took)
-    return found
+def cells_of(rounds: list[dict[str, dict[str, float]]]) -> str:
+    """Median ratios of the rounds with their intervals, and waits a step."""
+    from tests.bench.emitter import interval as confidence
+
+    cells = [
+        confidence([each[kind][what] / each["B"][what] for each in rounds])
+        for what in ("cpu", "wall")
+        for kind in "AN"
+    ]
+    waits = [statistics.fmean(each[kind]["waits"] for each in rounds) for kind in "AB"]
+    return " | ".join([*cells, f"{waits[0]:.3f} / {waits[1]:.3f}"])
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ SHARE = 0.15
 LATE = 3.0
 """Seconds that the other ranks have to reach the step at which one has a broken batch."""
 
-Kind = Literal["silent", "back", "straggler", "recovered", "broken"]
+Kind = Literal["silent", "back", "straggler", "recovered", "broken", "unseen", "seen"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,8 @@ class RankJudge:
     """Seconds between two reports of a rank."""
     _seen: dict[int, tuple[int, float]] = field(default_factory=dict)
     """Newest count of a rank, and when it came."""
+    _last: dict[int, RankReport] = field(default_factory=dict)
+    """Newest report of a rank: what is no report any more must not hide that it is silent."""
     _looked: float | None = None
     _silent: set[int] = field(default_factory=set)
     _slow: dict[tuple[int, str], tuple[int, int | None]] = field(default_factory=dict)
@@ -96,11 +98,9 @@ class RankJudge:
         if self._looked is not None and now - self._looked > AWAY * self.every:
             self._seen = {rank: (count, now) for rank, (count, _) in self._seen.items()}
         self._looked = now
-        for rank, report in reports.items():
-            if self._seen.get(rank, (-1, 0.0))[0] != report.count:
-                self._seen[rank] = (report.count, now)
+        self._remember(reports, now)
         return [
-            *self._silences(reports, now, max(SILENT, 3 * self.every)),
+            *self._silences(now, max(SILENT, 3 * self.every)),
             *self._stragglers_among(self._heard(reports)),
             *self._broken(reports, now),
         ]
@@ -109,10 +109,8 @@ class RankJudge:
         self, reports: Mapping[int, RankReport], now: float, silence: float
     ) -> list[RankFinding]:
         """The training failed: who has said nothing for `silence` seconds may be the cause."""
-        for rank, report in reports.items():
-            if self._seen.get(rank, (-1, 0.0))[0] != report.count:
-                self._seen[rank] = (report.count, now)
-        return [*self._silences(reports, now, silence), *self._broken(reports, math.inf)]
+        self._remember(reports, now)
+        return [*self._silences(now, silence), *self._broken(reports, math.inf)]
 
     def _heard(self, reports: Mapping[int, RankReport]) -> dict[int, RankReport]:
         return {
@@ -121,10 +119,14 @@ class RankJudge:
             if rank not in self._silent and not report.ended
         }
 
-    def _silences(
-        self, reports: Mapping[int, RankReport], now: float, silence: float
-    ) -> Iterator[RankFinding]:
+    def _remember(self, reports: Mapping[int, RankReport], now: float) -> None:
+        self._last |= reports
         for rank, report in reports.items():
+            if self._seen.get(rank, (-1, 0.0))[0] != report.count:
+                self._seen[rank] = (report.count, now)
+
+    def _silences(self, now: float, silence: float) -> Iterator[RankFinding]:
+        for rank, report in self._last.items():
             quiet = now - self._seen[rank][1]
             if report.ended or quiet < silence:
                 if rank in self._silent:

@@ -10,81 +10,32 @@ alone.
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from datetime import timedelta
-from typing import Any
+from collections.abc import Callable
 
-from vlamon.detect.ranks import RankFinding, RankJudge, RankReport, columns, interval
+from vlamon.detect.ranks import (
+    SILENT,
+    RankFinding,
+    RankJudge,
+    RankReport,
+    columns,
+    interval,
+)
+from vlamon.emitter.job_store import JobStore
 from vlamon.emitter.queue import Item, RankColumns, StatusChange
 from vlamon.emitter.rank_tally import RankTally, known, pack
 from vlamon.emitter.values import PendingValues
 from vlamon.ranks import Ranks
 from vlamon.records import Event
 
-RETRY = 5.0
-"""Seconds between two tries to reach a store that failed."""
-TIMEOUT = 5.0
-"""Seconds that a call to the store may take."""
 LAST_LOOK = 1.0
 """Seconds after a failure in which a living rank reports once more, besides one interval."""
-PREFIX = "vlamon/"
-
-
-class JobStore:
-    """A connection to the store of the training's process group."""
-
-    def __init__(self) -> None:
-        self._client: Any = None
-        self._next_try = 0.0
-
-    def connected(self) -> bool:
-        """Connect, as soon as the script has a process group over a TCPStore."""
-        if self._client is None and time.monotonic() >= self._next_try:
-            self._next_try = time.monotonic() + RETRY
-            self._client = _client()
-        return self._client is not None
-
-    def put(self, rank: int, data: bytes) -> None:
-        """Write a rank's report."""
-        self._client.set(f"{PREFIX}{rank}", data)
-
-    def get(self, ranks: range) -> Mapping[int, bytes]:
-        """Everybody's report in one request; empty where a rank has none."""
-        keys = [f"{PREFIX}{rank}" for rank in ranks]
-        if self._client.has_extended_api():
-            return dict(zip(ranks, self._client.multi_get(keys), strict=True))
-        return {rank: self._client.get(key) for rank, key in zip(ranks, keys, strict=True)}
-
-    def clear(self, ranks: range) -> None:
-        """Empty reports: reading a key that nobody wrote would wait for it."""
-        for rank in ranks:
-            self.put(rank, b"")
-
-    def drop(self) -> None:
-        """Connect anew at the next try."""
-        self._client = None
-
-
-def _client() -> Any:
-    """A client of our own; None where there is no process group, or one over another store."""
-    distributed = getattr(sys.modules.get("torch"), "distributed", None)
-    try:
-        if distributed is None or not distributed.is_initialized():
-            return None
-        store = distributed.distributed_c10d._get_default_store()
-        while hasattr(store, "underlying_store"):
-            store = store.underlying_store
-        if not isinstance(store, distributed.TCPStore):
-            return None
-        return distributed.TCPStore(
-            store.host, store.port, None, False, timedelta(seconds=TIMEOUT), wait_for_workers=False
-        )
-    except Exception:  # torn down meanwhile, or another version of torch: no ranks are seen
-        return None
+PARTING = 2.0
+"""Seconds that the store may take for the last report before its connection is cut."""
+CUTS = 20
+"""Times that it is cut: c10d tries to connect again."""
 
 
 class RankExchange:
@@ -111,6 +62,9 @@ class RankExchange:
         self._every = interval(here.world_size)
         self._judge = RankJudge(self._every)
         self._cleared = False
+        self._reached: float | None = None
+        """When the store answered last, after it had once."""
+        self._unseen = False
         self._ended = ""
         self._failed = False
         self._stopping = threading.Event()
@@ -118,10 +72,19 @@ class RankExchange:
         self._thread.start()
 
     def close(self, reason: str, failed: bool) -> None:
-        """Report the end; after a failure rank 0 looks once more who is missing."""
+        """Report the end; after a failure rank 0 looks once more who is missing.
+
+        A thread that was still inside a call to the store when the interpreter ends could abort the
+        process, so a call that lasts is cut.
+        """
         self._ended, self._failed = reason or "ended", failed
         self._stopping.set()
-        self._thread.join(TIMEOUT + LAST_LOOK + self._every)
+        self._thread.join(PARTING + LAST_LOOK + self._every)
+        for _ in range(CUTS):
+            if not self._thread.is_alive():
+                return
+            self._store.close()
+            self._thread.join(0.1)
 
     def _run(self) -> None:
         while not self._stopping.wait(self._every):
@@ -135,14 +98,17 @@ class RankExchange:
 
     def _look(self) -> None:
         self._drain()
-        if not self._store.connected():
-            return
         try:
+            if not self._store.connected():
+                self._note_outage()
+                return
             reports = self._exchange()
         except Exception:  # the store is gone or hangs: every report is old by then
             self._store.drop()
+            self._note_outage()
             return
-        if self._here.rank == 0 and len(reports) > 1:
+        self._note_answer()
+        if self._here.rank == 0:
             found = columns(reports)
             if found:
                 self._put(RankColumns(found))
@@ -155,6 +121,25 @@ class RankExchange:
             self._cleared = True
         self._store.put(self._here.rank, pack(self.tally.report()))
         return known(self._store.get(self._everybody)) if self._here.rank == 0 else {}
+
+    def _note_answer(self) -> None:
+        self._reached = time.monotonic()
+        if self._unseen:
+            self._unseen = False
+            self._say(RankFinding("seen", (), None, "the other ranks are seen again"))
+
+    def _note_outage(self) -> None:
+        """Without the store rank 0 knows nothing of the others, which is not to say all is well."""
+        if self._here.rank or self._unseen or self._reached is None:
+            return
+        silence = time.monotonic() - self._reached
+        if silence >= max(SILENT, 3 * self._every):
+            self._unseen = True
+            text = (
+                f"the job's store has not answered for {silence:.0f} s: "
+                "nothing is known of the other ranks"
+            )
+            self._say(RankFinding("unseen", (), None, text))
 
     def _last_look(self) -> None:
         if not self._store.connected():
@@ -193,6 +178,6 @@ class RankExchange:
 
     def _say(self, finding: RankFinding) -> None:
         data = {"ranks": list(finding.ranks), "finding": finding.kind, **finding.data}
-        loud = finding.kind in ("silent", "straggler", "broken")
+        loud = finding.kind in ("silent", "straggler", "broken", "unseen")
         kind, severity = ("warn", "warn") if loud else ("note", "info")
         self._put(self._make(0, kind, finding.step, finding.text, severity, data))

@@ -13,7 +13,7 @@ import pytest
 from tests.vlamon.emitter.emitted import of_type
 from vlamon import Emitter
 from vlamon.detect.ranks import interval
-from vlamon.emitter import rank_exchange
+from vlamon.emitter import job_store, rank_exchange
 from vlamon.emitter.rank_tally import RankTally, pack
 from vlamon.records import BatchBlock, Gap, Link, Record
 from vlamon.sources.socket import socket_source
@@ -46,7 +46,7 @@ class OtherRanks:
         while not self.stopping.wait(0.1):
             for rank, tally in self._tallies.items():
                 tally.row(time.time(), step, {"closs": 9.0 if rank == 77 else 2.0})
-                self._client.set(f"{rank_exchange.PREFIX}{rank}", pack(tally.report()))
+                self._client.set(f"{job_store.PREFIX}{rank}", pack(tally.report()))
             step += 1
 
 
@@ -73,7 +73,7 @@ def test_512_ranks_reach_a_monitor_as_columns_and_no_row_is_lost(
     server = dist.TCPStore("127.0.0.1", 0, None, True, LIMIT, wait_for_workers=False)
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", str(SIZE))
-    monkeypatch.setattr(rank_exchange, "_client", lambda: connect(server.port))
+    monkeypatch.setattr(job_store, "address", lambda: ("127.0.0.1", server.port))
     monkeypatch.setattr(rank_exchange, "interval", lambda size: 0.1)
     path = tmp_path / "vla.sock"
     found: list[Record] = []
@@ -98,6 +98,6 @@ def test_all_reports_together_stay_below_a_megabit_a_second(size: int) -> None:
     tally.phase(0.1, "forward")
     for step in range(3):
         tally.row(step + 0.5, 10**9 + step, {"closs": 2.0, "grad_norm": 1.0})
-    key = f"{rank_exchange.PREFIX}{size - 1}"
+    key = f"{job_store.PREFIX}{size - 1}"
     framed = len(pack(tally.report())) + len(key) + 17 + 66  # of the store, of TCP and Ethernet
     assert 8 * framed * size / interval(size) < 1e6
