@@ -141,6 +141,7 @@ SelectTypeParameters=CR_Core
 SchedulerParameters=sched_interval=1
 SlurmdParameters=config_overrides
 JobRequeue=1
+FirstJobId={10_000 + 8 * os.getpid()}
 ReturnToService=2
 KillWait=5
 StateSaveLocation={folder}/state

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.slurm.cluster import Cluster, NoSlurm, cluster, missing
+from tests.slurm.job import LAST
 from tests.vlamon.commands.training import environment
 from tests.vlamon.emitter.emitted import journal_of, of_type
 from vlamon.records import BatchBlock, Event, Record
@@ -145,9 +146,20 @@ def test_each_task_of_an_array_is_a_run_of_its_own(slurm: Cluster, tmp_path: Pat
     until_over(slurm, job)
 
 
+def story(slurm: Cluster, job: str) -> str:
+    """What Slurm knows of a job, what it wrote and what the daemons said."""
+    asked = ["scontrol", "show", "job", job]
+    shown = subprocess.run(
+        asked, capture_output=True, text=True, env=slurm.environment, check=False
+    )
+    files = [slurm.folder / f"slurm-{job}.out", *slurm.folder.glob("slurm*.log")]
+    texts = [file.read_text(errors="replace")[-4000:] for file in files if file.exists()]
+    return "\n".join([shown.stdout + shown.stderr, *texts])
+
+
 def test_a_requeued_job_goes_on_in_its_journal(slurm: Cluster, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
-    job = submit(slurm, f"{TASK} {run_dir} 700", "--requeue", "--open-mode=append")
+    job = submit(slurm, f"{TASK} {run_dir} 100000", "--requeue", "--open-mode=append")
     status_of(slurm, job, VLAMON_HOME="")
     slurm.run("scancel", "--signal=USR1", "--batch", job)
     end = time.monotonic() + 90
@@ -155,12 +167,13 @@ def test_a_requeued_job_goes_on_in_its_journal(slurm: Cluster, tmp_path: Path) -
     while state := slurm.run("squeue", "--noheader", "--jobs", job, "--format", "%t").strip():
         if state == "PD":
             slurm.run("scontrol", "update", f"jobid={job}", "StartTime=now")
-        assert time.monotonic() < end, slurm.run("squeue")
+        assert time.monotonic() < end, story(slurm, job)
         time.sleep(0.5)
     records = journal_of(run_dir)
     blocks = of_type(records, BatchBlock)
-    assert {block.attempt for block in blocks} == {0, 1}
+    assert {block.attempt for block in blocks} == {0, 1}, story(slurm, job)
     steps = [step for block in blocks for step in block.step.tolist()]
-    assert steps == list(range(700)), "nothing is lost and nothing is done twice"
+    assert steps == list(range(len(steps))), "nothing is lost and nothing is done twice"
+    assert sum(block.rows for block in blocks if block.attempt == 1) == LAST
     ends = [event.text for event in of_type(records, Event) if event.kind in ("end", "note")]
     assert any("ended by the scheduler" in text for text in ends)
