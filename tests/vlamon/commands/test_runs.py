@@ -79,9 +79,9 @@ def test_a_node_that_died_leaves_a_run_that_is_lost_and_opened_from_the_shared_d
     journal, now = tmp_path / "run.vlaj", time.time()
     journal.touch()
     listed = [
-        Entry("a", "kept", "n7", 1, 1.0, now - 3600, journal=str(journal), socket="/tmp/a.sock"),
-        Entry("b", "gone", "n8", 1, 2.0, now - 3600, socket="/tmp/b.sock"),
-        Entry("c", "alive", "n9", 1, 3.0, now - 30, socket="/tmp/c.sock"),
+        RunEntry("a", "kept", "n7", 1, 1.0, now - 3600, journal=str(journal), socket="/tmp/a.sock"),
+        RunEntry("b", "gone", "n8", 1, 2.0, now - 3600, socket="/tmp/b.sock"),
+        RunEntry("c", "alive", "n9", 1, 3.0, now - 30, socket="/tmp/c.sock"),
     ]
     for entry in listed:
         registry.write(entry, str(tmp_path / "runs"))

@@ -82,6 +82,7 @@ def test_a_store_that_hangs_holds_up_neither_log_nor_close(
     monkeypatch.setattr(JobStore, "connected", lambda self: True)
     monkeypatch.setattr(JobStore, "put", hang)
     monkeypatch.setattr(JobStore, "clear", hang)
+    monkeypatch.setattr(rank_exchange, "CUTS", 1)
     monkeypatch.setattr(rank_exchange, "PARTING", 0.1)
     monkeypatch.setattr(rank_exchange, "LAST_LOOK", 0.1)
     monkeypatch.setattr(rank_exchange, "interval", lambda size: 0.01)

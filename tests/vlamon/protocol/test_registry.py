@@ -69,9 +69,9 @@ def test_a_run_that_is_gone_is_not_running() -> None:
 
 def test_a_process_number_that_was_given_anew_is_not_the_training() -> None:
     mine = processes.birth(os.getpid())
-    assert Entry("b", host=HOST, pid=os.getpid(), birth=mine).running(HOST, 0.0)
+    assert RunEntry("b", host=HOST, pid=os.getpid(), birth=mine).running(HOST, 0.0)
     if mine:  # the system says when a process began
-        assert not Entry("b", host=HOST, pid=os.getpid(), birth=mine + 1).running(HOST, 0.0)
+        assert not RunEntry("b", host=HOST, pid=os.getpid(), birth=mine + 1).running(HOST, 0.0)
 
 
 def test_files_of_runs_that_are_long_over_are_removed(tmp_path: Path) -> None:
