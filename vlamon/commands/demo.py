@@ -34,7 +34,7 @@ SECONDS = 88
 """A slow machine ends the training after this long, at the next step."""
 LAST_SECOND = 95.0
 """What has not ended by then (an autopsy on a very slow machine) is ended."""
-PATIENCE = 60.0
+STARTS_WITHIN = 60.0
 """Seconds that the training may take to load torch and to serve its socket."""
 
 
@@ -125,7 +125,7 @@ def _threads() -> int:
 
 def _wait_for(socket: Path, process: subprocess.Popen[bytes], output: Path) -> None:
     click.echo("vlamon: starting a training on this machine …", err=True)
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + STARTS_WITHIN
     while not socket.exists():
         if process.poll() is not None:
             said = output.read_text(errors="replace").strip().splitlines()
@@ -133,7 +133,7 @@ def _wait_for(socket: Path, process: subprocess.Popen[bytes], output: Path) -> N
             raise VlamonError(f"the demo's training could not start: {last}")
         if time.monotonic() > deadline:
             raise VlamonError(
-                f"the demo's training did not serve its socket within {PATIENCE:g} s;"
+                f"the demo's training did not serve its socket within {STARTS_WITHIN:g} s;"
                 " run `python -m trainer --preset micro --steps 5` to see what it does"
             )
         time.sleep(0.05)

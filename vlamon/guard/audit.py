@@ -20,7 +20,7 @@ from typing import Any
 
 WAITING = 10_000
 """Lines that may wait for a stuck disk."""
-PATIENCE = 5.0
+GIVE_UP_AFTER = 5.0
 """Seconds that the end of a training waits for a thread that gets nothing done."""
 
 
@@ -101,7 +101,7 @@ class BesideThread:
             time.sleep(0.002)
             if self._done != seen:
                 seen, since = self._done, time.monotonic()
-            elif time.monotonic() - since > PATIENCE:
+            elif time.monotonic() - since > GIVE_UP_AFTER:
                 return
 
     def _begin(self) -> None:

@@ -24,7 +24,7 @@ from vlamon.sources.socket import SocketEndpoint, SocketStream, socket_source
 from vlamon.sources.stream import NotThere, StreamSource
 
 TEMPORARY = "/tmp/vla*.sock"
-GREETING = 2.0
+PROBE_SECONDS = 2.0
 """Seconds for a socket to greet before it is listed as silent."""
 PROBED = 64
 """Sockets that are tried, the newest ones."""
@@ -113,7 +113,7 @@ def serving() -> list[ProbedSocket]:
     threads = [threading.Thread(target=ask, args=(path,), daemon=True) for path in paths]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + GREETING + 1.0
+    deadline = time.monotonic() + PROBE_SECONDS + 1.0
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
     return [tried for path in paths if (tried := found[path]) is not None]
@@ -134,7 +134,7 @@ def probe(path: str, seconds: float | None = None) -> ProbedSocket | None:
     """What serves a socket; None where nobody does."""
     source = socket_source(path, rows=False)
     try:
-        return _greeted(source, path, GREETING if seconds is None else seconds)
+        return _greeted(source, path, PROBE_SECONDS if seconds is None else seconds)
     except SourceError:
         return None
     finally:

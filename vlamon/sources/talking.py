@@ -13,15 +13,12 @@ from vlamon.records import Link, Record, RunInfo, Status
 from vlamon.sources import SourceError
 from vlamon.sources.discovery import NoTrainer, chosen_socket
 from vlamon.sources.socket import socket_source
-from vlamon.sources.stream import StreamSource
+from vlamon.sources.stream import GREETING, StreamSource
 
 Found = TypeVar("Found")
 
 DONE, REFUSED, USAGE, NO_TRAINER, TIMED_OUT = 0, 1, 2, 3, 4
 """Exit codes, documented in docs/cli.md."""
-
-GREETING = 10.0
-"""Seconds for a trainer to greet, however long the answer may take."""
 
 
 class TimedOut(VlamonError):
@@ -71,7 +68,7 @@ class Talk:
         return self._source
 
     def greet(self, timeout: float) -> RunInfo:
-        """The trainer's card."""
+        """The trainer's card; GREETING is its limit however long an answer may take."""
 
         def card(record: Record) -> RunInfo | None:
             return record if isinstance(record, RunInfo) else None

@@ -7,8 +7,7 @@ are kept. A range is put together from at most two ragged ends a level.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +25,7 @@ MISSING_BITS = 0x7FC0_0AB5
 """The float32 NaN that means: this cell was never logged. Any other NaN was."""
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(NamedTuple):
     """What is known of each of several ranges of cells."""
 
     low: F32
@@ -97,14 +95,11 @@ class Summary:
         """The same in the narrow types that one group's sum and number need."""
         most = float(np.finfo(np.float32).max)
         total = np.clip(self.total, -most, most).astype(np.float32)
-        return replace(self, total=total, finite=self.finite.astype(np.uint8))
+        return self._replace(total=total, finite=self.finite.astype(np.uint8))
 
     def part(self, rows: slice | I64) -> Summary:
         """Some of the ranges."""
-        return Summary(*(getattr(self, name)[rows] for name in _FIELDS))
-
-
-_FIELDS = tuple(field.name for field in fields(Summary))
+        return Summary(*(values[rows] for values in self))
 
 
 _F, _U = np.empty(0, np.float32), np.empty(0, np.uint8)
@@ -120,18 +115,18 @@ class _Level:
 
     @property
     def nbytes(self) -> int:
-        return sum(getattr(self._room, name).nbytes for name in _FIELDS)
+        return sum(values.nbytes for values in self._room)
 
     def append(self, more: Summary) -> None:
         end = self.rows + len(more.low)
-        held = len(self._room.low)
-        if end > held:
-            size = max(end, 64, held + held // 4)
+        room = len(self._room.low)
+        if end > room:
+            size = max(end, 64, room + room // 4)
             self._room = Summary(
-                *(_grown(getattr(self._room, name), size, getattr(more, name)) for name in _FIELDS)
+                *(_grown(held, size, new) for held, new in zip(self._room, more, strict=True))
             )
-        for name in _FIELDS:
-            getattr(self._room, name)[self.rows : end] = getattr(more, name)
+        for held, new in zip(self._room, more, strict=True):
+            held[self.rows : end] = new
         self.rows = end
 
     def part(self, rows: slice | I64) -> Summary:

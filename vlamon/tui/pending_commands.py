@@ -10,7 +10,7 @@ from vlamon.charts.numbers import count, number
 from vlamon.records import Reply
 from vlamon.tui.notices import Notice
 
-PATIENCE = 10.0
+ANSWER_DUE = 10.0
 """Seconds after which a command counts as unanswered; a later reply is shown all the same."""
 
 
@@ -54,10 +54,10 @@ class PendingCommands:
                 said = _answer(sent.name, reply)
         self._read = len(replies)
         for sent in self._pending.values():
-            if not sent.warned and now - sent.since >= PATIENCE:
+            if not sent.warned and now - sent.since >= ANSWER_DUE:
                 sent.warned = True
                 said = said or Notice(
-                    f"{sent.name}: no answer after {PATIENCE:.0f} s "
+                    f"{sent.name}: no answer after {ANSWER_DUE:.0f} s "
                     "(the trainer takes commands between steps only)",
                     "warn",
                 )

@@ -30,7 +30,7 @@ def test_a_frozen_disk_does_not_stop_the_training(
         real(path, text)
 
     monkeypatch.setattr(audit, "_to_file", frozen)
-    monkeypatch.setattr(audit, "PATIENCE", 0.05)
+    monkeypatch.setattr(audit, "GIVE_UP_AFTER", 0.05)
     toy = Toy(tmp_path, faults={4 * SPIKE: far_off})
     toy.run(260)
     assert toy.trained[-1] == 259

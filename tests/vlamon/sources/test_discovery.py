@@ -78,7 +78,7 @@ def test_the_socket_of_a_training_that_was_killed_is_passed_over(place: Path) ->
 
 
 def test_silent_sockets_are_asked_all_at_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(discovery, "PATIENCE", 0.5)
+    monkeypatch.setattr(discovery, "PROBE_SECONDS", 0.5)
     silent = []
     for number in range(20):
         listener = socket.socket(socket.AF_UNIX)
