@@ -99,7 +99,7 @@ class Summary(NamedTuple):
 
     def part(self, rows: slice | I64) -> Summary:
         """Some of the ranges."""
-        return Summary(*(values[rows] for values in self))
+        return Summary._make(values[rows] for values in self)
 
 
 _F, _U = np.empty(0, np.float32), np.empty(0, np.uint8)
@@ -122,9 +122,8 @@ class _Level:
         room = len(self._room.low)
         if end > room:
             size = max(end, 64, room + room // 4)
-            self._room = Summary(
-                *(_grown(held, size, new) for held, new in zip(self._room, more, strict=True))
-            )
+            pairs = zip(self._room, more, strict=True)
+            self._room = Summary._make(_grown(held, size, new) for held, new in pairs)
         for held, new in zip(self._room, more, strict=True):
             held[self.rows : end] = new
         self.rows = end
