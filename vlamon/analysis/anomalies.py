@@ -21,6 +21,7 @@ from vlamon.analysis.contributions import contributions
 from vlamon.analysis.evidence import Evidence
 from vlamon.analysis.main_loss import has_moving_target, is_reward
 from vlamon.analysis.refuted import disagreements
+from vlamon.analysis.rounds import rounds
 from vlamon.analysis.series import Series
 from vlamon.detect.judging import Judge, JudgedValues, Levels, levels
 from vlamon.detect.rules import SpikeRules
@@ -108,6 +109,8 @@ def anomalies(evidence: Evidence) -> list[Anomaly]:
                 found += _of_norm(series, evidence)
             elif series is not None:
                 of_loss = spikes(series, evidence, level)
+                if rounds(series) is not None:
+                    of_loss = [replace(one, level="warn") for one in of_loss]
                 found += [one for one in of_loss if not chases or _ran_away(one, evidence)]
     return found
 

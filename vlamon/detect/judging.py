@@ -13,6 +13,7 @@ import statistics
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,12 @@ _LATEST = 12
 _ALIKE = 0.9
 _FAMILIAR = 3
 """So many of the recent values as high: batches of two kinds."""
+_PIECES = 64
+"""Means that tell the course of a run since its first value."""
+_NOTHING = 0.1
+"""A loss that began below this share of where it stands began at next to nothing."""
+_EVEN = 2.0
+"""How far apart the rises from quarter to quarter of an even pace may be."""
 _NOISE = 6.0
 """A loss that may be negative counts multiples in at least so many standard deviations."""
 
@@ -75,6 +82,43 @@ class JudgedValues:
     """What the detector said of these first ones, by place."""
 
 
+class _Course:
+    """The means of all values since the first one, in pieces of one length."""
+
+    def __init__(self) -> None:
+        self._means: list[float] = []
+        self._length = 1
+        self._piece: list[float] = []
+
+    def push(self, value: float) -> None:
+        """The next value."""
+        self._piece.append(value)
+        if len(self._piece) < self._length:
+            return
+        self._means.append(math.fsum(self._piece) / self._length)
+        self._piece.clear()
+        if len(self._means) == _PIECES:
+            pairs = zip(self._means[::2], self._means[1::2], strict=True)
+            self._means = [(one + two) / 2 for one, two in pairs]
+            self._length *= 2
+
+    def rises_evenly_to(self, value: float) -> bool:
+        """Whether an even rise from next to nothing leads to this value.
+
+        Such a loss has no level to leave, and multiples of where it began say nothing: a penalty
+        that is phased in, the distance to a reference that the weights start at.
+        """
+        count = len(self._means)
+        if count < _PIECES // 4 or self._means[0] > _NOTHING * value:
+            return False
+        cuts = [quarter * count // 4 for quarter in range(5)]
+        quarters = [statistics.fmean(self._means[a:b]) for a, b in pairwise(cuts)]
+        rises = [later - earlier for earlier, later in pairwise(quarters)]
+        even = 0 < max(rises) <= _EVEN * min(rises)
+        # The rise has come half a quarter further by now; the rest is noise.
+        return even and value <= quarters[-1] + 2 * max(rises)
+
+
 class Judge:
     """Judges one metric of one attempt."""
 
@@ -87,6 +131,7 @@ class Judge:
         """Whether the last single batch exploded."""
         self._begin: list[float] = []
         self._recent: deque[float] = deque(maxlen=_RECENT + _LATEST)
+        self._course = _Course()
 
     def observe(self, values: Floats, steps: Ints | None, averaged: Bools) -> JudgedValues:
         """The next values: `averaged` says which are means over the steps since the one before.
@@ -114,6 +159,8 @@ class Judge:
             verdict = self._detector.observe(value)
             exploding = verdict.level == "explode" and not self._excused(value, verdict)
             self._recent.append(value)
+            if math.isfinite(value):
+                self._course.push(value)
             if exploding and not self._exploding:
                 verdicts[row] = verdict
                 found.level[row], found.reach[row] = self._detector.reference()
@@ -124,9 +171,13 @@ class Judge:
         return JudgedValues(high, means, found, verdicts)
 
     def _excused(self, value: float, verdict: Verdict) -> bool:
-        """Whether a value is as high as others were that are no explosion, or one or two batches
-        give back little of what the run has gained."""
-        if verdict.age >= _LATEST or not math.isfinite(value):
+        """Whether a value is as high as others were that are no explosion, one or two batches
+        give back little of what the run has gained, or the loss never had a level."""
+        if not math.isfinite(value):
+            return False
+        if self._course.rises_evenly_to(value):
+            return True
+        if verdict.age >= _LATEST:
             return False
         before = list(self._recent)[:-_LATEST]
         alike = sum(known >= _ALIKE * value for known in before)

@@ -40,6 +40,15 @@ def test_a_loss_that_stands_where_it_began_never_fell() -> None:
     assert "never-fell" not in ids(loss=FALLING)
 
 
+def test_a_loss_that_rises_from_nothing_at_an_even_pace_rises_and_did_not_explode() -> None:
+    assert ids(loss=0.0001 * (1 + ROWS) * NOISE) >= {"loss-rises"}
+    assert not ids(loss=0.0001 * (1 + ROWS) * NOISE) & {"never-fell", "closs-explosion"}
+    # It has a level, from which it goes; or the pace grows.
+    assert "closs-explosion" in ids(loss=(1 + ROWS / 100) * NOISE)
+    assert "closs-explosion" in ids(loss=0.01 * np.exp(ROWS / 100) * NOISE)
+    assert "closs-explosion" in ids(loss=np.where(ROWS < 500, 0.0001 * ROWS + 1e-4, 0.5) * NOISE)
+
+
 def test_a_loss_need_not_have_fallen_while_the_learning_rate_warms_up() -> None:
     flat = 2.3 * np.random.default_rng(2).lognormal(0, 0.002, 600)
     assert "never-fell" not in ids(loss=flat, lr=1e-6 * ROWS)
@@ -49,6 +58,19 @@ def test_a_loss_need_not_have_fallen_while_the_learning_rate_warms_up() -> None:
 def test_a_resumed_run_may_begin_where_it_ends() -> None:
     flat = 2.3 * np.random.default_rng(2).lognormal(0, 0.002, 600)
     assert "never-fell" not in ids(loss=flat, first=50_000)
+
+
+def test_rounds_that_begin_where_the_run_began_are_no_explosions() -> None:
+    rounds = 0.01 * np.exp(-(ROWS % 80) / 5) * NOISE + 1e-9
+    assert ids(loss=rounds) & {"trained-in-rounds", "closs-explosion"} == {"trained-in-rounds"}
+    # Once is no round, nor are uneven ones, nor rises far above where the run began.
+    once = 0.01 * np.exp(-np.where(ROWS < 300, ROWS, ROWS - 300) / 5) * NOISE + 1e-9
+    uneven = np.select(
+        [ROWS < 60, ROWS < 300, ROWS < 340], [ROWS, ROWS - 60, ROWS - 300], ROWS - 340
+    )
+    higher = np.where(ROWS >= 80, 10, 1) * rounds
+    for loss in (once, 0.01 * np.exp(-uneven / 5) * NOISE + 1e-9, higher):
+        assert ids(loss=loss) & {"trained-in-rounds", "closs-explosion"} == {"closs-explosion"}
 
 
 def test_single_batches_that_spike_again_and_again_point_to_samples() -> None:

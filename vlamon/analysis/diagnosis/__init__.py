@@ -49,6 +49,7 @@ RULES: tuple[Rule, ...] = (
     course.never_fell,
     course.falls_without_end,
     course.recurring_single_spikes,
+    course.trained_in_rounds,
     policy.entropy_collapse,
     policy.entropy_explosion,
     policy.kl_explosion,

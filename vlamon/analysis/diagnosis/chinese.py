@@ -32,6 +32,12 @@ WORDS = {
         "{metric} 有 {count} 次只持续一两个值的尖峰，位于 step {steps}（间隔中位数 {gap}）；随后立即恢复。",
         "应怀疑样本而不是权重：记录这些 batch 的样本编号并检查；等间隔说明每个 epoch 都是同一批样本。",
     ),
+    "trained-in-rounds": DiagnosisText(
+        "{metric} 每隔相同的步数重新开始",
+        "{metric} 反复回到起点再下降：共 {count} 轮，始于 step {steps}（间隔中位数 {gap}）。",
+        "若每一轮有自己的数据、任务或优化器，这是正常的；否则检查这些 step 上发生了什么："
+        "学习率调度重启、权重重置或数据更换。",
+    ),
     "falls-without-end": DiagnosisText(
         "{metric} 无止境下降",
         "{metric} 从 {first} 变到 {last}：没有下界。",

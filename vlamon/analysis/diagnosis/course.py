@@ -12,6 +12,7 @@ from vlamon.analysis.diagnosis.finding import Finding
 from vlamon.analysis.evidence import Evidence
 from vlamon.analysis.main_loss import has_moving_target
 from vlamon.analysis.refuted import disagreements
+from vlamon.analysis.rounds import rounds
 from vlamon.analysis.series import Floats, Series
 
 _PIECES = 12
@@ -60,13 +61,15 @@ def loss_rises(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
 
 
 def never_fell(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
-    """The main loss stands where it began, though it has room to fall."""
+    """The main loss stands where it began, though it has room to fall; one that rises is not it."""
     series = _main(evidence)
     pieces = None if series is None else pieces_of(series)
     # A run that was resumed begins where it had come to.
     resumed = series is not None and int(series.step[0]) > len(series)
     early = resumed or _warms_up(evidence)
     if series is None or pieces is None or early or _exploded(found, series.name):
+        return []
+    if loss_rises(evidence, found):
         return []
     levels, _ = pieces
     first = float(np.median(series.finite[:_LEAST]))
@@ -109,6 +112,22 @@ def recurring_single_spikes(evidence: Evidence, found: Sequence[Anomaly]) -> lis
         "gap": float(np.median(np.diff(steps))),
     }
     return [Finding("recurring-single-spikes", "warn", facts)]
+
+
+def trained_in_rounds(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
+    """The main loss goes back to where it began at even intervals."""
+    series = None if evidence.main is None else evidence.best(evidence.main)
+    seen = None if series is None else rounds(series)
+    if series is None or seen is None:
+        return []
+    steps = series.step[list(seen.starts)]
+    facts: dict[str, object] = {
+        "metric": series.name,
+        "count": len(seen.starts),
+        "steps": steps[:8].tolist(),
+        "gap": float(np.median(np.diff(steps))),
+    }
+    return [Finding("trained-in-rounds", "warn", facts)]
 
 
 def _warms_up(evidence: Evidence) -> bool:

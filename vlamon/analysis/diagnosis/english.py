@@ -38,6 +38,14 @@ WORDS = {
         "Suspect samples rather than weights: log the sample ids of these batches and look at "
         "them; an even distance points to the same samples in each epoch.",
     ),
+    "trained-in-rounds": DiagnosisText(
+        "{metric} begins anew at even intervals",
+        "{metric} goes back to where the run began and falls again: {count} rounds, from steps "
+        "{steps} (every {gap} steps in the median).",
+        "Where each round has data, a task or an optimizer of its own, this is how it looks. "
+        "Otherwise look at what happens at these steps: a restart of the schedule, a reset of the "
+        "weights, a change of the data.",
+    ),
     "falls-without-end": DiagnosisText(
         "{metric} falls without end",
         "{metric} went from {first} to {last}: nothing holds it from below.",
