@@ -331,15 +331,17 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Backfill:
-    """Rows of a long log from its start, whose newest part is on screen already; never sent.
+    """Older rows of a run whose newest ones are on screen already; never sent.
 
-    A store gathers them separately and replaces the rows shown so far once the last has arrived.
+    A store gathers them separately until the last has arrived.
     """
 
     records: tuple[Record, ...]
     """The next ones."""
     done: bool
     """Whether they were the last."""
+    before: bool = False
+    """Whether they go before the rows shown; else they begin at the first row and replace them."""
 
 
 Record = (

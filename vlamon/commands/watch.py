@@ -79,11 +79,13 @@ def command(
         options = replace(options, read_only=True)  # nothing takes commands behind a journal
     under = baseline_source(baseline, mode, options.rules)
     from vlamon.sources.monitored import Monitored
+    from vlamon.sources.older_rows import NEWEST
 
+    newest = NEWEST if mode == "screen" else 0
     found = [source_of(run, None, None) for run in runs]
     found += [source_of(None, path, None) for path in sockets]
-    found += [source_of(None, None, host) for host in hosts]
-    found += [source_of(None, None, None, job) for job in jobs]
+    found += [source_of(None, None, host, newest=newest) for host in hosts]
+    found += [source_of(None, None, None, job, newest) for job in jobs]
     found = found or [source_of(None, None, None)]
     source, *others = (Monitored(one, options.rules) for one in found)
     if len(runs) == 1 and not many:
@@ -115,18 +117,22 @@ def _called(run: str) -> str:
 
 
 def source_of(
-    journal: str | None, socket: str | None, ssh: str | None, job: str | None = None
+    journal: str | None,
+    socket: str | None,
+    ssh: str | None,
+    job: str | None = None,
+    newest: int = 0,
 ) -> Source:
-    """The source that these arguments of `watch` name."""
+    """The source that these arguments of `watch` name; from afar the `newest` rows come first."""
     if job is not None:
         from vlamon.sources.jobs import job_source
 
-        return job_source(job)
+        return job_source(job, newest)
     if ssh is not None:
         from vlamon.sources.ssh import ssh_source
 
         host, _, path = ssh.partition(":")
-        return ssh_source(host, path or None)
+        return ssh_source(host, path or None, newest=newest)
     if journal is not None and not is_socket(journal):
         from vlamon.sources.journal import JournalSource
 

@@ -49,6 +49,8 @@ class History:
         self._gpu: deque[bytes] = deque(maxlen=GPU_SAMPLES)
         self._start = Start(log.end, len(notes), attempt)
         self._greeting: bytes | None = None
+        self._greeted_at = 0
+        """Rows that there were when the greeting was packed."""
 
     def change_info(self, **changes: Any) -> None:
         """Change the greeting; those who are connected get it again."""
@@ -69,8 +71,10 @@ class History:
     @property
     def greeting(self) -> bytes:
         """The frame of `hello` as of now."""
-        if self._greeting is None:
-            self._greeting = pack(messages.greeting(self.info, self._start))
+        if self._greeting is None or self._greeted_at != self.log.end:
+            self._greeted_at = self.log.end
+            start = replace(self._start, end_seq=self.log.end)
+            self._greeting = pack(messages.greeting(self.info, start))
         return self._greeting
 
     def add_gpu(self, sample: GpuSample) -> bytes:

@@ -17,13 +17,14 @@ from dataclasses import replace
 from vlamon.emitter.allowance import Allowance
 from vlamon.emitter.commands import CommandInbox
 from vlamon.emitter.history import History
+from vlamon.emitter.row_cursor import RowCursor
 from vlamon.emitter.subscriber import Subscriber
 from vlamon.protocol import block as blocks
 from vlamon.protocol import messages
 from vlamon.protocol.address import BoundSocket, peer_of
 from vlamon.protocol.commands import Command, Peer
 from vlamon.protocol.frames import ProtocolError, pack
-from vlamon.protocol.messages import Bye, Subscription
+from vlamon.protocol.messages import Bye, OlderRows, Subscription
 from vlamon.protocol.sanitize import text
 
 SUBSCRIBERS = 64
@@ -256,9 +257,11 @@ class Server:
             and (not self._strange(subscriber.peer) or self._strange_messages.left(now))
         )
 
-    def _obey(self, subscriber: Subscriber, request: Subscription | Command) -> None:
+    def _obey(self, subscriber: Subscriber, request: Subscription | OlderRows | Command) -> None:
         if isinstance(request, Command):
             self.commands.take(replace(request, origin=subscriber.peer), subscriber)
+        elif isinstance(request, OlderRows):
+            self._look_back(subscriber, request)
         else:
             self._subscribe(subscriber, request)
 
@@ -269,12 +272,19 @@ class Server:
         subscriber.subscribed = True
         subscriber.rows = request.rows
         known = not request.boot or request.boot == self.history.info.boot
-        subscriber.seq = min(request.since_seq, self.history.log.end) if known else 0
+        subscriber.live.seq = min(request.since_seq, self.history.log.end) if known else 0
         subscriber.note = min(request.since_note, len(self.history.notes)) if known else 0
         newest = self.history.log.newest()
         if not request.rows and newest is not None:
             last = blocks.cut(newest, newest.rows - 1, newest.rows)
             subscriber.outbox.append(pack(blocks.to_message(last)))
+
+    def _look_back(self, subscriber: Subscriber, request: OlderRows) -> None:
+        if not (subscriber.subscribed and subscriber.rows):
+            raise ProtocolError("rows are asked for after a subscription to rows")
+        end = min(request.end_seq, self.history.log.end)
+        if request.since_seq < end:
+            subscriber.older = RowCursor(request.since_seq, end)
 
     # ---- to a monitor ----
 

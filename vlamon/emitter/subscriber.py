@@ -8,17 +8,15 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from vlamon.emitter.allowance import Allowance
-from vlamon.emitter.blocklog import RowsForgotten
-from vlamon.emitter.history import Fetch, History
+from vlamon.emitter.history import History
+from vlamon.emitter.row_cursor import RowCursor
 from vlamon.protocol import messages
 from vlamon.protocol.commands import Peer
 from vlamon.protocol.frames import FROM_MONITOR, FrameReader, pack
-from vlamon.records import Gap, Reply
+from vlamon.records import Reply
 
 MESSAGES = (20.0, 100.0)
 """Messages a second, and at once, that are read from one monitor."""
-_FORGOTTEN = "older than the trainer's memory, and there is no journal to read it from"
-_DAMAGED = "the journal has lost them"
 
 
 @dataclass(eq=False, slots=True)
@@ -38,12 +36,14 @@ class Subscriber:
     sending: memoryview | None = None
     subscribed: bool = False
     rows: bool = True
-    seq: int = 0
+    live: RowCursor = field(default_factory=RowCursor)
+    """Follows the run."""
+    older: RowCursor | None = None
+    """In rows from before those that follow the run, where the monitor asked for some."""
     note: int = 0
     gpu: int = 0
     status: int = 0
     greeting: int = 0
-    fetch: Fetch | None = None
     blocked: bool = False
     """The kernel takes no more at the moment."""
     closing: bool = False
@@ -59,7 +59,7 @@ class Subscriber:
             return False
         if not self.subscribed:
             return True
-        rows = not self.rows or self.seq >= history.log.end
+        rows = not self.rows or (self.live.seq >= history.log.end and self.older is None)
         return rows and self.note >= len(history.notes)
 
     def next_frame(self, history: History) -> bytes | None:
@@ -80,58 +80,25 @@ class Subscriber:
         return self.outbox.popleft() if self.outbox else None
 
     def _next_of_history(self, history: History) -> bytes | None:
-        note = history.notes.due(self.note, self.seq if self.rows else history.log.end)
+        note = history.notes.due(self.note, self.live.seq if self.rows else history.log.end)
         if note is not None:
             self.note += 1
             return note
         if self.rows:
-            rows = self._next_rows(history)
+            rows = self.live.next_frame(history)
             if rows is not None:
                 return rows
         sample = history.gpu_after(self.gpu)
         if sample is not None:
             self.gpu, frame = sample
             return frame
-        return None
+        return self._next_older(history)
 
-    def _next_rows(self, history: History) -> bytes | None:
-        if self.fetch is not None:
-            return self._next_fetched(history)
-        following = history.log.read(self.seq)
-        if following is None:
+    def _next_older(self, history: History) -> bytes | None:
+        """Rows of long ago, when there is nothing newer to send."""
+        if self.older is None:
             return None
-        if not isinstance(following, RowsForgotten):
-            self.seq = following.end
-            return following.frame
-        if history.fetch is not None:
-            self.fetch = history.fetch(self.seq)
-            return None
-        return self._skip(following.resume, following.resume_step, _FORGOTTEN)
-
-    def _next_fetched(self, history: History) -> bytes | None:
-        """Rows that the journal's thread has read back; None while it is at it."""
-        fetch = self.fetch
-        assert fetch is not None
-        if not fetch.done.is_set():
-            return None
-        if fetch.frames:
-            following = fetch.frames[0]
-            if following.seq > self.seq:
-                return self._skip(following.seq, following.first_step, _DAMAGED)
-            self.seq = following.end
-            fetch.frames.popleft()
-            if not fetch.frames:
-                self.fetch = None
-            return following.frame
-        self.fetch = None
-        gone = history.log.read(self.seq)
-        if isinstance(gone, RowsForgotten):
-            return self._skip(gone.resume, gone.resume_step, _DAMAGED)
-        return None
-
-    def _skip(self, resume: int, resume_step: int | None, reason: str) -> bytes:
-        """Move the cursor forward and say what was lost."""
-        rows = resume - self.seq
-        self.seq = resume
-        last = None if resume_step is None else resume_step - 1
-        return pack(messages.encode(Gap(rows, None, last, reason)))
+        frame = self.older.next_frame(history)
+        if self.older.done:
+            self.older = None
+        return frame

@@ -80,6 +80,16 @@ class Subscription:
 
 
 @dataclass(frozen=True, slots=True)
+class OlderRows:
+    """Rows from before those that a monitor follows; they come when nothing newer is to be sent."""
+
+    since_seq: int = 0
+    """First row."""
+    end_seq: int = 0
+    """One past the last row."""
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """Where a boot begins in its run's history; travels with the greeting."""
 
@@ -89,9 +99,11 @@ class Start:
     """First note of this boot."""
     attempt: int = 0
     """First attempt of this boot."""
+    end_seq: int = 0
+    """One past the newest row there was when the greeting was made."""
 
 
-def encode(record: Record | Command | Bye | Subscription, **extra: Any) -> Message:
+def encode(record: Record | Command | Bye | Subscription | OlderRows, **extra: Any) -> Message:
     """The message that carries a record, with `extra` keys beside its fields."""
     name, table = _BY_TYPE[type(record)]
     message: Message = {"t": name}
@@ -115,15 +127,15 @@ def decode(message: Message) -> Record | Bye | None:
     return found
 
 
-def decode_request(message: Message) -> Subscription | Command:
+def decode_request(message: Message) -> Subscription | OlderRows | Command:
     """The request in a message from a monitor. Raises ProtocolError."""
     name = message["t"]
     if name == "subscribe":
         check_monitor(message)
     table = FROM_MONITOR.get(name)
     if table is None:
-        raise ProtocolError(f"a monitor may send subscribe and command, not {name!r:.40}")
-    found: Subscription | Command = table.decode(message)
+        raise ProtocolError(f"a monitor may send subscribe, rows and command, not {name!r:.40}")
+    found: Subscription | OlderRows | Command = table.decode(message)
     return found
 
 
@@ -317,6 +329,7 @@ FROM_MONITOR: Mapping[str, FieldTable[Any]] = {
         boot=(TEXT, ""),
         rows=(FLAG, True),
     ),
+    "rows": FieldTable(OlderRows, since_seq=(COUNT, 0), end_seq=(COUNT, 0)),
     "command": FieldTable(
         Command,
         id=(required(200), REQUIRED),
@@ -331,6 +344,7 @@ _START = FieldTable(
     start_seq=(COUNT, 0),
     start_note=(COUNT, 0),
     attempt=(WHOLE, 0),
+    end_seq=(COUNT, 0),
 )
 
 _VERSIONED = ("hello", "subscribe")

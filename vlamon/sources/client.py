@@ -14,8 +14,19 @@ from vlamon.protocol import messages
 from vlamon.protocol.block import Block
 from vlamon.protocol.commands import Command
 from vlamon.protocol.frames import FrameReader, Message, ProtocolError, pack
-from vlamon.protocol.messages import Bye, Subscription
-from vlamon.records import EpochRow, Event, Gap, MetricsAnnounced, Record, Reply, RunInfo, Status
+from vlamon.protocol.messages import Bye, Start, Subscription
+from vlamon.records import (
+    Backfill,
+    EpochRow,
+    Event,
+    Gap,
+    MetricsAnnounced,
+    Record,
+    Reply,
+    RunInfo,
+    Status,
+)
+from vlamon.sources.older_rows import Backlog
 
 
 @dataclass(slots=True)
@@ -34,15 +45,22 @@ class Cursor:
     """Highest attempt seen, after the shift."""
     weights: dict[str, float] = field(default_factory=dict)
     """Weights received last, so that a repetition is ignored."""
+    backlog: Backlog | None = None
+    """Rows from before those that came first, where the newest were to come first."""
 
 
 class Conversation:
-    """One connection to a trainer, after `hello` subscribed at the cursor."""
+    """One connection to a trainer, after `hello` subscribed at the cursor.
 
-    def __init__(self, cursor: Cursor, source: str, rows: bool = True) -> None:
+    Of a run that it sees for the first time, the `newest` rows come first and the others as
+    Backfill records; with 0 all come in order.
+    """
+
+    def __init__(self, cursor: Cursor, source: str, rows: bool = True, newest: int = 0) -> None:
         self.cursor = cursor
         self.source = source
         self.rows = rows
+        self.newest = newest
         self.info: RunInfo | None = None
         """The greeting, once it came."""
         self.bye: Bye | None = None
@@ -79,7 +97,7 @@ class Conversation:
         name = message["t"]
         if name == "hello":
             yield from self._flush()
-            yield self._greet(message)
+            yield from self._greet(message)
         elif self.info is None and name != "bye":
             raise ProtocolError(f"`{name}` came before the greeting")
         elif name == "batch":
@@ -93,30 +111,39 @@ class Conversation:
             record = messages.decode(message)
             if isinstance(record, Bye):
                 self.bye = record
+                yield from self._lose_backlog("the training ended before they came")
+            elif isinstance(record, Gap) and self._of_backlog(message):
+                yield from self._backlog_records(record)
             elif record is not None:
                 yield from self._flush()
                 yield from self._take_record(record)
 
-    def _greet(self, message: Message) -> RunInfo:
+    def _greet(self, message: Message) -> Iterator[Record]:
         record = messages.decode(message)
         assert isinstance(record, RunInfo)
         first = self.info is None
         self.info = replace(record, source=self.source)
+        yield self.info
         if first:
-            self._resume(message)
-            cursor = self.cursor
+            cursor, start = self.cursor, messages.start_of(message)
+            unseen = not cursor.boot
+            yield from self._resume(start)
+            if unseen and self.rows and start.end_seq - cursor.seq > self.newest > 0:
+                oldest = start.end_seq - self.newest
+                size = 2 * self.newest
+                cursor.backlog = Backlog(cursor.seq, oldest, size, cursor.shift)
+                cursor.seq = oldest
             request = Subscription(cursor.seq, cursor.note, cursor.boot, self.rows)
             self._outgoing.append(pack(messages.encode(request)))
-        return self.info
+            self._ask_backlog()
 
-    def _resume(self, message: Message) -> None:
+    def _resume(self, start: Start) -> Iterator[Record]:
         """Set the cursor to where this trainer goes on for us."""
         assert self.info is not None
         cursor, info = self.cursor, self.info
         if cursor.boot == info.boot:
             return
         self.restarted = bool(cursor.boot)
-        start = messages.start_of(message)
         same_run = cursor.run_id == info.run_id
         cursor.seq = min(cursor.seq, start.start_seq) if same_run else 0
         cursor.note = min(cursor.note, start.start_note) if same_run else 0
@@ -126,6 +153,8 @@ class Conversation:
         cursor.shift = 0 if history else max(0, cursor.last_attempt + 1 - start.attempt)
         cursor.run_id, cursor.boot = info.run_id, info.boot
         cursor.weights = {}
+        if cursor.backlog is not None and cursor.seq < cursor.backlog.end:
+            yield from self._lose_backlog("the training started again without them")
 
     def _take_rows(self, message: Message) -> Iterator[Record]:
         block = blocks.from_message(message)
@@ -133,6 +162,9 @@ class Conversation:
             self.latest.update(blocks.last_values(block))
             return
         cursor = self.cursor
+        if cursor.backlog is not None and cursor.backlog.expects(block.seq):
+            yield from self._backlog_records(block)
+            return
         if block.end <= cursor.seq:
             return
         if block.seq < cursor.seq:
@@ -146,6 +178,31 @@ class Conversation:
             yield from self._flush()
         self._group.append(block)
         self._group_size += block.size
+
+    def _ask_backlog(self) -> None:
+        backlog = self.cursor.backlog
+        request = None if backlog is None else backlog.request()
+        if request is None:
+            self.cursor.backlog = None
+        else:
+            self._outgoing.append(pack(messages.encode(request)))
+
+    def _of_backlog(self, message: Message) -> bool:
+        backlog, seq = self.cursor.backlog, message.get("seq")
+        return backlog is not None and type(seq) is int and backlog.expects(seq)
+
+    def _backlog_records(self, found: Block | Gap) -> Iterator[Record]:
+        backlog = self.cursor.backlog
+        assert backlog is not None
+        for record in backlog.skip(found) if isinstance(found, Gap) else backlog.take(found):
+            yield record
+            if isinstance(record, Backfill) and record.done:
+                self._ask_backlog()
+
+    def _lose_backlog(self, why: str) -> Iterator[Record]:
+        backlog, self.cursor.backlog = self.cursor.backlog, None
+        if backlog is not None:
+            yield Gap(backlog.left, None, None, f"older rows are missing: {why}")
 
     def _flush(self) -> Iterator[Record]:
         """The rows so far as one record: small blocks would cost the store 20 times as much."""

@@ -118,8 +118,13 @@ class Feed:
         for record in backfill.records:
             self._behind.apply(record)
         if backfill.done:
+            if backfill.before:
+                self._behind.append_batches_of(self.store)
             with self.lock:
-                self.store.take_rows_of(self._behind)
+                if backfill.before:
+                    self.store.take_batches_of(self._behind)
+                else:
+                    self.store.take_rows_of(self._behind)
             self._behind = None
 
     def _changed(self) -> None:

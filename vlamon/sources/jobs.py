@@ -81,23 +81,23 @@ def served_by(job: str, rows: bool = True) -> StreamSource:
     return _live(job, place, rows)
 
 
-def job_source(job: str) -> Source:
-    """The source of a job's training."""
+def job_source(job: str, newest: int = 0) -> Source:
+    """The source of a job's training; from another node the `newest` rows come first."""
     place = place_of_job(job)
     if place.journal:
         from vlamon.sources.journal import JournalSource
 
         return JournalSource(place.journal)
-    return _live(job, place, rows=True)
+    return _live(job, place, rows=True, newest=newest)
 
 
-def _live(job: str, place: RunLocation, rows: bool) -> StreamSource:
+def _live(job: str, place: RunLocation, rows: bool, newest: int = 0) -> StreamSource:
     if place.socket:
         return socket_source(place.socket, rows)
     host, _, path = place.ssh.partition(":")
     if srun.chosen():
-        return srun.srun_source(job, host, path, rows)
-    return ssh_source(host, path, rows)
+        return srun.srun_source(job, host, path, rows, newest)
+    return ssh_source(host, path, rows, newest)
 
 
 def _ask_slurm(job: str) -> tuple[str, str]:

@@ -21,7 +21,7 @@ def chosen() -> bool:
     return via == "srun"
 
 
-def srun_source(job: str, node: str, path: str, rows: bool = True) -> StreamSource:
+def srun_source(job: str, node: str, path: str, rows: bool = True, newest: int = 0) -> StreamSource:
     """Records of the training of `job` that serves `path` on `node`, read by a step of that job.
 
     The step shares what the job has (`--overlap`), so it neither waits for a free core nor takes
@@ -33,4 +33,4 @@ def srun_source(job: str, node: str, path: str, rows: bool = True) -> StreamSour
         "--quiet", "--unbuffered", "--job-name=vlamon",
         "sh", "-c", f"{entry} --socket {shlex.quote(path)}",
     )  # fmt: skip
-    return StreamSource(CarriedEndpoint(f"{node}:{path}", node, command), rows)
+    return StreamSource(CarriedEndpoint(f"{node}:{path}", node, command), rows, newest)

@@ -114,7 +114,11 @@ class CarriedEndpoint:
 
 
 def ssh_source(
-    host: str, path: str | None = None, rows: bool = True, ssh: tuple[str, ...] = ("ssh",)
+    host: str,
+    path: str | None = None,
+    rows: bool = True,
+    newest: int = 0,
+    ssh: tuple[str, ...] = ("ssh",),
 ) -> StreamSource:
     """Records of the training that serves `path` on `host`. ssh itself asks for passwords.
 
@@ -126,4 +130,6 @@ def ssh_source(
     entry = os.environ.get("VLAMON_REMOTE", ENTRY)
     there = f" --socket {shlex.quote(path)}" if path else ""
     command = (*ssh, "-T", *_ALIVE, *_THIN, host, entry + there)
-    return StreamSource(CarriedEndpoint(f"{host}:{path}" if path else host, host, command), rows)
+    return StreamSource(
+        CarriedEndpoint(f"{host}:{path}" if path else host, host, command), rows, newest
+    )

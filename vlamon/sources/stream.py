@@ -17,7 +17,7 @@ from typing import Protocol
 
 from vlamon.protocol.commands import NO_CONTROL, Command
 from vlamon.protocol.frames import ProtocolError
-from vlamon.records import Link, LinkState, Record, Reply, RunInfo
+from vlamon.records import Backfill, Link, LinkState, Record, Reply, RunInfo
 from vlamon.sources import SourceError
 from vlamon.sources.client import Conversation, Cursor, unanswered
 
@@ -90,9 +90,11 @@ class StreamSource:
     imports NumPy: what `vlamon status` and `vlamon ctl` use.
     """
 
-    def __init__(self, endpoint: Endpoint, rows: bool = True) -> None:
+    def __init__(self, endpoint: Endpoint, rows: bool = True, newest: int = 0) -> None:
+        """`newest` rows come first, those before them as Backfill records; 0: all in order."""
         self.endpoint = endpoint
         self.rows = rows
+        self.newest = newest
         self.stranger: int | None = None
         """Another user who serves the newest stream; a command is not for his ears."""
         self._cursor = Cursor()
@@ -196,7 +198,7 @@ class StreamSource:
         except NotThere as error:
             return self._tell("waiting", str(error))
         self.stranger = self._stream.stranger
-        self._talk = Conversation(self._cursor, self.name, self.rows)
+        self._talk = Conversation(self._cursor, self.name, self.rows, self.newest)
         self._opened = time.monotonic()
         self._unsent = b""
         return self._tell("connecting", f"connected to {self.name}, waiting for its greeting")
@@ -266,6 +268,8 @@ class StreamSource:
                 self._send(stream, talk)
         if talk.bye is not None:
             found += self._said_goodbye(talk)
+        elif any(isinstance(record, Backfill) and record.done for record in found):
+            found += self._tell("live", self._connected(talk))
         return found
 
     def _readable(self, stream: Stream, timeout: float) -> bool:
@@ -302,10 +306,7 @@ class StreamSource:
         """After the greeting: say so, and ask again for what was not answered."""
         assert talk.info is not None
         self._ended = False
-        whose = (
-            "" if self.stranger is None else f", which is served by uid {self.stranger}, not you"
-        )
-        told = self._tell("live", f"connected to {talk.info.name} on {self.name}{whose}")
+        told = self._tell("live", self._connected(talk))
         waiting = list(self._waiting.values())
         if talk.restarted:
             self._waiting.clear()
@@ -313,6 +314,15 @@ class StreamSource:
         for command in waiting:
             talk.ask(command)
         return told
+
+    def _connected(self, talk: Conversation) -> str:
+        assert talk.info is not None
+        whose = (
+            "" if self.stranger is None else f", which is served by uid {self.stranger}, not you"
+        )
+        backlog = self._cursor.backlog
+        rest = "" if backlog is None else f"; {backlog.left:,} older rows are on their way"
+        return f"connected to {talk.info.name} on {self.name}{whose}{rest}"
 
     def _seen(self, record: Record) -> list[Record]:
         self._broken = 0

@@ -91,9 +91,20 @@ class RunStore:
 
         For a long log whose newest part was shown while the whole was read behind it.
         """
-        self._batch_rows = other._batch_rows
         self._interval_rows = other._interval_rows
         self.intervals = other.intervals
+        self.take_batches_of(other)
+
+    def append_batches_of(self, newer: RunStore) -> None:
+        """Add a copy of another store's batches behind this one's."""
+        first = self._batch_rows.rows
+        self._weights += [(first + row, weights) for row, weights in newer._weights]
+        self._batch_rows.extend(newer._batch_rows)
+        self.version += 1
+
+    def take_batches_of(self, other: RunStore) -> None:
+        """Put another store's batches in the place of this one's."""
+        self._batch_rows = other._batch_rows
         self._weights = other._weights
         self._series_key = ()
         self._placed.clear()

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlamon.records import Column
-from vlamon.store.column import Chunked, MetricColumn
+from vlamon.store.column import CHUNK, Chunked, MetricColumn, is_missing
 from vlamon.store.pyramid import Summary
 
 Axis = Literal["step", "epoch", "time", "row"]
@@ -132,6 +132,25 @@ class RowTable:
                 known = self.columns[name] = MetricColumn()
             known.append(first, column.values, column.present)
         self._places.clear()
+
+    def extend(self, other: RowTable) -> None:
+        """Add a copy of another table's rows."""
+        begin = self.rows
+        for segment in other._segments:
+            for first in range(segment.first, segment.end, CHUNK):
+                end = min(first + CHUNK, segment.end)
+                step, epoch, time = (axis.slice(first, end) for axis in other._axes.values())
+                columns = {
+                    name: Column(cells.astype(np.float64), ~is_missing(cells))
+                    for name, column in other.columns.items()
+                    for cells in [np.ascontiguousarray(column.cells(first, end))]
+                }
+                self.append(segment.number, step, epoch, time, columns)
+        for name, column in other.columns.items():
+            if name in self.columns:
+                self.columns[name].exact &= column.exact
+                self.columns[name].latest = column.latest
+        assert self.rows == begin + other.rows
 
     def axis(self, name: Axis, first: int, end: int) -> NDArray[np.generic]:
         """Steps, epochs or times of a row range: a view where that is possible."""

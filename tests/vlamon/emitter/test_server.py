@@ -89,7 +89,7 @@ class Stage:
             found += got
 
     def _coming(self, client: Client) -> bool:
-        return any(each.fetch is not None for each in self.server.subscribers)
+        return any(each.live.fetch is not None for each in self.server.subscribers)
 
     def log(self, first: int, count: int, **kwargs: Any) -> None:
         for block in plain_blocks(first, count, **kwargs):
@@ -244,7 +244,7 @@ def test_one_monitor_too_many_is_told(stage: Stage, monkeypatch: pytest.MonkeyPa
     ("wrong", "reason"),
     [
         (b"\xff\xff\xff\xff", "over the 16384"),
-        (pack({"t": "batch"}), "subscribe and command, not 'batch'"),
+        (pack({"t": "batch"}), "subscribe, rows and command, not 'batch'"),
         (pack({"t": "command", "id": "", "name": "x"}), "wrong `id`"),
         (pack({"t": "subscribe", "since_seq": -1}), "wrong `since_seq`: -1"),
         (pack({"t": "subscribe", "v": [99]}), "the monitor 99"),
