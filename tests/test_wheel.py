@@ -181,11 +181,22 @@ def test_the_conda_recipe_needs_what_the_wheel_needs(wheel: Path) -> None:
     assert parts(listed) == parts(renamed | {"python>=3.11"})
 
 
+def test_the_conda_recipe_builds_this_tree() -> None:
+    folder = ROOT / "packaging"
+    named = re.search(r"^source:\n  path: (\S+)$", (folder / "recipe.yaml").read_text(), re.M)
+
+    assert named is not None
+    assert (folder / named[1]).resolve() == ROOT
+
+
 def test_the_container_is_built_from_all_that_the_wheel_is(wheel: Path) -> None:
     text = (ROOT / "packaging" / "Dockerfile").read_text()
 
+    sent = (ROOT / "packaging" / "Dockerfile.dockerignore").read_text().splitlines()
+
     for part in PARTS:
         assert re.search(rf"^COPY .*\b{re.escape(part)}\b", text, re.M), part
+        assert f"!{part}" in sent
 
 
 def test_vlamon_tail_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
