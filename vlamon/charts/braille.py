@@ -32,15 +32,21 @@ _LEFT_RUNS = _runs(_LEFT)
 _RIGHT_RUNS = _runs(_RIGHT)
 
 
+@lru_cache(maxsize=64)
+def _edges(rows: int) -> NDArray[np.intp]:
+    """Return the first dot of each row, as a column."""
+    return np.arange(rows, dtype=np.intp)[:, None] * DOTS_HIGH
+
+
 def patterns(top: NDArray[np.intp], end: NDArray[np.intp], rows: int) -> NDArray[np.uint8]:
     """Light the dots top..end-1 of each dot column; gives one eight-bit pattern a cell.
 
     Dot rows count from the top. A column with `end <= top` stays dark. The number of dot columns
     is even.
     """
-    edge = np.arange(rows, dtype=np.intp)[:, None] * DOTS_HIGH
-    first = np.clip(top[None, :] - edge, 0, DOTS_HIGH)
-    last = np.maximum(np.clip(end[None, :] - edge, 0, DOTS_HIGH), first)
+    edge = _edges(rows)
+    first = np.minimum(np.maximum(top - edge, 0), DOTS_HIGH)
+    last = np.maximum(np.minimum(end - edge, DOTS_HIGH), first)
     left = _LEFT_RUNS[first[:, ::2], last[:, ::2]]
     right = _RIGHT_RUNS[first[:, 1::2], last[:, 1::2]]
     found: NDArray[np.uint8] = left | right

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,8 +28,8 @@ from vlamon.charts.raster import rasterise
 from vlamon.charts.rows import Row
 from vlamon.charts.scale import ENOUGH, Extremes, Scale, fit
 from vlamon.charts.series import MANY, Drawing, draw, end_rows, end_width
-from vlamon.charts.shapes import Shape, placement, shape
-from vlamon.charts.smoothing import newest_of_line
+from vlamon.charts.shapes import Shape, shape
+from vlamon.charts.tail import PlacedTail, Tail, placed_tail, reshaped, tail_of, with_tail
 from vlamon.charts.ticks import spoken
 from vlamon.charts.title import Title
 from vlamon.charts.track import EventTrack, Stretch, Track
@@ -118,14 +119,12 @@ class Picture:
         seen = (shown, view.cursor, size, look, self.guides, other)
         whole = under or seen != self._seen
         self._seen = seen
-        if whole or not self._looks_same(since, look, height - 2):
-            beneath = self._under.bins
-            self.drawing = draw(self.tracks, self.roles, self.names, look.smooth, beneath)
-            self._rescale(shown, look, max(0, height - 2))
-            self._shapes = ()
+        moved = None if whole else self._follow(since, shown, look, height - 2)
+        if moved is None:
+            self._draw(shown, look, height - 2)
         self.window, self._look = shown, look
         rows = {0: self._title_row(store, cursor_row, width, look, baseline)}
-        rows.update(self._plot(store, shown, size, view, look, glyphs))
+        rows.update(self._plot(store, shown, size, view, look, glyphs, moved is not False))
         if height >= 2:
             rows.update(self._axis(store, view, shown, size, look, glyphs))
         if len(self.rows) != height:
@@ -151,26 +150,56 @@ class Picture:
         self.rows[0] = title
         return [0]
 
-    def _looks_same(self, since: int, look: ChartStyle, rows: int) -> bool:
-        """Say whether what changed from a column on moves no dot: most batches of a long run."""
+    def _draw(self, shown: Window, look: ChartStyle, rows: int) -> None:
+        """Draw all curves anew."""
+        beneath = self._under.bins
+        self.drawing = draw(self.tracks, self.roles, self.names, look.smooth, beneath)
+        self._rescale(shown, look, max(0, rows))
+        self._shapes = ()
+
+    def _follow(self, since: int, shown: Window, look: ChartStyle, rows: int) -> bool | None:
+        """Bring the curves up to what changed from a column on; says whether a dot moved, which of
+        most batches of a long run none does, or None where the curves have to be drawn anew."""
         if self.scale is None or not self._shapes or len(self.tracks) > MANY:
-            return False
+            return None
         if since >= len(self.tracks[0].live.low):
-            return True
-        drawn = zip(self.drawing.curves, self._shapes, strict=True)
-        live = [(curve, found) for curve, found in drawn if not curve.under]
-        for (curve, found), track in zip(live, self.tracks, strict=True):
-            newest = newest_of_line(track.live, look.smooth, since)
-            if newest is None or curve.points:
-                return False
-            first, line = newest
-            placed = placement(track.live.part(first), line, self.scale, rows * DOTS_HIGH)
-            odd = (track.live.flags[since:] & ~np.uint8(FINITE)).any()
-            held = track.live.finite[since:]
-            young = ((held == 1) | (held == 2)).any()  # the band begins with the second batch
-            if odd or young or not found.ends_as(first, placed):
-                return False
-        return True
+            return False
+        live = [at for at, curve in enumerate(self.drawing.curves) if not curve.under]
+        ends: list[tuple[int, Tail, PlacedTail]] = []
+        for at, track in zip(live, self.tracks, strict=True):
+            end = self._end_of(at, track, since, look, rows)
+            if end is None:
+                return None
+            if not end[2].is_end_of(self._shapes[at]):
+                ends.append(end)
+        if not ends:
+            return False
+        return True if len(live) == 1 and self._lengthen(*ends[0], shown, look, rows) else None
+
+    def _end_of(
+        self, at: int, track: Track, since: int, look: ChartStyle, rows: int
+    ) -> tuple[int, Tail, PlacedTail] | None:
+        """Return what a curve's newest columns are now; None where that takes the whole curve."""
+        assert self.scale is not None
+        odd = any(flags & ~FINITE for flags in track.live.flags[since:].tolist())
+        tail = None if odd else tail_of(track.live, look.smooth, since)
+        if tail is None or self.drawing.curves[at].points:
+            return None
+        if any(count in (1, 2) for count in tail.finite[since - tail.first :]):
+            return None  # the band begins with the second batch
+        placed = placed_tail(tail, self.scale, rows * DOTS_HIGH)
+        return None if placed is None else (at, tail, placed)
+
+    def _lengthen(
+        self, at: int, tail: Tail, placed: PlacedTail, shown: Window, look: ChartStyle, rows: int
+    ) -> bool:
+        """Give a curve its new end; says whether its scale still fits."""
+        curves, shapes, scale = list(self.drawing.curves), list(self._shapes), self.scale
+        curves[at] = with_tail(curves[at], tail)
+        shapes[at] = reshaped(curves[at], shapes[at], placed)
+        self.drawing, self._shapes = replace(self.drawing, curves=tuple(curves)), tuple(shapes)
+        self._rescale(shown, look, max(0, rows))
+        return self.scale is scale
 
     # The range of y
 
@@ -221,6 +250,7 @@ class Picture:
         view: View,
         look: ChartStyle,
         glyphs: Glyphs,
+        moved: bool,
     ) -> dict[int, Row]:
         """Return the rows of the plot that look different now."""
         width, height = size
@@ -229,10 +259,11 @@ class Picture:
             return {}
         assert self.scale is not None
         spots = self._events.spots(store, self.metrics, shown)
-        if self._shapes and spots == self._spots and len(self.rows) == height:
+        if not moved and spots == self._spots and len(self.rows) == height:
             return {}
         curves = self.drawing.curves
-        self._shapes = shapes = tuple(shape(one, self.scale, rows * DOTS_HIGH) for one in curves)
+        shapes = self._shapes or tuple(shape(one, self.scale, rows * DOTS_HIGH) for one in curves)
+        self._shapes = shapes
         self._spots = spots
         ends = end_rows(self.drawing.ends, self.scale, rows, end_width(self.names, width))
         flags = [one.bins.flags.tobytes() + one.bins.held.tobytes() for one in curves]
@@ -305,16 +336,13 @@ class Picture:
         glyphs: Glyphs,
     ) -> dict[int, Row]:
         """Return the time line where the window, its end or a mark changed."""
-        flags = [track.live.flags for track in self.tracks]
-        odd = tuple((one & ~np.uint8(FINITE)).tobytes() for one in flags)
-        held = [track.live.finite for track in self.tracks]
-        newest = max(
-            (int(np.flatnonzero(one)[-1]) for one in held if one.any()), default=shown.columns
-        )
+        odd = tuple(track.live.odd() for track in self.tracks)
         points = self._points()
         end = self._end(store, view)
-        label = f"{end:.3g}"
-        seen = (self._seen, len(store.events), odd, newest, points, label)
+        column = shown.column(end)
+        # As far as it is written: a label moves by whole cells and has three digits.
+        newest = (None if column is None else column // 2, f"{end:.3g}")
+        seen = (self._seen, len(store.events), odd, newest, points)
         if seen == self._marks_seen and len(self.rows) == size[1]:
             return {}
         self._marks_seen = seen

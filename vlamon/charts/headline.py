@@ -35,6 +35,8 @@ class Headline:
         self._setting = entry(metric).family in SETTINGS
         self._key: tuple[int, int] = (-1, 0)
         self._trend = Trend(math.nan)
+        self._moves: tuple[Trend, Glyphs, list[Readout]] | None = None
+        """What was said last of how the metric moves, and of which trend."""
 
     def readouts(
         self,
@@ -56,13 +58,19 @@ class Headline:
             return [Readout(number(latest, 3), f"{role} bold")]
         trend = self.trend(store)
         if trend.batches <= 1 or not math.isfinite(trend.mean):
-            return [Readout(number(latest), f"{role} bold"), *_slope(trend, self.metric, glyphs, 2)]
+            return [Readout(number(latest), f"{role} bold"), *self._slope(trend, glyphs)]
         steady = trend.slope is not None and not (trend.slope.per_step or trend.slope.error)
         found = [Readout(number(trend.mean, 3), f"{role} bold")]
         if not steady:
-            found += _slope(trend, self.metric, glyphs, 2)
+            found += self._slope(trend, glyphs)
             found.append(Readout(f" (batch {number(latest)})", "muted", spare=3))
         return found
+
+    def _slope(self, trend: Trend, glyphs: Glyphs) -> list[Readout]:
+        """Say how the metric moves; the same words until the trend is fitted again."""
+        if self._moves is None or self._moves[0] is not trend or self._moves[1] is not glyphs:
+            self._moves = trend, glyphs, _slope(trend, self.metric, glyphs, 2)
+        return self._moves[2]
 
     def trend(self, store: RunStore) -> Trend:
         """Return the trend as of the newest batches, or of a few batches before."""

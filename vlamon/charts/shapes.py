@@ -39,17 +39,6 @@ class Shape:
         most = max(self.bottom.max(initial=0), self.end.max(initial=0) - 1)
         return bool(least >= 0 and most < dots)
 
-    def ends_as(self, since: int, other: Shape) -> bool:
-        """Say whether another shape is this one's part from a column on."""
-        return all(
-            np.array_equal(own[since:], newer)
-            for own, newer in (
-                (self.line, other.line),
-                (self.top, other.top),
-                (self.bottom, other.bottom),
-            )
-        )
-
 
 def shape(curve: Curve, scale: Scale, dots: int) -> Shape:
     """Place a curve on `dots` dot rows."""

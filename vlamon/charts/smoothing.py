@@ -26,25 +26,8 @@ def line_of(bins: Bins, smoothing: Smoothing) -> NDArray[np.float64]:
     mean = bins.mean
     held = np.flatnonzero(bins.finite)
     if smooths(len(held), smoothing):
-        mean[held] = _smoothed(bins, mean, held, _reach_and_kernel(len(mean), smoothing)[1])
+        mean[held] = _smoothed(bins, mean, held, reach_and_kernel(len(mean), smoothing)[1])
     return mean
-
-
-def newest_of_line(
-    bins: Bins, smoothing: Smoothing, since: int
-) -> tuple[int, NDArray[np.float64]] | None:
-    """Return the part of the line that a change of the columns from `since` on can reach, and where
-    it begins; None where that takes the whole line."""
-    if not smooths(int(np.count_nonzero(bins.finite)), smoothing):
-        return since, bins.part(since).mean
-    reach, kernel = _reach_and_kernel(len(bins.low), smoothing)
-    first = since - 2 * reach
-    if first < 0 or not bins.finite[first:since].all():
-        return None
-    part = bins.part(first)
-    mean, held_here = part.mean, np.flatnonzero(part.finite)
-    mean[held_here] = _smoothed(part, mean, held_here, kernel)
-    return since - reach, mean[reach:]
 
 
 def smooths(held: int, smoothing: Smoothing) -> bool:
@@ -78,7 +61,7 @@ def _spread(values: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDArray
 
 
 @lru_cache(maxsize=64)
-def _reach_and_kernel(columns: int, smoothing: Smoothing) -> tuple[int, NDArray[np.float64]]:
+def reach_and_kernel(columns: int, smoothing: Smoothing) -> tuple[int, NDArray[np.float64]]:
     """Return how far a triangle reaches and its weights; 1.5 half widths of it are one point."""
     half_width = columns / (1.5 * POINTS[smoothing])
     reach = max(1, int(np.ceil(half_width)) - 1)

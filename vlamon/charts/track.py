@@ -261,6 +261,9 @@ class EventTrack:
         """Verdicts on batches that have not arrived yet."""
         self.judged: dict[tuple[int, str], JudgedBatch] = {}
         """Judged batches by row and metric."""
+        self._changes = 0
+        """Grows with every change of `judged`."""
+        self._spots: tuple[tuple[object, ...], list[JudgedDot]] = ((), [])
 
     def update(self, store: RunStore, axis: Axis) -> None:
         """Take new events in."""
@@ -268,6 +271,7 @@ class EventTrack:
         if key != self._key or len(store.events) < self._seen:
             self._key, self._seen = key, 0
             self._at, self._ranks, self._unplaced, self.judged = [], [], [], {}
+            self._changes += 1
         fresh = store.events[self._seen :]
         self._seen = len(store.events)
         for event in fresh:
@@ -290,6 +294,7 @@ class EventTrack:
         known = self.judged.get((row, metric))
         if known is None or known.role != "explode":
             ratio = event.data.get("ratio")
+            self._changes += 1
             self.judged[row, metric] = JudgedBatch(
                 row,
                 metric,
@@ -309,6 +314,12 @@ class EventTrack:
 
     def spots(self, store: RunStore, metrics: Sequence[str], shown: Window) -> list[JudgedDot]:
         """Return the judged batches of some metrics that are in a window, warnings first."""
+        key = (self._changes, metrics, shown)
+        if key != self._spots[0]:
+            self._spots = (key, self._find_spots(store, metrics, shown))
+        return self._spots[1]
+
+    def _find_spots(self, store: RunStore, metrics: Sequence[str], shown: Window) -> list[JudgedDot]:
         found = []
         for one in self.judged.values():
             column = shown.column(one.place) if one.metric in metrics else None

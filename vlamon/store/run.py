@@ -58,11 +58,14 @@ class RunStore:
         self._gaps: list[Gap] = []
         self._replies: list[Reply] = []
         self._weights: list[tuple[int, dict[str, float]]] = []
+        self._newest_weights: Mapping[str, float] | None = None
+        """Those in force now; None where they have to be gathered again: every frame asks."""
         self._batch_rows = RowTable()
         self._interval_rows = RowTable()
         self._epoch_rows: dict[str, RowTable] = {}
         self._epoch_steps_known: dict[str, bool] = {}
         self._series: dict[str, tuple[RowTable, str]] = {}
+        self._names: tuple[str, ...] = ()
         self._series_key: tuple[int, ...] = ()
         self._placed: dict[int, tuple[tuple[int, int], I64]] = {}
         self._apply: dict[type, Any] = {
@@ -106,6 +109,7 @@ class RunStore:
         """Put another store's batches in the place of this one's."""
         self._batch_rows = other._batch_rows
         self._weights = other._weights
+        self._newest_weights = None
         self._series_key = ()
         self._placed.clear()
         self.version += 1
@@ -142,7 +146,8 @@ class RunStore:
     @property
     def metrics(self) -> Sequence[str]:
         """Names of everything that can be charted, the primary rows' own first."""
-        return tuple(self._all_series())
+        self._all_series()
+        return self._names
 
     @property
     def nbytes(self) -> int:
@@ -175,6 +180,13 @@ class RunStore:
 
     def weights_at(self, row: int | None = None) -> Mapping[str, float]:
         """Weights in force at a row (the newest when None)."""
+        if row is None or not self._weights or row >= self._weights[-1][0]:
+            if self._newest_weights is None:
+                self._newest_weights = self._weights_until(None)
+            return self._newest_weights
+        return self._weights_until(row)
+
+    def _weights_until(self, row: int | None) -> Mapping[str, float]:
         weights = {n: s.weight for n, s in self.specs.items() if s.weight is not None}
         for first, changed in self._weights:
             if row is None or first <= row:
@@ -259,15 +271,18 @@ class RunStore:
 
     def _take_info(self, info: RunInfo) -> None:
         self.info = info
+        self._newest_weights = None
         self.specs.update({spec.name: spec for spec in info.metrics})
 
     def _take_metrics(self, announced: MetricsAnnounced) -> None:
+        self._newest_weights = None
         self.specs.update({spec.name: spec for spec in announced.metrics})
         if self.info is not None:
             self.info = replace(self.info, metrics=tuple(self.specs.values()))
 
     def _take_batches(self, block: BatchBlock) -> None:
         if block.weights:
+            self._newest_weights = None
             self._weights.append((self._batch_rows.rows, dict(block.weights)))
         self._batch_rows.append(block.attempt, block.step, block.epoch, block.time, block.columns)
 
@@ -330,6 +345,7 @@ class RunStore:
                     for name in table.columns:
                         series.setdefault(f"{split}_{name}", (table, name))
             self._series, self._series_key = series, key
+            self._names = tuple(series)
         return self._series
 
     def _steps_of(self, table: RowTable) -> I64:

@@ -78,6 +78,10 @@ class WatchAlerts:
         self._was_live = False
         self._alarmed = False
         self._acknowledged: set[str] = set()
+        self._looked = 0
+        """Events that were looked through for breaks: a noisy run has thousands of warnings."""
+        self._newest: Event | None = None
+        """The newest break among them."""
 
     def hear(self, frame: FrameContext, newest: float) -> None:
         """Take in what is new; `newest` is the newest moment on the trainer's clock."""
@@ -109,7 +113,13 @@ class WatchAlerts:
 
     def broken(self) -> Break | None:
         """Return the newest break until it is acknowledged; the caller holds the feed's lock."""
-        return newest_break(self._host.store, self._acknowledged)
+        events = self._host.store.events
+        for event in events[self._looked :]:
+            self._newest = event if event.kind in LOUD else self._newest
+        self._looked = len(events)
+        if self._newest is None or self._newest.id in self._acknowledged:
+            return None
+        return newest_break(self._host.store)
 
     def acknowledge(self) -> None:
         """Take the alerts as seen, and the headline off."""

@@ -6,14 +6,13 @@ compared with what the terminal shows already, and only the runs of cells that d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rich.cells import cell_len
 from rich.color import ColorSystem
 from rich.style import Style
-from textual.strip import Strip
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -99,36 +98,45 @@ class Pen:
         return "".join(self.parts)
 
 
+class StyledPart(Protocol):
+    """A row, or a part of one: a `StyledRow` or a `Strip`."""
+
+    @property
+    def cell_length(self) -> int: ...
+    def __iter__(self) -> Iterator[Segment]: ...
+    def render(self, console: Console) -> str: ...
+
+
 class ShownCells:
     """What the terminal shows, line by line, as far as it was written here."""
 
     def __init__(self) -> None:
         self._lines: dict[int, tuple[list[str], list[Style]]] = {}
-        self._strips: dict[int, dict[int, Strip]] = {}
+        self._written: dict[int, dict[int, StyledPart]] = {}
 
     def forget(self) -> None:
         """Know nothing any more: what comes next is written whole."""
         self._lines.clear()
-        self._strips.clear()
+        self._written.clear()
 
-    def write_strip(self, pen: Pen, x: int, y: int, strip: Strip, console: Console) -> None:
-        """Write the cells of a strip that differ from what is shown at its place."""
-        strips = self._strips.setdefault(y, {})
-        old = strips.get(x)
-        if old is strip:
+    def write_part(self, pen: Pen, x: int, y: int, part: StyledPart, console: Console) -> None:
+        """Write the cells of a part of a line that differ from what is shown at its place."""
+        parts = self._written.setdefault(y, {})
+        old = parts.get(x)
+        if old is part:
             return
-        end = x + strip.cell_length
-        for other in [at for at, one in strips.items() if at < end and at + one.cell_length > x]:
-            del strips[other]
-        strips[x] = strip
+        end = x + part.cell_length
+        for other in [at for at, one in parts.items() if at < end and at + one.cell_length > x]:
+            del parts[other]
+        parts[x] = part
         chars, styles = self._line(y, end)
-        at, segments = _differing(old, strip)
+        at, segments = _differing(old, part)
         at += x
         cells = _cells(segments)
         if cells is None:
             chars[x:end] = [""] * (end - x)
             pen.move(x, y)
-            pen.raw(strip.render(console))
+            pen.raw(part.render(console))
             return
         last = at + len(cells[0])
         if chars[at:last] != cells[0] or styles[at:last] != cells[1]:
@@ -184,11 +192,11 @@ class ShownCells:
         return line
 
 
-def _differing(old: Strip | None, strip: Strip) -> tuple[int, Sequence[Segment]]:
-    """Return the segments of a strip without those that the strip before it at the same place began
+def _differing(old: StyledPart | None, part: StyledPart) -> tuple[int, Sequence[Segment]]:
+    """Return the segments of a part without those that the one before it at the same place began
     and ended with, too, and the cells before them."""
-    segments = list(strip)
-    if old is None or old.cell_length != strip.cell_length:
+    segments = list(part)
+    if old is None or old.cell_length != part.cell_length:
         return 0, segments
     before = list(old)
     most = min(len(before), len(segments))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -34,7 +34,6 @@ class ChartStyling:
         options, rendering = host.shell.options, host.shell.rendering
         self._host = host
         self._charts = charts
-        self._weighed: tuple[int, Mapping[str, float]] = (-1, {})
         self.look = ChartStyle(
             log=options.log,
             smooth=cast(Smoothing, options.smoothing),
@@ -44,10 +43,7 @@ class ChartStyling:
 
     def title(self, group: Group) -> str:
         """Name a chart, with the weight that its term has now."""
-        store = self._host.store
-        if self._weighed[0] != store.version:
-            self._weighed = (store.version, store.weights_at())
-        weight = self._weighed[1].get(group.metrics[0], 1.0)
+        weight = self._host.store.weights_at().get(group.metrics[0], 1.0)
         if weight == 1.0 or len(group.metrics) > 1:
             return group.name
         return f"{group.name} ×{short_weight(weight)}"

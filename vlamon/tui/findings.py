@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vlamon.charts.numbers import count
-from vlamon.records import BatchBlock, Column, Record
+from vlamon.records import BatchBlock, Column, Event, Record
 
 if TYPE_CHECKING:
     from vlamon.analysis.diagnosis import Diagnosis
@@ -71,14 +72,20 @@ class Findings:
         self._schedule = LookSchedule()
         self._found: Found = ()
         self._page: Page | None = None
+        self._autopsies: list[Event] = []
+        self._read = 0
+        """Events that were looked through for autopsies."""
 
     def all(self, verdicts: int | None = VERDICTS) -> Found:
         """Return the guard's verdicts, newest first, what the rules found, and what was lost."""
         store = self._host.store
         self._look_when_due()
-        autopsies = [event for event in reversed(store.events) if event.kind == "autopsy"]
+        self._autopsies += [
+            event for event in store.events[self._read :] if event.kind == "autopsy"
+        ]
+        self._read = len(store.events)
         found: list[Finding] = []
-        for event in autopsies[:verdicts]:
+        for event in islice(reversed(self._autopsies), verdicts):
             verdict = str(event.data.get("verdict", "")) or "autopsy"
             found.append(("warn", f"{verdict} at {count(event.step)}", event.text))
         pending = "diagnosis pending" if store.rows >= FEW else "too few batches for a diagnosis"

@@ -6,7 +6,7 @@ are too short, the least telling part is left out instead of cut.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,11 +48,11 @@ class Break:
     """Whether the training ended after it."""
 
 
-def newest_break(store: RunStore, acknowledged: Collection[str] = ()) -> Break | None:
-    """Return the newest break of the run, None where there is none or it was acknowledged."""
+def newest_break(store: RunStore) -> Break | None:
+    """Return the newest break of the run, None where there is none."""
     events = store.events
     at = next((n for n in range(len(events) - 1, -1, -1) if events[n].kind in LOUD), None)
-    if at is None or events[at].id in acknowledged:
+    if at is None:
         return None
     event, later = events[at], events[at + 1 :]
     verdict = next((one for one in later if one.kind == "autopsy"), None)

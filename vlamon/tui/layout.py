@@ -47,6 +47,9 @@ class ContentNeeds:
     """Trained terms of the total."""
     lower: str = ""
     """Panel that takes the lower left (grid) or the lower place (column); empty for the usual."""
+    cursor: bool = False
+    """Whether the batch under a cursor is shown there where no panel was chosen: at the height that
+    the place has anyway, because a chart that one points at must not move."""
     gpu: bool = True
     """Whether there is anything to say of accelerators and process."""
     maximised: bool = False
@@ -121,6 +124,7 @@ def arrange(width: int, height: int, needs: ContentNeeds) -> Arrangement:
 
 def _column(width: int, top: int, rows: int, needs: ContentNeeds) -> list[PanelRect]:
     heights = _heights(rows, needs, _below(max(LOWER_ROWS, rows // 5), needs.lower, needs))
+    lower = needs.lower or ("inspector" if needs.cursor else "events")
     count = max(1, min(needs.charts, heights.charts // GOOD_CHART_ROWS))
     places = []
     y = top
@@ -129,7 +133,7 @@ def _column(width: int, top: int, rows: int, needs: ContentNeeds) -> list[PanelR
         y += size
     y = _lines(places, heights, y, width)
     if heights.below:
-        places.append(PanelRect(needs.lower or "events", 0, y, width, heights.below))
+        places.append(PanelRect(lower, 0, y, width, heights.below))
     return places
 
 
@@ -140,15 +144,21 @@ def _grid(width: int, top: int, rows: int, needs: ContentNeeds) -> list[PanelRec
     if not lower and needs.devices > 1 and rows >= ROOMY:
         lower = "gpu"
     share = max(LOWER_ROWS + 1, rows // 5 + 1)
-    heights = _heights(
-        rows, replace(needs, gpu=needs.gpu and lower != "gpu"), _below(share, lower, needs)
-    )
+    below = _below(share, lower, needs)
+    pointed = needs.cursor and not needs.lower and not side
+    if pointed:
+        # The line of the accelerators takes the place of their panel.
+        below = max(LOWER_ROWS, below - (lower == "gpu"))
+        lower = "inspector"
+    heights = _heights(rows, replace(needs, gpu=needs.gpu and lower != "gpu"), below)
     places = _chart_grid(main, top, heights.charts, needs.charts)
     y = _lines(places, heights, top + heights.charts, main)
     if heights.below:
         left = 0
         if lower and lower != "events":
-            left = max(40, main * 9 // 25)
+            # Few rows under a cursor show as many values in more columns.
+            wide = pointed and heights.below < share
+            left = main * 3 // 5 if wide else max(40, main * 9 // 25)
             places.append(PanelRect(lower, 0, y, left, heights.below))
         places.append(PanelRect("events", left, y, main - left, heights.below))
     if side:

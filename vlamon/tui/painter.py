@@ -33,6 +33,9 @@ quarter of a second. Their titles keep each frame's pace. What a curve gains in 
 is a dot, and drawing it is most of a frame."""
 LATE = 0.1
 """Seconds by which an owed paint waits longer than it has to: a frame with new data pays, too."""
+STREAMED = ("contribution", "inspector", "slots")
+"""Panels of figures that change with every batch: they go with the curves, because nobody reads a
+figure that changes ten times a second."""
 CLOCKED = ("status", "diagnoses", "snapshots")
 """Panels that depend on the clock alone, too."""
 
@@ -197,16 +200,16 @@ class Painter:
             return
         self.pace.painted(now)
         wait = 0.0 if force else self.pace_numbers.wait(now)
+        calm = 0.0 if force else self.pace_curves.wait(now)
         with self._host.data_lock:
             self.frame = frame = self._complete(self.look())
             self._placement.place(width, height, frame)
             self.frame = frame = replace(frame, paging=self._placement.paging())
             self._painted_rows = self._host.store.rows > 0
             if wait <= 0:
-                self._draw_panels(frame, now)
+                self._draw_panels(frame, now, calm > 0)
             else:
                 self._placement.panels["status"].draw(frame)
-            calm = 0.0 if force else self.pace_curves.wait(now)
             if calm <= 0:
                 self.pace_curves.painted(now)
             row = frame.row if frame.at_cursor else None
@@ -223,11 +226,11 @@ class Painter:
             self.owed.cancel()
             self.owed = None
 
-    def _draw_panels(self, frame: FrameContext, now: float) -> None:
+    def _draw_panels(self, frame: FrameContext, now: float, calm: bool) -> None:
         self.pace_numbers.painted(now)
         for place in self._placement.arrangement.places:
             panel = self._placement.panels.get(place.name)
-            if panel is not None:
+            if panel is not None and not (calm and place.name in STREAMED):
                 panel.draw(frame)
 
     def draw_chart(self, chart: Chart) -> None:

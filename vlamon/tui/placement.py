@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from vlamon.analysis.contributions import assumed_weights
@@ -56,6 +56,10 @@ class Placement:
         self._made: dict[Group, Chart] = {}
         self._grouped: tuple[object, list[Group]] = ((), [])
         self._folded: tuple[object, int] = ((), 0)
+        self._placed: tuple[object, ...] = ()
+        """What the present arrangement was made for: most frames change nothing of it."""
+        self._weights: Mapping[str, float] = {}
+        """Those that the titles tell."""
 
     @property
     def made(self) -> list[Chart]:
@@ -84,13 +88,21 @@ class Placement:
         found = self.groups()
         if self.maximised:
             found = [group for group in found if group.name == self.maximised] or found
-        arrangement = arrange(width, height, self._needs(len(found), width, frame))
+        needs = self._needs(len(found), width, frame)
+        weights = self._host.store.weights_at()
+        if (width, height, needs, self.page, found) == self._placed:
+            if weights is not self._weights:
+                self._retitle()
+                self._weights = weights
+            return
+        arrangement = arrange(width, height, needs)
         slots = arrangement.charts
         pages = max(1, -(-len(found) // max(1, slots)))
         self.page = min(self.page, pages - 1)
         first = min(self.page * slots, max(0, len(found) - slots))
         wanted = found[first : first + slots]
         self._place_charts(arrangement, wanted)
+        self._placed, self._weights = (width, height, needs, self.page, found), weights
         if arrangement == self.arrangement:
             return
         self.arrangement = arrangement
@@ -104,16 +116,14 @@ class Placement:
         store = self._host.store
         weights = store.weights_at() or assumed_weights(store.metrics)
         terms = len([name for name in weights if name in store.metrics])
-        lower = self.lower
-        if not lower and frame.at_cursor:
-            lower = "inspector"
         sample = store.gpu.latest if self._host.shell.options.gpu else None
         devices = len(sample.devices) if sample is not None else 0
         lines = headline(frame.broken, frame.deadline, width, frame.glyphs) if frame.broken else ()
         return ContentNeeds(
             charts,
             terms,
-            lower,
+            self.lower,
+            frame.at_cursor,
             gpu=sample is not None,
             maximised=bool(self.maximised),
             headline=len(lines),
@@ -146,14 +156,13 @@ class Placement:
 
     def _chart(self, group: Group) -> Chart:
         shell = self._host.shell
-        title = self._styling.title(group)
         made = self._made.get(group)
         if made is None:
             for other in [other for other in self._made if other.name == group.name]:
                 self._made.pop(other).remove()
             made = Chart(
                 group.metrics,
-                title,
+                self._title(group),
                 viewport=self._viewport,
                 axis_data=self._axis_data,
                 palette=shell.rendering.palette,
@@ -163,8 +172,17 @@ class Placement:
             )
             self._made[group] = made
             self._mount(made)
-        made.picture.title = plain(title) if shell.rendering.ascii_only else title
+        made.picture.title = self._title(group)
         return made
+
+    def _title(self, group: Group) -> str:
+        title = self._styling.title(group)
+        return plain(title) if self._host.shell.rendering.ascii_only else title
+
+    def _retitle(self) -> None:
+        """Give the charts their titles with the weights of now."""
+        for group, chart in self._made.items():
+            chart.picture.title = self._title(group)
 
     # Keys
 

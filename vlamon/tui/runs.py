@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 NAME = 18
 STATE = 14
 METRIC = 13
-ALERT = 20
-SPARK = 30
+ALERT = 24
+SPARK = 28
 """Cells of a run's name, its state, its first metric, its newest alert and the metric's curve: what
 a narrow screen cuts off comes last."""
 
@@ -81,4 +81,4 @@ def _newest_alert(store: RunStore, glyphs: Glyphs) -> tuple[str, str]:
     if event is None:
         return " " * ALERT, ""
     text = f" {event_glyph(event, glyphs)} {event.kind} at {count(event.step)}"
-    return column(shorten(text, ALERT), ALERT), severity_role(event)
+    return column(shorten(text, ALERT - 1), ALERT), severity_role(event)

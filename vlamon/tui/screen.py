@@ -77,7 +77,7 @@ class MainScreen(DirectRows, Screen[None]):
             self.placement,
             self.navigation,
             self._complete,
-            lambda: self.size,
+            lambda: self.outer_size,
             lambda notice: self.notices.say(notice, shell.monotonic()),
         )
         self.alerting = WatchAlerts(self, self._reading)

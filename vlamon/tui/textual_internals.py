@@ -16,16 +16,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from textual.app import App
-from textual.filter import ANSIToTruecolor, Monochrome, NoColor
+from textual.dom import NoScreen
+from textual.filter import ANSIToTruecolor, LineFilter, Monochrome, NoColor
 from textual.geometry import Region
 from textual.screen import Screen
 from textual.widget import Widget
 
-from vlamon.tui.cell_diff import Pen, ShownCells, color_system
+from vlamon.tui.cell_diff import Pen, ShownCells, StyledPart, color_system
 
 if TYPE_CHECKING:
     from rich.console import Console
     from textual.strip import Strip
+
+    from vlamon.tui.styled_row import StyledRow
 
     _AppBase = App[int]
     _ScreenBase = Screen[None]
@@ -122,9 +125,9 @@ class RowsUpdate(_UpdateBase):
     """Whole rows of widgets, past the compositor: it renders every widget of the screen between the
     first changed row and the last, ten times as many rows as there are to show."""
 
-    def __init__(self, rows: Sequence[tuple[int, int, Strip]]) -> None:
+    def __init__(self, rows: Sequence[tuple[int, int, StyledPart]]) -> None:
         self.rows = rows
-        """Column, line and strip of each."""
+        """Column, line and content of each."""
 
 
 class DiffUpdate(_UpdateBase):
@@ -139,21 +142,21 @@ class DiffUpdate(_UpdateBase):
         pen = Pen(color_system(console))
         update = self._update
         if isinstance(update, RowsUpdate):
-            for x, y, strip in update.rows:
-                self._shown.write_strip(pen, x, y, strip, console)
+            for x, y, row in update.rows:
+                self._shown.write_part(pen, x, y, row, console)
         elif isinstance(update, _CHOPS):
             for y, x1, x2 in update.spans:
                 ends = update.chop_ends[y]
                 for end, (x, strip) in zip(ends, update.chops[y].items(), strict=False):
                     if strip is not None and x < x2 and end > x1:
-                        self._shown.write_strip(pen, x, y, strip, console)
+                        self._shown.write_part(pen, x, y, strip, console)
         else:
             # A full update (start, resize, another screen, coming back from a shell).
             self._shown.forget()
             for y, line in enumerate(update.strips, update.region.y):
                 x = update.region.x
                 for strip in line:
-                    self._shown.write_strip(pen, x, y, strip, console)
+                    self._shown.write_part(pen, x, y, strip, console)
                     x += strip.cell_length
         return pen.end()
 
@@ -239,9 +242,9 @@ class DirectRows(_ScreenBase):
                 _refresh(widget, rows)
                 continue
             inside = [row for row in sorted(rows) if row < region.height]
-            strips = widget.kept_lines(inside, region.width)
+            parts = widget.kept_rows(inside, region.width)
             found += [
-                (region.x, region.y + row, strip) for row, strip in zip(inside, strips, strict=True)
+                (region.x, region.y + row, part) for row, part in zip(inside, parts, strict=True)
             ]
         if found:
             self.app._display(self, RowsUpdate(found))  # type: ignore[arg-type]
@@ -253,15 +256,26 @@ def _refresh(widget: Widget, rows: Iterable[int]) -> None:
 
 
 class KeptLines(_WidgetBase):
-    """Mixin, before Widget in the bases, for `render_line`s that give whole, styled rows.
+    """Mixin, before Widget in the bases, for widgets that give whole, styled rows.
 
     Textual's cache of styled lines works out borders, padding and backgrounds anew for every widget
     of every frame, a third of a frame's time here, for widgets that have none of them.
     """
 
+    def styled_row(self, y: int) -> StyledRow:
+        """Give a row, the same object until it changes."""
+        raise NotImplementedError
+
+    def render_line(self, y: int) -> Strip:
+        """Give a row for Textual."""
+        return self.styled_row(y).strip
+
     def refresh_rows(self, rows: Sequence[int]) -> None:
         """Have rows painted again, on the short way where the screen offers one."""
-        screen = self.screen if self.is_attached else None
+        try:
+            screen = self.screen
+        except NoScreen:
+            return  # it is shown whole when it has one
         if isinstance(screen, DirectRows):
             screen.mark_rows(self, rows)
         else:
@@ -285,12 +299,23 @@ class KeptLines(_WidgetBase):
             strip if strip.cell_length == width else strip.adjust_cell_length(width)
             for strip in map(self.render_line, rows)
         ]
-        for line_filter in self.get_line_filters():
-            # A theme of ANSI colours means the terminal's own sixteen, not Textual's idea of them.
-            if not isinstance(line_filter, ANSIToTruecolor):
-                background = self.background_colors[1]
-                strips = [strip.apply_filter(line_filter, background) for strip in strips]
+        for line_filter in self._row_filters():
+            background = self.background_colors[1]
+            strips = [strip.apply_filter(line_filter, background) for strip in strips]
         return strips
+
+    def kept_rows(self, rows: Sequence[int], width: int) -> Sequence[StyledPart]:
+        """Give rows past the compositor, as `styled_row` keeps them where nothing changes them."""
+        found = [self.styled_row(row) for row in rows]
+        if self._row_filters() or any(row.cell_length != width for row in found):
+            return self.kept_lines(rows, width)
+        return found
+
+    def _row_filters(self) -> list[LineFilter]:
+        """Give those that apply: a theme of ANSI colours means the terminal's own sixteen, not
+        Textual's idea of them."""
+        filters = self.get_line_filters()
+        return [one for one in filters if not isinstance(one, ANSIToTruecolor)]
 
 
 async def act_on_key(app: App[Any], key: str) -> bool:

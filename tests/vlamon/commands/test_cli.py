@@ -59,7 +59,10 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["analyse", "x"], "No such command 'analyse' (did you mean 'analyze'?)"),
+        (
+            ["analyse", "x"],
+            "No such command 'analyse' (did you mean 'analyze'?); see `vlamon --help`.",
+        ),
         (["a.log"], "No such command 'a.log'; to open it: `vlamon tail a.log`"),
         (["run.vlaj"], "No such command 'run.vlaj'; to open it: `vlamon watch run.vlaj`"),
         (["runs/a"], "No such command 'runs/a'; to open it: `vlamon watch runs/a`"),

@@ -16,6 +16,7 @@ NEEDS = (
     ContentNeeds(charts=40, terms=7, lower="inspector"),
     ContentNeeds(charts=5, terms=3, maximised=True),
     ContentNeeds(charts=9, terms=3, events=0, devices=8),
+    ContentNeeds(charts=9, terms=3, events=2, devices=2, cursor=True),
 )
 
 
@@ -90,6 +91,17 @@ def test_rows_that_events_do_not_fill_are_the_charts(size: tuple[int, int]) -> N
     assert height(events=0) == height(events=3) == 5
     assert height(events=4) == height(events=6)
     assert 5 < height(events=4) <= height(events=99)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (80, 40), (100, 30), (120, 40), (160, 50), (200, 60)])
+@pytest.mark.parametrize("events", [0, 4, 99])
+@pytest.mark.parametrize("devices", [0, 8])
+def test_a_cursor_moves_no_chart(size: tuple[int, int], events: int, devices: int) -> None:
+    needs = ContentNeeds(charts=9, terms=3, headline=2, events=events, devices=devices)
+    without, pointed = arrange(*size, needs), arrange(*size, replace(needs, cursor=True))
+    charts = [place for place in without.places if place.name.startswith("chart-")]
+    assert charts == [place for place in pointed.places if place.name.startswith("chart-")]
+    assert pointed.has("inspector")
 
 
 def test_several_accelerators_have_a_bar_each_where_there_is_room() -> None:

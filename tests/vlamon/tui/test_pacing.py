@@ -23,6 +23,14 @@ def test_the_first_change_is_painted_at_once_and_the_next_waits() -> None:
     assert pacer.wait(5.2) == 0.0
 
 
+def test_a_batch_right_behind_a_status_hardly_waits_and_what_follows_does() -> None:
+    pacer = Pacer(0.1)
+    pacer.painted(5.0)
+    assert pacer.wait(5.001) < 0.005
+    pacer.painted(5.005)
+    assert pacer.wait(5.005) > 0.09
+
+
 def test_a_flood_is_painted_once_an_interval() -> None:
     pacer, now, paints = Pacer(0.1), 0.0, 0
     while now < 10.0:
@@ -75,6 +83,8 @@ async def test_titles_keep_the_pace_of_the_data_and_curves_follow_when_it_ends(
         screen.repaint()
         chart = screen.placement.charts[0]
         curves = chart.picture.rows[1:]
+        shares = screen.placement.panels["contribution"]
+        figures = list(shares.role_rows())
         soon = time.monotonic() + 600
         monkeypatch.setattr(screen.painter.pace_curves, "due", soon)
         monkeypatch.setattr(screen.painter, "_wake", lambda: None)
@@ -83,9 +93,11 @@ async def test_titles_keep_the_pace_of_the_data_and_curves_follow_when_it_ends(
         screen.painter.paint()
         assert chart.picture.rows[0] != title
         assert chart.picture.rows[1:] == curves
+        assert shares.role_rows() == figures, "figures of every batch go with the curves"
         assert screen.painter.owed is not None, "the curves are owed"
         screen.repaint()
         assert chart.picture.rows[1:] != curves
+        assert shares.role_rows() != figures
         assert screen.painter.owed is None
 
 

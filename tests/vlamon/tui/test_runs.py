@@ -27,6 +27,8 @@ from tests.vlamon.tui.fake_feed import (
     whole_run,
 )
 from vlamon import Emitter
+from vlamon.analysis.liveness import Alive
+from vlamon.charts.glyphs import UNICODE
 from vlamon.charts.rows import text_of
 from vlamon.commands.baseline import baseline_source
 from vlamon.commands.watch import command, runs_in
@@ -34,7 +36,7 @@ from vlamon.records import Column, Link
 from vlamon.sources import SourceError
 from vlamon.sources.feed import Feed
 from vlamon.tui.options import Options
-from vlamon.tui.runs import labels
+from vlamon.tui.runs import labels, run_row
 from vlamon.tui.screen import MainScreen
 
 
@@ -62,6 +64,15 @@ async def test_several_runs_are_listed_with_state_step_metric_and_alert() -> Non
             assert words in one
         for words in ("libero_spatial", "1,200", "explode at 39,210", "▁"):
             assert words in two
+
+
+def test_an_alert_stands_apart_from_the_curve_behind_it() -> None:
+    feed = fed(Link("live"), info(), block(0, 1_201), replace(EXPLOSION, step=1_234_567))
+    row = run_row("a", feed.store, Alive("live"), UNICODE)
+    alert, curve = (text for text, _ in row[-2:])
+    assert alert.rstrip().endswith("explode at 1,234,567")
+    assert alert.endswith(" ")
+    assert "▁" in curve
 
 
 def test_runs_of_one_name_are_called_as_the_user_named_them() -> None:

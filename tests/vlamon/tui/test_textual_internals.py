@@ -78,10 +78,10 @@ async def test_a_frame_hands_over_its_changed_rows_alone_unless_a_dialog_lies_ov
         rows = [row for update in shown for row in getattr(update, "rows", ())]
         width, height = pilot.app.size
         assert 0 < len(rows) < height
-        assert all(x + strip.cell_length <= width for x, _, strip in rows)
+        assert all(x + row.cell_length <= width for x, _, row in rows)
         whole = screen._compositor.render_strips()
-        for x, y, strip in rows:
-            assert whole[y].crop(x, x + strip.cell_length).text == strip.text
+        for x, y, row in rows:
+            assert whole[y].crop(x, x + row.cell_length).text == row.strip.text
         await pilot.press("question_mark")
         await until(pilot, lambda: "Find metrics" in page(pilot))
         shown.clear()

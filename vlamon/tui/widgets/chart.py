@@ -1,4 +1,4 @@
-"""A chart on Textual's Line API: rows that did not change keep their strip."""
+"""A chart on Textual's Line API: rows that did not change are kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from rich.segment import Segment
 from textual import events
 from textual.message import Message
-from textual.strip import Strip
 from textual.widget import Widget
 
 from vlamon.charts.baseline import Baseline
@@ -23,6 +22,7 @@ from vlamon.charts.track import AxisData
 from vlamon.charts.viewport import Extent, Viewport, Window, window
 from vlamon.charts.y_labels import GUTTER
 from vlamon.safe_text import line
+from vlamon.tui.styled_row import StyledRow
 from vlamon.tui.textual_internals import KeptLines
 from vlamon.tui.themes import Palette, load_themes
 
@@ -79,7 +79,7 @@ class Chart(KeptLines, Widget, can_focus=True):
         self._asked: tuple[ChartStyle, bool, bool] | None = None
         self._drawn_look = self.look
         self.palette = palette
-        self._strips: list[Strip | None] = []
+        self._styled: list[StyledRow | None] = []
         self._seen: tuple[object, ...] = ()
         self._width = 0
         self._extent = Extent(0.0, 0.0)
@@ -102,7 +102,7 @@ class Chart(KeptLines, Widget, can_focus=True):
     def paint_with(self, palette: Palette) -> None:
         """Use another theme; everything is painted again."""
         self.palette = palette
-        self._strips = [None] * len(self._strips)
+        self._styled = [None] * len(self._styled)
         self.refresh()
 
     def refresh_from(
@@ -118,7 +118,7 @@ class Chart(KeptLines, Widget, can_focus=True):
         `cursor_row`, the newest ones without. With `title_alone` new data reaches only the title.
         The curves of `baseline` lie under those of the run.
         """
-        width, height = self.size
+        width, height = self.outer_size
         look = self._present_look()
         title = self.picture.title
         data = (store.version, 0 if baseline is None else baseline.store.version)
@@ -137,9 +137,9 @@ class Chart(KeptLines, Widget, can_focus=True):
         changed = self.picture.update(
             store, view, shown, parts, (width, height), look, cursor_row, baseline
         )
-        if width != self._width or len(self._strips) != len(self.picture.rows):
+        if width != self._width or len(self._styled) != len(self.picture.rows):
             self._width = width
-            self._strips = [None] * len(self.picture.rows)
+            self._styled = [None] * len(self.picture.rows)
         return self._show(changed)
 
     def _present_look(self) -> ChartStyle:
@@ -153,23 +153,24 @@ class Chart(KeptLines, Widget, can_focus=True):
     def _show(self, changed: Sequence[int]) -> bool:
         """Have rows painted anew; says whether there are any."""
         for row in changed:
-            self._strips[row] = None
+            self._styled[row] = None
         if changed:
             self.refresh_rows(changed)
         return bool(changed)
 
-    def render_line(self, y: int) -> Strip:
+    def styled_row(self, y: int) -> StyledRow:
         """Return one row, made when it changed and kept until it changes again."""
-        if y >= len(self._strips):
-            return Strip.blank(self.size.width, self._palette().style(""))
-        strip = self._strips[y]
-        if strip is None:
+        if y >= len(self._styled):
+            width = self.size.width
+            return StyledRow([Segment(" " * width, self._palette().style(""))], width)
+        found = self._styled[y]
+        if found is None:
             style = self._palette().style
             row = self.picture.rows[y]
             # The width that it was drawn for: after a resize the widget has another one already.
-            strip = Strip([Segment(line(text), style(role)) for text, role in row], self._width)
-            self._strips[y] = strip
-        return strip
+            segments = [Segment(line(text), style(role)) for text, role in row]
+            found = self._styled[y] = StyledRow(segments, self._width)
+        return found
 
     def _palette(self) -> Palette:
         if self.palette is None:

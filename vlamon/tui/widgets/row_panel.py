@@ -10,7 +10,6 @@ from collections.abc import Hashable, Sequence
 
 from rich.segment import Segment
 from textual.message import Message
-from textual.strip import Strip
 from textual.widget import Widget
 
 from vlamon.charts.glyphs import Glyphs, plain
@@ -18,6 +17,7 @@ from vlamon.charts.rows import Row, fit, shorten, spread
 from vlamon.safe_text import line
 from vlamon.tui.frame_context import FrameContext
 from vlamon.tui.rendering import Rendering
+from vlamon.tui.styled_row import StyledRow
 from vlamon.tui.textual_internals import KeptLines
 
 
@@ -65,7 +65,7 @@ class RowPanel(KeptLines, Widget):
         super().__init__(id=name)
         self._rendering = rendering
         self._rows: list[Row] = []
-        self._strips: list[Strip] = []
+        self._styled: list[StyledRow] = []
         self._width = -1
         self._key: Hashable = None
 
@@ -78,8 +78,12 @@ class RowPanel(KeptLines, Widget):
         return None
 
     def draw(self, frame: FrameContext) -> None:
-        """Bring the panel up to date; the caller holds the feed's lock."""
-        width, height = self.size
+        """Bring the panel up to date; the caller holds the feed's lock.
+
+        A panel has neither border nor padding, so that its outer size is all of it; Textual works
+        `size` out anew each time it is asked.
+        """
+        width, height = self.outer_size
         if not self.display or width <= 0 or height <= 0:
             return
         key = self.key(frame)
@@ -98,7 +102,7 @@ class RowPanel(KeptLines, Widget):
 
     def put(self, found: Sequence[Row]) -> None:
         """Show these rows; only those that differ from what is on screen are painted."""
-        width, height = self.size
+        width, height = self.outer_size
         rows = list(found)[:height]
         rows += [()] * (height - len(rows))
         whole = width != self._width or len(rows) != len(self._rows)
@@ -106,11 +110,11 @@ class RowPanel(KeptLines, Widget):
         if not changed:
             return
         if whole:
-            self._strips = [Strip.blank(width)] * height
+            self._styled = [StyledRow((), width)] * height
             self._width = width
         self._rows = rows
         for index in changed:
-            self._strips[index] = self._strip(rows[index], width)
+            self._styled[index] = self._painted(rows[index], width)
         if whole:
             self.refresh()
         else:
@@ -122,21 +126,21 @@ class RowPanel(KeptLines, Widget):
 
     def repaint(self) -> None:
         """Paint all rows again with the present palette."""
-        self._strips = [self._strip(row, self._width) for row in self._rows]
+        self._styled = [self._painted(row, self._width) for row in self._rows]
         self.refresh()
 
     def role_rows(self) -> Sequence[Row]:
         """Return what is on screen, for clicks and tests."""
         return self._rows
 
-    def render_line(self, y: int) -> Strip:
+    def styled_row(self, y: int) -> StyledRow:
         """Return a row as it was painted last."""
-        if y < len(self._strips):
-            return self._strips[y]
-        style = self._rendering.palette.style("")
-        return Strip([Segment(" " * self.size.width, style)], self.size.width)
+        if y < len(self._styled):
+            return self._styled[y]
+        width, style = self.size.width, self._rendering.palette.style("")
+        return StyledRow([Segment(" " * width, style)], width)
 
-    def _strip(self, row: Row, width: int) -> Strip:
+    def _painted(self, row: Row, width: int) -> StyledRow:
         style = self._rendering.palette.style
         ascii_only = self._rendering.ascii_only
         segments = []
@@ -144,4 +148,4 @@ class RowPanel(KeptLines, Widget):
             text = line(text)
             role = role if self.ground == "background" else f"{role} on {self.ground}"
             segments.append(Segment(plain(text) if ascii_only else text, style(role)))
-        return Strip(segments, width)
+        return StyledRow(segments, width)
