@@ -71,7 +71,8 @@ class Tab:
         )
 
     async def picture(self) -> bytes:
-        """A PNG of what a person sees."""
+        """A PNG of what a person sees who chose this tab: others are not painted."""
+        await self.do("Page.bringToFront")
         found = await self.do("Page.captureScreenshot", format="png")
         return base64.b64decode(found["data"])
 

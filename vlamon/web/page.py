@@ -29,6 +29,7 @@ PAGE = """<!DOCTYPE html>
 <link rel="stylesheet" href="static/css/xterm.css">
 <style>{style}</style>
 <script src="static/js/textual.js"></script>
+<script src="focus.js" defer></script>
 </head>
 <body>
 <div class="textual-terminal" data-session-websocket-url="{websocket}" data-font-size="{font}">
@@ -36,6 +37,16 @@ PAGE = """<!DOCTYPE html>
 <div class="over">The session is over; the training is not. <a href="./">Open it again</a></div>
 </body>
 </html>
+"""
+
+FOCUS = """
+// Keys reach the terminal without a click, which would set a cursor; after a change of tabs, too.
+const focus = () => document.querySelector(".xterm-helper-textarea")?.focus();
+new MutationObserver((_, seen) => {
+  focus();
+  if (document.activeElement !== document.body) seen.disconnect();
+}).observe(document.body, { childList: true, subtree: true });
+window.addEventListener("focus", focus);
 """
 
 HEADERS = {

@@ -17,7 +17,7 @@ from aiohttp import WSMsgType, web
 from textual_serve.server import Server
 
 from vlamon.safe_text import line
-from vlamon.web.page import page
+from vlamon.web.page import FOCUS, page
 from vlamon.web.viewer import Viewer
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class BrowserView:
             [
                 web.get(below, self._to_page),
                 web.get(f"{below}/", self._page),
+                web.get(f"{below}/focus.js", self._focus),
                 web.get(f"{below}/ws", self._websocket),
                 web.get(f"{below}/download/{{key}}", self._files.handle_download),
                 web.static(f"{below}/static", self._files.statics_path),
@@ -83,19 +84,30 @@ class BrowserView:
         raise web.HTTPFound(f"{self._plan.access.token}/")
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
+        if self._is_full():
+            return self._no_more()  # a browser does not show what a websocket is refused with
         asked = request.query.get("fontsize", "")
         size = int(asked) if asked.isdecimal() and int(asked) in FONT_SIZES else FONT_SIZE
         url = self._plan.access.page_url(request.host, request.scheme)
         text, headers = page(self._plan.title, url, size)
         return web.Response(text=text, content_type="text/html", headers=headers)
 
+    async def _focus(self, request: web.Request) -> web.StreamResponse:
+        return web.Response(text=FOCUS, content_type="text/javascript")
+
+    def _is_full(self) -> bool:
+        return len(self._open) >= self._plan.viewers
+
+    def _no_more(self) -> web.Response:
+        return _sentence(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            f"{self._plan.viewers} dashboards are open already; close one and load this page again,"
+            " or start `vlamon serve` with a larger --viewers.",
+        )
+
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
-        if len(self._open) >= self._plan.viewers:
-            return _sentence(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                f"{self._plan.viewers} dashboards are open already; close one, or start "
-                "`vlamon serve` with a larger --viewers.",
-            )
+        if self._is_full():
+            return self._no_more()
         websocket = web.WebSocketResponse(heartbeat=HEARTBEAT, max_msg_size=LARGEST_MESSAGE)
         self._open.add(websocket)
         try:
