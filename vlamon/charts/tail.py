@@ -49,11 +49,10 @@ class PlacedTail:
     def is_end_of(self, shape: Shape) -> bool:
         """Say whether the shape has these dots already."""
         at = slice(self.first, self.first + len(self.line))
-        return (
-            shape.line[at].tolist() == self.line
-            and shape.top[at].tolist() == self.top
-            and shape.bottom[at].tolist() == self.bottom
-        )
+        drawn: list[list[int]] = [
+            dots[at].tolist() for dots in (shape.line, shape.top, shape.bottom)
+        ]
+        return drawn == [self.line, self.top, self.bottom]
 
 
 def tail_of(bins: Bins, smoothing: Smoothing, since: int) -> Tail | None:

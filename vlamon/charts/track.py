@@ -319,7 +319,9 @@ class EventTrack:
             self._spots = (key, self._find_spots(store, metrics, shown))
         return self._spots[1]
 
-    def _find_spots(self, store: RunStore, metrics: Sequence[str], shown: Window) -> list[JudgedDot]:
+    def _find_spots(
+        self, store: RunStore, metrics: Sequence[str], shown: Window
+    ) -> list[JudgedDot]:
         found = []
         for one in self.judged.values():
             column = shown.column(one.place) if one.metric in metrics else None

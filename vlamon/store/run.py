@@ -102,6 +102,7 @@ class RunStore:
         """Add a copy of another store's batches behind this one's."""
         first = self._batch_rows.rows
         self._weights += [(first + row, weights) for row, weights in newer._weights]
+        self._newest_weights = None
         self._batch_rows.extend(newer._batch_rows)
         self.version += 1
 
