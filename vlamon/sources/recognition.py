@@ -3,7 +3,7 @@
 Trainings print warnings, their configuration, even their own source before the first metric. So a
 log is looked at piece by piece until a format is sure; what may as well be a configuration waits
 for something better until the log's end. A format for lines of any make is taken only where the
-pieces at hand hold none with a name of its own.
+pieces behind its first line hold none with a name of its own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from vlamon.sources.formats import HEAD_BYTES, NAMED, SURE, Format, scored
 
 _GROWN = 1 / 8
 """A piece that is still growing is looked at again when this share of it is new."""
+_LOOK_ON = 8 * HEAD_BYTES
+"""So far behind a line of any make something better is looked for: longer delays the screen."""
 
 
 class Recognition:
@@ -26,6 +28,8 @@ class Recognition:
         self._score = 0
         self._begin = 0
         self._looked = 0
+        self._sure: int | None = None
+        """Where the first line stands that is known for sure, in whole pieces."""
 
     def look(self, lines: bytes) -> Format | None:
         """The format, once it is sure; to be called without lines too, when none came."""
@@ -42,7 +46,10 @@ class Recognition:
             self._looked = self._begin + len(piece)
             if end is not None:
                 self._begin = end
-            if self._score >= NAMED:
+            if self._score >= SURE and self._sure is None:
+                self._sure = self._begin
+            looked_on = self._sure is not None and self._looked - self._sure >= _LOOK_ON
+            if self._score >= NAMED or looked_on:
                 return self.likeliest
         return self.likeliest if self._score >= SURE else None
 

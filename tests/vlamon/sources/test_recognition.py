@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from vlamon.records import BatchBlock, EpochBlock, EpochRow, Link, Record
-from vlamon.sources.formats import HEAD_BYTES
+from vlamon.sources import recognition
+from vlamon.sources.formats import HEAD_BYTES, Format, scored
 from vlamon.sources.logfile import LogFile
 from vlamon.sources.read_all import drained
 from vlamon.sources.recognition import Recognition
@@ -49,6 +50,23 @@ def test_what_stands_in_front_hides_no_log(name: str, before: bytes, tmp_path: P
     assert found.format == NAMED[name]
     assert rows_in(found.records) == rows_in(plain.records) > 0
     assert found.unknown.count == plain.unknown.count + before.count(b"\n")
+
+
+def test_lines_of_any_make_are_looked_through_for_a_while_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[int] = []
+
+    def counting(head: bytes, path: str) -> tuple[int, Format | None]:
+        seen.append(len(head))
+        return scored(head, path)
+
+    monkeypatch.setattr(recognition, "scored", counting)
+    lines = b"".join(b"Epoch %d, Loss: 0.%03d, Acc: 0.5\n" % (n, n % 999) for n in range(60_000))
+    found = Recognition("train.log").look(lines)
+    assert found is not None
+    assert found.name == "key-values"
+    assert sum(seen) < 10 * HEAD_BYTES < len(lines)
 
 
 def read_on(source: LogFile, times: int = 3) -> list[Record]:
