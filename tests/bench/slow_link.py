@@ -1,4 +1,4 @@
-"""A training watched over a far, thin line: `python -m tests.bench.slow_link`.
+"""A training watched over a far, thin line: `python -m tests.bench.slow_link [ROWS]`.
 
 A monitor's source reads through a real ssh and a real sshd; between them a proxy delays and paces
 the bytes of the TCP connection (tests/faults/slow_link.py), because `tc netem` is a kernel module
@@ -22,7 +22,8 @@ from tests.faults.slow_link import SlowLink
 from tests.faults.sshd import Ssh, remote_vlamon, running
 from vlamon import Emitter
 from vlamon.protocol.commands import Command
-from vlamon.records import BatchBlock, Gap, Record, Reply, RunInfo
+from vlamon.records import Backfill, BatchBlock, Gap, Record, Reply, RunInfo
+from vlamon.sources.older_rows import NEWEST
 from vlamon.sources.ssh import ssh_source
 from vlamon.sources.stream import StreamSource
 
@@ -32,13 +33,14 @@ LIVE = 20.0
 LINES = {"200 ms, 1 Mbit/s": (0.1, 1e6), "none": (0.0, 1e9)}
 
 
-def training(path: str) -> None:
+def training(path: str, history: int) -> None:
     """A history of a day, then ten batches a second, until stdin ends."""
     choose = random.Random(0)
-    with Emitter(path, weights={"closs": 1.0, "loss_ct": 10.0}) as emitter:
-        for step in range(HISTORY):
+    weights, run_dir = {"closs": 1.0, "loss_ct": 10.0}, Path(path).parent / "run"
+    with Emitter(path, run_dir=run_dir, weights=weights) as emitter:
+        for step in range(history):
             emitter.log(
-                step, epoch=step / 1312, closs=choose.gauss(9 - step / HISTORY, 0.2),
+                step, epoch=step / 1312, closs=choose.gauss(9 - step / history, 0.2),
                 loss_ct=choose.gauss(0.12, 0.02), z_loss=30.0 + choose.gammavariate(2, 2),
                 grad_norm=choose.lognormvariate(0, 0.4), lr=1e-5,
             )  # fmt: skip
@@ -58,6 +60,7 @@ class Watch:
 
     source: StreamSource
     rows: int = 0
+    """Rows so far, those from before the newest ones included."""
     gaps: int = 0
     greeted: float = 0.0
     replied: float = 0.0
@@ -72,6 +75,10 @@ class Watch:
         return ages
 
     def _take(self, record: Record) -> list[float]:
+        if isinstance(record, Backfill):
+            self.rows += sum(
+                block.rows for block in record.records if isinstance(block, BatchBlock)
+            )
         if isinstance(record, BatchBlock):
             self.rows += record.rows
             return [time.time() - when for when in record.time.tolist()]
@@ -90,14 +97,19 @@ class Watch:
                 return ages
 
 
-def measure(ssh: Ssh, path: str, delay: float, rate: float) -> list[str]:
+def measure(ssh: Ssh, path: str, history: int, delay: float, rate: float) -> list[str]:
     """The cells of one line."""
     port = ssh.options[ssh.options.index("-p") + 1]
     with SlowLink(int(port), delay, rate) as link:
         options = tuple(str(link.near) if word == port else word for word in ssh.command())
         began = time.monotonic()
-        watch = Watch(ssh_source(ssh.host, path, ssh=options))
+        watch = Watch(ssh_source(ssh.host, path, newest=NEWEST, ssh=options))
         watch.until_current()
+        shown, loading = {"newest": time.monotonic() - began}, list[float]()
+        while watch.rows < history:
+            loading += watch.read(0.1)
+            if watch.rows >= history // 10:
+                shown.setdefault("tenth", time.monotonic() - began)
         whole, size = time.monotonic() - began, link.down
         start = time.monotonic()
         ages = watch.read(LIVE)
@@ -113,37 +125,51 @@ def measure(ssh: Ssh, path: str, delay: float, rate: float) -> list[str]:
         back, again = time.monotonic() - cut, link.down - before
         watch.source.close()
     assert watch.gaps == 0, "rows are missing"
-    late = sorted(ages)
     return [
         f"{watch.greeted - began:.1f} s",
+        f"{shown['newest']:.1f} s",
+        f"{shown['tenth']:.1f} s",
         f"{whole:.1f} s, {size / 1e6:.2f} MB",
-        f"{1000 * statistics.median(late):.0f} / {1000 * late[int(0.99 * len(late))]:.0f} ms",
+        lateness(loading),
+        lateness(ages),
         f"{live / 1000:.0f} kbit/s",
         f"{1000 * (watch.replied - asked):.0f} ms",
         f"{back:.1f} s, {again / 1000:.0f} kB",
     ]
 
 
-def main() -> None:
+def lateness(ages: list[float]) -> str:
+    """Median and 99th percentile of how old rows were when they came."""
+    late = sorted(ages)
+    return f"{1000 * statistics.median(late):.0f} / {1000 * late[int(0.99 * len(late))]:.0f} ms"
+
+
+def main(history: int) -> None:
     """Print the table of docs/clusters.md."""
     print(
-        f"| line | greeting | history of {HISTORY:,} batches | live rows, median / 99 % late"
-        " | live | a command's reply | back after a cut |"
+        f"| line | greeting | newest {NEWEST:,} rows | newest {history // 10:,} | all {history:,}"
+        " | live rows meanwhile, median / 99 % late | live rows after it | live | a command's reply"
+        " | back after a cut |"
     )
-    print("|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     os.environ["VLAMON_REMOTE"] = f"{remote_vlamon()} relay"
     with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as ssh:
         path = f"{folder}/vla.sock"
         served = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.slow_link", path],
+            [sys.executable, "-m", "tests.bench.slow_link", path, str(history)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         assert served.stdout is not None
         served.stdout.readline()
         for name, (delay, rate) in LINES.items():
-            print(f"| {name} | {' | '.join(measure(ssh, path, delay, rate))} |", flush=True)
+            print(
+                f"| {name} | {' | '.join(measure(ssh, path, history, delay, rate))} |", flush=True
+            )
         served.communicate()
 
 
 if __name__ == "__main__":
-    training(sys.argv[1]) if len(sys.argv) > 1 else main()
+    if len(sys.argv) > 2:
+        training(sys.argv[1], int(sys.argv[2]))
+    else:
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else HISTORY)

@@ -6,7 +6,8 @@ that reconnects neither misses a row nor sees one twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from vlamon.protocol import block as blocks
@@ -16,7 +17,6 @@ from vlamon.protocol.commands import Command
 from vlamon.protocol.frames import FrameReader, Message, ProtocolError, pack
 from vlamon.protocol.messages import Bye, Start, Subscription
 from vlamon.records import (
-    Backfill,
     EpochRow,
     Event,
     Gap,
@@ -56,11 +56,19 @@ class Conversation:
     Backfill records; with 0 all come in order.
     """
 
-    def __init__(self, cursor: Cursor, source: str, rows: bool = True, newest: int = 0) -> None:
+    def __init__(
+        self,
+        cursor: Cursor,
+        source: str,
+        rows: bool = True,
+        newest: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.cursor = cursor
         self.source = source
         self.rows = rows
         self.newest = newest
+        self._clock = clock
         self.info: RunInfo | None = None
         """The greeting, once it came."""
         self.bye: Bye | None = None
@@ -181,7 +189,7 @@ class Conversation:
 
     def _ask_backlog(self) -> None:
         backlog = self.cursor.backlog
-        request = None if backlog is None else backlog.request()
+        request = None if backlog is None else backlog.request(self._clock())
         if request is None:
             self.cursor.backlog = None
         else:
@@ -194,10 +202,9 @@ class Conversation:
     def _backlog_records(self, found: Block | Gap) -> Iterator[Record]:
         backlog = self.cursor.backlog
         assert backlog is not None
-        for record in backlog.skip(found) if isinstance(found, Gap) else backlog.take(found):
-            yield record
-            if isinstance(record, Backfill) and record.done:
-                self._ask_backlog()
+        yield from backlog.skip(found) if isinstance(found, Gap) else backlog.take(found)
+        if backlog.due(self._clock()):
+            self._ask_backlog()
 
     def _lose_backlog(self, why: str) -> Iterator[Record]:
         backlog, self.cursor.backlog = self.cursor.backlog, None

@@ -18,6 +18,10 @@ from vlamon.records import Backfill, Gap
 NEWEST = 2048
 """Rows that come first: a second's worth on a line of 1 Mbit/s."""
 GROWTH = 2
+PIECES = (2048, 65_536)
+"""Rows that are asked for at a time, at least and at most: what is under way holds up live rows."""
+SOON, LATE = 0.3, 1.5
+"""Seconds for a piece below which the next one is larger, and above which it is smaller."""
 
 
 @dataclass(slots=True)
@@ -36,6 +40,11 @@ class Backlog:
     """First row of the window that is on its way."""
     _at: int = 0
     """Next row of it."""
+    _asked: int = 0
+    """One past the last row that was asked for; the last block may bring more."""
+    _piece: int = PIECES[0]
+    _since: float = 0.0
+    """When it was asked for."""
     _weights: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -45,14 +54,24 @@ class Backlog:
             return self.end - self.since
         return self._first - self.since + self.end - self._at
 
-    def request(self) -> OlderRows | None:
-        """What to ask for; the rest of a window whose connection broke. None once all is there."""
+    def request(self, now: float) -> OlderRows | None:
+        """What to ask for at `now` seconds, on a new connection too. None once all is there."""
         if self._first is None:
             if self.since >= self.end:
                 return None
             self._first = self._at = max(self.since, self.end - self.size)
             self.size *= GROWTH
-        return OlderRows(self._at, self.end)
+        self._asked, self._since = min(self.end, self._at + self._piece), now
+        return OlderRows(self._at, self._asked)
+
+    def due(self, now: float) -> bool:
+        """Whether all that was asked for has come; how fast it came says how much to ask for."""
+        if self._first is not None and self._at < self._asked:
+            return False
+        took = now - self._since
+        factor = GROWTH if took < SOON else 1 / GROWTH if took > LATE else 1
+        self._piece = max(PIECES[0], min(PIECES[1], int(self._piece * factor)))
+        return True
 
     def expects(self, seq: int) -> bool:
         """Whether a row belongs to the window that is on its way."""

@@ -152,10 +152,27 @@ def test_live_rows_and_commands_do_not_wait_for_older_ones(served: tuple[Emitter
     assert line.talk.cursor.backlog is not None, "older rows were still on their way"
 
 
+def test_a_thin_line_is_asked_for_little_at_a_time_and_a_fast_one_for_much() -> None:
+    def asked(seconds: float) -> list[int]:
+        backlog, now, sizes = Backlog(0, 10**6, 10**6), 0.0, []
+        for _ in range(8):
+            request = backlog.request(now)
+            assert request is not None
+            sizes.append(request.end_seq - request.since_seq)
+            now += seconds
+            list(backlog.skip(Gap(sizes[-1], None, None, "")))
+            assert backlog.due(now)
+        return sizes
+
+    assert asked(0.8) == [2048] * 8
+    assert asked(0.01) == [2048, 4096, 8192, 16_384, 32_768, 65_536, 65_536, 65_536]
+    assert asked(2.0) == [2048] * 8
+
+
 def test_rows_that_are_lost_on_the_way_are_said() -> None:
     cursor = Cursor()
     cursor.backlog = Backlog(100, 1000, 600)
-    request = cursor.backlog.request()
+    request = cursor.backlog.request(0.0)
     assert request is not None
     assert (request.since_seq, request.end_seq) == (400, 1000)
     lost = list(cursor.backlog.skip(Gap(600, None, None, "the journal has lost them")))
