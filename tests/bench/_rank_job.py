@@ -122,16 +122,14 @@ class Gate:
 
 
 def block(training: Any, emitter: Any, first: int, steps: int) -> dict[str, float]:
-    """Figures of the training's thread for steps of one kind; with an emitter they are logged."""
+    """Figures of the training's thread for logged steps of one kind."""
     took = []
     before, used = resource.getrusage(resource.RUSAGE_THREAD), time.thread_time()
     for step in range(first, first + steps):
         start = time.perf_counter()
-        if emitter is not None:
-            emitter.status(phase="data")
+        emitter.status(phase="data")
         loss = training.step()
-        if emitter is not None:
-            emitter.log(step, epoch=0.5, **(VALUES | {"closs": loss}))
+        emitter.log(step, epoch=0.5, **(VALUES | {"closs": loss}))
         took.append(time.perf_counter() - start)
     used, after = time.thread_time() - used, resource.getrusage(resource.RUSAGE_THREAD)
     return {
@@ -142,7 +140,7 @@ def block(training: Any, emitter: Any, first: int, steps: int) -> dict[str, floa
 
 
 def alternating(port: int, size: int, rounds: int, steps: int, run_dir: str) -> None:
-    """A real training that sees its ranks and logs (A), does neither (B), and a null like B (N).
+    """A real training that logs and sees its ranks (A), logs and sees none (B), and a null like B.
 
     Short blocks in random order in one process, so that whatever else the machine does meets all
     kinds alike; starts when a line comes on stdin.
@@ -161,9 +159,8 @@ def alternating(port: int, size: int, rounds: int, steps: int, run_dir: str) -> 
         for _ in range(rounds):
             of_round = {}
             for kind in choose.sample("ABN", 3):
-                logs = kind == "A"
-                (gate.opened.set if logs else gate.opened.clear)()
-                of_round[kind] = block(training, emitter if logs else None, step, steps)
+                (gate.opened.set if kind == "A" else gate.opened.clear)()
+                of_round[kind] = block(training, emitter, step, steps)
                 step += steps
             found.append(of_round)
         looks = gate.looks
