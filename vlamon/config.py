@@ -15,10 +15,13 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from vlamon.errors import nearest
 from vlamon.locations import config_directory
+
+if TYPE_CHECKING:
+    from vlamon.detect.rules import SpikeRules
 
 PROJECT_FILE = "vlamon.toml"
 ENVIRONMENT = "VLAMON_"
@@ -160,20 +163,26 @@ def project_file(start: str | None = None) -> str | None:
         place = above
 
 
-def load(environ: Mapping[str, str] | None = None, start: str | None = None) -> Configuration:
-    """Read the files and the environment, the strongest last."""
+def load(
+    environ: Mapping[str, str] | None = None, start: str | None = None, only: str = ""
+) -> Configuration:
+    """Read the files and the environment, the strongest last.
+
+    `only` one setting is checked where a training asks: the check of another may import a screen.
+    """
     environ = os.environ if environ is None else environ
-    values = {setting.name: Value(setting.default, "default") for setting in SETTINGS}
+    asked = [BY_NAME[only]] if only else SETTINGS
+    values = {setting.name: Value(setting.default, "default") for setting in asked}
     complaints: list[str] = []
     files = []
     for path in (user_file(), project_file(start)):
         if path is None or not os.path.isfile(path):
             continue
         files.append(path)
-        found, wrong = _read(path)
+        found, wrong = _read(path, only)
         values |= found
         complaints += wrong
-    for setting in SETTINGS:
+    for setting in asked:
         text = environ.get(setting.variable)
         if text is None or text == "":
             continue
@@ -186,7 +195,18 @@ def load(environ: Mapping[str, str] | None = None, start: str | None = None) -> 
     return Configuration(values, tuple(files), tuple(complaints))
 
 
-def _read(path: str) -> tuple[dict[str, Value], list[str]]:
+def rules_in_force(complain: Callable[[str], None]) -> SpikeRules:
+    """The detector's rules with the thresholds that are set; a mistake in them ends no training."""
+    from vlamon.detect.rules import rules_with
+
+    found = load(only="thresholds")
+    for complaint in found.complaints:
+        complain(f"{complaint[:-1]}: the shipped thresholds judge")
+    thresholds: Mapping[str, float] = found.values["thresholds"].value
+    return rules_with(thresholds)
+
+
+def _read(path: str, only: str) -> tuple[dict[str, Value], list[str]]:
     import tomllib
 
     try:
@@ -200,6 +220,8 @@ def _read(path: str) -> tuple[dict[str, Value], list[str]]:
     complaints = []
     for key, given in document.items():
         name = key.replace("-", "_")
+        if only not in ("", name):
+            continue
         if name not in BY_NAME:
             complaints.append(f"{path}: there is no setting {key!r}{nearest(name, BY_NAME)}.")
             continue

@@ -85,9 +85,11 @@ def _newest(records: Sequence[Record]) -> float:
 
 def _judged(records: Sequence[Record]) -> list[Record]:
     """The records with the explosions of a run that does not judge itself."""
+    from vlamon.config import rules_in_force
     from vlamon.detect.monitor import ExplosionMonitor
 
-    monitor, judged = ExplosionMonitor(), []
+    # A mistake in the settings was told where `vlamon` started.
+    monitor, judged = ExplosionMonitor(rules_in_force(lambda complaint: None)), []
     for record in [*records, Link("ended")]:
         judged += [record, *monitor.hear(record)]
     return judged

@@ -89,9 +89,11 @@ class Alerting:
     def _alerts(self) -> Iterator[Alert]:
         """What calls a person, until the end."""
         from vlamon.alerts.alert import of_event
+        from vlamon.config import rules_in_force
         from vlamon.detect.monitor import ExplosionMonitor
 
-        monitor = ExplosionMonitor()
+        rules = rules_in_force(self._complain)
+        monitor = ExplosionMonitor(rules)
         list(monitor.hear(self._info()))
         while (record := self._heard.get()) is not None:
             events: list[Event] = []
@@ -103,7 +105,7 @@ class Alerting:
                 events += monitor.hear(record)
             except Exception as error:  # alerts of what the run itself reports are still sent
                 self._complain(f"batches are not judged for alerts: {_reason(error)}")
-                monitor = ExplosionMonitor()
+                monitor = ExplosionMonitor(rules)
             events += [record] if isinstance(record, Event) else []
             alerts = (of_event(event, self._info()) for event in events)
             yield from (alert for alert in alerts if alert is not None)

@@ -76,7 +76,7 @@ class Service:
             # Detectors need numpy, which a run that reports nothing itself never loads.
             from vlamon.emitter.watching import MODE, Watching
 
-            self.sidecar.watching = Watching(info)
+            self.sidecar.watching = Watching(info, owner.warn)
             inbox.append(StatusChange({"guard": MODE}, time.time()))
         self._registrar = Registrar(entry_of(info, bound, journal), lambda: history.status)
         self._sampler = Sampler(inbox.append)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ import pytest
 from tests.vlamon.alerts.servers import Http, http_server
 from tests.vlamon.emitter.emitted import journal_of, of_type
 from vlamon import Emitter
-from vlamon.emitter import EmitterError
+from vlamon.emitter import EmitterError, watching
 from vlamon.emitter.alerting import command_line
 from vlamon.records import Event
 from vlamon.sources import SourceError
@@ -70,6 +72,62 @@ def test_a_run_without_a_guard_is_judged_by_its_own_sidecar(server: Http, tmp_pa
         emitter.log(300, closs=95.0)
     assert "explosion" in kinds(server)
     assert "closs 95" in server.requests[0][2]["text"]
+
+
+CALM = [2.0 + 0.1 * math.sin(step) for step in range(300)]
+
+
+def write_thresholds(text: str) -> None:
+    settings = Path(os.environ["XDG_CONFIG_HOME"]) / "vlamon" / "config.toml"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text(text)
+
+
+@pytest.mark.parametrize(("one_ratio", "told"), [(10.0, True), (100.0, False)])
+def test_a_training_judges_by_the_thresholds_of_the_settings(
+    server: Http, tmp_path: Path, one_ratio: float, told: bool
+) -> None:
+    write_thresholds(f"thresholds = {{ one_ratio = {one_ratio}, sure_ratio = {one_ratio} }}\n")
+    with Emitter(None, run_dir=tmp_path / "run", alerts=True, watch=True) as emitter:
+        for step, closs in enumerate([*CALM, 60.0]):
+            emitter.log(step, closs=closs)
+    found = [event.kind for event in of_type(journal_of(tmp_path / "run"), Event)]
+    assert ("explode" in found) == told
+    assert ("explosion" in kinds(server)) == told
+
+
+def test_a_mistake_in_the_thresholds_is_told_and_the_shipped_ones_judge(
+    server: Http, tmp_path: Path
+) -> None:
+    write_thresholds("thresholds = { one_ration = 100.0 }\nkeys = 3\n")
+    with Emitter(None, run_dir=tmp_path / "run", watch=True) as emitter:
+        for step, closs in enumerate([*CALM, 60.0]):
+            emitter.log(step, closs=closs)
+    (warning,) = warnings_of(tmp_path / "run")
+    assert warning.endswith("the shipped thresholds judge")
+    assert "one_ration" in warning
+    found = [event.kind for event in of_type(journal_of(tmp_path / "run"), Event)]
+    assert "explode" in found
+
+
+def test_a_home_that_answers_nothing_holds_neither_training_nor_verdict(
+    server: Http, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answered = threading.Event(), threading.Event()
+
+    def never(complain: Callable[[str], None]) -> None:
+        asked.set()
+        answered.wait(60)
+
+    monkeypatch.setattr(watching, "rules_in_force", never)
+    monkeypatch.setattr(watching, "SETTINGS_WITHIN", 0.1)
+    with Emitter(None, run_dir=tmp_path / "run", watch=True) as emitter:
+        for step, closs in enumerate([*CALM, 60.0]):
+            emitter.log(step, closs=closs)
+    answered.set()
+    assert asked.is_set()
+    found = [event.kind for event in of_type(journal_of(tmp_path / "run"), Event)]
+    assert "explode" in found
 
 
 def test_a_run_that_judges_itself_is_not_judged_twice(server: Http, tmp_path: Path) -> None:
