@@ -336,7 +336,7 @@ def _thresholds(setting: Setting, value: Any) -> dict[str, float]:
 
 
 def _keys(setting: Setting, value: Any) -> dict[str, tuple[str, ...]]:
-    from vlamon.tui.bindings import checked_keys
+    from vlamon.key_bindings import checked_keys
 
     if not isinstance(value, dict):
         raise ValueError(f'must be a table of keys, such as {{ quit = "Q" }}, not {value!r}')

@@ -46,7 +46,7 @@ def keys(
     ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 ) -> Mapping[str, tuple[str, ...]]:
     """Parse `ACTION=KEY`; one action may have several keys."""
-    from vlamon.tui.bindings import checked_keys
+    from vlamon.key_bindings import checked_keys
 
     found: dict[str, tuple[str, ...]] = {}
     for value in values:
@@ -69,7 +69,7 @@ def _thresholds(ctx: click.Context, param: click.Parameter, incomplete: str) -> 
 
 def actions(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Actions of the dashboard that begin like what was typed."""
-    from vlamon.tui.bindings import KEYS
+    from vlamon.key_bindings import KEYS
 
     return [f"{key.name}=" for key in KEYS if key.name.startswith(incomplete)]
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from textual.app import App
 
+from vlamon.key_bindings import keymap
 from vlamon.tui import terminal
-from vlamon.tui.bindings import keymap
 from vlamon.tui.options import Options
 from vlamon.tui.rendering import Rendering
 from vlamon.tui.screen import MainScreen

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
-from vlamon.tui.bindings import keys_for
+from vlamon.key_bindings import keys_for
 from vlamon.tui.screen import MainScreen
 
 if TYPE_CHECKING:

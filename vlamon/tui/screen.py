@@ -15,9 +15,9 @@ from textual.worker import get_current_worker
 
 from vlamon.charts.ticks import Axis
 from vlamon.charts.viewport import View, Viewport
+from vlamon.key_bindings import KEYS, Key, keys_for
 from vlamon.tui.acting import Acting
 from vlamon.tui.alerts import WatchAlerts
-from vlamon.tui.bindings import KEYS, Key, keys_for
 from vlamon.tui.chart_styling import ChartStyling
 from vlamon.tui.findings import Findings
 from vlamon.tui.frame_context import FrameContext, run_name, takes_commands

@@ -23,10 +23,10 @@ from vlamon.analysis.evidence import Evidence
 from vlamon.catalogue import Entry, MetricText, entry
 from vlamon.charts.rows import Row
 from vlamon.commands.explain import command as explain
+from vlamon.key_bindings import Key
 from vlamon.records import BatchBlock, Column, Link
 from vlamon.texts import en
 from vlamon.tui import panels
-from vlamon.tui.bindings import Key
 from vlamon.tui.frame_context import FrameContext
 from vlamon.tui.navigation import Navigation
 from vlamon.tui.notices import Notice

@@ -12,8 +12,8 @@ from tests.vlamon.tui.fake_feed import (
     info,
     whole_run,
 )
+from vlamon.key_bindings import KEYS
 from vlamon.records import BatchBlock, Column, Event, Link
-from vlamon.tui.bindings import KEYS
 from vlamon.tui.screen import MainScreen
 
 

@@ -17,8 +17,8 @@ from tests.vlamon.tui.fake_feed import (
     fed,
     info,
 )
+from vlamon.key_bindings import KEYS
 from vlamon.records import BatchBlock, Column, Link
-from vlamon.tui.bindings import KEYS
 from vlamon.tui.screen import MainScreen
 
 

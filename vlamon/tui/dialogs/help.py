@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vlamon.charts.rows import Row, fit
-from vlamon.tui.bindings import CHAPTERS, keys_for
+from vlamon.key_bindings import CHAPTERS, keys_for
 from vlamon.tui.dialogs.page import Page
 
 if TYPE_CHECKING:
