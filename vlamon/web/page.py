@@ -41,11 +41,14 @@ PAGE = """<!DOCTYPE html>
 
 FOCUS = """
 // Keys reach the terminal without a click, which would set a cursor; after a change of tabs, too.
-const focus = () => document.querySelector(".xterm-helper-textarea")?.focus();
-new MutationObserver((_, seen) => {
-  focus();
-  if (document.activeElement !== document.body) seen.disconnect();
-}).observe(document.body, { childList: true, subtree: true });
+const focus = () => {
+  if (!document.body.classList.contains("-first-byte")) return false;
+  document.querySelector(".xterm-helper-textarea")?.focus();
+  return true;
+};
+new MutationObserver((_, observer) => {
+  if (focus()) observer.disconnect();
+}).observe(document.body, { attributeFilter: ["class"] });
 window.addEventListener("focus", focus);
 """
 

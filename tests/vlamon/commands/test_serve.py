@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser import browser as real_browser
+from tests.browser import chromium
 from tests.vlamon.commands.training import environment, training
 from vlamon.cli import run
 from vlamon.commands.serve import dashboard
@@ -186,6 +188,8 @@ async def test_dashboards_end_with_their_server_and_are_limited_in_number(tmp_pa
                 async with browser(url):
                     pass
             assert refused.value.status == 503
+            async with aiohttp.ClientSession() as session, session.get(url) as answer:
+                assert "at most 1 at once" in await answer.text()
             (dashboard,) = children(process.pid)
             process.kill()
             end = time.monotonic() + PATIENCE
@@ -266,3 +270,22 @@ def test_without_the_extra_the_error_names_it(
     monkeypatch.setitem(sys.modules, "textual_serve.app_service", None)
     assert run(["serve", "watch", JOURNAL]) == 2
     assert "pip install 'vlamon[web]'" in capsys.readouterr().err
+
+
+async def test_a_real_browser_draws_the_dashboard_and_types_without_a_click(tmp_path: Path) -> None:
+    program = chromium()
+    if program is None:
+        pytest.skip("there is no Chromium on this machine")
+    with serving(tmp_path, "watch", JOURNAL) as (url, _):
+        async with real_browser(program) as driven, asyncio.timeout(PATIENCE):
+            tab = await driven.open(url)
+            while await tab.value("document.activeElement.tagName") != "TEXTAREA":
+                await asyncio.sleep(0.05)
+            drawn = await tab.picture()
+            while len(drawn) < 30_000:  # an empty page is a few kilobytes
+                await asyncio.sleep(0.05)
+                drawn = await tab.picture()
+            await tab.press("c")  # the status line says that the dashboard gives no commands
+            while await tab.picture() == drawn:
+                await asyncio.sleep(0.05)
+            assert not [said for said in driven.said if "WebGL" not in said]
