@@ -101,8 +101,8 @@ class BrowserView:
     def _no_more(self) -> web.Response:
         return _sentence(
             HTTPStatus.SERVICE_UNAVAILABLE,
-            f"This server shows at most {self._plan.viewers} at once: close another dashboard and load"
-            " this page again, or start `vlamon serve` with a larger --viewers.",
+            f"This server shows at most {self._plan.viewers} at once: close another dashboard and"
+            " load this page again, or start `vlamon serve` with a larger --viewers.",
         )
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
