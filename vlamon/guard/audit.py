@@ -42,7 +42,7 @@ class Audit:
         return self._thread.failure
 
     def write(self, kind: str, step: int, attempt: int, **data: Any) -> None:
-        """One decision, order or finding."""
+        """One decision, command or finding."""
         line = {"time": time.time(), "kind": kind, "step": step, "attempt": attempt, **data}
         self._append("guard.jsonl", [line])
 

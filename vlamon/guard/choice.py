@@ -23,7 +23,7 @@ class Trouble:
     """What a rollback is to get away from."""
 
     onset: int
-    """Its first step; the next step for an order in calm times."""
+    """Its first step; the next step for a command in calm times."""
     age: int = 0
     """Steps since then; 0 where the batch itself broke."""
     older: bool = False

@@ -32,9 +32,9 @@ class Request:
     step: int
     """The step boundary."""
     explosion: Explosion | None = None
-    """What it answers; None for an order in calm times."""
+    """What it answers; None for a command in calm times."""
     decision: Decision | None = None
-    """The policy's; None for an operator's order."""
+    """The policy's; None for an operator's command."""
     to: int | None = None
     """The newest state at or before this step; None for the best one."""
     exact: bool = False
@@ -317,7 +317,7 @@ class Rollback:
 
 
 def _onset(request: Request) -> int:
-    """The first step of the trouble; the next step for an order in calm times."""
+    """The first step of the trouble; the next step for a command in calm times."""
     return request.explosion.onset if request.explosion else request.step + 1
 
 

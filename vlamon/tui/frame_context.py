@@ -40,7 +40,7 @@ class FrameContext:
     diagnoses: tuple[tuple[str, str, str], ...] = ()
     """Role, headline and detail of what the analysis finds."""
     read_only: bool = False
-    """Whether orders are hidden."""
+    """Whether commands are hidden."""
     held: bool = False
     """Whether the charts stand still while data comes in."""
     glyphs: Glyphs = UNICODE

@@ -15,7 +15,7 @@ class Options:
     theme: str | None = None
     """Name of a theme; None chooses by what the terminal can show."""
     read_only: bool = False
-    """Hide every order to the training process."""
+    """Hide every command to the training process."""
     auto_rollback: bool = False
     """Order a rollback by itself when a live explosion is reported."""
     ascii: bool = False

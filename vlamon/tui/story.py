@@ -95,7 +95,7 @@ def _evidence(found: Break) -> Iterator[str]:
 
 
 def changes_before(store: RunStore, event: Event) -> list[str]:
-    """Name every setting, weight, order and slow rank that moved shortly before an event."""
+    """Name every setting, weight, command and slow rank that moved shortly before an event."""
     row = store.row_of_step(event.step, event.attempt)
     if row is None:
         return []
