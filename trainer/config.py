@@ -99,6 +99,8 @@ class GuardConfig:
     """Snapshots kept in memory."""
     cooldown: int = 100
     """Steps after a rollback within which another explosion goes one snapshot further back."""
+    ladder: tuple[str, ...] = ("rollback",)
+    """What is done about an explosion, the mildest first: `clip`, `skip`, `lr`, `rollback`."""
 
     def __post_init__(self) -> None:
         _one_of("guard.mode", self.mode, tuple(GUARD_MODES))
@@ -312,6 +314,7 @@ def _typed(kind: Any, value: Any) -> Any:
         kind = next(option for option in typing.get_args(kind) if option is not type(None))
     if typing.get_origin(kind) is tuple:
         parts = value.strip("()[] ").split(",") if isinstance(value, str) else value
+        parts = [part.strip("'\" ") if isinstance(part, str) else part for part in parts]
         wanted = typing.get_args(kind)
         if wanted[-1] is Ellipsis:
             wanted = wanted[:1] * len(parts)

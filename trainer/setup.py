@@ -211,6 +211,7 @@ def guard_settings(config: TrainConfig) -> GuardSettings:
             every=config.guard.every,
             slots=config.guard.slots,
             cooldown=config.guard.cooldown,
+            ladder=config.guard.ladder,  # type: ignore[arg-type]  # checked there
             durable_every=config.loop.checkpoint_every or config.loop.steps_per_epoch,
             keep=config.loop.keep_checkpoints,
         )

@@ -127,3 +127,18 @@ def test_a_wrong_option_ends_the_command_with_2_and_one_line(tmp_path: Path) -> 
     done = trainer("--run-dir", str(tmp_path), *SETTINGS, "--seed", "-1")
     assert done.returncode == 2
     assert done.stderr == "trainer: --seed must be at least 0 and at most 4294967295, not -1\n"
+
+
+def test_a_ladder_is_set_like_any_other_setting() -> None:
+    assert guard_settings(config("guard.ladder=clip, skip,rollback")).ladder == (
+        "clip",
+        "skip",
+        "rollback",
+    )
+    assert guard_settings(config("ladder=skip")).ladder == ("skip",)
+
+
+@pytest.mark.parametrize("rungs", ["skip,clip", "dodge", ""])
+def test_a_ladder_that_is_none_is_refused(rungs: str) -> None:
+    with pytest.raises(ConfigError, match=r"guard: ladder .*some of clip, skip, lr, rollback"):
+        guard_settings(config(f"guard.ladder={rungs}"))

@@ -39,7 +39,8 @@ from vlamon.guard.rollback import Rollback
 from vlamon.guard.settings import GuardSettings
 from vlamon.guard.skips import Skips
 from vlamon.guard.snapshots import Snapshots
-from vlamon.guard.state.capture import Stateful, TrainingState
+from vlamon.guard.state.capture import LADDER, Stateful, TrainingState
+from vlamon.guard.state.zero import ZeroOptimizer
 from vlamon.guard.status import StatusReporter
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ class Parts:
 
     def __init__(self, given: GuardArguments) -> None:
         self.optimizers = list(given.optimizers)
-        self.scaled = any(map(scales, given.extras.values()))
+        engines = any(isinstance(each, ZeroOptimizer) for each in self.optimizers)
+        self.scaled = engines or any(map(scales, given.extras.values()))
         self.durable = given.run_dir is not None
         order = None if given.sampler is None else order_of(given.sampler)
         self.state = TrainingState(_state(given, order), given.generators)
@@ -93,14 +95,27 @@ class Parts:
         self.weights = LossWeights(given.weights, given.emitter)
         self.detection = Detection(given.detectors, self.weights, self.ledger, self.reporter)
         self.prevention = Prevention(
-            self.settings.ladder, self.optimizers, self.weights, self.ledger
+            self.settings.ladder,
+            self.optimizers,
+            self.weights,
+            self.ledger,
+            self.state.flat(),
         )
+        if self.prevention.watches:
+            self.state.add(LADDER, self.prevention)
         self.snapshots = self._snapshots(given, memory)
         self.status = StatusReporter(self.reporter, self.snapshots, self.ledger)
         self.lr_scale = LrScale(given.optimizers, given.set_lr_scale)
         self.evidence = ExplosionFiles(given.run_dir, given.rebuild)
         self.rollback = self._rollback(given)
-        self.resume = Resume(self.snapshots, self.ledger, self.skips, self.rollback, self.reporter)
+        self.resume = Resume(
+            self.snapshots,
+            self.ledger,
+            self.skips,
+            self.detection,
+            self.rollback,
+            self.reporter,
+        )
         self.response = self._response(given)
         self.commands = self._commands(given)
 
@@ -125,6 +140,7 @@ class Parts:
             self.skips,
             latency,
             self.reporter,
+            self.detection.climbing,
         )
 
     def _rollback(self, given: GuardArguments) -> Rollback:

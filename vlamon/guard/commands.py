@@ -216,6 +216,8 @@ class Commands:
                 before = self._ledger.lr_scale
                 self._lr_scale.set(value)
                 self._ledger.lr_scale = value
+                if self._detection.episode is not None:  # it is not the ladder's to take back
+                    self._detection.episode.lowered_from = None
             else:
                 before = self._queue.settable[name](value)
         except Exception as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from vlamon.detect.components import GRAD_NORM
@@ -145,6 +146,18 @@ class Detection:
         )
         return self.episode
 
+    def climbing(self) -> dict[str, Any] | None:
+        """The explosion that the ladder answers, for a durable checkpoint: how far it was climbed.
+
+        Any other is told anew after a resume: the mode that let it pass may have changed.
+        """
+        episode = self.episode
+        return None if episode is None or not episode.climbed else asdict(episode)
+
+    def climb_on(self, saved: Mapping[str, Any] | None) -> None:
+        """A resume: the ladder goes on where it was."""
+        self.episode = Episode(**saved) if saved else None
+
     def end_episode(self, step: int) -> None:
         """Say so when the steps have been calm for a while since the explosion.
 
@@ -221,6 +234,8 @@ class Detection:
         }
         done = {"skip": reading.skipped and not reading.blocked, "clip": reading.factor < 1}
         for rung, row in self._rungs.items():
+            if done[rung] and not (row.count and row.last == reading.step):
+                self._ledger.prevented(rung)
             if row.note(reading.step, done[rung]):
                 self._reporter.event("warn", reading.step, said[rung], "warn", rung=rung)
             if count := row.ended(reading.step):

@@ -19,8 +19,9 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from vlamon.guard import collectives
-from vlamon.guard.optimizers import stepping
+from vlamon.guard.optimizers import gradients, stepping
 from vlamon.guard.reporting import QUIET_STEPS
+from vlamon.guard.state.zero import ZeroOptimizer
 from vlamon.guard.values import Value
 
 BLOCKED_IN_A_ROW = 20
@@ -45,6 +46,15 @@ def may_step(
         skip_where(~verdict, optimizers)
         return True
     return bool(verdict)
+
+
+def pass_on(optimizers: Sequence[Optimizer], may: bool) -> bool:
+    """What `Guard.check` says of an update. An engine is called in any case, since it counts its
+    calls: it is told to pass over this one."""
+    engines = [each for each in optimizers if isinstance(each, ZeroOptimizer)]
+    for engine in engines:
+        engine.pass_over(not may)
+    return may or bool(engines)
 
 
 def skip_where(blocked: torch.Tensor, optimizers: Sequence[Optimizer]) -> None:
@@ -100,15 +110,10 @@ def _device_of(optimizers: Sequence[Optimizer]) -> torch.device:
 
 def gradient_norm(optimizer: Optimizer) -> torch.Tensor:
     """Norm over all gradients of an optimizer; not finite if one number is not."""
-    gradients = [
-        parameter.grad
-        for group in optimizer.param_groups
-        for parameter in group["params"]
-        if parameter.grad is not None
-    ]
-    if not gradients:
-        return torch.zeros(())
-    return torch.nn.utils.get_total_norm(gradients)
+    if isinstance(optimizer, ZeroOptimizer):
+        return optimizer.norm()
+    found = gradients(optimizer)
+    return torch.nn.utils.get_total_norm(found) if found else torch.zeros(())
 
 
 def _fused(optimizer: Optimizer) -> bool:

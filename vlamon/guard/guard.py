@@ -39,7 +39,7 @@ from vlamon.guard.assembly import GuardArguments, Parts
 from vlamon.guard.autopsy import Probe, Replay
 from vlamon.guard.data import GuardedLoader
 from vlamon.guard.forensics import Rebuild
-from vlamon.guard.gate import may_step
+from vlamon.guard.gate import may_step, pass_on
 from vlamon.guard.loss_weights import Weights
 from vlamon.guard.optimizers import checked
 from vlamon.guard.policy import Policy
@@ -202,7 +202,8 @@ class Guard:
 
     def check(self, step: int, **values: Value) -> bool:
         """Judge a step's losses before its update; False if a non-finite number would get in, or if
-        the ladder skips the update. A gradient scaler's `unscale_` comes before it.
+        the ladder skips the update. Under DeepSpeed always True: call `engine.step()` in any case,
+        which passes over such an update. A gradient scaler's `unscale_` comes before it.
 
         What is handed over here is a loss, whatever it is called. Other numbers that should be on
         record before an explosion (lr, a clipped share) belong to `after_step`.
@@ -213,7 +214,8 @@ class Guard:
         gate = self._prevention.examine(values)
         self.detection.take_in(step, values, gate)
         self._judge(step)
-        return may_step(self.optimizers, gate.update, waits=self._scaled)
+        may = may_step(self.optimizers, gate.update, waits=self._scaled)
+        return pass_on(self.optimizers, may)
 
     def ballot(self, step: int, **values: Value) -> torch.Tensor:
         """This rank's part of the decision, to be summed over ranks with whatever is summed anyway.

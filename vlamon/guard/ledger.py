@@ -28,6 +28,8 @@ class Ledger:
     """Tick of the last rollback of any kind."""
     backoffs: int = 0
     """Times that the lr was lowered since the budget was last free."""
+    last_lowered: int = 0
+    """Tick of the last time."""
     lr_scale: float = 1.0
     """What the planned lr is multiplied by."""
     attempt: int = 0
@@ -40,6 +42,12 @@ class Ledger:
     """Steps that rollbacks undid."""
     steps_saved: int = 0
     """Steps that a restart from the newest checkpoint would have undone besides."""
+    clipped: int = 0
+    """Updates whose gradients the ladder clipped."""
+    skipped: int = 0
+    """Updates that it skipped."""
+    lowered: int = 0
+    """Times that it lowered the lr."""
 
     def tick(self) -> None:
         """One more step was executed."""
@@ -47,6 +55,8 @@ class Ledger:
         if self.spent and self.ticks - self.spent[0] > self.settings.budget_steps:
             self.spent.pop(0)
             self.backoffs = 0
+        if not self.spent and self.ticks - self.last_lowered > self.settings.budget_steps:
+            self.backoffs = 0  # of the ladder, which lowers the lr without a rollback
 
     @property
     def budget_left(self) -> int:
@@ -82,9 +92,17 @@ class Ledger:
         elif self.budget_left:
             self.spent.append(self.ticks)
 
+    def prevented(self, rung: str) -> None:
+        """The ladder clipped or skipped an update; once a step, however many calls it had."""
+        if rung == "clip":
+            self.clipped += 1
+        else:
+            self.skipped += 1
+
     def lower_lr(self, factor: float) -> None:
         """The lr is lowered."""
         self.backoffs += 1
+        self.last_lowered = self.ticks
         self.lr_scale *= factor
 
     def state_dict(self) -> dict[str, Any]:

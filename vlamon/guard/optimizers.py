@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 from torch.optim import Optimizer
+
+from vlamon.guard.state.zero import ZeroOptimizer, is_engines, why_not
 
 
 def stepping(optimizer: Optimizer) -> Optimizer:
@@ -16,23 +19,42 @@ def stepping(optimizer: Optimizer) -> Optimizer:
     return optimizer
 
 
+def gradients(optimizer: Optimizer) -> list[torch.Tensor]:
+    """The gradients that an optimizer is about to step with, on this rank."""
+    if isinstance(optimizer, ZeroOptimizer):
+        return optimizer.gradients()
+    return [
+        parameter.grad
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+        if parameter.grad is not None
+    ]
+
+
 def checked(optimizers: Optimizer | Sequence[Optimizer]) -> list[Optimizer]:
-    """The optimizers, or a sentence about one whose state an engine owns."""
-    found: list[Any] = [optimizers]
+    """The optimizers, a ZeRO engine's made readable; or a sentence about one that is none."""
+    given: list[Any] = [optimizers]
     if isinstance(optimizers, Sequence):
-        found = list(optimizers)
-    for optimizer in found:
-        layers = list(_layers(optimizer))
-        engines = [each for each in layers if type(each).__module__.startswith("deepspeed.")]
-        if not engines and isinstance(layers[-1], Optimizer):
-            continue
-        kind = type(engines[0] if engines else layers[-1])
-        raise TypeError(
-            f"{kind.__name__} is no torch.optim.Optimizer, and the guard cannot copy its state: "
-            "give the optimizers that step; under DeepSpeed ZeRO, whose engine owns the state, use "
-            "vlamon.Emitter alone and roll back with its own checkpoints"
-        )
-    return found
+        given = list(optimizers)
+    return [_readable(optimizer) for optimizer in given]
+
+
+def _readable(optimizer: Any) -> Optimizer:
+    if isinstance(optimizer, ZeroOptimizer):
+        return optimizer
+    layers = list(_layers(optimizer))
+    engine = next((each for each in layers if is_engines(each)), None)
+    if engine is None and isinstance(layers[-1], Optimizer):
+        return optimizer  # type: ignore[no-any-return]
+    why = "" if engine is None else why_not(engine)
+    if engine is not None and not why:
+        return ZeroOptimizer(engine, steps_in_backward=engine is not layers[0])
+    kind = type(layers[-1] if engine is None else engine).__name__
+    raise TypeError(
+        f"{kind} is no torch.optim.Optimizer, and the guard cannot copy its state"
+        f"{why and ': '}{why}; give the optimizers that step, or use vlamon.Emitter alone and roll "
+        "back with checkpoints of the engine's own"
+    )
 
 
 def _layers(optimizer: Any) -> Iterator[Any]:

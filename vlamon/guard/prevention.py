@@ -8,8 +8,10 @@ keeps numbers that are not finite from the weights.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch.optim import Optimizer
@@ -17,6 +19,7 @@ from torch.optim import Optimizer
 from vlamon.guard import collectives
 from vlamon.guard.gate import finite, finite_here, gradient_norm, whole
 from vlamon.guard.ledger import Ledger
+from vlamon.guard.optimizers import gradients
 from vlamon.guard.settings import Rung
 from vlamon.guard.state.tree import local
 from vlamon.guard.values import Gate, Value
@@ -44,11 +47,14 @@ class Prevention:
         optimizers: Sequence[Optimizer],
         weights: Callable[[], Mapping[str, float]],
         ledger: Ledger,
+        in_pieces: bool = False,
     ) -> None:
+        """`in_pieces`: gradients are a rank's shards and do not say so (FSDP1)."""
         self._clips, self._skips = "clip" in ladder, "skip" in ladder
         self._optimizers = optimizers
         self._weights = weights
         self._ledger = ledger
+        self._in_pieces = in_pieces
         self._levels: list[torch.Tensor] = []
         """Mean, deviation and count of log norm and log loss; one table for each call of a step,
         since gradients that are summed over micro-batches grow from call to call."""
@@ -56,14 +62,37 @@ class Prevention:
         self._skipped: torch.Tensor | None = None
         """Whether an earlier call of this step was an outlier."""
         self._absence_told = False
+        self._too_late = any(getattr(each, "steps_in_backward", False) for each in optimizers)
+        """Whether the update has been made when it could be examined."""
+
+    @property
+    def watches(self) -> bool:
+        """Whether the ladder has a rung of these."""
+        return self._clips or self._skips
+
+    def state_dict(self) -> dict[str, Any]:
+        """The usual levels: a replay must meet them as they were, a resume not learn them anew."""
+        return {"levels": list(self._levels)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put them back."""
+        home = self._levels[0].device if self._levels else None
+        self._levels = [levels.to(home, copy=True) for levels in state["levels"]]
+        self._call, self._skipped = 0, None
 
     @property
     def acts(self) -> bool:
         """Whether it may change an update: not in a mode that only reports."""
-        return (self._clips or self._skips) and GUARD_MODES[self._ledger.mode].acts
+        return self._awake and not self._too_late
+
+    @property
+    def _awake(self) -> bool:
+        return self.watches and GUARD_MODES[self._ledger.mode].acts
 
     def examine(self, values: Mapping[str, Value]) -> Gate:
         """What is known of the coming update, the same on every rank; gradients may be clipped."""
+        if self._too_late:
+            return Gate()
         if not self.acts:
             verdict = finite(self._optimizers, values)
             return Gate(verdict, verdict)
@@ -91,9 +120,11 @@ class Prevention:
     def close_step(self) -> str:
         """A step is over. Says, once, that its updates were not examined."""
         examined, self._call, self._skipped = self._call, 0, None
-        if examined or self._absence_told or not self.acts:
+        if examined or self._absence_told or not self._awake:
             return ""
         self._absence_told = True
+        if self._too_late:
+            return "the rungs clip and skip of the ladder do nothing: backward makes the update"
         return "the rungs clip and skip of the ladder act in Guard.check, which was not called"
 
     def _clippable(self, above: torch.Tensor) -> torch.Tensor:
@@ -108,7 +139,8 @@ class Prevention:
 
     def _norm(self) -> torch.Tensor:
         norms = [whole(gradient_norm(optimizer)).float() for optimizer in self._optimizers]
-        return torch.linalg.vector_norm(torch.stack(norms)) if len(norms) > 1 else norms[0]
+        norm = torch.linalg.vector_norm(torch.stack(norms)) if len(norms) > 1 else norms[0]
+        return collectives.summed(norm.square()).sqrt() if self._in_pieces else norm
 
     def _loss(self, values: Mapping[str, Value], norm: torch.Tensor) -> torch.Tensor:
         """The weighted total of the losses."""
@@ -126,6 +158,8 @@ class Prevention:
 
     def _levels_of_call(self, seen: torch.Tensor) -> torch.Tensor:
         self._call += 1
+        if self._levels and self._levels[0].device != seen.device:  # after a resume
+            self._levels = [levels.to(seen.device) for levels in self._levels]
         if len(self._levels) < self._call:
             self._levels.append(torch.zeros(3, 2, dtype=seen.dtype, device=seen.device))
         return self._levels[self._call - 1]
@@ -156,12 +190,5 @@ class Prevention:
         """
         if factor.device.type == "cpu" and float(factor) == 1.0:
             return
-        gradients = [
-            local(parameter.grad)
-            for optimizer in self._optimizers
-            for group in optimizer.param_groups
-            for parameter in group["params"]
-            if parameter.grad is not None
-        ]
-        for gradient in gradients:
-            gradient.mul_(factor.to(gradient.device))
+        for gradient in itertools.chain(*map(gradients, self._optimizers)):
+            local(gradient).mul_(factor.to(gradient.device))

@@ -140,6 +140,7 @@ class Response:
         episode.climbed += 1
         if decision.lr_factor != 1.0:
             episode.lowered_from = self._ledger.lr_scale
+            self._ledger.lowered += 1
             self._ledger.lower_lr(decision.lr_factor)
             self._rollback.apply_lr_scale(step)
         text = f"goes on by rung {decision.rung} of the ladder: {decision.why}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vlamon.guard import collectives
 from vlamon.guard.checkpoint.writer import DurableError, Loaded
+from vlamon.guard.detection import Detection
 from vlamon.guard.ledger import Ledger
 from vlamon.guard.reporting import Reporter
 from vlamon.guard.rollback import Rollback
@@ -20,12 +21,14 @@ class Resume:
         snapshots: Snapshots,
         ledger: Ledger,
         skips: Skips,
+        detection: Detection,
         rollback: Rollback,
         reporter: Reporter,
     ) -> None:
         self._snapshots = snapshots
         self._ledger = ledger
         self._skips = skips
+        self._detection = detection
         self._rollback = rollback
         self._reporter = reporter
 
@@ -51,6 +54,7 @@ class Resume:
             self._ledger.load_state_dict(loaded.meta["ledger"])
             place = loaded.meta["note"].get("place", loaded.step + 1)
             self._skips.load_state_dict(loaded.meta["skips"], place)
+            self._detection.climb_on(loaded.meta.get("climbing"))
         except (StateMismatch, KeyError) as error:
             what = f"its meta lacks {error}" if isinstance(error, KeyError) else str(error)
             raise DurableError(

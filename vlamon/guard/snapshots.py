@@ -6,7 +6,7 @@ detectors were quiet for long enough after them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,8 +67,10 @@ class Snapshots:
         skips: Skips,
         latency: int,
         reporter: Reporter,
+        climbing: Callable[[], Any],
     ) -> None:
-        """`latency`: steps that a jump or a ramp may stay unseen."""
+        """`latency`: steps that a jump or a ramp may stay unseen; `climbing`: how far the ladder
+        has come with an explosion, for checkpoints."""
         self._reporter = reporter
         self._lack_told = False
         self.began = -1
@@ -79,6 +81,7 @@ class Snapshots:
         self._settings = settings
         self._ledger = ledger
         self._skips = skips
+        self._climbing = climbing
         self.spacing = settings.spacing_for(latency)
         self.late_spacing = settings.spacing_for(latency, older=2)
         """Spacing from the reach on: until then the state at the start is the old one."""
@@ -228,5 +231,6 @@ class Snapshots:
         return {
             "ledger": self._ledger.state_dict(),
             "skips": self._skips.state_dict(),
+            "climbing": self._climbing(),
             "note": {"place": self._skips.place},
         }

@@ -287,3 +287,46 @@ def test_torchdata_replays_and_resumes(tmp_path: Path) -> None:
     assert indices(again) == {step: quiet[step] for step in range(34)}
     resumed = indices(Run(loader(), tmp_path).batches(40))
     assert resumed == {step: quiet[step] for step in range(31, 40)}
+
+
+def dealt() -> DataLoader[torch.Tensor]:
+    """Rank 1's half of the samples, by two workers."""
+    sampler = DistributedSampler(Numbers(20), num_replicas=2, rank=1, seed=4)
+    return DataLoader(Numbers(20), batch_size=2, sampler=sampler, num_workers=2)
+
+
+def steps_of_two(run: Run, steps: int, orders: Mapping[int, Order] | None = None) -> Any:
+    """A script's own epochs of five batches, of which a step takes two: steps cross their ends."""
+    waiting, loader = dict(orders or {}), run.guard.loader(run.loader, accumulate=2)
+    step, epoch, drawn = run.guard.start(), loader.epoch, []
+    while step < steps:
+        run.loader.sampler.set_epoch(epoch)
+        for batch in loader:
+            drawn.append(batch)
+            if len(drawn) < 2:
+                continue
+            run.emitter.orders += [waiting.pop(step)] if step in waiting else []
+            step, drawn = run.step(step, torch.cat(drawn)), []
+            if step >= steps:
+                break
+        epoch += 1
+    run.guard.close()
+    return run.seen
+
+
+def test_workers_a_distributed_sampler_epochs_and_accumulation_go_back_together(
+    tmp_path: Path,
+) -> None:
+    quiet = steps_of_two(Run(dealt()), 24)
+    assert len({tuple(batch[0]) for _, batch in quiet}) > 12, "another order in every epoch"
+    back = {17: Order("rollback", {"to": 4, "data": "replay"})}
+    again = steps_of_two(Run(dealt()), 24, back)
+    assert [step for step, _ in again] == [*range(18), *range(5, 24)]
+    assert by_step(again[:18]) == by_step(quiet[:18])
+    assert by_step(again) == by_step(quiet)
+    steps_of_two(Run(dealt(), tmp_path), 14, {12: Order("checkpoint")})
+    resumed = Run(dealt(), tmp_path)
+    torch.manual_seed(99)
+    seen = steps_of_two(resumed, 24)
+    assert [step for step, _ in seen] == list(range(13, 24))
+    assert by_step(seen) == {step: dict(quiet)[step] for step in range(13, 24)}

@@ -34,6 +34,8 @@ class Training:
             settings=GuardSettings(every=5, slots=40, patience=0, mode="watch", data="replay"),
         )
         self.losses: dict[int, float] = {}
+        self.averages: list[list[torch.Tensor]] = []
+        """The EMA behind every step, as a rollback at its end has left it."""
 
     def run(self, steps: int, back_at: int | None = None) -> list[torch.Tensor]:
         torch.manual_seed(1)
@@ -51,6 +53,7 @@ class Training:
             self.ema.update_parameters(self.plain)
             self.losses[step] = float(loss.detach())
             self.guard.after_step(step, closs=1.0)
+            self.averages.append([tensor.clone() for tensor in self.ema.parameters()])
         self.guard.close()
         return [tensor.clone() for tensor in (*self.plain.parameters(), *self.ema.parameters())]
 
@@ -63,3 +66,13 @@ def test_a_replay_ends_where_a_quiet_training_does(compiled: bool) -> None:
     assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
     assert quiet.losses == back.losses
     assert quiet.scaler.state_dict() == back.scaler.state_dict()
+
+
+def test_the_average_of_the_weights_goes_back_with_them() -> None:
+    training = Training(compiled=False)
+    training.run(30, back_at=21)
+    before, after = training.averages[9], training.averages[21]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    moved = zip(training.averages[20], after, strict=True)
+    assert not all(torch.equal(a, b) for a, b in moved), "it had moved on"
+    assert int(training.ema.n_averaged) == 30

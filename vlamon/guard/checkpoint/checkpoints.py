@@ -28,10 +28,10 @@ from vlamon.guard.host_memory import NoMemory
 from vlamon.guard.reporting import Reporter
 from vlamon.guard.ring import Slot
 from vlamon.guard.settings import GuardSettings
-from vlamon.guard.state.capture import TrainingState, Tree, cuda_runs
+from vlamon.guard.state.capture import LADDER, TrainingState, Tree, cuda_runs
 from vlamon.guard.state.tree import UnknownValue, join, split, to_json
 
-OWN = ("sampler", "detectors")
+OWN = ("sampler", "detectors", LADDER)
 """Parts that differ from rank to rank; model, optimizers and schedulers are replicas or shards."""
 
 

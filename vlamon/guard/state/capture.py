@@ -17,12 +17,17 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from vlamon.guard.state.owned import Groups, OwnedParameters, inner_optimizers, is_zero
+from vlamon.guard import collectives
+from vlamon.guard.state.owned import Groups, Held, OwnedParameters, inner_optimizers, is_zero
 from vlamon.guard.state.restore import RestorePlan, extra_states
 from vlamon.guard.state.restore import Stateful as Stateful
 from vlamon.guard.state.restore import StateMismatch as StateMismatch
 from vlamon.guard.state.restore import Tree as Tree
 from vlamon.guard.state.sharding import NamedTensor, live_tensors, named, sharded
+from vlamon.guard.state.zero import ZeroOptimizer
+
+LADDER = "ladder"
+"""The part with the levels of the ladder: a resume with another ladder gains or loses it."""
 
 
 class TrainingState:
@@ -47,6 +52,11 @@ class TrainingState:
                 self.parts[name] = wrapper.optim  # this rank's share
                 self.parts[f"{name}.groups"] = Groups(wrapper)
         self._zero = any(is_zero(part) for part in parts.values())
+        self._engine: ZeroOptimizer | None = None
+        for name, part in parts.items():
+            if isinstance(part, ZeroOptimizer):
+                self._engine = part
+                self.parts |= part.parts(name, parts["model"])  # type: ignore[arg-type]
         self.parts |= inner_optimizers(self.parts)
         self.generators = tuple(generators)
 
@@ -54,9 +64,9 @@ class TrainingState:
         """One more part, before the first state is taken."""
         self.parts[name] = part
 
-    def everything(self) -> dict[str, nn.Module | Optimizer | Stateful | OwnedParameters]:
+    def everything(self) -> dict[str, nn.Module | Optimizer | Stateful | Held]:
         """The parts, and for every optimizer that owns parameters of its own those parameters."""
-        found: dict[str, nn.Module | Optimizer | Stateful | OwnedParameters] = dict(self.parts)
+        found: dict[str, nn.Module | Optimizer | Stateful | Held] = dict(self.parts)
         modules = tuple(part for part in self.parts.values() if isinstance(part, nn.Module))
         for name, part in self.parts.items():
             if isinstance(part, Optimizer):
@@ -95,12 +105,32 @@ class TrainingState:
     def restore(self, tree: Tree, keep: Iterable[str] = ()) -> None:
         """Put a captured state back, but for the parts in `keep`. `tree` is left untouched.
 
-        All of it, or nothing and a `StateMismatch`.
+        All of it, or nothing and a `StateMismatch`. Called by all ranks.
+        """
+        if self._engine is None:
+            self._put_back(tree, keep)
+            return
+        failure = self._engine.misfit(tree["parts"])
+        try:
+            if not failure:
+                self._put_back(tree, keep)
+        except StateMismatch as error:
+            failure = str(error)
+        # The engine gathers the weights: no rank may begin that alone.
+        for said in collectives.everyone(failure):
+            if said:
+                raise StateMismatch(said)
+        self._engine.renew_weights()
+
+    def _put_back(self, tree: Tree, keep: Iterable[str]) -> None:
+        """The same, but for what an engine makes of it.
 
         A tree may itself name parts to leave alone: those that a resume on another number of ranks
         cannot deal out.
         """
-        spared = frozenset((*keep, *tree.get("left_alone", ())))
+        spared = {*keep, *tree.get("left_alone", ())}
+        if (LADDER in self.parts) != (LADDER in tree["parts"]):
+            spared.add(LADDER)
         parts = self.everything()
         for lacking, having, names in (
             (
@@ -108,7 +138,7 @@ class TrainingState:
                 "this training",
                 self.parts.keys() - tree["parts"].keys() - spared,
             ),
-            ("this training", "the saved state", tree["parts"].keys() - parts.keys()),
+            ("this training", "the saved state", tree["parts"].keys() - parts.keys() - spared),
         ):
             if names:
                 raise StateMismatch(f"{lacking} lacks {', '.join(sorted(names))}, {having} has it")
@@ -134,7 +164,7 @@ class TrainingState:
 
     def sharded(self) -> bool:
         """Whether every rank holds a piece of the parameters, or of the optimizer's state."""
-        if self.flat() or self._zero:
+        if self.flat() or self._zero or self._engine is not None:
             return True
         modules = (part for part in self.parts.values() if isinstance(part, nn.Module))
         return any(sharded(parameter) for module in modules for parameter in module.parameters())
@@ -175,8 +205,8 @@ def unwrapped(module: nn.Module) -> nn.Module:
         module = inner
 
 
-def _state_of(part: nn.Module | Optimizer | Stateful | OwnedParameters) -> Any:
-    if isinstance(part, OwnedParameters):
+def _state_of(part: nn.Module | Optimizer | Stateful | Held) -> Any:
+    if isinstance(part, Held):
         return part.tensors()
     if not isinstance(part, nn.Module):
         return part.state_dict()

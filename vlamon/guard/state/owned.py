@@ -6,6 +6,7 @@ restored weights.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +16,18 @@ from torch import nn
 from torch.optim import Optimizer
 
 
+class Held(ABC):
+    """Tensors that are put back in place."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Live tensors by name."""
+
+
 @dataclass(frozen=True, slots=True)
-class OwnedParameters:
+class OwnedParameters(Held):
     """The parameters of an optimizer that belong to no module of the training."""
 
     optimizer: Optimizer

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from vlamon.guard.state.owned import OwnedParameters
+from vlamon.guard.state.owned import Held
 from vlamon.guard.state.sharding import UnplacedShard, piece_of, sharded
 from vlamon.guard.state.tree import copied, duplicate, local
 
@@ -81,8 +81,8 @@ class RestorePlan:
                 self._plan_module(name, part, saved)
             elif isinstance(part, Optimizer):
                 self._plan_optimizer(name, part, saved)
-            elif isinstance(part, OwnedParameters):
-                self._plan_owned(name, part.tensors(), saved)
+            elif isinstance(part, Held):
+                self._plan_held(name, part.tensors(), saved)
             else:
                 own = CustomLoad(name, saved, part.state_dict, part.load_state_dict, split_up)
                 self.own.append(own)
@@ -134,9 +134,11 @@ class RestorePlan:
                 put = owner.set_extra_state
                 self.own.append(CustomLoad(place, saved[key], owner.get_extra_state, put))
 
-    def _plan_owned(self, name: str, live: Mapping[str, torch.Tensor], saved: Tree) -> None:
+    def _plan_held(self, name: str, live: Mapping[str, torch.Tensor], saved: Tree) -> None:
         if live.keys() != saved.keys():
-            raise StateMismatch(f"{name}: the optimizer owned {len(saved)} parameters of its own")
+            raise StateMismatch(
+                f"{name}: the saved state has {len(saved)} tensors of it, this training {len(live)}"
+            )
         for key, tensor in live.items():
             here, there = local(tensor), local(piece_of(saved[key], tensor))
             if here.shape != there.shape:
