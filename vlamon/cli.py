@@ -54,6 +54,16 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 INTERRUPTED = 130
 
+_WANTED = {
+    "files": "a log, or the directory of a run, is missing, as in `{path} output.log`",
+    "file": "a journal or a log is missing, as in `{path} runs/a`",
+    "journal": "a journal, or the directory of a run, is missing, as in `{path} runs/a`",
+    "run_a": "two runs are compared, as in `{path} runs/a runs/b`",
+    "run_b": "a second run is missing, as in `{path} runs/a runs/b`",
+    "argv": "the training's command is missing, as in `{path} -- python train.py`",
+}
+"""What a command cannot do without, by the name of its argument."""
+
 
 class LazyGroup(click.Group):
     """A group that knows its commands by name and loads the one that runs."""
@@ -192,6 +202,9 @@ def run(args: Sequence[str] | None = None) -> int:
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "vlamon"
         message = error.format_message().rstrip(".")
+        if isinstance(error, click.MissingParameter) and error.param is not None:
+            wanted = _WANTED.get(error.param.name or "", message)
+            message = wanted.replace("{path}", path)
         return _complain(path, line(f"{message}; see `{path} --help`."), 2)
     except click.ClickException as error:
         return _complain("vlamon", line(error.format_message()), 2)

@@ -193,16 +193,12 @@ def _entries(directory: str, *, folders: bool = False) -> list[str]:
 
 
 def _is_log(path: str) -> bool:
-    from vlamon.sources.formats import HEAD_BYTES, SURE, scored
+    from pathlib import Path
 
-    if os.path.isdir(path):
-        return True  # the logs of a run, as `tail` takes them
-    try:
-        with open(path, "rb") as file:
-            head = file.read(HEAD_BYTES)
-    except OSError:
-        return False
-    return bool(head) and scored(head, path)[0] >= SURE
+    from vlamon.sources.run_directory import recognised
+
+    # The logs of a run's directory are taken as `tail` takes them.
+    return os.path.isdir(path) or recognised(Path(path), sure=True) is not None
 
 
 def _changed(path: str) -> float:

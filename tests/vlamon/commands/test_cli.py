@@ -134,3 +134,18 @@ def test_an_interrupt_wrapped_by_an_import_ends_with_130_and_no_traceback() -> N
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stderr) == (130, "")
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("analyze", "vlamon analyze: a log, or the directory of a run, is missing, as in"),
+        ("diff", "vlamon diff: two runs are compared, as in `vlamon diff runs/a runs/b`; see"),
+        ("run", "vlamon run: the training's command is missing, as in `vlamon run -- python"),
+    ],
+)
+def test_what_a_command_cannot_do_without_is_said_with_an_example(
+    command: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([command]) == 2
+    assert capsys.readouterr().err.startswith(sentence)

@@ -52,6 +52,17 @@ def test_with_nothing_around_there_is_the_demo() -> None:
     assert commands() == ["demo"]
 
 
+def test_a_log_is_offered_however_its_program_wrapped_it_and_late_its_first_row_comes(
+    here: Path,
+) -> None:
+    rows = "".join(f"step: {step}  loss: {9 - step / 10:.4f}  lr: 1e-4\n" for step in range(20))
+    coloured = "".join(f"[rank0]:\x1b[36m{row.rstrip()}\x1b[0m\n" for row in rows.splitlines())
+    (here / "windows.log").write_bytes(rows.encode("utf-16"))
+    (here / "late.log").write_text("[rank0]:INFO - loading a shard of the data\n" * 4000 + coloured)
+    (here / "notes.txt").write_text("the lr was too high, try 1e-4\n" * 4000)
+    assert sorted(commands()[:-1]) == ["tail late.log", "tail windows.log"]
+
+
 def test_a_training_that_runs_here_is_offered_first(tmp_path: Path) -> None:
     (tmp_path / "run" / "vlamon").mkdir(parents=True)
     with training(tmp_path / "run" / "vlamon" / "a.sock", run_dir=tmp_path / "r"):
