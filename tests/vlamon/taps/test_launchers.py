@@ -39,10 +39,11 @@ def command(folder: Path, *launcher: str, all_log: bool = True) -> list[str]:
     ]
 
 
-def assert_rank_0_is_seen(folder: Path) -> None:
+def assert_rank_0_is_seen(folder: Path, said: str = "") -> None:
     records = journal_of(folder / "run")
-    assert [values["loss"] for _, values in rows_of(records)] == [5 / (n + 1) for n in range(60)]
-    assert of_type(records, RunInfo)[0].world_size == 2
+    found = [values["loss"] for _, values in rows_of(records)]
+    assert found == [5 / (n + 1) for n in range(60)], said
+    assert of_type(records, RunInfo)[0].world_size == 2, said
 
 
 @pytest.mark.parametrize(("launcher", "all_log"), [("torchrun", True), ("accelerate", False)])
@@ -57,9 +58,10 @@ def test_a_launcher_of_two_ranks(tmp_path: Path, launcher: str, all_log: bool) -
         command(tmp_path, sys.executable, *words, all_log=all_log),
         capture_output=True, text=True, timeout=200, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert sorted(done.stdout.split("\n"))[-2:] == ["done 0", "done 1"]
-    assert_rank_0_is_seen(tmp_path)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert sorted(done.stdout.split("\n"))[-2:] == ["done 0", "done 1"], said
+    assert_rank_0_is_seen(tmp_path, said)
 
 
 def tasks(folder: Path, *environments: dict[str, str]) -> list[subprocess.Popen[str]]:
