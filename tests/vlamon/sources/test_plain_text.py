@@ -45,6 +45,8 @@ DRESSED = {
     "rgb and title": lambda line: f"\x1b]0;train\x07\x1b[38;2;180;60;0m{line}\x1b[0m",
     "rank": lambda line: f"[rank0]: {line}",
     "logger": lambda line: f"[rank0]:[titan] 2026-04-18 22:15:40,200 - root - INFO - {line}",
+    "rank of a role": lambda line: f"[default0]:{line}",
+    "label of a task": lambda line: f" 0: {line}",
     "ray": lambda line: f"\x1b[36m(TaskRunner pid=625502)\x1b[0m {line}",
     "ray with address": lambda line: f"(WorkerDict pid=7, ip=10.0.0.2) {line}",
     "windows": lambda line: line + "\r",
@@ -58,6 +60,29 @@ def test_what_a_line_is_dressed_in_changes_no_value(tmp_path: Path, dress: str) 
     dressed.write_bytes(("\n".join(map(DRESSED[dress], LINES)) + "\n").encode())
     assert len(rows(plain)) == len(LINES)
     assert rows(dressed) == rows(plain)
+
+
+@pytest.mark.parametrize("mark", ["[rank{}]: ", "[default{}]:", "{}: "])
+def test_the_lines_of_other_tasks_count_once(tmp_path: Path, mark: str) -> None:
+    plain, both = tmp_path / "plain.log", tmp_path / "both.log"
+    plain.write_text("\n".join(LINES) + "\n")
+    both.write_text("".join(f"{mark.format(n)}{s}\n" for s in LINES for n in (0, 1)))
+    assert rows(both) == rows(plain)
+
+
+def test_a_bar_that_another_rank_draws_on_one_line_is_repeated_whole() -> None:
+    drawn = b"\r".join(b"%d%%|##| %d/9 [00:01, loss=0.5]" % (n * 10, n) for n in range(9))
+    lines = b"[rank0]:" + drawn + b"\n[rank1]:" + drawn + b"\n"
+    assert PlainText().lines(lines) == drawn + b"\n\n"
+
+
+def test_a_number_in_front_that_counts_is_no_task() -> None:
+    epochs = b"".join(b"%d: batch %d loss 0.5\n" % (n // 10, n % 10) for n in range(40))
+    assert PlainText().lines(epochs) == epochs
+    first = PlainText()
+    first.lines(epochs[: epochs.index(b"1: batch 0")])
+    rest = epochs[epochs.index(b"1: batch 0") :]
+    assert first.lines(rest) == rest
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
