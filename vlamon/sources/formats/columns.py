@@ -16,7 +16,7 @@ import re
 from collections.abc import Sequence
 
 from vlamon.sources.formats import Format
-from vlamon.sources.formats.rows import NUMBER, LogRow, ReaderParser, counted, number
+from vlamon.sources.formats.rows import NUMBER, LogRow, ReaderParser, behind_logger, counted, number
 from vlamon.sources.formats.settings import is_metric
 
 _COUNTS = ("epoch", "step", "iter", "iteration")
@@ -117,7 +117,8 @@ def recognises(head: bytes, path: str) -> int:
     reader = ColumnsReader()
     for line in head.decode("utf-8", "replace").split("\n"):
         for drawn in line.split("\r"):
-            reader.read(drawn)
+            if reader.read(drawn) is None and (message := behind_logger(drawn)):
+                reader.read(message)
             if reader.fits:
                 return 78
     return 0

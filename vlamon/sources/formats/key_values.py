@@ -17,6 +17,7 @@ from vlamon.sources.formats.rows import (
     NUMBER,
     LogRow,
     ReaderParser,
+    behind_logger,
     counted,
     last_drawn,
     seconds,
@@ -168,6 +169,7 @@ def _by_section(line: str, metrics: dict[str, float]) -> dict[str, float]:
 
 def _split(line: str, metrics: dict[str, float]) -> tuple[str, dict[str, float]]:
     """Which split a line is about: `Val loss: 0.2, Acc: 0.9` is no training's row."""
+    line = behind_logger(line) or line
     found = _SPLIT.search(line, 0, _NEAR)
     if found is None or _WORD.search(_LOGGER.sub("", line[: found.start()])):
         return "", metrics

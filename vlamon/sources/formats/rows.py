@@ -27,6 +27,14 @@ _MOST_CELLS = 1 << 22
 """Rows times names of one block, for the same reason."""
 _MOST_SECONDS = 253_402_300_800.0
 """Times from here on, the year 10000, are no dates."""
+_LEVEL = r"(?:DEBUG|INFO|WARNING|WARN|ERROR)\b"
+_APART = r"(?:\s{0,12}(?:[-|>:]|>>)?[ \t])?"
+_TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
+_PLACE = r"\[[^\]]{1,60}\]|[\w.]{1,60}(?::[\w<>.]{1,60}){0,2}(?= {1,3}[-|>])"
+_FRONT = re.compile(
+    rf"\[?(?:{_TIME}|{_LEVEL}(?::[\w.]{{1,60}}:)?)\]?(?:{_APART}(?:{_LEVEL}|{_PLACE})){{0,6}}{_APART}"
+)
+"""What a logger puts in front of a message: time, level, its name, a place in the code."""
 _STAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,6}))?")
 
 
@@ -225,7 +233,10 @@ class LineParser:
     def _known(self, data: bytes) -> Iterable[LogRow]:
         for line in data.splitlines() if b"\r" not in data else data.split(b"\n"):
             self._lines += 1
-            rows = rows_drawn(line.decode("utf-8", "replace"), self._read)
+            text = line.decode("utf-8", "replace")
+            rows = rows_drawn(text, self._read)
+            if not rows and (message := behind_logger(text)):
+                rows = rows_drawn(message, self._read)
             if rows:
                 yield from rows
             elif line.strip():
@@ -265,10 +276,18 @@ class ReaderParser:
             known = False
             for drawn in line.decode("utf-8", "replace").split("\r"):
                 rows = self._reader.read(drawn)
+                if rows is None and (message := behind_logger(drawn)):
+                    rows = self._reader.read(message)
                 known |= rows is not None
                 yield from rows or ()
             if not known and line.strip():
                 self.unknown.add(self._lines, line)
+
+
+def behind_logger(line: str) -> str:
+    """The message of a line that a logger wrote; empty where none did."""
+    found = _FRONT.match(line)
+    return "" if found is None else line[found.end() :]
 
 
 def rows_drawn(line: str, read: Callable[[str], Sequence[LogRow]]) -> Sequence[LogRow]:
@@ -331,8 +350,6 @@ def _minute(*parts: str) -> float | None:
 
 def knows(head: bytes, read: Callable[[str], Sequence[LogRow]], mark: bytes) -> bool:
     """Whether a format can read any of these lines; only those with the mark are tried."""
-    return any(
-        read(last_drawn(line.decode("utf-8", "replace")))
-        for line in (head.split(b"\n") if mark in head else ())
-        if mark in line
-    )
+    lines = (line for line in (head.split(b"\n") if mark in head else ()) if mark in line)
+    shown = (last_drawn(line.decode("utf-8", "replace")) for line in lines)
+    return any(read(line) or read(behind_logger(line)) for line in shown)

@@ -16,7 +16,7 @@ import re
 from collections.abc import Sequence
 
 from vlamon.sources.formats import Format
-from vlamon.sources.formats.rows import NUMBER, LogRow, ReaderParser, counted
+from vlamon.sources.formats.rows import NUMBER, LogRow, ReaderParser, behind_logger, counted
 from vlamon.sources.formats.settings import is_metric
 
 _BORDER = re.compile(r"\s*[-=+]{8,400}\s*")
@@ -98,7 +98,10 @@ def recognises(head: bytes, path: str) -> int:
         return 0
     reader, found = TableReader(), 0
     for line in head.decode("utf-8", "replace").split("\n"):
-        found += any(not row.split for row in reader.read(line) or ())
+        rows = reader.read(line)
+        if rows is None and (message := behind_logger(line)):
+            rows = reader.read(message)
+        found += any(not row.split for row in rows or ())
     # The end of a piece is no end of a table.
     return 81 if found else 0
 
