@@ -61,9 +61,10 @@ SOAK_MINUTES ?= 60
 soak: venv
 	$(PY) -m tests.soak --minutes $(SOAK_MINUTES)
 
-# One of several ranks killed, stopped or slow in each phase.
+# One of several ranks killed, stopped or slow in each phase; then its sidecar or the job's store.
 ranks: venv
 	$(PY) -m tests.faults.ranks
+	$(PY) -m tests.faults.rank_store
 
 # Which small changes of the code no test notices.
 MUTANTS ?= 100
