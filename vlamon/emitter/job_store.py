@@ -17,7 +17,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -53,8 +53,8 @@ class JobStore:
         """Write a rank's report."""
         self._client.set(f"{PREFIX}{rank}", data)
 
-    def get(self, ranks: range) -> Mapping[int, bytes]:
-        """Everybody's report in one request; empty where a rank has none."""
+    def get(self, ranks: Sequence[int]) -> Mapping[int, bytes]:
+        """The reports of these ranks in one request; empty where a rank has none."""
         keys = [f"{PREFIX}{rank}" for rank in ranks]
         if self._client.has_extended_api():
             return dict(zip(ranks, self._client.multi_get(keys), strict=True))

@@ -25,7 +25,7 @@ from vlamon.detect.ranks import (
 )
 from vlamon.emitter.job_store import JobStore
 from vlamon.emitter.queue import Item, RankColumns, StatusChange
-from vlamon.emitter.rank_tally import RankTally, known, pack
+from vlamon.emitter.rank_tally import LONGEST, RankTally, known, pack
 from vlamon.emitter.values import PendingValues
 from vlamon.ranks import Ranks
 from vlamon.records import Event
@@ -34,6 +34,8 @@ LAST_LOOK = 1.0
 """Seconds after a failure in which a living rank reports once more, besides one interval."""
 PARTING = 2.0
 """Seconds that the store may take for the last report before its connection is cut."""
+PASSED_OVER = 20
+"""Looks for which a rank is passed over whose report was too long to be one."""
 CUTS = 20
 """Times that it is cut: c10d tries to connect again."""
 
@@ -62,6 +64,9 @@ class RankExchange:
         self._every = interval(here.world_size)
         self._judge = RankJudge(self._every)
         self._cleared = False
+        self._looks = 0
+        self._again: dict[int, int] = {}
+        """The look at which a rank whose report was too long is asked again."""
         self._reached: float | None = None
         """When the store answered last, after it had once."""
         self._unseen = False
@@ -120,7 +125,16 @@ class RankExchange:
             self._store.clear(self._everybody)
             self._cleared = True
         self._store.put(self._here.rank, pack(self.tally.report()))
-        return known(self._store.get(self._everybody)) if self._here.rank == 0 else {}
+        return self._read() if self._here.rank == 0 else {}
+
+    def _read(self) -> dict[int, RankReport]:
+        """Everybody's report; what is too long for one is seldom fetched, for it comes whole."""
+        self._looks += 1
+        asked = [rank for rank in self._everybody if self._looks >= self._again.get(rank, 0)]
+        found = self._store.get(asked)
+        too_long = (rank for rank, data in found.items() if len(data) > LONGEST)
+        self._again |= dict.fromkeys(too_long, self._looks + PASSED_OVER)
+        return known(found)
 
     def _note_answer(self) -> None:
         self._reached = time.monotonic()

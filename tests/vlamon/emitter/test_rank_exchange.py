@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,6 +101,27 @@ def test_a_store_that_hangs_holds_up_neither_log_nor_close(
     thread.join(60)
     assert not thread.is_alive(), f"still there after {time.monotonic() - began:.0f} s"
     release.set()
+
+
+def test_a_report_that_is_too_long_is_seldom_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def get(self: JobStore, ranks: Sequence[int]) -> dict[int, bytes]:
+        asked.append(len(ranks))
+        return {rank: b"\x01" * (1 << 20) if rank == 2 else b"" for rank in ranks}
+
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setattr(JobStore, "connected", lambda self: True)
+    monkeypatch.setattr(JobStore, "put", lambda self, rank, data: None)
+    monkeypatch.setattr(JobStore, "get", get)
+    monkeypatch.setattr(rank_exchange, "interval", lambda size: 0.001)
+    with Emitter(None, run_dir=tmp_path):
+        while len(asked) < 43:
+            time.sleep(0.001)
+    assert asked[:43] == [4, *([3] * 19), 4, *([3] * 19), 4, 3, 3]
 
 
 @pytest.mark.parametrize("kind", SERVERS)
