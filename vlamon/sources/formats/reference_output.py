@@ -46,6 +46,8 @@ _OCCASIONAL = ("acc_", "l1_", "accuracy")
 _NEVER_NEGATIVE = frozenset({"closs", "loss_ct", "z_loss", "grad_norm"})
 """Cross-entropy, absolute error, a square and a norm."""
 
+_MOSTLY = 0.5
+"""Share of a block's lines on which a recovered mean has to say something."""
 _PIECE = 1 << 20
 """Bytes read at once: more need more memory for the work and are no faster."""
 
@@ -161,7 +163,8 @@ class OutputLogParser:
         step = epoch * self._total + iteration if self._total else None
         for begin, end in self._attempts(epoch, iteration, recovered.restarted):
             cut = slice(begin, end)
-            metrics, bound = _recovered_columns(recovered, invertible, cut)
+            window = lines.table(invertible)[cut]
+            metrics, bound = _recovered_columns(recovered, invertible, cut, window)
             printed = lines.columns(cut)
             updated = {
                 name
@@ -328,14 +331,20 @@ class _Printed:
 
 
 def _recovered_columns(
-    recovered: Recovered, names: Sequence[str], cut: slice
+    recovered: Recovered, names: Sequence[str], cut: slice, window: NDArray[np.float64]
 ) -> tuple[dict[str, Column], dict[str, Column]]:
-    """Recovered means and their bounds by name, for the meters that have any."""
+    """Recovered means and their bounds by name, for the meters that have any.
+
+    `window` are the first numbers of the lines. Where rounding alone may be as large as they are,
+    as with a learning rate of `0.000002 (0.000001)`, the recovered mean is noise, and the first
+    number says more.
+    """
     means: dict[str, Column] = {}
     bounds: dict[str, Column] = {}
+    says = ~(recovered.bound[cut] >= np.abs(window))
     for column, name in enumerate(names):
         known = recovered.known[cut, column]
-        if known.any():
+        if known.any() and np.mean(says[known, column]) >= _MOSTLY:
             # Copies: a view would keep the means of all other meters alive.
             means[name] = _column(recovered.mean[cut, column].copy(), known)
             bounds[name] = _column(recovered.bound[cut, column].copy(), known)
