@@ -114,7 +114,7 @@ def drained_run(
         except SourceError as error:
             problems.append(error)
             if isinstance(error, FormatError) and path != "-":
-                ends.append(log_end(_lines(path, last=_TAIL)[-_LAST:]))
+                ends.append(_last_error(_lines(path, last=_TAIL)))
     if not logs:
         raise problems[0]
     # What a job printed to stderr has no rows, and says how the run ended.
@@ -122,6 +122,13 @@ def drained_run(
     if end is not None and all(log.end is None for log in logs):
         logs[0] = replace(logs[0], end=end)
     return logs, problems
+
+
+def _last_error(lines: Sequence[str]) -> LogEnd | None:
+    """What a file without rows ends in; a long traceback may begin far above its last lines."""
+    last = lines[-_LAST:]
+    end = log_end(last) or log_end(lines)
+    return end if end is not None and any(end.line in line for line in last) else None
 
 
 def drained_file(path: str, format_name: str | None = None) -> FileContents:

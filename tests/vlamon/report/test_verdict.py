@@ -205,6 +205,8 @@ def test_a_crash_on_stderr_is_the_end_of_the_run_on_stdout(
     code, said = analyze(capfdbinary, tmp_path)
     assert code == 10
     assert "crashed after step 39: RuntimeError: the disk is full" in " ".join(said.split())
+    err.write_text(crash.replace("  File x\n", "  File x\n" * 200))
+    assert "RuntimeError: the disk is full" in " ".join(analyze(capfdbinary, out, err)[1].split())
     err.write_text(crash + "a warning\n" * 100)
     assert analyze(capfdbinary, tmp_path)[0] == 0
 
