@@ -4,6 +4,8 @@ for values that are out of range or no number.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -88,24 +90,32 @@ def mark_outside(grid: Cells, curve: Curve, found: Shape, signs: Signs) -> None:
     below = np.where(drawn, found.bottom, found.end - 1) >= dots
     some = (bins.finite > 0) if drawn else (bins.finite > 0) & lit
     for row, outside, sign, far in (
-        (0, above & some, signs.above, np.nanargmax),
-        (-1, below & some, signs.below, np.nanargmin),
+        (0, above & some, signs.above, max),
+        (-1, below & some, signs.below, min),
     ):
-        if not outside.any():
-            continue
-        cells = _cells_with(outside)
-        for group in np.split(cells, np.flatnonzero(np.diff(cells) > 1) + 1):
-            at = slice(int(group[0]) * DOTS_WIDE, (int(group[-1]) + 1) * DOTS_WIDE)
-            values = bins.high[at] if row == 0 else bins.low[at]
-            farthest = int(far(values))
-            cell = (at.start + farthest) // DOTS_WIDE
+        for first, end in _groups(_cells_with(outside).tolist()):
+            columns = range(first * DOTS_WIDE, end * DOTS_WIDE)
+            values = (bins.high if row == 0 else bins.low)[columns.start : columns.stop].tolist()
+            value, column = far(
+                (value, -column if row == 0 else column)
+                for value, column in zip(values, columns, strict=True)
+                if value == value
+            )
+            cell = abs(column) // DOTS_WIDE
             written = grid.glyphs[row, cell] != ord(signs.guide)
             if not (written and grid.role(row, cell) in ("warn", "explode")):
-                _arrow(grid, row, cell, sign, float(values[farthest]), role, signs, NEAR)
+                _arrow(grid, row, cell, sign, value, role, signs, NEAR)
     for row, flag in ((0, POS_INF), (-1, NEG_INF)):
         infinite = (bins.flags & flag) != 0
         if infinite.any():
             grid.put(row, _cells_with(infinite), signs.infinite, MISSING)
+
+
+def _groups(cells: list[int]) -> Iterator[tuple[int, int]]:
+    """Return the first cell of each group of neighbours, and one past its last."""
+    starts = [at for at, cell in enumerate(cells) if not at or cell > cells[at - 1] + 1]
+    for start, end in pairwise((*starts, len(cells))):
+        yield cells[start], cells[end - 1] + 1
 
 
 def _arrow(

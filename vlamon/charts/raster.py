@@ -77,9 +77,8 @@ def rasterise(
     dots = grid.lines.copy()
     for curve, found in both:
         _draw_band(grid, curve, found, dots, signs, tinted)
-    lit = dots != 0
-    table = glyph_table(signs.ascii_only)
-    grid.glyphs[lit] = table[dots[lit]]
+    written = grid.glyphs  # the edges of a band, where these have a sign of their own
+    grid.glyphs = np.where(dots != 0, glyph_table(signs.ascii_only)[dots], written)
     dark = grid.glyphs == ord(" ")
     for guide in guides:
         draw_guide(grid, guide, scale, dark, signs)

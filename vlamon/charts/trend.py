@@ -100,8 +100,9 @@ def fit_slope(where: F64, means: F64, weights: F64) -> Slope:
     memory of a tenth of the stretch, at most one slope in twenty lies beyond its error.
     """
     weights = weights / weights.mean()
-    x = where - np.average(where, weights=weights)
-    y = means - np.average(means, weights=weights)
+    total = weights.sum()
+    x = where - (where * weights).sum() / total
+    y = means - (means * weights).sum() / total
     spread = float((weights * x * x).sum())
     if spread <= 0:
         return Slope(0.0, math.inf)

@@ -271,6 +271,6 @@ def record(block: Block) -> BatchBlock:
         # An infinite epoch or time places no row on an axis: unknown, as NaN is.
         epoch=epoch if not np.isinf(epoch).any() else np.where(np.isinf(epoch), math.nan, epoch),
         time=time if not np.isinf(time).any() else np.where(np.isinf(time), math.nan, time),
-        columns={name: columns.record(each) for name, each in block.columns.items()},
+        columns=columns.records(block.columns),
         weights=block.weights,
     )

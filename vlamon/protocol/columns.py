@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vlamon.protocol.frames import ProtocolError
@@ -109,20 +109,24 @@ def last(column: PackedColumn) -> float:
     return floats(column.code, column.values[-_WIDTH[column.code] :])[0]
 
 
-def record(column: PackedColumn) -> Column:
-    """The column as the store takes it."""
+def records(packed: Mapping[str, PackedColumn]) -> dict[str, Column]:
+    """The columns as the store takes them."""
     import numpy as np
 
     from vlamon.records import Column
 
-    values = np.frombuffer(column.values, dtype="<f8" if column.code == "d" else "<f4")
-    values = values.astype(np.float64, copy=False)
-    if column.present is None:
-        return Column(values)
-    present = np.frombuffer(column.present, dtype=np.bool_)
-    full = np.full(len(present), math.nan)
-    full[present] = values
-    return Column(full, present)
+    found = {}
+    for name, column in packed.items():
+        values = np.frombuffer(column.values, dtype="<f8" if column.code == "d" else "<f4")
+        values = values.astype(np.float64, copy=False)
+        if column.present is None:
+            found[name] = Column(values)
+            continue
+        present = np.frombuffer(column.present, dtype=np.bool_)
+        full = np.full(len(present), math.nan)
+        full[present] = values
+        found[name] = Column(full, present)
+    return found
 
 
 def _as_code(column: PackedColumn, code: str) -> bytes:

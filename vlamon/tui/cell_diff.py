@@ -202,12 +202,17 @@ def _differing(old: StyledPart | None, part: StyledPart) -> tuple[int, Sequence[
     most = min(len(before), len(segments))
     first, at = 0, 0
     while first < most and _alike(before[first], segments[first]):
-        at += cell_len(segments[first].text)
+        at += _width(segments[first].text)
         first += 1
     last = 0
     while last < most - first and _alike(before[-1 - last], segments[-1 - last]):
         last += 1
     return at, segments[first : len(segments) - last]
+
+
+def _width(text: str) -> int:
+    """Return the cells that a text takes."""
+    return len(text) if text.isascii() else cell_len(text)
 
 
 def _alike(one: Segment, other: Segment) -> bool:
@@ -220,7 +225,7 @@ def _cells(segments: Iterable[Segment]) -> tuple[list[str], list[Style]] | None:
     styles: list[Style] = []
     for segment in segments:
         text, style = segment.text, segment.style or _PLAIN
-        if not text.isprintable() or cell_len(text) != len(text) or style.link:
+        if not text.isprintable() or _width(text) != len(text) or style.link:
             return None
         texts.append(text)
         styles += [style] * len(text)

@@ -21,6 +21,8 @@ MENTIONED = 8
 """Newest events among which an autopsy of the newest explosion is."""
 RECENT_ROWS = 65
 """Newest rows that the typical interval between batches is taken from."""
+FEW_ROWS = 8
+"""Rows after which it is taken anew."""
 
 
 @dataclass(slots=True)
@@ -29,25 +31,27 @@ class Pulse:
 
     store: RunStore
     heartbeat: Heartbeat = field(default_factory=Heartbeat)
+    _interval: tuple[int, float] = (0, float("nan"))
+    """Rows when the typical interval was taken, and what it was."""
 
     def judge(self, monotonic: float, wall: float) -> Alive:
         """Say how the run is now; the caller holds the feed's lock."""
         store, heartbeat = self.store, self.heartbeat
         rows = store.rows
-        times = store.times(max(0, rows - RECENT_ROWS), rows)
+        row_time = float(store.times(rows - 1, rows)[0]) if rows else float("nan")
         latest = store.gpu.latest
         others = [latest.time] if latest is not None else []
         if store.status is not None:
             others.append(store.status.time)
-        heartbeat.observe(rows, float(times[-1]) if rows else float("nan"), others, monotonic)
+        heartbeat.observe(rows, row_time, others, monotonic)
         if store.status is not None and store.status.state in ("paused", "stopped"):
             heartbeat.rest(monotonic)
-        interval = typical_interval(times)
+        interval = self._typical()
         if interval != interval:
             interval = typical_interval(heartbeat.arrivals)
         alive = judge(store.link, store.status, rows, interval, heartbeat.quiet(monotonic))
         if store.status is None and rows:
-            alive = of_log(alive, float(times[-1]), wall)
+            alive = of_log(alive, row_time, wall)
             if alive.pulse == "ended" and alive.silent_for:
                 return replace(alive, text=f"last line {age(alive.silent_for)} ago")
             if alive.pulse == "live" and interval != interval:
@@ -60,6 +64,15 @@ class Pulse:
         if alive.pulse == "reconnecting" and alive.text.endswith(GONE):
             return replace(alive, text=self._gone() or alive.text)
         return alive
+
+    def _typical(self) -> float:
+        """Return the typical interval between batches, which a few more of them do not move."""
+        rows, interval = self._interval
+        if rows < RECENT_ROWS or not 0 <= self.store.rows - rows < FEW_ROWS:
+            rows = self.store.rows
+            interval = typical_interval(self.store.times(max(0, rows - RECENT_ROWS), rows))
+            self._interval = rows, interval
+        return interval
 
     def _autopsy(self) -> str:
         """Say which batches the guard looks at again; empty where it does not or no longer does."""
