@@ -72,7 +72,9 @@ def headline(found: Break, deadline: float | None, width: int, glyphs: Glyphs) -
     parts = [*_what(found.event, glyphs), *_cause(found), *_outcome(found, deadline)]
     dot = f" {glyphs.other} "
     while True:
-        rows = _wrapped(parts, width, dot, keys)
+        rows = _wrapped(parts, width, dot, keys, whole=True)
+        if len(rows) > LINES:
+            rows = _wrapped(parts, width, dot, keys, whole=False)
         if len(rows) <= LINES or len(parts) <= 2:
             return rows[:LINES]
         parts.pop(-2 if len(parts) > 3 else -1)
@@ -132,15 +134,21 @@ def returned_to(rollback: Event) -> int:
     return int(to) if isinstance(to, (int, float)) else rollback.step
 
 
-def _wrapped(parts: Sequence[Part], width: int, dot: str, keys: Row) -> list[Row]:
-    """Lay parts out in lines; a part that is longer than a line is broken between words."""
+def _wrapped(parts: Sequence[Part], width: int, dot: str, keys: Row, whole: bool) -> list[Row]:
+    """Lay parts out in lines, broken between words; `whole` ones only where they are longer than a
+    line: `rolled back to` with its step alone on the next is no sentence."""
     room = width - 2
     lines: list[list[Part]] = [[(" ", "")]]
     used = 1
     first_room = room - cells(keys)
     for text, role in parts:
+        size = cells(((text, ""),))
+        left = (first_room if len(lines) == 1 else room) - used - len(dot)
+        if whole and left < size <= room - 3 and used > 3:
+            lines.append([("   ", "")])
+            used = 3
         for index, word in enumerate(text.split(" ")):
-            lead = " " if index else (dot if used > 1 else "")
+            lead = " " if index else (dot if used > (3 if len(lines) > 1 else 1) else "")
             limit = first_room if len(lines) == 1 else room
             size = cells(((lead + word, ""),))
             if used + size > limit and used > 1:

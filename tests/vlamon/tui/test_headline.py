@@ -105,6 +105,13 @@ def test_a_narrow_headline_leaves_the_cause_out_and_never_the_outcome(width: int
     assert "rolled back to 39,150" in words(Break(EXPLOSION, verdict, ROLLBACK), width)
 
 
+@pytest.mark.parametrize("width", range(66, 130))
+def test_the_step_that_a_rollback_returned_to_stands_beside_its_words(width: int) -> None:
+    rows = headline(Break(EXPLOSION, None, ROLLBACK), None, width, UNICODE)
+    assert any("rolled back to 39,150" in text_of(row) for row in rows)
+    assert all(cells(row) <= width for row in rows)
+
+
 async def test_it_stays_until_it_is_acknowledged_and_the_next_one_comes_back() -> None:
     async with running() as (pilot, screen, feed):
         assert "EXPLODED at 39,210" in lines(pilot)[1]

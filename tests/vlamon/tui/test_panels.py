@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from tests.vlamon.tui.driving import running
+from tests.vlamon.tui.fake_feed import block
 from vlamon.charts.numbers import age, count, duration, number, percent, short_count
 from vlamon.charts.panels import distinctions, groups, matching
 from vlamon.charts.rows import (
@@ -20,7 +23,7 @@ from vlamon.charts.rows import (
     text_of,
 )
 from vlamon.charts.sparkline import sparkline
-from vlamon.records import Event
+from vlamon.records import Column, Event
 from vlamon.tui.alerts import Alerts
 from vlamon.tui.settings import parse_setting, what_is_wrong
 from vlamon.tui.widgets.events import sentence
@@ -210,3 +213,15 @@ def test_a_setting_is_checked_before_it_is_sent(text: str, wrong: str) -> None:
 def test_a_setting_is_a_name_and_a_number_or_a_word() -> None:
     assert parse_setting("lr_scale 0.5") == ("lr_scale", 0.5)
     assert parse_setting(" guard = watch ") == ("guard", "watch")
+
+
+async def test_where_shares_are_tight_the_smallest_term_makes_room_for_the_others_bars() -> None:
+    async with running(size=(80, 24)) as (_, screen, feed):
+        batch = block(48_210, 1, attempt=1)
+        pulls = {f"pull_{name}": Column(np.array([0.3])) for name in TRAINED}
+        feed.push(replace(batch, columns={**batch.columns, **pulls}))
+        screen.repaint()
+        (row,) = screen.placement.panels["contribution"].role_rows()
+        assert "closs █" in text_of(row)
+        assert "loss_ct █" in text_of(row)
+        assert "z_loss" not in text_of(row)

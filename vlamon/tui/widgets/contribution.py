@@ -58,9 +58,13 @@ def _share_line(found: Contributions, width: int, pulls: bool, frame: FrameConte
     right += [("total ", "muted"), (f"{number(found.total)} ", _total_role(found.total))]
     head = " share at cursor" if frame.at_cursor else " share"
     terms = [term for term in found.terms if not term.apart]
-    fixed = cells(tuple(right)) + len(head)
-    fixed += sum(len(term.name) + len(percent(term.share)) + 4 for term in terms)
-    room = max(0, width - fixed - 2)
+    room = width - cells(tuple(right)) - len(head) - 2
+    room -= sum(map(_words, terms))
+    while room < 0 and len(terms) > 1:  # the least telling one makes room for the others' bars
+        least = min(terms, key=lambda term: term.share or 0.0)
+        terms.remove(least)
+        room += _words(least)
+    room = max(0, room)
     row: list[tuple[str, str]] = [(head, "muted")]
     for term in terms:
         role = role_of_metric(term.name)
@@ -74,6 +78,11 @@ def _share_line(found: Contributions, width: int, pulls: bool, frame: FrameConte
             break
         row += part
     return spread(tuple(row), tuple(right), width)
+
+
+def _words(term: Term) -> int:
+    """Return the cells of a term's name and percent in the line of shares."""
+    return cells(((term.name, ""),)) + len(percent(term.share)) + 4
 
 
 def weighed(frame: FrameContext) -> Contributions:
