@@ -17,7 +17,15 @@ _MOSTLY = 2.5
 of their own in some logs."""
 _NAMED = 6
 
-Reason = Literal["nothing-read", "no-loss", "no-value", "no-change", "few-values", "mostly-unknown"]
+Reason = Literal[
+    "nothing-read",
+    "no-loss",
+    "no-value",
+    "one-value",
+    "no-change",
+    "few-values",
+    "mostly-unknown",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +34,9 @@ class Unjudged:
 
     reason: Reason
     """`nothing-read`, `no-loss` (other metrics were read), `no-value` (a loss without any
-    number), `no-change` (a setting's value, or one that is not trained), `few-values` (among
-    unknown lines), or `mostly-unknown` (of the lines with a loss)."""
+    number), `one-value` (a begin without a course), `no-change` (a setting's value, or one that is
+    not trained), `few-values` (among unknown lines), or `mostly-unknown` (of the lines with a
+    loss)."""
     metrics: tuple[str, ...]
     """The first metrics that were read."""
     values: int
@@ -52,6 +61,8 @@ def unjudged(
         reason = "no-loss"
     elif not values:
         reason = "no-value"
+    elif values == 1:
+        reason = "one-value"
     elif _never_changes(evidence, evidence.main):
         reason = "no-change"
     elif losses > _MOSTLY * values:

@@ -40,6 +40,7 @@ ENGLISH: Mapping[str, str] = {
     "say-no-loss": "no loss was read, only {metrics}; lines not understood: {unknown}; looked for "
     "{names}, or any name with the word loss",
     "say-no-value": "the loss has a name but no value in these logs",
+    "say-one-value": "one value of {metric} was read: that is no course yet",
     "say-no-change": "{metric} is the same in every row: a setting, or a loss that is not trained",
     "say-mostly-unknown": "loss values read: {values}, but {unknown} lines with a loss were not "
     "understood (--unknown shows them)",
@@ -149,6 +150,7 @@ CHINESE: Mapping[str, str] = {
     "say-no-loss": "没有读到损失，只有 {metrics}；{unknown} 行无法识别；"
     "查找的名称：{names}，或任何含有 loss 一词的名称",
     "say-no-value": "日志中有损失的名称，但没有数值",
+    "say-one-value": "只读到一个 {metric} 值：还看不出走势",
     "say-no-change": "{metric} 在每一行都相同：可能是设置项，或是没有在训练的损失",
     "say-mostly-unknown": "读到 {values} 个损失值，但有 {unknown} 行含损失却无法识别"
     "（用 --unknown 查看）",

@@ -50,6 +50,14 @@ def test_a_log_whose_losses_are_mostly_not_understood_is_not_judged(
     assert analyze(capfdbinary, log)[0] != 30
 
 
+def test_one_loss_is_no_course(capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path) -> None:
+    rows = [{"step": 10 * i, "loss": falling(i)} for i in range(2)]
+    code, out = analyze(capfdbinary, written(tmp_path / "x.jsonl", rows[:1]))
+    assert code == 30
+    assert "one value of loss was read" in " ".join(out.split())
+    assert analyze(capfdbinary, written(tmp_path / "x.jsonl", rows))[0] == 0
+
+
 def test_a_few_rows_among_unknown_lines_are_not_judged(
     capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path
 ) -> None:
