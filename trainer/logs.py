@@ -10,7 +10,7 @@ What differs: with several ranks a value is the mean over those that have it, wh
 prints rank 0's own and, at the epoch's end, sums that its ranks may mix up; micro-batches are one
 line, not one each; `max mem` is the process's peak where there is no GPU; a validation has neither
 `lr` nor `grad_norm`, but a loss_ct. Metrics that the reference lacks (`action_outside`, further
-losses) come last. After a rollback the printed means start anew, as after a resume; the epoch's own
+losses) come last. After a rollback the printed means start over, as after a resume; the epoch's own
 line averages every batch that counts for it, those before the rollback too. The true value of every
 batch is in the journal.
 """

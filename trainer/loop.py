@@ -38,7 +38,7 @@ def train(run: Run) -> str:
         names = [name for batch in computed.batches for name in batch.sample_ids]
         following = run.guard.after_step(step, batch=computed.batches, samples=names)
         if following != step + 1:
-            # A rollback: the printed means start anew there, as they would after a resume.
+            # A rollback: the printed means start over there, as they would after a resume.
             epoch_log.go_back(following)
             epoch_log = begin_epoch(run, following, means)
         elif following % per_epoch == 0 or following == steps:

@@ -1,4 +1,4 @@
-"""The spike rules of other trainers, written anew from their documentation and source.
+"""The spike rules of other trainers, written from their documentation and source.
 
 Each takes one loss at a time and says whether it alarms. Their surroundings (what they do then) are
 left out.

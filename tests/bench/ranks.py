@@ -248,7 +248,7 @@ def jobs(sizes: list[int], seconds: float = SECONDS) -> None:
 
 
 def own_network() -> bool:
-    """Whether loopback is ours alone: `jobs` starts itself anew under `unshare --net`."""
+    """Whether loopback is ours alone: `jobs` starts itself again under `unshare --net`."""
     return os.environ.get("RANKS_OWN_NETWORK") == "1"
 
 

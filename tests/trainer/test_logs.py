@@ -114,7 +114,7 @@ def test_after_a_rollback_the_epoch_line_averages_every_batch_that_counts(tmp_pa
     train(log, 13, [7.0] * 13)
     assert log.finish() == {"closs": 8.0}
     files.close()
-    # The means printed on the way begin anew, as those of the reference's logger after a resume.
+    # The means printed on the way start over, as those of the reference's logger after a resume.
     lines = (tmp_path / "output.log").read_text().splitlines()
     assert "closs: 7.0000 (7.0000)" in next(line for line in lines if "[20/260]" in line)
     assert "closs: 7.0000 (8.0000)" in lines[-1]

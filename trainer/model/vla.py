@@ -103,8 +103,8 @@ class VLA(nn.Module):
         """Compile the decoder's layers, which share their code, rather than the whole.
 
         Labels and policy rows differ from batch to batch; compiled as one, the model was compiled
-        anew for minutes. The heads stay as they are: the pull goes back through them several times,
-        which compiled code does not allow. In place, so that parameters keep their names.
+        again for minutes. The heads stay as they are: the pull goes back through them several
+        times, which compiled code does not allow. In place, so that parameters keep their names.
         """
         for layer in self.model.layers:
             layer.compile(dynamic=True)

@@ -1,6 +1,6 @@
 """Rounds: a loss that goes back to where it began, at even intervals, and falls again each time.
 
-Where new data, a new task or a fresh optimizer comes every so many steps, the loss begins anew with
+Where new data, a new task or a fresh optimizer comes every so many steps, the loss starts over with
 it. No single rise of that kind tells from an explosion; several that are alike do.
 """
 

@@ -28,7 +28,7 @@ EVERY: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The run under the charts; whoever passes it on holds the lock of its feed."""
+    """The run under the charts; the caller holds the lock of its feed."""
 
     store: RunStore
     name: str

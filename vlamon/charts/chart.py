@@ -151,7 +151,7 @@ class Picture:
         return [0]
 
     def _draw(self, shown: Window, look: ChartStyle, rows: int) -> None:
-        """Draw all curves anew."""
+        """Draw all curves again."""
         beneath = self._under.bins
         self.drawing = draw(self.tracks, self.roles, self.names, look.smooth, beneath)
         self._rescale(shown, look, max(0, rows))
@@ -159,7 +159,7 @@ class Picture:
 
     def _follow(self, since: int, shown: Window, look: ChartStyle, rows: int) -> bool | None:
         """Bring the curves up to what changed from a column on; says whether a dot moved, which of
-        most batches of a long run none does, or None where the curves have to be drawn anew."""
+        most batches of a long run none does, or None where the curves have to be drawn again."""
         if self.scale is None or not self._shapes or len(self.tracks) > MANY:
             return None
         if since >= len(self.tracks[0].live.low):

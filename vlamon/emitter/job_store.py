@@ -66,7 +66,7 @@ class JobStore:
             self.put(rank, b"")
 
     def drop(self) -> None:
-        """Connect anew at the next try."""
+        """Connect again at the next try."""
         self._client = None
 
     def close(self) -> None:

@@ -293,7 +293,7 @@ class Journal:
             )
 
     def _stays_in_place(self) -> bool:
-        """Write the file anew where it was removed; its content lives on in our descriptor.
+        """Write the file again where it was removed; its content lives on in our descriptor.
 
         False where that is not possible at the moment: what comes meanwhile waits.
         """
@@ -305,7 +305,7 @@ class Journal:
             try:
                 self._write_anew()
             except OSError as error:
-                self._begin_to_wait("was removed and cannot be written anew", error)
+                self._begin_to_wait("was removed and cannot be written again", error)
                 return False
             return True
         except OSError:

@@ -46,7 +46,7 @@ class StatusBoard:
         self._dirty = True
 
     def new_attempt(self) -> None:
-        """Steps fall: the speed is measured anew."""
+        """Steps fall: the speed is measured again."""
         self._rows.clear()
         self._dirty = True
 

@@ -47,7 +47,7 @@ class Audit:
         self._append("guard.jsonl", [line])
 
     def blame(self, samples: Iterable[Mapping[str, Any]]) -> None:
-        """Samples that broke a batch, for whoever filters the data set."""
+        """Samples that broke a batch, for the person who filters the data set."""
         self._append("bad_batches.jsonl", samples)
 
     def say(self, line: str) -> None:

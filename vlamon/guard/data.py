@@ -8,7 +8,7 @@
             step = guard.after_step(step, closs=loss)
 
 A loader with a state of its own (torchdata's StatefulDataLoader) is asked for it, and iterated
-anew when it is put back: such a state acts at the next `iter()`. A plain `DataLoader` gets the
+again when it is put back: such a state acts at the next `iter()`. A plain `DataLoader` gets the
 random streams of the epoch's beginning again and is wound forward; what it is made of (workers,
 shuffling, a DistributedSampler, Accelerate's wrapper) then deals the same batches. Winding loads
 the batches that it passes, so that workers draw as many random numbers as they did.

@@ -149,7 +149,7 @@ class Detection:
     def climbing(self) -> dict[str, Any] | None:
         """The explosion that the ladder answers, for a durable checkpoint: how far it was climbed.
 
-        Any other is told anew after a resume: the mode that let it pass may have changed.
+        Any other is told again after a resume: the mode that let it pass may have changed.
         """
         episode = self.episode
         return None if episode is None or not episode.climbed else asdict(episode)

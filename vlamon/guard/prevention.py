@@ -71,7 +71,7 @@ class Prevention:
         return self._clips or self._skips
 
     def state_dict(self) -> dict[str, Any]:
-        """The usual levels: a replay must meet them as they were, a resume not learn them anew."""
+        """The usual levels: a replay must meet them as they were, a resume not learn them again."""
         return {"levels": list(self._levels)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

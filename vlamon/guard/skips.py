@@ -5,7 +5,7 @@ was skipped is remembered, so that a later return to an older snapshot, or a res
 again.
 
 Where a sampler stands is told by the guard's own count of the batches that lie behind it, skipped
-ones included. A sampler's own `cursor` may begin anew with every epoch, and its state may
+ones included. A sampler's own `cursor` may start over with every epoch, and its state may
 hold anything: neither tells two passes over the data apart.
 """
 
@@ -41,7 +41,7 @@ class Skips:
         self._ranges: list[Skipped] = []
         self._target: tuple[int, Any] | None = None
         self.place = 0
-        """Batches of the data that lie behind the sampler; whoever restores it sets this too."""
+        """Batches of the data that lie behind the sampler; what restores it sets this too."""
 
     def follow(self, sampler: Stateful) -> None:
         """Take this one from now on: a loader that was wrapped after the guard was made."""

@@ -27,7 +27,7 @@ GZIP = b"\x1f\x8b"
 JOURNAL = b"VLAJ"
 """How a journal begins: told apart here from a log without importing the wire."""
 FINGERPRINT = 128
-"""Bytes before the reading position that are compared, to notice a file written anew in place."""
+"""Bytes before the reading position that are compared, to notice a file rewritten in place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Chunk:
     data: bytes = b""
     """New bytes."""
     restarted: bool = False
-    """The file was truncated, written anew or replaced: a half line from before is void."""
+    """The file was truncated, rewritten or replaced: a half line from before is void."""
     caught_up: bool = False
     """Everything there is was read."""
     end: bool = False
@@ -243,7 +243,7 @@ class GrowingFile:
             self._before = (self._before + data[-FINGERPRINT:])[-FINGERPRINT:]
         elif self._replaced(status):
             return self._turned_over()
-        text = f"{self._path} was written anew; reading from its start" if rewritten else ""
+        text = f"{self._path} was rewritten; reading from its start" if rewritten else ""
         return Chunk(
             data,
             restarted=rewritten,

@@ -258,7 +258,7 @@ def _refresh(widget: Widget, rows: Iterable[int]) -> None:
 class KeptLines(_WidgetBase):
     """Mixin, before Widget in the bases, for widgets that give whole, styled rows.
 
-    Textual's cache of styled lines works out borders, padding and backgrounds anew for every widget
+    Textual's cache of styled lines works out borders, padding and background again for each widget
     of every frame, a third of a frame's time here, for widgets that have none of them.
     """
 

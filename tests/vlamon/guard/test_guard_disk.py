@@ -150,7 +150,7 @@ def test_where_every_checkpoint_is_corrupt_nothing_begins_anew_and_nothing_is_de
     with pytest.raises(DurableError) as told:
         Toy(tmp_path, durable_every=5, keep=1).run(60)
     assert str(told.value).count("is corrupt: its sha256 is") == 2
-    assert "to begin anew" in str(told.value)
+    assert "to start over" in str(told.value)
     assert names(tmp_path) == ["step-000000020", "step-000000050"]
 
 

@@ -16,7 +16,7 @@ from vlamon.guard.skips import Skips
 
 
 class EpochSampler:
-    """Its cursor begins anew with every epoch."""
+    """Its cursor starts over with every epoch."""
 
     def __init__(self, batches: int = 100) -> None:
         self.batches, self.epoch, self.cursor = batches, 0, 0

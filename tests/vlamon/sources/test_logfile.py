@@ -177,7 +177,7 @@ def test_a_truncated_file_starts_a_new_attempt(log: Path) -> None:
     records = reader.until_epochs(0, 1, 2, 0)
     blocks = [record for record in records if isinstance(record, EpochBlock)]
     assert [block.attempt for block in blocks] == [0, 1]
-    assert any(isinstance(r, Link) and "written anew" in r.text for r in records)
+    assert any(isinstance(r, Link) and "rewritten" in r.text for r in records)
 
 
 def test_a_file_written_anew_with_more_lines_is_noticed(log: Path) -> None:

@@ -117,7 +117,7 @@ def test_weights_are_those_in_force_at_a_row() -> None:
     assert store.weights_at(5) == {"loss_ct": 2.0}
     assert store.weights_at() == {"loss_ct": 2.0}
     store.apply(MetricsAnnounced((MetricSpec("energy", "trained", 0.5),)))
-    assert store.weights_at() == {"loss_ct": 2.0, "energy": 0.5}, "what is told anew counts"
+    assert store.weights_at() == {"loss_ct": 2.0, "energy": 0.5}, "what is told again counts"
 
 
 def test_metrics_announced_later_join_the_card() -> None:

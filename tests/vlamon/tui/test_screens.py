@@ -1,6 +1,6 @@
 """The screen as text, at every size and for every panel, compared with files.
 
-`UPDATE_SCREENS=1 python -m pytest tests/vlamon/tui/test_screens.py` writes the files anew; read the
+`UPDATE_SCREENS=1 python -m pytest tests/vlamon/tui/test_screens.py` rewrites the files; read the
 difference before it is committed. Text is compared, not SVG: it is ours, and the same for any patch
 version of Textual.
 """

@@ -39,7 +39,7 @@ WORDS = {
         "them; an even distance points to the same samples in each epoch.",
     ),
     "trained-in-rounds": DiagnosisText(
-        "{metric} begins anew at even intervals",
+        "{metric} starts over at even intervals",
         "{metric} goes back to where the run began and falls again: {count} rounds, from steps "
         "{steps} (every {gap} steps in the median).",
         "Where each round has data, a task or an optimizer of its own, this is how it looks. "

@@ -186,7 +186,7 @@ class Checkpoints:
     def load(self, training: TrainingState) -> Loaded | None:
         """The newest checkpoint that is whole, to resume from; None where there is none at all.
 
-        Where there are some and all are damaged, it is an error: to begin anew in silence would
+        Where there are some and all are damaged, it is an error: to start over in silence would
         throw away what can perhaps be saved.
         """
         self._agree()
@@ -209,7 +209,7 @@ class Checkpoints:
         if damaged:
             raise DurableError(
                 f"no checkpoint can be loaded: {'; '.join(damaged)}; bring back a copy of one, or "
-                f"move {self.durable.root} away to begin anew"
+                f"move {self.durable.root} away to start over"
             )
         return None
 

@@ -1,6 +1,6 @@
 """Everything that a bit-exact return needs, taken from and put back into the live objects.
 
-Parameters, buffers and optimizer moments are put back in place, so that whoever holds references
+Parameters, buffers and optimizer moments are put back in place, so that whatever holds references
 (a compiled graph, a fused optimizer, DDP's buckets) keeps them. Nothing about rollbacks themselves
 is in here: budget, cooldown, skipped samples and the attempt must outlive a rollback.
 """

@@ -2,7 +2,7 @@
 
 Each rank steps its piece of every parameter group, flat and in fp32; the weights that the model
 computes with are made of these pieces behind each step. So a snapshot holds the pieces and their
-moments, not the weights, and a return makes the weights anew as the engine itself does. What is
+moments, not the weights, and a return makes the weights again as the engine itself does. What is
 read here is where DeepSpeed 0.19 keeps it; an engine that lacks it is refused with a sentence.
 """
 
@@ -167,7 +167,7 @@ class ZeroOptimizer(Optimizer):
             return ""
         return (
             f"ZeRO's pieces were cut for {ranks} ranks, and here are {here}: checkpoints of the "
-            "engine's own save_checkpoint can be cut anew"
+            "engine's own save_checkpoint can be cut again"
         )
 
     def parts(self, name: str, model: nn.Module) -> dict[str, Any]:

@@ -100,9 +100,9 @@ class _Bars:
             return self.taken
         if self.apart is None or self.apart == (self.taken or 0):
             return None
-        anew = self.taken is not None and self.apart < self.taken
+        again = self.taken is not None and self.apart < self.taken
         self.taken = self.apart
-        return self.apart if anew or last is None or self.apart > last else None
+        return self.apart if again or last is None or self.apart > last else None
 
 
 @dataclass(slots=True)

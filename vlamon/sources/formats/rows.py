@@ -167,7 +167,7 @@ class RowBlocks:
         return self._before + row.step
 
     def _epoch_ended(self, row: LogRow, last: int) -> bool:
-        """Whether a printed step fell because an epoch ended, and not because a run began anew."""
+        """Whether a printed step fell because an epoch ended, and not as a run started over."""
         if row.step == last and row.of is None:
             return False
         if row.epoch is not None and self.epoch is not None and row.epoch != self.epoch:

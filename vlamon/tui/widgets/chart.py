@@ -151,7 +151,7 @@ class Chart(KeptLines, Widget, can_focus=True):
         return self._drawn_look
 
     def _show(self, changed: Sequence[int]) -> bool:
-        """Have rows painted anew; says whether there are any."""
+        """Have rows painted again; says whether there are any."""
         for row in changed:
             self._styled[row] = None
         if changed:

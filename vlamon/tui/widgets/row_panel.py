@@ -81,7 +81,7 @@ class RowPanel(KeptLines, Widget):
         """Bring the panel up to date; the caller holds the feed's lock.
 
         A panel has neither border nor padding, so that its outer size is all of it; Textual works
-        `size` out anew each time it is asked.
+        `size` out again each time it is asked.
         """
         width, height = self.outer_size
         if not self.display or width <= 0 or height <= 0:
