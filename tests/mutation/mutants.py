@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType
 from typing import Any
 
 OTHER: dict[type[ast.AST], type[ast.AST]] = {
@@ -23,9 +25,15 @@ Change = tuple[Any, str, Callable[[], None]]
 class Mutant:
     """A module with one change."""
 
-    source: str
+    tree: ast.Module
     line: int
     change: str
+    lines: frozenset[int] = frozenset()
+    """Lines that a test must run to notice it."""
+
+    def code(self, path: Path) -> CodeType:
+        """The module as code, with the line numbers that it has on disk."""
+        return compile(self.tree, str(path), "exec")
 
 
 def count(source: str) -> int:
@@ -37,9 +45,38 @@ def mutant(source: str, number: int) -> Mutant:
     """One of them, in the order of the syntax tree."""
     tree = ast.parse(source)
     node, change, apply = list(_changes(tree))[number]
-    line = node.lineno
+    line, lines = node.lineno, _lines_of(node, _statements(tree))
     apply()
-    return Mutant(ast.unparse(ast.fix_missing_locations(tree)), line, change)
+    return Mutant(ast.fix_missing_locations(tree), line, change, lines)
+
+
+def _statements(tree: ast.AST) -> Mapping[ast.AST, ast.stmt]:
+    """For every node the innermost statement that it is part of."""
+    found: dict[ast.AST, ast.stmt] = {}
+    waiting: list[tuple[ast.AST, ast.stmt | None]] = [(tree, None)]
+    while waiting:
+        node, within = waiting.pop()
+        here = node if isinstance(node, ast.stmt) else within
+        if here is not None:
+            found[node] = here
+        waiting += [(child, here) for child in ast.iter_child_nodes(node)]
+    return found
+
+
+def _lines_of(node: Any, statements: Mapping[ast.AST, ast.stmt]) -> frozenset[int]:
+    """The lines of its statement, of a compound one those up to its body."""
+    statement: Any = statements[node]
+    body = getattr(statement, "body", None)
+    part = getattr(node, "test", node) if node is statement else node
+    last = body[0].lineno - 1 if isinstance(body, list) else statement.end_lineno
+    if isinstance(statement, ast.Match):
+        last = statement.lineno
+    return frozenset(
+        (
+            *range(statement.lineno, max(last, statement.lineno) + 1),
+            *range(part.lineno, part.end_lineno + 1),
+        )
+    )
 
 
 def _changes(tree: ast.AST) -> Iterator[Change]:
@@ -95,7 +132,7 @@ def _swap(node: Any, owner: Any, place: int | str) -> Change:
 
 def _negated(node: Any) -> Callable[[], None]:
     def apply() -> None:
-        node.test = ast.UnaryOp(ast.Not(), node.test)
+        node.test = ast.copy_location(ast.UnaryOp(ast.Not(), node.test), node.test)
 
     return apply
 

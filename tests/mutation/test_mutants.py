@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation.__main__ import AREAS, TOP, Area, chosen_tests, modules_of, survives
-from tests.mutation.mutants import Mutant, count, mutant
+from tests.mutation.areas import AREAS, Area
+from tests.mutation.forked import forked
+from tests.mutation.mutants import count, mutant
+from tests.mutation.touched import Measured, chosen
+from tests.mutation.trial import Wanted, try_area
 
 SOURCE = """
 def judged(value: int | None = 3) -> bool:
@@ -31,20 +34,75 @@ def test_each_mutant_is_one_change() -> None:
         (4, "True is False"),
         (5, "Is is IsNot"),
     ]
-    assert len({each.source for each in made}) == len(made)
+    assert len({each.code(Path("judged.py")) for each in made}) == len(made)
+    assert {each.lines for each in made} == {frozenset({line}) for line in (2, 3, 4, 5)}
 
 
 @pytest.mark.parametrize("area", AREAS, ids=lambda area: area.name)
 def test_every_area_has_mutants_and_tests(area: Area) -> None:
-    modules = modules_of(area)
-    assert sum(count(path.read_text()) for path in modules) > 100
-    assert any(chosen_tests(area, path) for path in modules)
-    assert all((TOP / path).exists() for path in area.also)
+    assert sum(count(path.read_text()) for path in area.modules()) > 100
+    assert all(path.is_file() for path in area.test_files())
 
 
-def test_a_mutant_that_a_test_notices_does_not_survive(tmp_path: Path) -> None:
-    module = TOP / "vlamon" / "ranks.py"
-    test = tmp_path / "test_it.py"
-    test.write_text("def test_it():\n    import vlamon.ranks\n    assert not vlamon.ranks.BROKEN\n")
-    assert survives(module, Mutant("BROKEN = False\n", 1, "as it was"), [str(test)])
-    assert not survives(module, Mutant("BROKEN = True\n", 1, "changed"), [str(test)])
+def test_a_mutant_is_tried_by_the_fastest_tests_that_run_its_line() -> None:
+    tests = [
+        Measured("slow", True, 30.0, {"a.py": frozenset({1, 2})}),
+        Measured("fast", True, 0.1, {"a.py": frozenset({2})}),
+        Measured("elsewhere", True, 0.1, {"a.py": frozenset({3}), "b.py": frozenset({2})}),
+        Measured("broken", False, 0.1, {"a.py": frozenset({2})}),
+    ]
+    assert [each.name for each in chosen(tests, "a.py", frozenset({2}), 20.0)] == ["fast"]
+    assert [each.name for each in chosen(tests, "a.py", frozenset({1}), 20.0)] == ["slow"]
+
+
+SAMPLE = """
+from functools import cache
+
+LIMIT = 3
+
+class Judge:
+    most = 7
+
+    @property
+    def strict(self):
+        return LIMIT + 1
+
+@cache
+def above(value):
+    return value > LIMIT
+
+def unseen():
+    return 1
+"""
+TESTS = """
+from sample.judge import LIMIT, Judge, above
+
+def test_above():
+    assert above(4) and not above(3)
+
+def test_strict():
+    assert Judge().strict == LIMIT + 1
+"""
+
+
+def test_what_no_test_notices_is_named_and_nothing_else(tmp_path: Path) -> None:
+    """In functions, decorated ones too, and in what is used at import: `LIMIT` is 4 for both."""
+    for folder in ("sample", "checks", "base"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "sample" / "__init__.py").touch()
+    (tmp_path / "checks" / "__init__.py").touch()
+    (tmp_path / "sample" / "judge.py").write_text(SAMPLE)
+    (tmp_path / "checks" / "test_judge.py").write_text(TESTS)
+    said = tmp_path / "said"
+    area = Area("sample", "sample", ("checks",), tmp_path)
+
+    def say(text: str) -> None:
+        with said.open("a") as file:
+            file.write(f"{text}\n")
+
+    done = forked(lambda: try_area(area, Wanted(), say, tmp_path / "base", []), 60.0)
+    assert (done.sites, done.tried, done.broken) == (6, 6, "")
+    assert sorted(said.read_text().splitlines()) == [
+        "sample/judge.py:18: 1 is 2 (no test runs it)",
+        "sample/judge.py:7: 7 is 8 (2 tests run it)",
+    ]
