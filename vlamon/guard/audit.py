@@ -83,8 +83,8 @@ class BesideThread:
 
     def do(self, write: Callable[[], None]) -> None:
         """Do this soon."""
-        if self._owner != os.getpid():
-            self._begin()
+        if self._owner != os.getpid() and not self._begin():
+            return
         with self._wake:
             if len(self._waiting) >= WAITING:
                 self._lose(f"{WAITING} lines wait for the disk already")
@@ -104,14 +104,23 @@ class BesideThread:
             elif time.monotonic() - since > GIVE_UP_AFTER:
                 return
 
-    def _begin(self) -> None:
-        """In a forked child everything is made anew: the thread is gone, and may hold the lock."""
-        self._owner = os.getpid()
+    def _begin(self) -> bool:
+        """In a forked child everything is made anew: the thread is gone, and may hold the lock.
+
+        False where there is no memory for a thread, or there are too many: the next write tries.
+        """
         self._wake = threading.Condition()
         self._waiting = deque()
         self._thread = threading.Thread(target=self._run, name="vlamon-audit", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._thread = None
+            self._lose(str(error))
+            return False
+        self._owner = os.getpid()
         atexit.register(self.drain)
+        return True
 
     def _run(self) -> None:
         while True:

@@ -77,3 +77,15 @@ def trusted_first(trusted: Sequence[Candidate], trouble: Trouble) -> list[Candid
     if trouble.older and known and known[0].step == trouble.returned_to:
         known.sort(key=lambda each: each.step == trouble.returned_to)
     return known
+
+
+def nowhere(to: int | None, exact: bool, known: Sequence[int]) -> str:
+    """Why there is no state to return to: `to` is the step that was asked for."""
+    if not known:
+        return "there is no trusted snapshot to return to, neither in memory nor on disk"
+    if to is None:
+        return "none of the trusted snapshots fits this training any more"
+    if exact:
+        there = ", ".join(map(str, known))
+        return f"there is no snapshot of step {to} any more; there are those of {there}"
+    return f"there is no snapshot at or before step {to}: the oldest is of step {known[-1]}"

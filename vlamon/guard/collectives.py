@@ -7,6 +7,7 @@ same numbers, so no rank ever waits for another one's socket.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,20 +55,32 @@ def cast(
     level: str, command: AgreedCommand | None, writing: bool = False, ending: bool = False
 ) -> torch.Tensor:
     """This rank's ballot; level `known` is an explosion that there is nothing to decide on."""
-    numbers = torch.zeros(SIZE, dtype=torch.float64)
-    numbers[0] = float(level == "explode")
-    numbers[1] = float(level in ("warn", "known"))
-    numbers[2] = float(writing)
-    numbers[3] = float(level == "known")
-    numbers[4] = float(ending)
-    if command is not None:
-        numbers[SEEN:] = torch.tensor(command.code.numbers(), dtype=torch.float64)
-    return numbers
+    return torch.tensor(_numbers(level, command, writing, ending), dtype=torch.float64)
+
+
+def _numbers(level: str, command: AgreedCommand | None, writing: bool, ending: bool) -> list[float]:
+    """A ballot's numbers."""
+    exploded, known = level == "explode", level == "known"
+    seen = (exploded, known or level == "warn", writing, known, ending)
+    code = (0,) * NUMBERS if command is None else command.code.numbers()
+    return [*map(float, seen), *code]
+
+
+def decided(
+    level: str, command: AgreedCommand | None, writing: bool = False, ending: bool = False
+) -> Outcome:
+    """The decision of all ranks by a reduction of our own; one rank decides without a tensor."""
+    if world() == 1:
+        return _outcome(_numbers(level, command, writing, ending))
+    return count(reduced(cast(level, command, writing, ending)))
 
 
 def count(ballots: torch.Tensor) -> Outcome:
     """The decision, from the sum of all ballots."""
-    numbers = ballots.tolist()
+    return _outcome(ballots.tolist())
+
+
+def _outcome(numbers: Sequence[float]) -> Outcome:
     exploded, warned, writing, known, ending = map(int, numbers[:SEEN])
     return Outcome(exploded, warned, writing, known, ending, CommandCode.of(numbers[SEEN:]))
 

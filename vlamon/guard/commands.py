@@ -293,8 +293,7 @@ class Commands:
         late = pause.deadline is not None and time.monotonic() >= pause.deadline
         if mine is None and late and collectives.rank() == 0:
             mine = self._carried = AgreedCommand(CommandCode(command_queue.ACT))
-        ballot = collectives.cast("ok", mine, ending=self.ending.told())
-        return collectives.count(collectives.reduced(ballot))
+        return collectives.decided("ok", mine, ending=self.ending.told())
 
     def _go_on(self, step: int, why: str) -> int:
         """Go on where the training stood, with what it was asked about as it is."""

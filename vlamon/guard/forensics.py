@@ -20,7 +20,7 @@ from vlamon.detect.spikes import Judgement
 from vlamon.guard import collectives
 from vlamon.guard.autopsy import Probe
 from vlamon.guard.checkpoint.writer import Durable, DurableError, Loaded, Writer
-from vlamon.guard.host_memory import NoMemory
+from vlamon.guard.out_of_memory import NoMemory, memory_for
 from vlamon.guard.ring import Slot
 from vlamon.guard.state.capture import StateMismatch, TrainingState, Tree, restore_rng
 from vlamon.guard.values import StepValues
@@ -89,13 +89,19 @@ class ExplosionFiles:
         """Steps whose weights could not be copied, and why."""
 
     def note(
-        self, reading: StepValues, judgement: Judgement, state: TrainingState, rng: Tree
+        self, reading: StepValues, judgement: Judgement, state: TrainingState, rng: Tree | None
     ) -> None:
-        """An explosion was seen: copy the weights as they are before they change."""
+        """An explosion was seen: copy the weights as they are before they change.
+
+        `rng` is None where there was no memory for the random streams.
+        """
         if self._writer is None or self._writer.busy:
             return
         try:
-            self._slot.fill(state.capture()["parts"]["model"])
+            if rng is None:
+                raise NoMemory("no memory for the random streams of its step")
+            with memory_for("the weights that exploded"):
+                self._slot.fill(state.capture()["parts"]["model"])
         except NoMemory as error:
             self._lacks.append((reading.step, str(error)))
             return
@@ -161,6 +167,8 @@ def reproduce(loaded: Loaded, build: Builder) -> list[Reproduced]:
         _load_weights(model, loaded.state["model"])
     except StateMismatch as error:
         raise DurableError(f"{loaded.path} does not fit the model: {error}") from error
+    except NoMemory as error:
+        raise DurableError(f"{loaded.path} cannot be loaded: {error}") from error
     restore_rng(loaded.state["rng"])
     values = probe(loaded.state["batch"]).values
     then = loaded.meta["values"]

@@ -18,8 +18,8 @@ import torch
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from vlamon.guard import collectives
 from vlamon.guard.optimizers import gradients, stepping
+from vlamon.guard.out_of_memory import NoMemory, memory_for
 from vlamon.guard.reporting import QUIET_STEPS
 from vlamon.guard.state.zero import ZeroOptimizer
 from vlamon.guard.values import Value
@@ -38,14 +38,15 @@ def may_step(
     """
     if isinstance(verdict, bool):
         return verdict
-    if (
-        not waits
-        and verdict.device.type == "cuda"
-        and all(_fused(optimizer) for optimizer in optimizers)
-    ):
-        skip_where(~verdict, optimizers)
-        return True
-    return bool(verdict)
+    on_device = verdict.device.type == "cuda" and all(map(_fused, optimizers))
+    if waits or not on_device:
+        return bool(verdict)
+    try:
+        with memory_for("the flag that blocks an update"):
+            skip_where(~verdict, optimizers)
+    except NoMemory:  # the host waits for this one
+        return bool(verdict)
+    return True
 
 
 def pass_on(optimizers: Sequence[Optimizer], may: bool) -> bool:
@@ -69,13 +70,6 @@ def scales(part: object) -> bool:
     return isinstance(part, torch.amp.GradScaler) and part.is_enabled()
 
 
-def finite(optimizers: Sequence[Optimizer], values: Mapping[str, Value]) -> torch.Tensor | bool:
-    """Whether gradient norm and losses are finite on every rank."""
-    if collectives.world() == 1 and not _plain(values):
-        return False
-    return collectives.on_all_ranks(finite_here(optimizers, values))
-
-
 def finite_here(optimizers: Sequence[Optimizer], values: Mapping[str, Value]) -> torch.Tensor:
     """Whether gradient norm and losses are on this rank, on the device of the parameters.
 
@@ -86,11 +80,13 @@ def finite_here(optimizers: Sequence[Optimizer], values: Mapping[str, Value]) ->
         tensors += [gradient_norm(optimizer) for optimizer in optimizers]
     place = _device_of(optimizers)
     found = [torch.isfinite(whole(tensor)).reshape(()).to(place) for tensor in tensors]
-    found.append(torch.full((), _plain(values), device=place))  # a copy from the host would wait
+    # Filled there: a copy from the host would wait.
+    found.append(torch.full((), plain_finite(values), device=place))
     return torch.stack(found).all()
 
 
-def _plain(values: Mapping[str, Value]) -> bool:
+def plain_finite(values: Mapping[str, Value]) -> bool:
+    """Whether those values are finite that are no tensors."""
     numbers = [n for n in values.values() if n is not None and not isinstance(n, torch.Tensor)]
     return all(math.isfinite(number) for number in numbers)
 

@@ -37,11 +37,13 @@ from vlamon.detect.spikes import ComponentDetectors
 from vlamon.guard import collectives
 from vlamon.guard.assembly import GuardArguments, Parts
 from vlamon.guard.autopsy import Probe, Replay
+from vlamon.guard.command_queue import AgreedCommand
 from vlamon.guard.data import GuardedLoader
 from vlamon.guard.forensics import Rebuild
 from vlamon.guard.gate import may_step, pass_on
 from vlamon.guard.loss_weights import Weights
 from vlamon.guard.optimizers import checked
+from vlamon.guard.out_of_memory import NoMemory, memory_for
 from vlamon.guard.policy import Policy
 from vlamon.guard.settings import GuardSettings
 from vlamon.guard.state.capture import (
@@ -197,7 +199,7 @@ class Guard:
             finished = self._resume.newest()
         self.snapshots.begin(finished)
         self._status.refresh()
-        self._rng_before = capture_rng(self._state.generators)
+        self._rng_before = self._streams()
         return finished + 1
 
     def check(self, step: int, **values: Value) -> bool:
@@ -225,7 +227,7 @@ class Guard:
         if values:
             self.detection.take_in(step, values)
         self._judge(step)
-        return self._ballot()
+        return collectives.cast(*self._mine())
 
     def after_step(
         self,
@@ -247,8 +249,8 @@ class Guard:
             self.detection.add(step, values)
         self._judge(step)
         self.detection.attach(step, batch, samples)
-        outcome = collectives.count(
-            collectives.reduced(self._ballot()) if summed is None else summed
+        outcome = (
+            collectives.decided(*self._mine()) if summed is None else collectives.count(summed)
         )
         command = self.commands.agreed(outcome.command)
         self.ledger.tick()
@@ -267,7 +269,7 @@ class Guard:
         if outcome.ending and not self.stopped:
             self.commands.end_as_told(step)
         self.skips.pass_over()
-        self._rng_before = capture_rng(self._state.generators)
+        self._rng_before = self._streams()
         self._following.append(following)
         return following
 
@@ -309,13 +311,21 @@ class Guard:
     def _judge(self, step: int) -> None:
         """Judge what is on the host, and keep the state of an explosion that is news."""
         for judged in self.detection.judge_ready(step):
-            if self._rng_before is not None:
-                self.evidence.note(judged.reading, judged.judgement, self._state, self._rng_before)
+            self.evidence.note(judged.reading, judged.judgement, self._state, self._rng_before)
 
-    def _ballot(self) -> torch.Tensor:
+    def _streams(self) -> Tree | None:
+        """The random streams as they are; None where there is no memory for them."""
+        try:
+            with memory_for("the random streams"):
+                return capture_rng(self._state.generators)
+        except NoMemory:  # told where an explosion could need them
+            return None
+
+    def _mine(self) -> tuple[str, AgreedCommand | None, bool, bool]:
+        """What this rank saw and was told."""
         level, command = self.detection.level(), self.commands.next()
         writing, ending = self.snapshots.checkpoints.busy, self.commands.ending.told()
-        return collectives.cast(level, command, writing, ending)
+        return level, command, writing, ending
 
     def _answer(self, step: int, outcome: collectives.Outcome) -> int:
         """What all ranks together saw at this step, and the next step after it."""

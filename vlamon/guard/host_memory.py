@@ -27,10 +27,6 @@ WORTH_TELLING = 1 << 30
 """Bytes from which on a training is told what its snapshots take."""
 
 
-class NoMemory(Exception):
-    """There is no memory for a copy of the state; the message says how much it takes."""
-
-
 @dataclass(frozen=True, slots=True)
 class MemoryNeed:
     """What snapshots of a state take."""

@@ -17,9 +17,10 @@ import torch
 from torch.optim import Optimizer
 
 from vlamon.guard import collectives
-from vlamon.guard.gate import finite, finite_here, gradient_norm, whole
+from vlamon.guard.gate import finite_here, gradient_norm, plain_finite, whole
 from vlamon.guard.ledger import Ledger
 from vlamon.guard.optimizers import gradients
+from vlamon.guard.out_of_memory import NoMemory, memory_for
 from vlamon.guard.settings import Rung
 from vlamon.guard.state.tree import local
 from vlamon.guard.values import Gate, Value
@@ -64,6 +65,11 @@ class Prevention:
         self._absence_told = False
         self._too_late = any(getattr(each, "steps_in_backward", False) for each in optimizers)
         """Whether the update has been made when it could be examined."""
+        self._abstention = torch.ones(3)
+        """The vote of a rank that has no memory to look: as if there were no guard."""
+        self._lack = ""
+        """Why an update of this step was not examined."""
+        self._lack_told = False
 
     @property
     def watches(self) -> bool:
@@ -90,12 +96,41 @@ class Prevention:
         return self.watches and GUARD_MODES[self._ledger.mode].acts
 
     def examine(self, values: Mapping[str, Value]) -> Gate:
-        """What is known of the coming update, the same on every rank; gradients may be clipped."""
+        """What is known of the coming update, the same on every rank; gradients may be clipped.
+
+        Where memory lacks the update is made as it would be without a guard.
+        """
         if self._too_late:
             return Gate()
+        alone = collectives.world() == 1
+        if alone and not self.acts and not plain_finite(values):
+            return Gate(False, False)
+        try:
+            with memory_for("a look at the gradients"):
+                mine = self._vote(values) if self.acts else finite_here(self._optimizers, values)
+                if alone:
+                    return self._agreed(mine)
+        except NoMemory as error:
+            self._lack = str(error)
+            if alone:
+                sound = plain_finite(values)
+                return Gate(sound, sound)
+            mine = self._abstention if self.acts else self._abstention[0]
+        return self._agreed(mine)
+
+    def _agreed(self, mine: torch.Tensor) -> Gate:
+        """What the ranks say together; the others wait for this one, so nothing is left out."""
         if not self.acts:
-            verdict = finite(self._optimizers, values)
+            verdict = collectives.on_all_ranks(mine)
             return Gate(verdict, verdict)
+        fine, kept, factor = collectives.least_on_all_ranks(mine).unbind()
+        gate = Gate(fine.bool(), fine.bool() & self._unless_skipped(kept.bool()), factor)
+        if self._clips:
+            self._multiply(factor)
+        return gate
+
+    def _vote(self, values: Mapping[str, Value]) -> torch.Tensor:
+        """Whether numbers are finite, whether the update is made, and the gradients' factor."""
         norm = self._norm()
         here = finite_here(self._optimizers, {**values, "grad_norm": norm})
         seen = torch.stack([norm, self._loss(values, norm)]).log()
@@ -111,15 +146,18 @@ class Prevention:
         if not self._clips:
             factor = torch.ones_like(factor)
         self._learn(levels, seen, above, limit, here)
-        votes = torch.stack([here.to(seen), (~skip).to(seen), factor])
-        fine, kept, factor = collectives.least_on_all_ranks(votes).unbind()
-        if self._clips:
-            self._multiply(factor)
-        return Gate(fine.bool(), fine.bool() & self._unless_skipped(kept.bool()), factor)
+        return torch.stack([here.to(seen), (~skip).to(seen), factor])
 
     def close_step(self) -> str:
         """A step is over. Says, once, that its updates were not examined."""
         examined, self._call, self._skipped = self._call, 0, None
+        lack, self._lack = self._lack, ""
+        if lack:
+            told, self._lack_told = self._lack_told, True
+            return "" if told else f"the update was not examined: {lack}"
+        if self._lack_told:
+            self._lack_told = False
+            return "updates are examined again"
         if examined or self._absence_told or not self._awake:
             return ""
         self._absence_told = True
@@ -190,5 +228,8 @@ class Prevention:
         """
         if factor.device.type == "cpu" and float(factor) == 1.0:
             return
-        for gradient in itertools.chain(*map(gradients, self._optimizers)):
-            local(gradient).mul_(factor.to(gradient.device))
+        held = [local(each) for each in itertools.chain(*map(gradients, self._optimizers))]
+        # Every factor first: a lack of memory must not leave some gradients as they were.
+        factors = [factor.to(gradient.device) for gradient in held]
+        for gradient, each in zip(held, factors, strict=True):
+            gradient.mul_(each)

@@ -6,6 +6,7 @@ from vlamon.guard import collectives
 from vlamon.guard.checkpoint.writer import DurableError, Loaded
 from vlamon.guard.detection import Detection
 from vlamon.guard.ledger import Ledger
+from vlamon.guard.out_of_memory import NoMemory
 from vlamon.guard.reporting import Reporter
 from vlamon.guard.rollback import Rollback
 from vlamon.guard.skips import Skips
@@ -55,6 +56,8 @@ class Resume:
             place = loaded.meta["note"].get("place", loaded.step + 1)
             self._skips.load_state_dict(loaded.meta["skips"], place)
             self._detection.climb_on(loaded.meta.get("climbing"))
+        except NoMemory as error:
+            raise DurableError(f"{loaded.path} cannot be loaded: {error}") from error
         except (StateMismatch, KeyError) as error:
             what = f"its meta lacks {error}" if isinstance(error, KeyError) else str(error)
             raise DurableError(

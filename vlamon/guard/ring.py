@@ -20,7 +20,8 @@ from typing import Any
 
 import torch
 
-from vlamon.guard.host_memory import NoMemory, Unchanged, total
+from vlamon.guard.host_memory import Unchanged, total
+from vlamon.guard.out_of_memory import NoMemory
 from vlamon.guard.state.capture import Tree, cuda_runs
 from vlamon.guard.state.tree import join, split, tensors_of
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from vlamon.guard import collectives
 from vlamon.guard.autopsy import AutopsyResult, Case, Explosion, Probe, Replay, examine
-from vlamon.guard.choice import Trouble, best_first, young_state
+from vlamon.guard.choice import Trouble, best_first, nowhere, young_state
 from vlamon.guard.detection import Detection
 from vlamon.guard.ledger import Ledger
 from vlamon.guard.lr_scale import LrScale
+from vlamon.guard.out_of_memory import NoMemory, free, memory_for
 from vlamon.guard.policy import Decision
 from vlamon.guard.proof import INSTANT, Prover
 from vlamon.guard.reporting import Reporter
@@ -63,6 +64,15 @@ class RollbackRefused:
     """One clause."""
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A rank could not put a state in force."""
+
+    why: str
+    lack: bool = False
+    """Whether it lacked memory: the state is as good as it was."""
+
+
 class Rollback:
     """The way back to a snapshot."""
 
@@ -94,6 +104,8 @@ class Rollback:
         self._returned_to: int | None = None
         """Step of the state that the last rollback put in force, until it proved to be good."""
         self._order_told = False
+        self._freed = False
+        """Whether this rollback has given back what memory nobody holds: that takes a while."""
         self._last_spike: int | None = None
         """Step of the explosion that the last rollback answered."""
         self._proved_at: int | None = None
@@ -105,25 +117,22 @@ class Rollback:
 
     def run(self, request: Request) -> RollbackResult | RollbackRefused:
         """Return to a snapshot, explain the explosion, and begin another branch."""
-        begun = time.monotonic()
+        begun, self._freed = time.monotonic(), False
         explosion = request.explosion
-        self._skips.remember()
-        schedule = None if self.goes_back else SchedulerState.of(self._snapshots.state.parts)
-        place = self._go_back(request)
+        refused, schedule = self._remember()
+        place = self._go_back(request) if refused is None else refused
         if isinstance(place, RollbackRefused):
-            self._skips.forget()
-            self._reporter.event("rollback", request.step, place.why, "error", ok=False)
-            self._status.refresh()  # what could not be read or did not fit is offered no more
-            return place
+            return self._no_return(request, place)
         self._status.during("rolling_back")
         finding, examined = None, time.monotonic()
         if explosion is not None and self._can_explain(place.step, request.step):
             finding = self._explain(explosion, place)
+            place = self._put_back_again(place, request)
+            if isinstance(place, RollbackRefused):
+                return self._no_return(request, place)
         autopsy = time.monotonic() - examined
         data = request.data or self._settings.data
-        skipped = self._settle_data(data, explosion, request.step)
-        if schedule is not None:
-            schedule.put_back(self._snapshots.state.parts)
+        skipped = self._settle(data, request, schedule)
         lost, saved = request.step - place.step, self._snapshots.steps_since_durable(place.step)
         self._ledger.steps_lost += lost
         self._ledger.steps_saved += saved
@@ -146,6 +155,41 @@ class Rollback:
         self._tell(summary, request.decision.why if request.decision else "ordered")
         following = place.step + 1 if self.goes_back else request.step + 1
         return RollbackResult(place.step, following, summary)
+
+    def _remember(self) -> tuple[RollbackRefused | None, SchedulerState | None]:
+        """Where data and schedule stand; `RollbackRefused` where a rank has no memory for that."""
+        schedule, lack = None, ""
+        try:
+            with memory_for("where the data and the schedule stand"):
+                self._skips.remember()
+                if not self.goes_back:
+                    schedule = SchedulerState.of(self._snapshots.state.parts)
+        except NoMemory as error:
+            lack = str(error)
+        lacks = [said for said in collectives.everyone(lack) if said]
+        return RollbackRefused(lacks[0]) if lacks else None, schedule
+
+    def _no_return(self, request: Request, found: RollbackRefused) -> RollbackRefused:
+        """Say that nothing was returned to."""
+        self._skips.forget()
+        self._reporter.event("rollback", request.step, found.why, "error", ok=False)
+        self._status.refresh()  # what could not be read or did not fit is offered no more
+        return found
+
+    def _settle(
+        self, data: str, request: Request, schedule: SchedulerState | None
+    ) -> dict[str, Any] | None:
+        """Put the data, and a schedule that does not go back, where they go on."""
+        try:
+            with memory_for("where the data and the schedule go on"):
+                skipped = self._settle_data(data, request.explosion, request.step)
+                if schedule is not None:
+                    schedule.put_back(self._snapshots.state.parts)
+                return skipped
+        except NoMemory as error:
+            self._skips.forget()
+            self._reporter.event("note", request.step, f"the data are replayed: {error}", "error")
+            return None
 
     def proved(self, step: int) -> None:
         """Say so when no explosion came for a while after a rollback, and the losses are back."""
@@ -218,31 +262,69 @@ class Rollback:
         to, step = request.to, request.step
         if to is not None and to > step:
             return RollbackRefused(f"step {to} was not trained yet: the last one is step {step}")
-        known = self._ordered(request)
+        known, lack = self._ordered(request), ""
+        doubted: ReturnPoint | None = None
         for candidate in known:
             if to is not None and (candidate.step > to or (request.exact and candidate.step < to)):
                 continue
             place = self._snapshots.open(candidate)
             if place is None:
                 continue
-            try:
-                self._snapshots.restore(place)
-                failure = ""
-            except StateMismatch as error:
-                failure = str(error)
-            failures = [said for said in collectives.everyone(failure) if said]
+            failures = self._failures(place)
             doubtful = to is None and young_state(candidate) and not failures
             flaw = self._flaw(request, place) if doubtful else ""
             if flaw:
                 text = f"the snapshot of step {place.step} is left out: {flaw}"
                 self._reporter.event("note", step, text)
+                doubted = place
                 continue
             if not failures:
                 return place
-            self._snapshots.discard(candidate)
+            if not all(failure.lack for failure in failures):
+                self._snapshots.discard(candidate)
+            lack = lack or next((each.why for each in failures if each.lack), "")
             text = f"the snapshot of step {place.step} ({place.where}) is passed over: "
-            self._reporter.event("note", step, text + failures[0], "warn")
-        return RollbackRefused(_nowhere(to, request.exact, [each.step for each in known]))
+            self._reporter.event("note", step, text + failures[0].why, "warn")
+        if doubted is not None:  # it is in force
+            text = (
+                f"the snapshot of step {doubted.step} is used after all: no other can be put back"
+            )
+            self._reporter.event("note", step, text, "warn")
+            return doubted
+        return RollbackRefused(lack or nowhere(to, request.exact, [each.step for each in known]))
+
+    def _failures(self, place: ReturnPoint) -> list[Failure]:
+        """Put a state in force on all ranks; on which of them that failed, and why."""
+        why, lack = self._restore(place)
+        if lack and not self._freed and collectives.world() == 1:
+            self._freed = True
+            free()
+            why, lack = self._restore(place)
+        return [Failure(*said) for said in collectives.everyone((why, lack)) if said[0]]
+
+    def _restore(self, place: ReturnPoint) -> tuple[str, bool]:
+        """Why it failed, if it did, and whether for a lack of memory."""
+        try:
+            self._snapshots.restore(place)
+        except StateMismatch as error:
+            return str(error), False
+        except NoMemory as error:
+            return str(error), True
+        return "", False
+
+    def _put_back_again(
+        self, place: ReturnPoint, request: Request
+    ) -> ReturnPoint | RollbackRefused:
+        """The state once more, behind an autopsy, which has trained on it; else the next best."""
+        failures = self._failures(place)
+        if not failures:
+            return place
+        text = f"the snapshot of step {place.step} cannot be put back again: {failures[0].why}"
+        self._reporter.event("note", request.step, text, "error")
+        found = self._go_back(request)
+        if isinstance(found, RollbackRefused):
+            return RollbackRefused(f"{found.why}; the weights are those that the autopsy left")
+        return found
 
     def _ordered(self, request: Request) -> list[Candidate]:
         """States that can be returned to, the best first; from the newest on for a named step."""
@@ -299,7 +381,6 @@ class Rollback:
         except Exception as error:
             text = f"the autopsy failed: {type(error).__name__}: {error}"
             finding = AutopsyResult("unknown", text)
-        restore()
         self._reporter.autopsy(explosion.step, place.step, finding)
         return finding
 
@@ -319,14 +400,3 @@ class Rollback:
 def _onset(request: Request) -> int:
     """The first step of the trouble; the next step for a command in calm times."""
     return request.explosion.onset if request.explosion else request.step + 1
-
-
-def _nowhere(to: int | None, exact: bool, known: Sequence[int]) -> str:
-    if not known:
-        return "there is no trusted snapshot to return to, neither in memory nor on disk"
-    if to is None:
-        return "none of the trusted snapshots fits this training any more"
-    if exact:
-        there = ", ".join(map(str, known))
-        return f"there is no snapshot of step {to} any more; there are those of {there}"
-    return f"there is no snapshot at or before step {to}: the oldest is of step {known[-1]}"

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vlamon.guard import collectives
 from vlamon.guard.checkpoint.checkpoints import Checkpoints
 from vlamon.guard.command_queue import AgreedCommand
-from vlamon.guard.host_memory import NoMemory
 from vlamon.guard.ledger import Ledger
+from vlamon.guard.out_of_memory import NoMemory, memory_for
 from vlamon.guard.reporting import Reporter
 from vlamon.guard.ring import Ring, Slot
 from vlamon.guard.settings import GuardSettings
@@ -72,7 +73,8 @@ class Snapshots:
         """`latency`: steps that a jump or a ramp may stay unseen; `climbing`: how far the ladder
         has come with an explosion, for checkpoints."""
         self._reporter = reporter
-        self._lack_told = False
+        self._lacks = False
+        """Whether memory lacked when a snapshot was due last."""
         self.began = -1
         """Last finished step when this process took the training up."""
         self.state = state
@@ -92,7 +94,7 @@ class Snapshots:
     def begin(self, step: int) -> None:
         """Take the state that the training starts from, which is trusted."""
         self.began = step
-        self.take(step, trusted=True)
+        self._taken(step, lambda: self.take(step, trusted=True))
 
     def steps_since_durable(self, step: int) -> int:
         """Steps between this state and the newest checkpoint from before it, or the start."""
@@ -105,6 +107,11 @@ class Snapshots:
         note = {"place": self._skips.place}
         self.ring.take(step, self.state.capture(), trusted=trusted, closs=closs, **note)
 
+    def take_near(self, step: int, closs: float | None) -> None:
+        """Copy it into a near slot."""
+        note = {"place": self._skips.place}
+        self.ring.take_near(step, self.state.capture(), closs=closs, **note)
+
     def keep(self, step: int, closs: float | None, *, quiet: bool, writing: bool) -> bool:
         """Take what is due at this step boundary; whether memory holds a new snapshot.
 
@@ -116,18 +123,9 @@ class Snapshots:
         taken = bool(self._settings.slots and (done % spacing == 0 or early) and quiet)
         near = bool(self.ring.near and done % self._settings.near_every == 0 and quiet)
         if taken:
-            try:
-                self.take(step, closs)
-            except NoMemory as error:
-                taken = False
-                self._tell_lack(step, error)
+            taken = self._taken(step, lambda: self.take(step, closs))
         elif near:
-            note = {"place": self._skips.place}
-            try:
-                self.ring.take_near(step, self.state.capture(), closs=closs, **note)
-            except NoMemory as error:
-                near = False
-                self._tell_lack(step, error)
+            near = self._taken(step, lambda: self.take_near(step, closs))
         every, ordered = self._settings.durable_every, self.checkpoints.begun == step
         due = self._branched or bool(every and done % every == 0)
         if due and not (writing or ordered):
@@ -136,11 +134,20 @@ class Snapshots:
             self._branched = False
         return taken or near
 
-    def _tell_lack(self, step: int, error: NoMemory) -> None:
-        """Once: the training goes on with the snapshots that it has."""
-        if not self._lack_told:
-            self._lack_told = True
-            self._reporter.event("note", step, f"no snapshot: {error}", "error")
+    def _taken(self, step: int, take: Callable[[], None]) -> bool:
+        """Whether there was memory for a snapshot; the training goes on with those that it has."""
+        try:
+            with memory_for("a copy of the state"):
+                take()
+        except NoMemory as error:
+            if not self._lacks:
+                self._reporter.event("note", step, f"no snapshot: {error}", "error")
+            self._lacks = True
+            return False
+        if self._lacks:
+            self._lacks = False
+            self._reporter.event("note", step, "snapshots are taken again")
+        return True
 
     def write(self, step: int, command: AgreedCommand | None = None) -> None:
         """Begin to write a checkpoint; the answer to `command` comes when it is on disk."""
@@ -179,8 +186,10 @@ class Snapshots:
         Asked by all ranks.
         """
         slots = [s for s in reversed(self.ring.held()) if s.trusted or not trusted_only]
+        held = collectives.everyone({slot.step for slot in slots})
+        common = set.intersection(*held)  # where memory lacked one rank may hold fewer
         return [
-            *(Candidate(slot.step, slot) for slot in slots),
+            *(Candidate(slot.step, slot) for slot in slots if slot.step in common),
             *(Candidate(step) for step in self.checkpoints.steps(trusted_only)),
         ]
 

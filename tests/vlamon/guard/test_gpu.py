@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from vlamon.guard import Guard, GuardSettings
-from vlamon.guard.gate import finite, may_step
+from vlamon.guard.gate import finite_here, may_step
 from vlamon.guard.ring import Ring
 from vlamon.guard.state.capture import TrainingState
 from vlamon.guard.values import read
@@ -86,8 +86,8 @@ def test_a_fused_optimizer_skips_a_nan_gradient_without_a_sync() -> None:
         parameter.grad = torch.full_like(parameter, math.nan)
     torch.cuda.set_sync_debug_mode("error")
     try:
-        verdict = finite([optimizer], {"closs": torch.ones((), device="cuda")})
-        assert may_step([optimizer], verdict)
+        values = {"closs": torch.ones((), device="cuda")}
+        assert may_step([optimizer], finite_here([optimizer], values))
         optimizer.step()
     finally:
         torch.cuda.set_sync_debug_mode("default")
@@ -101,7 +101,7 @@ def test_an_optimizer_that_is_not_fused_is_held_back_by_the_host() -> None:
     plain = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=False)
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, math.nan)
-    assert not may_step([plain], finite([plain], {}))
+    assert not may_step([plain], finite_here([plain], {}))
 
 
 @pytest.mark.usefixtures("no_syncs")

@@ -136,7 +136,11 @@ def test_an_explosion_of_another_rank_is_told_by_its_own_metric(
     there = (Judgement({"kl_loss": verdict}, "kl_loss"), {"kl_loss": math.nan}, [7, 8], "")
     monkeypatch.setattr(collectives, "everyone", lambda mine: [mine, there])
     monkeypatch.setattr(
-        collectives, "reduced", lambda mine: mine + collectives.cast("explode", None)
+        collectives,
+        "decided",
+        lambda *mine: collectives.count(
+            collectives.cast(*mine) + collectives.cast("explode", None)
+        ),
     )
     guard.check(0, closs=1.0)
     guard.after_step(0, samples=[1, 2])

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -24,13 +24,14 @@ from vlamon.guard import collectives
 from vlamon.guard.checkpoint.index import Index
 from vlamon.guard.checkpoint.writer import Durable, DurableError, Loaded, Writer, Written
 from vlamon.guard.command_queue import AgreedCommand
-from vlamon.guard.host_memory import NoMemory
+from vlamon.guard.out_of_memory import NoMemory, memory_for
 from vlamon.guard.reporting import Reporter
 from vlamon.guard.ring import Slot
 from vlamon.guard.settings import GuardSettings
 from vlamon.guard.state.capture import LADDER, TrainingState, Tree, cuda_runs
 from vlamon.guard.state.tree import UnknownValue, join, split, to_json
 
+T = TypeVar("T")
 OWN = ("sampler", "detectors", LADDER)
 """Parts that differ from rank to rank; model, optimizers and schedulers are replicas or shards."""
 
@@ -90,8 +91,12 @@ class Checkpoints:
         command: AgreedCommand | None,
     ) -> None:
         assert self._writer is not None
-        state = _for_all_ranks(training.capture(), meta)
+        state, why = _with_memory(training.capture)
+        state = _for_all_ranks(state, meta)
         if collectives.rank():
+            return
+        if state is None:
+            self._give_up(step, why or "a rank has no memory for its part of the state", command)
             return
         staged, why = self._stage(state)
         if staged is None:
@@ -110,16 +115,18 @@ class Checkpoints:
 
         assert self._writer is not None
         rank = collectives.rank()
-        state, mine = training.for_disk(rank)
-        staged, why = self._stage(state)
+        cut, why = _with_memory(lambda: training.for_disk(rank))
+        staged = None
+        if cut is not None:
+            staged, why = self._stage(cut[0])
         # A rank that cannot write must say so here: the others would wait for it in DCP's plan.
         said = collectives.everyone((why and f"rank {rank}: {why}", self._group.broken))
         failures = [failure for failure, _ in said if failure]
-        if staged is None or failures:
+        if staged is None or cut is None or failures:
             self._give_up(step, failures[0], command)
             return
         self._group.open(anew=any(broken for _, broken in said))
-        shards = Shards(rank, collectives.world(), mine, self._group.ranks)
+        shards = Shards(rank, collectives.world(), cut[1], self._group.ranks)
         self._number += 1
         session = f"{self._session}.{self._number}"
         durable = self._writer.durable
@@ -197,7 +204,10 @@ class Checkpoints:
         paths = [self.durable.root / name for name in self._names()]
         damaged: list[str] = []
         for path in paths:
-            loaded, why = self._read(training, path)
+            try:
+                loaded, why = self._read(training, path)
+            except NoMemory as error:  # the one before it would cost steps for nothing
+                raise DurableError(f"{path} cannot be loaded: {error}") from error
             if loaded is None:
                 damaged.append(why)
                 continue
@@ -218,25 +228,38 @@ class Checkpoints:
         self.close()  # it may be the one that is being written
         path = self.index.path(step)
         name = collectives.everyone(path and path.name)[0]
-        loaded, why = None, "it was not written"
+        loaded, why, lost = None, "it was not written", True
         if self.durable is not None and name:
-            loaded, why = self._read(training, self.durable.root / name)
+            try:
+                loaded, why = self._read(training, self.durable.root / name)
+            except NoMemory as error:
+                why, lost = str(error), False
         if loaded is None:
-            self.index.lost(step)
+            if lost:
+                self.index.lost(step)
             text = f"the checkpoint of step {step} cannot be returned to: {why}"
             self._reporter.event("checkpoint", -1, text, "error", ok=False)
         return loaded
 
     def _read(self, training: TrainingState, path: Path) -> tuple[Loaded | None, str]:
-        """A checkpoint and an empty string; or None, and why, where any rank cannot read it."""
+        """A checkpoint and an empty string; or None, and why, where any rank cannot read it.
+
+        `NoMemory` on all ranks where one lacks it.
+        """
         assert self.durable is not None
         live = training.live(collectives.rank())
-        loaded, failure = None, ""
+        loaded, failure, lack = None, "", ""
         try:
-            loaded = self.durable.load(path, collectives.rank(), live)
+            with memory_for(f"the content of {path}"):
+                loaded = self.durable.load(path, collectives.rank(), live)
         except DurableError as error:
             failure = str(error)
-        failures = [said for said in collectives.everyone(failure) if said]
+        except NoMemory as error:
+            lack = str(error)
+        said = collectives.everyone((failure, lack))
+        if lacks := [lack for _, lack in said if lack]:
+            raise NoMemory(lacks[0])
+        failures = [failure for failure, _ in said if failure]
         if loaded is None or failures:
             return None, next(iter(failures), "")
         found = _of_this_rank(loaded)
@@ -318,15 +341,31 @@ class _Writers:
             raise
 
 
-def _for_all_ranks(state: Tree, meta: Mapping[str, Any]) -> Tree:
-    """Rank 0's state with every rank's own part: sampler, detectors, random numbers, skips."""
+def _with_memory(copy: Callable[[], T]) -> tuple[T | None, str]:
+    """What it returns; None, and why, where there is no memory for it."""
+    try:
+        with memory_for("a copy of the state"):
+            return copy(), ""
+    except NoMemory as error:
+        return None, str(error)
+
+
+def _for_all_ranks(state: Tree | None, meta: Mapping[str, Any]) -> Tree | None:
+    """Rank 0's state with every rank's own part: sampler, detectors, random numbers, skips.
+
+    None where a rank has none.
+    """
     if collectives.world() == 1:
         return state
-    own = {name: part for name, part in state["parts"].items() if name in OWN}
-    skeleton, tensors = split({"parts": own, "rng": state["rng"], "skips": meta["skips"]})
-    mine = (skeleton, [tensor.cpu() for tensor in tensors])
-    ranks = [join(*each) for each in collectives.everyone(mine)]
-    return {**state, "ranks": ranks}
+    mine = None
+    if state is not None:
+        own = {name: part for name, part in state["parts"].items() if name in OWN}
+        skeleton, tensors = split({"parts": own, "rng": state["rng"], "skips": meta["skips"]})
+        mine = (skeleton, [tensor.cpu() for tensor in tensors])
+    ranks = collectives.everyone(mine)
+    if state is None or None in ranks:
+        return None
+    return {**state, "ranks": [join(*each) for each in ranks]}
 
 
 def _of_this_rank(loaded: Loaded) -> Loaded:

@@ -261,10 +261,16 @@ class Writer:
     def begin(self, step: int, write: Callable[[], Written | None], token: Any = None) -> None:
         """The same for any way to write; one that returns None has no outcome to tell."""
         self.wait()
-        self._thread = threading.Thread(
+        thread = threading.Thread(
             target=self._run, args=(step, write, token), name="vlamon-checkpoint"
         )
-        self._thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # no memory for another thread, or too many of them
+            outcome = DurableError(f"checkpoint of step {step} was not written: {error}")
+            self._outcomes.put((token, outcome))
+        else:
+            self._thread = thread
 
     def _run(self, step: int, write: Callable[[], Written | None], token: Any) -> None:
         _yield_to_training()

@@ -18,6 +18,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from vlamon.guard import collectives
+from vlamon.guard.out_of_memory import NoMemory
 from vlamon.guard.state.owned import Groups, Held, OwnedParameters, inner_optimizers, is_zero
 from vlamon.guard.state.restore import RestorePlan, extra_states
 from vlamon.guard.state.restore import Stateful as Stateful
@@ -105,21 +106,22 @@ class TrainingState:
     def restore(self, tree: Tree, keep: Iterable[str] = ()) -> None:
         """Put a captured state back, but for the parts in `keep`. `tree` is left untouched.
 
-        All of it, or nothing and a `StateMismatch`. Called by all ranks.
+        All of it, or nothing and a `StateMismatch`, or `NoMemory` where that lacks. Called by all
+        ranks.
         """
         if self._engine is None:
             self._put_back(tree, keep)
             return
-        failure = self._engine.misfit(tree["parts"])
+        failure, lack = self._engine.misfit(tree["parts"]), False
         try:
             if not failure:
                 self._put_back(tree, keep)
-        except StateMismatch as error:
-            failure = str(error)
+        except (StateMismatch, NoMemory) as error:
+            failure, lack = str(error), isinstance(error, NoMemory)
         # The engine gathers the weights: no rank may begin that alone.
-        for said in collectives.everyone(failure):
+        for said, lacks in collectives.everyone((failure, lack)):
             if said:
-                raise StateMismatch(said)
+                raise NoMemory(said) if lacks else StateMismatch(said)
         self._engine.renew_weights()
 
     def _put_back(self, tree: Tree, keep: Iterable[str]) -> None:

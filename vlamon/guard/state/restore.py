@@ -16,11 +16,14 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from vlamon.guard.out_of_memory import NoMemory, is_lack, memory_for
 from vlamon.guard.state.owned import Held
 from vlamon.guard.state.sharding import UnplacedShard, piece_of, sharded
 from vlamon.guard.state.tree import copied, duplicate, local
 
 Tree = dict[str, Any]
+Fresh = dict[tuple[int, str], Any]
+"""New values of an optimizer, by the id of a parameter or of a group's parameters, and a name."""
 
 EXTRA = "_extra_state"
 """What `Module.state_dict` calls the extra state of a module."""
@@ -88,10 +91,12 @@ class RestorePlan:
                 self.own.append(own)
 
     def go(self) -> None:
-        """Do it."""
+        """Do it. Whatever takes memory comes first, so that a lack of it changes nothing."""
+        with memory_for("the optimizers' states"):
+            made = [self._made(optimizer, saved) for optimizer, saved in self.optimizers]
         self._load()
-        for optimizer, saved in self.optimizers:
-            self._restore_optimizer(optimizer, saved)
+        for (optimizer, saved), fresh in zip(self.optimizers, made, strict=True):
+            self._restore_optimizer(optimizer, saved, fresh)
         for module, name, tensor in self.buffers:
             setattr(module, name, tensor)
         with torch.no_grad():
@@ -161,18 +166,36 @@ class RestorePlan:
         """What loads by itself; where one refuses, those before it get back what they had."""
         loaded: list[tuple[CustomLoad, Any]] = []
         for own in self.own:
-            with told(own.name):
-                live = own.get()
-                loaded.append((own, duplicate(live)))
-                try:
+            try:
+                with told(own.name):
+                    live = own.get()
+                    loaded.append((own, duplicate(live)))
                     own.put(_dressed(own.saved, live if own.split_up else None))
-                except Exception:
-                    for each, before in reversed(loaded):
-                        with contextlib.suppress(Exception):
-                            each.put(before)
-                    raise
+            except (StateMismatch, NoMemory):
+                for each, before in reversed(loaded):
+                    with contextlib.suppress(Exception):
+                        each.put(before)
+                raise
 
-    def _restore_optimizer(self, part: Optimizer, saved: Tree) -> None:
+    def _made(self, part: Optimizer, saved: Tree) -> Fresh:
+        """Values and moments that the optimizer does not have in this shape yet."""
+        made: Fresh = {}
+        for group, old in zip(part.param_groups, saved["param_groups"], strict=True):
+            for key, value in old.items():
+                if key != "params" and not _same_shape(group.get(key), value):
+                    made[id(group["params"]), key] = copy.deepcopy(value)
+            for parameter, index in zip(group["params"], old["params"], strict=True):
+                live = part.state.get(parameter, {})
+                for key, value in saved["state"].get(index, {}).items():
+                    if not isinstance(value, torch.Tensor | UnplacedShard):
+                        made[id(parameter), key] = copy.deepcopy(value)
+                        continue
+                    piece = piece_of(value, parameter)
+                    if not _same_shape(live.get(key), piece):
+                        made[id(parameter), key] = _moment(key, piece, parameter, group)
+        return made
+
+    def _restore_optimizer(self, part: Optimizer, saved: Tree, fresh: Fresh) -> None:
         for group, old in zip(part.param_groups, saved["param_groups"], strict=True):
             for key, value in old.items():
                 if key == "params":
@@ -180,7 +203,8 @@ class RestorePlan:
                 if _same_shape(group.get(key), value):
                     self._copy(group[key], value)
                 else:
-                    group[key] = copy.deepcopy(value)
+                    place = id(group["params"]), key
+                    group[key] = fresh[place] if place in fresh else copy.deepcopy(value)
             for parameter, index in zip(group["params"], old["params"], strict=True):
                 moments = saved["state"].get(index)
                 if moments is None:
@@ -192,12 +216,15 @@ class RestorePlan:
                 for key, value in moments.items():
                     if isinstance(value, torch.Tensor):
                         value = piece_of(value, parameter)
-                    if not isinstance(value, torch.Tensor | UnplacedShard):
-                        live[key] = copy.deepcopy(value)
-                    elif _same_shape(live.get(key), value):
+                    place = id(parameter), key
+                    if _same_shape(live.get(key), value):
                         self._copy(live[key], value)
-                    else:
+                    elif place in fresh:
+                        live[key] = fresh[place]
+                    elif isinstance(value, torch.Tensor | UnplacedShard):
                         live[key] = _moment(key, value, parameter, group)
+                    else:
+                        live[key] = copy.deepcopy(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,11 +251,15 @@ def told(name: str) -> Iterator[None]:
     """What code of the owner's says of a state that it cannot take is told with its name."""
     try:
         yield
-    except StateMismatch:
+    except (StateMismatch, NoMemory):
         raise
     except KeyError as error:
         raise StateMismatch(f"{name}: the saved state lacks {error}") from error
     except Exception as error:
+        if is_lack(error):
+            raise NoMemory(
+                f"no memory to put {name} back ({str(error) or 'MemoryError'})"
+            ) from error
         raise StateMismatch(f"{name}: {error}") from error
 
 
