@@ -62,6 +62,8 @@ class RowsForgotten:
 
     resume: int
     resume_step: int | None
+    left_out: bool = False
+    """Whether they were never packed: no journal has them."""
 
 
 class BlockLog:
@@ -86,7 +88,7 @@ class BlockLog:
         return self._entries[0].seq if self._entries else self.end
 
     def append(self, block: Block, opens: bool = False) -> None:
-        """Take the next rows; they must follow those before.
+        """Take the next rows; between those before and them some may have been left out.
 
         `opens` keeps them from ever being joined to those before.
         """
@@ -173,9 +175,9 @@ class BlockLog:
             oldest = self._entries[0] if self._entries else None
             return RowsForgotten(self.start, oldest.first_step if oldest else None)
         entry = self._entries[bisect_right(self._entries, seq, key=_seq_of) - 1]
-        if seq >= entry.end:  # a hole: the journal had lost rows there
+        if seq >= entry.end:  # a hole: more rows came than could be packed
             entry = self._entries[bisect_right(self._entries, seq, key=_seq_of)]
-            return RowsForgotten(entry.seq, entry.first_step)
+            return RowsForgotten(entry.seq, entry.first_step, left_out=True)
         if seq == entry.seq:
             if entry.frame is None:
                 assert entry.block is not None

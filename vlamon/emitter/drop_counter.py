@@ -17,13 +17,13 @@ class DropCounter:
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def add(self, reason: str) -> str:
-        """Count one; gives the reason back where it is the first of its kind, else nothing."""
+    def add(self, reason: str, count: int = 1) -> str:
+        """Count; gives the reason back where it is the first of its kind, else nothing."""
         with self._lock:
             if reason not in self._counts and len(self._counts) >= REASONS:
                 reason = "other reasons"
-            self._counts[reason] += 1
-            return reason if self._counts[reason] == 1 else ""
+            self._counts[reason] += count
+            return reason if self._counts[reason] == count else ""
 
     @property
     def total(self) -> int:

@@ -307,9 +307,9 @@ class Emitter:
         """A call failed. No context manager: making one takes memory that there may not be."""
         self.swallow(f"{call} failed: {type(error).__name__}: {error}"[:200])
 
-    def swallow(self, reason: str) -> None:
+    def swallow(self, reason: str, count: int = 1) -> None:
         """Count; the first of a kind is reported at once, the total at the end. On any thread."""
-        first = self._dropped.add(reason)
+        first = self._dropped.add(reason, count)
         if first and os.getpid() == self._owner:
             told = f"vlamon left something out: {first}"
             # Not through `_append`: the sidecar may find out after the script has ended.

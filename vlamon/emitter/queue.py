@@ -57,7 +57,7 @@ Item = (
 class Owner(Protocol):
     """What the sidecar tells the emitter that it works for."""
 
-    def swallow(self, reason: str) -> None:
+    def swallow(self, reason: str, count: int = 1) -> None:
         """Something was left out."""
 
     def warn(self, text: str) -> None:

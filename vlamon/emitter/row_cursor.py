@@ -11,7 +11,8 @@ from vlamon.protocol.frames import pack
 from vlamon.records import Gap
 
 _FORGOTTEN = "older than the trainer's memory, and there is no journal to read it from"
-_DAMAGED = "the journal has lost them"
+_DAMAGED = "they are not in the journal"
+_LEFT_OUT = "they came faster than they could be packed"
 
 
 @dataclass(slots=True)
@@ -41,6 +42,8 @@ class RowCursor:
         if not isinstance(following, RowsForgotten):
             self.seq = following.end
             return following.frame
+        if following.left_out:
+            return self._skip(following.resume, following.resume_step, _LEFT_OUT)
         if history.fetch is not None:
             self.fetch = history.fetch(self.seq)
             return None

@@ -7,6 +7,7 @@ looking costs nothing measurable.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
@@ -15,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from vlamon.emitter.backlog import Backlog
 from vlamon.emitter.commands import CommandInbox
 from vlamon.emitter.history import History
 from vlamon.emitter.journal_feed import JournalFeed
@@ -48,7 +50,9 @@ LONGEST = 10.0
 _FLUSH_EVERY = 0.5
 """Seconds between two blocks while nobody watches; then every look makes one."""
 _BATCH = 20_000
-"""Rows taken at one look; a script that logs faster than that is caught up with over several."""
+"""Items taken at one look; a script that logs faster than that is caught up with over several."""
+_CELLS = 200_000
+"""Values taken at one look: about a tenth of a second."""
 
 
 class Listener(Protocol):
@@ -93,6 +97,9 @@ class Sidecar:
         """Grows as long as this thread is not stuck in a call."""
         self._taken = 0
         """Items taken out of the inbox."""
+        self._backlog = Backlog(inbox, owner)
+        self._behind = False
+        """Whether the last look left something that it could have taken."""
         self._rows: list[Row] = []
         self._flushed_at = -math.inf
         self._weights: Mapping[str, float] = {}
@@ -125,10 +132,10 @@ class Sidecar:
             self.owner.swallow(f"the sidecar failed: {type(error).__name__}: {error}"[:200])
         server = self.server
         if server is None:
-            time.sleep(wait)
+            time.sleep(0.0 if self._behind else wait)
             return
         try:
-            server.serve(0.0 if self.inbox and len(self.inbox) >= _BATCH else wait)
+            server.serve(0.0 if self._behind else wait)
         except Exception as error:
             self.owner.swallow(f"the server failed: {type(error).__name__}: {error}"[:200])
             self.stopping.wait(wait)  # a fault that comes back must not spin
@@ -140,7 +147,7 @@ class Sidecar:
     def _look(self) -> None:
         self.journal.greet()
         self._take()
-        if self._watched or time.monotonic() - self._flushed_at >= _FLUSH_EVERY:
+        if self._watched or self._behind or time.monotonic() - self._flushed_at >= _FLUSH_EVERY:
             self._flush_rows()
         self.history.tell_control(self.commands.serving)
         if self._board.due(time.monotonic()):
@@ -148,6 +155,7 @@ class Sidecar:
             self.history.set_status(status)
             self._tell(status)
         self.journal.tend()
+        self._backlog.tell()
 
     def _take_rest(self) -> None:
         """What the script logged last, however much it is; only a GPU that hangs ends it early."""
@@ -166,6 +174,7 @@ class Sidecar:
     def _finish(self) -> None:
         self.commands.close()
         self._flush_rows()
+        self._backlog.tell(at_once=True)
         self.inbox.extend(self.owner.last_words())
         self._board.hurry()
         self._turn(0.0)
@@ -193,8 +202,15 @@ class Sidecar:
     # ---- from the training thread ----
 
     def _take(self) -> None:
+        late = 0 if self.stopping.is_set() else self._backlog.excess()  # at the end no more come
+        cells, self._behind = 0, False
         for _ in range(min(len(self.inbox), _BATCH)):
             item = self.inbox[0]
+            if late and isinstance(item, tuple):
+                late -= 1
+                self._leave_out(item[0])
+                self.inbox.popleft()
+                continue
             try:
                 if (
                     isinstance(item, tuple)
@@ -217,6 +233,21 @@ class Sidecar:
                 if isinstance(item, tuple):  # a row is taken as the last thing, so not yet
                     self.inbox.appendleft(item)
                 raise
+            cells += len(item[3]) if isinstance(item, tuple) else 0
+            if cells > _CELLS:
+                break
+        self._behind = len(self.inbox) >= (1 if cells > _CELLS else _BATCH)
+
+    def _leave_out(self, step: Any) -> None:
+        """A row is too much; what its step says of the attempt holds all the same."""
+        self._flush_rows()
+        self._taken += 1
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            number = int(step)
+            if self.last_step is not None and number < self.last_step:
+                self._start_attempt(self.attempt + 1)
+            self.last_step = number
+        self._backlog.leave_out(self.last_step or 0)
 
     def _take_one(self, item: Item) -> None:
         if isinstance(item, tuple):
@@ -342,8 +373,10 @@ class Sidecar:
             while first < len(rows):
                 weights = self._weights if self._new_weights else None
                 some = rows[first : first + per_block]
-                block = blocks.from_rows(self.history.log.end, self.attempt, some, weights)
+                seq = self.history.log.end + self._backlog.hole
+                block = blocks.from_rows(seq, self.attempt, some, weights)
                 self.history.log.append(block, opens=self._announced)
+                self._backlog.hole = 0
                 first += block.rows
                 self._new_weights = self._announced = False
                 self._hand_over(block)

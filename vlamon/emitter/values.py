@@ -62,6 +62,9 @@ class Copy(Protocol):
     def cells(self) -> Iterable[Cell]:
         """The values by name; only once `ready`."""
 
+    def __len__(self) -> int:
+        """How many values there are."""
+
 
 class PinnedCopy:
     """CUDA scalars in pinned memory, and the event behind their copy."""
@@ -83,6 +86,9 @@ class PinnedCopy:
         """The copied scalars."""
         return zip(self._names, self._pinned.tolist(), strict=True)
 
+    def __len__(self) -> int:
+        return len(self._names)
+
 
 class JaxCopy:
     """A JAX array that copies itself to the host."""
@@ -90,6 +96,7 @@ class JaxCopy:
     def __init__(self, name: str, array: Any) -> None:
         self._name = name
         self._array = array
+        self._size = int(array.size)
         self._asked = (array.is_deleted, array.is_ready)
         array.copy_to_host_async()
 
@@ -112,6 +119,9 @@ class JaxCopy:
         names = [self._name] if len(numbers) == 1 else names_of(self._name, len(numbers))
         return zip(names, map(float, numbers), strict=True)
 
+    def __len__(self) -> int:
+        return self._size
+
 
 class PendingValues:
     """Values of one `log` call of which some are still on their way from a device."""
@@ -121,6 +131,9 @@ class PendingValues:
         self._cells = cells
         self._copies = copies
         self._swallow = swallow
+
+    def __len__(self) -> int:
+        return len(self._cells) + sum(map(len, self._copies))
 
     def ready(self) -> bool:
         """Whether all are here; asks, never waits."""

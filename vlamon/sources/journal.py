@@ -238,7 +238,7 @@ class JournalSource:
 
     def _gap(self, rows: int, next_step: int | None) -> Gap:
         torn, self._torn = self._torn, None
-        reason = f"{self.path} has lost them"
+        reason = f"{self.path} does not have them"
         if torn is not None:
             reason = (
                 f"{torn.bytes} bytes at {torn.offset} of {self.path} cannot be read: "
