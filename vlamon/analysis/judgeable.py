@@ -61,14 +61,14 @@ def unjudged(
         reason = "no-loss"
     elif not values:
         reason = "no-value"
-    elif values == 1:
-        reason = "one-value"
     elif _never_changes(evidence, evidence.main):
         reason = "no-change"
     elif losses > _MOSTLY * values:
         return Unjudged("mostly-unknown", evidence.names[:_NAMED], values, losses)
     elif values < FEW and stray > values:
         reason = "few-values"
+    elif values == 1:
+        reason = "one-value"
     else:
         return None
     return Unjudged(reason, evidence.names[:_NAMED], values, unknown)

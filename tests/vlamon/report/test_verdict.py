@@ -56,6 +56,9 @@ def test_one_loss_is_no_course(capfdbinary: pytest.CaptureFixture[bytes], tmp_pa
     assert code == 30
     assert "one value of loss was read" in " ".join(out.split())
     assert analyze(capfdbinary, written(tmp_path / "x.jsonl", rows))[0] == 0
+    stray = tmp_path / "x.log"
+    stray.write_text("step 3: loss 0.5\n" + "a line of a diary\n" * 20)
+    assert "the format is probably another one" in " ".join(analyze(capfdbinary, stray)[1].split())
 
 
 def test_a_few_rows_among_unknown_lines_are_not_judged(
