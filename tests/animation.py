@@ -67,6 +67,8 @@ def record(command: Sequence[str], until: Callable[[Sequence[str]], bool]) -> li
             if terminal.has_curve():
                 frames.append(Frame(cells_on(terminal), headline_of(terminal.lines())))
             if frames and until(terminal.lines()):
+                terminal.pump_for(EVERY)  # the last picture stays: not one that is half drawn
+                frames.append(Frame(cells_on(terminal), headline_of(terminal.lines())))
                 break
     finally:
         terminal.close()

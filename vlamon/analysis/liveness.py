@@ -146,8 +146,10 @@ def judge(
         return Alive("failed", said)
     if state == "replay":
         return Alive("replay", said)
-    if state == "ended" or (status is not None and status.state == "ended"):
+    if state == "ended":
         return Alive("ended", said)
+    if status is not None and status.state == "ended":
+        return Alive("ended")  # the link lives for a moment longer, and says that it does
     if state == "reconnecting" or (state in ("waiting", "connecting") and rows):
         return Alive("reconnecting", said)
     if state in ("waiting", "connecting"):

@@ -51,6 +51,12 @@ def test_a_run_that_stands_on_purpose_is_not_silent(state: str) -> None:
     assert judge(LIVE, training(state=state), 9, 1.0, 999.0).pulse == state
 
 
+def test_a_run_that_says_it_ended_is_not_called_connected() -> None:
+    said = Link("live", "connected to demo on /tmp/vla.sock")
+    assert judge(said, training(state="ended"), 9, 1.0, 0.0).text == ""
+    assert judge(Link("ended", "stopped at 6"), None, 9, 1.0, 0.0).text == "stopped at 6"
+
+
 def test_a_checkpoint_that_never_ends_is_silence() -> None:
     status = training(state="checkpointing", phase="checkpoint")
     assert judge(LIVE, status, 9, 1.0, 5.0).pulse == "checkpointing"
