@@ -90,6 +90,17 @@ class Driver:
         """All devices now."""
         return tuple(self._device(index, handle) for index, handle in self._handles)
 
+    def own(self, local_rank: int) -> Device | None:
+        """The device that the process of this local rank uses, in the order that CUDA has them."""
+        listed = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        order = [int(name) for name in listed.split(",") if name.strip().isdigit()]
+        handles = sorted(
+            self._handles, key=lambda item: order.index(item[0]) if item[0] in order else item[0]
+        )
+        if not handles:
+            return None
+        return self._device(*handles[local_rank if local_rank < len(handles) else 0])
+
     def _device(self, index: int, handle: Any) -> Device:
         ask = self._ask
         util = ask("nvmlDeviceGetUtilizationRates", handle)

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SLOWDOWNS = frozenset(
+    {
+        "hardware slowdown",
+        "thermal slowdown (software)",
+        "thermal slowdown (hardware)",
+        "power brake",
+    }
+)
+"""Reasons of `Device.throttle` that are heat or a fault; a power cap is where a busy GPU stands."""
+
 
 @dataclass(frozen=True, slots=True)
 class Device:

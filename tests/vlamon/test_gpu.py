@@ -82,6 +82,19 @@ def test_only_the_devices_of_this_process_are_shown(
     assert [device.index for device in Driver().sample()] == seen
 
 
+@pytest.mark.parametrize(
+    ("visible", "local_rank", "index"),
+    [(None, 1, 1), ("1,0", 0, 1), ("1,0", 1, 0), ("1", 3, 1), ("3", 0, None)],
+)
+def test_a_rank_s_own_device_is_the_one_that_cuda_gives_it(
+    nvml: pytest.MonkeyPatch, visible: str | None, local_rank: int, index: int | None
+) -> None:
+    if visible is not None:
+        nvml.setenv("CUDA_VISIBLE_DEVICES", visible)
+    device = Driver().own(local_rank)
+    assert (None if device is None else device.index) == index
+
+
 @pytest.mark.parametrize("failing", ["nvmlInit", "nvmlDeviceGetCount"])
 def test_without_a_driver_there_are_no_devices(nvml: pytest.MonkeyPatch, failing: str) -> None:
     nvml.setitem(sys.modules, "pynvml", stand_in(**{failing: None}))

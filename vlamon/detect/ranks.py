@@ -12,12 +12,16 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from vlamon.detect.rank_losses import RankLosses
 
 PREFIX = "ranks_"
 """Begins every column."""
-NAMES = ("closs", "grad_norm", "step_time", "data_wait")
+GPU_NAMES = ("gpu_util", "gpu_memory", "gpu_temperature", "gpu_power")
+"""Of the rank's own GPU: busy and used in percent, degrees Celsius, watts."""
+NAMES = ("closs", "grad_norm", "step_time", "data_wait", *GPU_NAMES)
 EVERY = 0.5
 """Seconds between two reports of a rank, in a job of up to 128 ranks."""
 REPORTS = 256
@@ -37,7 +41,9 @@ SHARE = 0.15
 LATE = 3.0
 """Seconds that the other ranks have to reach the step at which one has a broken batch."""
 
-Kind = Literal["silent", "back", "straggler", "recovered", "broken", "unseen", "seen"]
+Kind = Literal[
+    "silent", "back", "straggler", "throttled", "apart", "recovered", "broken", "unseen", "seen"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,8 @@ class RankReport:
     pid: int = 0
     ended: str = ""
     """How it ended; empty while it runs."""
+    throttle: str = ""
+    """Why the clocks of its GPU are held back by heat or a fault; empty where they are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +95,10 @@ class RankJudge:
     """Newest report of a rank: what is no report any more must not hide that it is silent."""
     _looked: float | None = None
     _silent: set[int] = field(default_factory=set)
-    _slow: dict[tuple[int, str], tuple[int, int | None]] = field(default_factory=dict)
-    """Looks in a row that a rank was slow in a phase, and the step at the first."""
-    _stragglers: set[tuple[int, str]] = field(default_factory=set)
+    _lasts: dict[tuple[int, str], tuple[int, int | None]] = field(default_factory=dict)
+    """Looks in a row that something held for a rank, and the step at the first."""
+    _told: set[tuple[int, str]] = field(default_factory=set)
+    _losses: RankLosses = field(default_factory=RankLosses)
     _broken_since: float | None = None
     _broken_told: bool = False
 
@@ -102,6 +111,8 @@ class RankJudge:
         return [
             *self._silences(now, max(SILENT, 3 * self.every)),
             *self._stragglers_among(self._heard(reports)),
+            *self._throttled_among(self._heard(reports)),
+            *self._apart_among(self._heard(reports)),
             *self._broken(reports, now),
         ]
 
@@ -155,30 +166,60 @@ class RankJudge:
             usual, step_time = statistics.median_low(known.values()), statistics.median(steps)
             for rank, time in known.items():
                 slow = time > SLOWER * usual and time - usual > SHARE * step_time > 0.0
-                yield from self._slow_or_not(rank, phase, what, slow, heard[rank], time, usual)
+                text = (
+                    f"is a straggler: {what} takes {1000 * time:.0f} ms a step there and "
+                    f"{1000 * usual:.0f} ms elsewhere, and every rank waits"
+                )
+                data = {"phase": phase, "seconds": time, "usual": usual}
+                told = RankFinding("straggler", (rank,), heard[rank].step, text, data)
+                yield from self._lasting(told, phase, slow, heard[rank], f"keeps up again ({what})")
 
-    def _slow_or_not(
-        self, rank: int, phase: str, what: str, slow: bool, report: RankReport, time: float,
-        usual: float,
-    ) -> Iterator[RankFinding]:  # fmt: skip
-        key = (rank, phase)
-        looks, since = self._slow.get(key, (0, report.step))
-        enough = max(FEWEST_LOOKS, round(SLOW_FOR / self.every))
-        looks = min(looks + 1, enough) if slow else max(looks - 1, 0)
-        self._slow[key] = (looks, since if looks else report.step)
-        if looks == enough and key not in self._stragglers:
-            self._stragglers.add(key)
+    def _throttled_among(self, heard: Mapping[int, RankReport]) -> Iterator[RankFinding]:
+        """Heat or a fault of one GPU; where half of them are held back it is the room's."""
+        held = sum(bool(report.throttle) for report in heard.values())
+        for rank, report in heard.items():
+            degrees = report.values.get("gpu_temperature")
+            at = "" if degrees is None else f" at {degrees:.0f} °C"
+            text = f"has a GPU that is held back{at} ({report.throttle})"
+            data = {"reasons": report.throttle, "temperature": degrees}
+            told = RankFinding("throttled", (rank,), report.step, text, data)
+            alone = bool(report.throttle) and 2 * held <= len(heard)
+            yield from self._lasting(told, "gpu", alone, report, "has a GPU at full clocks again")
+
+    def _apart_among(self, heard: Mapping[int, RankReport]) -> Iterator[RankFinding]:
+        """Replicas whose parameters should be equal, and are not: the loss of one rises away."""
+        newest = {
+            rank: (report.count, report.values.get("closs")) for rank, report in heard.items()
+        }
+        for rank, compared in self._losses.compare(newest).items():
+            report = heard[rank]
             text = (
-                f"{_called(rank, report)} is a straggler: {what} takes {1000 * time:.0f} ms a step "
-                f"there and {1000 * usual:.0f} ms elsewhere, and every rank waits (since step "
-                f"{since})"
+                f"has drifted apart: its loss is {compared.loss:.4g}, "
+                f"that of the others {compared.usual:.4g}"
             )
-            data = {"phase": phase, "seconds": time, "usual": usual, "since": since}
-            yield RankFinding("straggler", (rank,), report.step, text, data)
-        elif looks == 0 and key in self._stragglers:
-            self._stragglers.discard(key)
-            text = f"{_called(rank, report)} keeps up again ({what})"
-            yield RankFinding("recovered", (rank,), report.step, text, {"phase": phase})
+            data = {"closs": compared.loss, "usual": compared.usual}
+            told = RankFinding("apart", (rank,), report.step, text, data)
+            over = "has a loss like the others' again"
+            yield from self._lasting(told, "apart", compared.far, report, over)
+
+    def _lasting(
+        self, told: RankFinding, about: str, so: bool, report: RankReport, over: str
+    ) -> Iterator[RankFinding]:
+        """What holds for some looks in a row is told once, and once that it is over."""
+        (rank,) = told.ranks
+        key = (rank, about)
+        looks, since = self._lasts.get(key, (0, report.step))
+        enough = max(FEWEST_LOOKS, round(SLOW_FOR / self.every))
+        looks = min(looks + 1, enough) if so else max(looks - 1, 0)
+        self._lasts[key] = (looks, since if looks else report.step)
+        if looks == enough and key not in self._told:
+            self._told.add(key)
+            text = f"{_called(rank, report)} {told.text} (since step {since})"
+            yield replace(told, text=text, data={**told.data, "since": since})
+        elif looks == 0 and key in self._told:
+            self._told.discard(key)
+            text = f"{_called(rank, report)} {over}"
+            yield RankFinding("recovered", (rank,), report.step, text, {"phase": about})
 
     def _broken(self, reports: Mapping[int, RankReport], now: float) -> Iterator[RankFinding]:
         """The ranks whose batch broke: one step later all have it, through the gradients."""

@@ -25,6 +25,7 @@ from vlamon.detect.ranks import (
 )
 from vlamon.emitter.job_store import JobStore
 from vlamon.emitter.queue import Item, RankColumns, StatusChange
+from vlamon.emitter.rank_gpu import RankGpu
 from vlamon.emitter.rank_tally import LONGEST, RankTally, known, pack
 from vlamon.emitter.values import PendingValues
 from vlamon.ranks import Ranks
@@ -72,6 +73,7 @@ class RankExchange:
         self._unseen = False
         self._ended = ""
         self._failed = False
+        self._gpu = RankGpu(here.local_rank, self.tally.gpu)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="vlamon-ranks", daemon=True)
         self._thread.start()
@@ -83,6 +85,7 @@ class RankExchange:
         process, so a call that lasts is cut.
         """
         self._ended, self._failed = reason or "ended", failed
+        self._gpu.stop()
         self._stopping.set()
         self._thread.join(PARTING + LAST_LOOK + self._every)
         for _ in range(CUTS):
@@ -192,6 +195,6 @@ class RankExchange:
 
     def _say(self, finding: RankFinding) -> None:
         data = {"ranks": list(finding.ranks), "finding": finding.kind, **finding.data}
-        loud = finding.kind in ("silent", "straggler", "broken", "unseen")
+        loud = finding.kind not in ("back", "recovered", "seen")
         kind, severity = ("warn", "warn") if loud else ("note", "info")
         self._put(self._make(0, kind, finding.step, finding.text, severity, data))

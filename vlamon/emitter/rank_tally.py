@@ -12,15 +12,16 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from vlamon.detect.ranks import NAMES, RankReport
+from vlamon.detect.ranks import GPU_NAMES, NAMES, RankReport
+from vlamon.hardware import SLOWDOWNS, Device
 
 STEPS = 20
 """Steps over which times are averaged."""
 LONGEST = 2000
 """Bytes of a report that are read."""
 _VERSION = 1
-_HEAD = struct.Struct(f"<BBIq{len(NAMES) + 1}f")
-"""Version, which numbers are there, count, step, the values of NAMES and the forward time."""
+_HEAD = struct.Struct("<BHIq")
+"""Version, which numbers follow (those of NAMES, and the forward time), count, step."""
 _LARGEST = 3.4028234e38
 _MOST = 2**63 - 1
 _NO_STEP = -(2**63)
@@ -42,6 +43,8 @@ class RankTally:
         self._values: dict[str, float] = {}
         self._broken: tuple[int, str] | None = None
         self._count = 0
+        self._gpu: dict[str, float] = {}
+        self._throttle = ""
 
     def row(self, when: float, step: int, metrics: Mapping[str, float]) -> None:
         """A batch was logged at `when`."""
@@ -63,6 +66,17 @@ class RankTally:
             self._leave_phase(when)
             self._phase = (phase, when)
 
+    def gpu(self, device: Device) -> None:
+        """What the rank's own GPU does now."""
+        used = None
+        if device.memory_used is not None and device.memory_total:
+            used = 100.0 * device.memory_used / device.memory_total
+        numbers = (device.util, used, device.temperature, device.power)
+        named = zip(GPU_NAMES, numbers, strict=True)
+        with self._lock:
+            self._gpu = {name: number for name, number in named if number is not None}
+            self._throttle = ", ".join(reason for reason in device.throttle if reason in SLOWDOWNS)
+
     def _leave_phase(self, when: float) -> None:
         phase, since = self._phase
         if phase in self._running:
@@ -73,7 +87,7 @@ class RankTally:
         """The newest report."""
         with self._lock:
             self._count += 1
-            values = dict(self._values)
+            values = self._values | self._gpu
             if len(self._rows) > 1:
                 seconds = (self._rows[-1] - self._rows[0]) / (len(self._rows) - 1)
                 values["step_time"] = seconds
@@ -84,7 +98,7 @@ class RankTally:
                 values["data_wait"] = means["data"]
             return RankReport(
                 self._count, self._step, values, means.get("forward"), self._broken,
-                socket.gethostname(), os.getpid(), ended,
+                socket.gethostname(), os.getpid(), ended, self._throttle,
             )  # fmt: skip
 
 
@@ -93,14 +107,13 @@ def pack(report: RankReport) -> bytes:
     numbers = [*(report.values.get(name) for name in NAMES), report.forward]
     present = sum(1 << at for at, number in enumerate(numbers) if number is not None)
     step = _NO_STEP if report.step is None else max(-_MOST, min(report.step, _MOST))
-    head = _HEAD.pack(
-        _VERSION, present, report.count & 0xFFFFFFFF, step,
-        *(_narrow(0.0 if number is None else number) for number in numbers),
-    )  # fmt: skip
+    sent = [_narrow(number) for number in numbers if number is not None]
+    head = _HEAD.pack(_VERSION, present, report.count & 0xFFFFFFFF, step)
     rest: list[object] = [report.host[:60], report.pid]
-    if report.broken or report.ended:
-        rest += [report.broken, report.ended[:200]]
-    return head + json.dumps(rest, separators=(",", ":")).encode()
+    if report.broken or report.ended or report.throttle:
+        rest += [report.broken, report.ended[:200], report.throttle[:200]]
+    words = json.dumps(rest, separators=(",", ":")).encode()
+    return head + struct.pack(f"<{len(sent)}f", *sent) + words
 
 
 def _narrow(value: float) -> float:
@@ -112,14 +125,17 @@ def unpack(data: bytes) -> RankReport | None:
     """The report that `pack` made; None for anything else."""
     if not _HEAD.size < len(data) <= LONGEST:
         return None
-    version, present, count, step, *numbers = _HEAD.unpack_from(data)
-    if version != _VERSION:
+    version, present, count, step = _HEAD.unpack_from(data)
+    known_numbers = len(NAMES) + 1
+    words = _HEAD.size + 4 * present.bit_count()
+    if version != _VERSION or present >> known_numbers or words > len(data):
         return None
-    found = [number if present >> at & 1 else None for at, number in enumerate(numbers)]
+    sent = iter(struct.unpack_from(f"<{present.bit_count()}f", data, _HEAD.size))
+    found = [next(sent) if present >> at & 1 else None for at in range(known_numbers)]
     values = {name: value for name, value in zip(NAMES, found, strict=False) if value is not None}
     try:
-        host, pid, *rest = json.loads(data[_HEAD.size :])
-        broken, ended = rest or (None, "")
+        host, pid, *rest = json.loads(data[words:])
+        broken, ended, throttle = rest or (None, "", "")
         return RankReport(
             int(count),
             None if step == _NO_STEP else int(step),
@@ -129,6 +145,7 @@ def unpack(data: bytes) -> RankReport | None:
             str(host),
             int(pid),
             str(ended),
+            str(throttle),
         )
     except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError):
         return None

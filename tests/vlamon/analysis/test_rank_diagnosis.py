@@ -31,4 +31,6 @@ def test_a_straggler_and_a_broken_batch_name_their_rank() -> None:
     assert "Rank(s) 2" in by_id(told(1, "straggler", 2))["straggler"].evidence
     broken = by_id(told(1, "broken", 1, metric="closs"))["broken-batch-of-rank"]
     assert broken.evidence == "closs was not finite first at step 40, on rank(s) 1."
+    assert "Rank(s) 5" in by_id(told(1, "throttled", 5))["rank-throttled"].evidence
+    assert "Rank(s) 3" in by_id(told(1, "apart", 3))["ranks-apart"].evidence
     assert not {"straggler", "broken-batch-of-rank", "rank-lost"} & by_id().keys()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
+
+import pytest
 
 from vlamon.detect.ranks import EVERY, SILENT, SLOW_FOR, RankJudge, RankReport, columns, interval
 
@@ -94,6 +97,56 @@ def test_twice_a_small_time_is_no_straggler() -> None:
     job = Job(8)
     job.change(5, data_wait=0.03)
     job.look(100)
+    assert job.told == []
+
+
+def test_a_gpu_that_heat_holds_back_is_named_unless_half_of_them_are() -> None:
+    job = Job(4)
+    job.reports[2] = replace(job.reports[2], throttle="thermal slowdown (hardware)")
+    job.change(2, gpu_temperature=91.0)
+    job.look(LOOKS)
+    assert job.told == [("throttled", (2,))]
+    job.reports[2] = replace(job.reports[2], throttle="")
+    job.look(LOOKS)
+    assert job.told[1:] == [("recovered", (2,))]
+    hot = Job(4)
+    hot.reports = {
+        rank: replace(report, throttle="power brake" if rank else "")
+        for rank, report in hot.reports.items()
+    }
+    hot.look(50)
+    assert hot.told == []
+
+
+def test_what_holds_a_gpu_back_is_told_with_its_temperature() -> None:
+    judge, found = RankJudge(), list[str]()
+    for count in range(20):
+        hot = RankReport(count, 7, {"gpu_temperature": 91.4}, throttle="power brake")
+        seen = judge.observe({0: RankReport(count, 7), 1: hot}, float(count))
+        found += [finding.text for finding in seen]
+    assert found == ["rank 1 has a GPU that is held back at 91 °C (power brake) (since step 7)"]
+
+
+@pytest.mark.parametrize("size", [2, 3, 24])
+def test_a_replica_whose_loss_rises_away_is_named(size: int) -> None:
+    job, choose = Job(size), random.Random(1)
+    for look in range(400):
+        for rank in range(size):
+            risen = max(0.0, (look - 200) / 100) if rank == 1 else 0.0
+            job.change(rank, closs=choose.gauss(2.0, 0.2) + 0.5 * (rank == 0) + risen)
+        job.look()
+    assert job.told == [("apart", (1,))]
+
+
+@pytest.mark.parametrize("size", [2, 24])
+def test_noise_data_of_its_own_and_a_rise_of_all_are_no_drift(size: int) -> None:
+    job, choose = Job(size), random.Random(2)
+    for look in range(600):
+        level = 8.0 - look / 40 if look < 300 else 0.5 + (look - 300) / 10
+        for rank in range(size):
+            own = 1.5 if rank == 1 else 1.0
+            job.change(rank, closs=own * level * choose.lognormvariate(0, 0.3))
+        job.look()
     assert job.told == []
 
 

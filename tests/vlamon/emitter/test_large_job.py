@@ -15,6 +15,7 @@ from vlamon import Emitter
 from vlamon.detect.ranks import interval
 from vlamon.emitter import job_store, rank_exchange
 from vlamon.emitter.rank_tally import RankTally, pack
+from vlamon.hardware import Device
 from vlamon.records import BatchBlock, Gap, Link, Record
 from vlamon.sources.socket import socket_source
 from vlamon.sources.stream import StreamSource
@@ -98,6 +99,7 @@ def test_all_reports_together_stay_below_a_megabit_a_second(size: int) -> None:
     tally.phase(0.1, "forward")
     for step in range(3):
         tally.row(step + 0.5, 10**9 + step, {"closs": 2.0, "grad_norm": 1.0})
+    tally.gpu(Device(7, "u", "H200", 97.0, 3 << 30, 4 << 30, 71.0, 690.0, 700.0, 1980, 3201))
     key = f"{job_store.PREFIX}{size - 1}"
     framed = len(pack(tally.report())) + len(key) + 17 + 66  # of the store, of TCP and Ethernet
     assert 8 * framed * size / interval(size) < 1e6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from vlamon import Emitter
 from vlamon.emitter import job_store, rank_exchange
 from vlamon.emitter.job_store import JobStore
 from vlamon.emitter.rank_tally import RankTally, known, pack, unpack
+from vlamon.hardware import Device
 
 
 def test_times_and_the_first_broken_value_are_reported() -> None:
@@ -45,6 +47,20 @@ def test_a_report_is_small_and_says_whatever_happened() -> None:
     assert (found.ended, found.pid, found.host) == (report.ended, report.pid, "n" * 60)
     assert (found.step, found.values["closs"]) == (2**63 - 1, math.inf)
     assert len(pack(replace(report, host="gpu-node-017", ended=""))) < 60
+
+
+def test_the_rank_s_own_gpu_is_reported_with_what_holds_it_back() -> None:
+    tally = RankTally()
+    reasons = ("power cap", "thermal slowdown (hardware)")
+    tally.gpu(Device(3, "u", "H200", 97.0, 3 << 30, 4 << 30, 91.0, None, 700.0, 1, 1, reasons))
+    report = unpack(pack(tally.report()))
+    assert report is not None
+    assert report.values == {"gpu_util": 97.0, "gpu_memory": 75.0, "gpu_temperature": 91.0}
+    assert report.throttle == "thermal slowdown (hardware)"
+    assert (bool(report.host), report.pid) == (True, os.getpid())
+    tally.gpu(Device(3, "u", "H200", 97.0, None, None, None, 700.0, 700.0, 1, 1, ("power cap",)))
+    again = tally.report()
+    assert (again.throttle, again.values["gpu_power"]) == ("", 700.0)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +154,7 @@ def test_a_port_that_is_no_store_neither_stops_the_script_nor_costs_a_row(
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(job_store, "address", address)
-    monkeypatch.setattr(job_store, "TIMEOUT", 0.5)
+    monkeypatch.setattr(job_store, "TIMEOUT", 0.1)
     monkeypatch.setattr(rank_exchange, "interval", lambda size: 0.01)
     monkeypatch.setattr(rank_exchange, "PARTING", 0.1)
     monkeypatch.setattr(rank_exchange, "LAST_LOOK", 0.1)

@@ -84,6 +84,16 @@ WORDS = {
         "rank {ranks}：{text}。",
         "若在数据阶段：与其他 rank 比较磁盘、worker 数和样本长度。若在前向阶段：比较 GPU 的频率、功耗和温度（nvidia-smi -q）。",
     ),
+    "rank-throttled": DiagnosisText(
+        "一个 rank 的 GPU 被降频",
+        "rank {ranks}：{text}。",
+        "所有 rank 都在等最慢的一个。检查其温度、风扇和供电（nvidia-smi -q -d PERFORMANCE），修好之前不要使用该节点。",
+    ),
+    "ranks-apart": DiagnosisText(
+        "各副本逐渐不一致",
+        "rank {ranks}：{text}。",
+        "比较各 rank 参数的校验和。检查是否有 rank 跳过了一次更新、未共享的 buffer 或随机种子、未被包装的参数；然后让所有 rank 从同一检查点恢复。",
+    ),
     "broken-batch-of-rank": DiagnosisText(
         "某个 rank 的 batch 毁了训练",
         "{metric} 最先在第 {step} 步、rank {ranks} 上变为非有限值。",

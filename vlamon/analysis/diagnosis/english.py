@@ -100,6 +100,19 @@ WORDS = {
         "In the data phase: compare its disk, workers and sample lengths with another rank's. In "
         "the forward pass: compare clocks, power and temperature of its GPU (nvidia-smi -q).",
     ),
+    "rank-throttled": DiagnosisText(
+        "the GPU of one rank is held back",
+        "Rank(s) {ranks}: {text}.",
+        "Every rank waits for the slowest. Look at its temperature, fans and power supply "
+        "(nvidia-smi -q -d PERFORMANCE), and leave the node out until it is mended.",
+    ),
+    "ranks-apart": DiagnosisText(
+        "the replicas drift apart",
+        "Rank(s) {ranks}: {text}.",
+        "Compare a checksum of the parameters on all ranks. Look for an update that one rank "
+        "skipped, a buffer or seed that is not shared, a parameter outside the wrapper; then "
+        "resume all ranks from one checkpoint.",
+    ),
     "broken-batch-of-rank": DiagnosisText(
         "the batch of one rank broke the run",
         "{metric} was not finite first at step {step}, on rank(s) {ranks}.",

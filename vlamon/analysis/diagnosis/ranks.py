@@ -31,11 +31,25 @@ def rank_lost(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
 
 def rank_straggles(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
     """Ranks that kept all others waiting."""
-    slow = [event for event in evidence.events if event.data.get("finding") == "straggler"]
-    if not slow:
+    return _last_of(evidence, "straggler", "straggler")
+
+
+def rank_throttled(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
+    """GPUs that heat or a fault held back."""
+    return _last_of(evidence, "throttled", "rank-throttled")
+
+
+def ranks_apart(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
+    """Replicas that are no longer equal."""
+    return _last_of(evidence, "apart", "ranks-apart")
+
+
+def _last_of(evidence: Evidence, finding: str, name: str) -> list[Finding]:
+    told = [event for event in evidence.events if event.data.get("finding") == finding]
+    if not told:
         return []
-    ranks = sorted({rank for event in slow for rank in _ranks(event)})
-    return [Finding("straggler", "warn", {"ranks": _listed(ranks), "text": slow[-1].text})]
+    ranks = sorted({rank for event in told for rank in _ranks(event)})
+    return [Finding(name, "warn", {"ranks": _listed(ranks), "text": told[-1].text})]
 
 
 def rank_with_broken_batch(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
