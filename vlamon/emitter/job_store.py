@@ -43,9 +43,9 @@ class JobStore:
     def connected(self) -> bool:
         """Connect, as soon as the script has a process group over a TCPStore."""
         if self._client is None and not self._closed and time.monotonic() >= self._next_try:
-            self._next_try = time.monotonic() + RETRY
             place = address()
             if place is not None:
+                self._next_try = time.monotonic() + RETRY
                 self._client = self._connect(*place)
         return self._client is not None and not self._closed
 
@@ -99,6 +99,7 @@ class JobStore:
         if os.path.isdir(_DESCRIPTORS):
             mine = self._mine()
             if mine is None:  # the script connected at the same moment: which one is ours?
+                self._next_try = 0.0
                 return None
             with mine:
                 limit = struct.pack("ll", int(TIMEOUT), int(TIMEOUT % 1 * 1e6))

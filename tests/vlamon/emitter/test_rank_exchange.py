@@ -119,6 +119,19 @@ def test_a_store_that_hangs_holds_up_neither_log_nor_close(
     release.set()
 
 
+def test_a_process_group_is_found_at_the_first_look_after_it_was_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, connected = JobStore(), list[tuple[str, int]]()
+    monkeypatch.setattr(JobStore, "_connect", lambda self, *place: connected.append(place))
+    monkeypatch.setattr(job_store, "address", lambda: None)
+    assert not store.connected()
+    monkeypatch.setattr(job_store, "address", lambda: ("there", 1))
+    assert not store.connected()
+    assert not store.connected()
+    assert connected == [("there", 1)], "one that fails is tried again some seconds later"
+
+
 def test_a_report_that_is_too_long_is_seldom_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
