@@ -35,7 +35,11 @@ _TOLD = 8
 """Lines that tell whether all have a task's number in front."""
 _TURNS = 3
 """Times that a lower number follows a higher one, where tasks take turns."""
-_ENDS = re.compile(rb"Error|Traceback|Exception|SIG[A-Z]+|signal|killed|Killed|out of memory|NCCL")
+_ENDS = re.compile(
+    rb"(?<=[a-z])Error|Error(?!s?\W{0,20}\d)|Traceback|Exception|SIG[A-Z]+|signal:? ?\d"
+    rb"|killed|Killed|out of memory|NCCL"
+)
+"""What another rank says of its end; `Error: 0.25` and `reward signal` are metrics."""
 
 
 class Decoder:
