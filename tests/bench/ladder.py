@@ -70,12 +70,13 @@ def play(trace: Trace, norms: Sequence[float] | None, ladder: Sequence[str]) -> 
     for row, value in enumerate(trace.values.tolist()):
         norm = norms[row] if norms is not None else 1.0
         weight.weight.grad = torch.full((1, 1), norm)
+        whole = float(weight.weight.grad)
         values = {"closs": value} if norms is None else {"closs": value, NORM: norm}
         if asked:
             may = guard.check(row, **values)
             if not may and math.isfinite(value):
                 found.skip.append(row)
-            elif float(weight.weight.grad) < norm:
+            elif float(weight.weight.grad) < whole:
                 found.clip.append(row)
             values = {}
         backoffs, rollbacks = guard.ledger.backoffs, guard.ledger.rollbacks
@@ -191,13 +192,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table; without real traces that of a few synthetic ones."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--each", type=int, default=2, help="synthetic traces of each kind")
+    parser.add_argument("--group", default="", help="only real traces of groups named like this")
     chosen = parser.parse_args([] if arguments is None else arguments)
     torch.set_num_threads(1)
     print(HEAD)
     folder = os.environ.get("VLAMON_TRACES")
     if folder:
         for group, found in grouped(Path(folder)).items():
-            table(group, found)
+            if chosen.group in group:
+                table(group, found)
         return
     for name, kinds in (("explosions", traces.EXPLOSIONS), ("clean", traces.CLEAN)):
         made = [

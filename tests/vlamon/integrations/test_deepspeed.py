@@ -40,19 +40,25 @@ def ranks(count: int, root: Path, plans: list[dict[str, Any]]) -> Results:
     """Run plans on so many ranks; results by plan and rank."""
     meeting = f"file://{root}/meeting-{uuid.uuid4().hex}"
     command = [sys.executable, "-m", "tests.vlamon.integrations.zero_training", str(root)]
-    processes = [
-        subprocess.Popen(
-            [*command, json.dumps(plans)],
-            env=environment(RANK=str(rank), WORLD_SIZE=str(count), MEETING=meeting),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for rank in range(count)
-    ]  # fmt: skip
+    said = [root / f"rank-{rank}.txt" for rank in range(count)]  # pipes fill up with warnings
+    processes = []
+    for rank in range(count):
+        with open(said[rank], "w") as file:
+            place = {"RANK": str(rank), "WORLD_SIZE": str(count), "MEETING": meeting}
+            processes.append(
+                subprocess.Popen(
+                    [*command, json.dumps(plans)],
+                    env=environment(**place),
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                )
+            )
     results: Results = {}
-    for process in processes:
-        out, errors = process.communicate(timeout=380)
-        assert process.returncode == 0, (process.returncode, out[-500:], errors[-3000:])
-        for name, result in json.loads(out.split("RESULT")[1]).items():
+    for process, path in zip(processes, said, strict=True):
+        process.wait(timeout=380)
+        out = path.read_text()
+        assert process.returncode == 0, (process.returncode, out[-3000:])
+        for name, result in json.loads(out.split("RESULT")[1].splitlines()[0]).items():
             results.setdefault(name, []).append(result)
     return results
 
@@ -186,7 +192,7 @@ def test_the_ladder_skips_an_outlier_and_the_engine_counts_it(two: Results, stag
 def test_a_snapshot_holds_what_a_rank_owns(one: Results, two: Results) -> None:
     for stage in STAGES:
         alone, shared = one[f"{stage} whole"][0]["held"], two[f"{stage} whole"][0]["held"]
-        trained = 8 * 33 + 33 + 2 * 33 + 33 + 1
+        trained = 8 * 33 + 33 + 33 + 1
         assert alone - shared >= 3 * trained // 2 - 10
 
 
@@ -256,7 +262,7 @@ arguments = TrainingArguments(
     "out", per_device_train_batch_size=4, learning_rate=3e-3, max_steps=300, report_to="none",
     seed=5, use_cpu=True, disable_tqdm=True, save_strategy="no", remove_unused_columns=False,
     deepspeed={
-        "zero_optimization": {"stage": int(sys.argv[1])}, "gradient_clipping": 0.0,
+        "zero_optimization": {"stage": int(sys.argv[1])}, "gradient_clipping": "auto",
         "zero_allow_untested_optimizer": True, "zero_force_ds_cpu_optimizer": False,
         "train_micro_batch_size_per_gpu": "auto", "gradient_accumulation_steps": "auto"})
 weights = {"closs": 1.0, "loss_ct": 10.0}
