@@ -71,9 +71,7 @@ def test_the_lines_of_other_tasks_count_once(tmp_path: Path, mark: str) -> None:
 
 
 def test_a_metric_that_another_rank_calls_an_error_or_a_signal_is_repeated_too() -> None:
-    said = (
-        b"[rank1]: | reward signal mean | 0.5 |\n[rank1]: Error: 0.25\n[rank1]: KeyError: 3\n"
-    )
+    said = b"[rank1]: | reward signal mean | 0.5 |\n[rank1]: Error: 0.25\n[rank1]: KeyError: 3\n"
     assert PlainText().lines(b"[rank0]: x\n" + said) == b"x\n\n\nKeyError: 3\n"
 
 

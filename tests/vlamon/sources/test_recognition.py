@@ -52,6 +52,15 @@ def test_what_stands_in_front_hides_no_log(name: str, before: bytes, tmp_path: P
     assert found.unknown.count == plain.unknown.count + before.count(b"\n")
 
 
+def test_a_summary_in_another_format_does_not_decide_about_a_log(tmp_path: Path) -> None:
+    log = tmp_path / "train.log"
+    lines = [f"step:{n} - train/loss:0.{n:03} - train/lr(1e-3):0.5" for n in range(1, 40)]
+    log.write_text("\n".join([*lines, "Final validation metrics: {'val/loss': 0.25}"]) + "\n")
+    found = drained(str(log))
+    assert found.format == "verl"
+    assert rows_in(found.records) == 39
+
+
 def test_lines_of_any_make_are_looked_through_for_a_while_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -22,6 +22,10 @@ configuration that is printed before the log itself, and something better may fo
 NAMED = 55
 """From this score on a format has marks of its own, below it may fit a stray line of any log."""
 
+_MARKED = 80
+"""From this score on a format's lines have marks that no other's have."""
+_FULLER = 4
+"""Times the rows of the best format that another has to read to be taken instead."""
 _COMPARED = 40
 """Lines of an unknown file that are compared with the examples of the formats."""
 _SHARED = 2
@@ -154,11 +158,32 @@ def scored(head: bytes, path: str) -> tuple[int, Format | None]:
     """The format that fits these lines best, and how well."""
     best: Format | None = None
     best_score = 0
+    rivals: list[Format] = []
     for known in all_formats():
         score = known.recognises(head, path)
+        if score >= _MARKED and not known.binary:
+            rivals.append(known)
         if score > best_score:
             best, best_score = known, score
+    if best in rivals and len(rivals) > 1:
+        best = _fullest(best, rivals, head, path)
     return best_score, best
+
+
+def _fullest(best: Format, rivals: Sequence[Format], head: bytes, path: str) -> Format:
+    """The format that reads far more rows of these lines than the best one, else the best one.
+
+    A summary at the end of a log may be in another format than the log.
+    """
+    rows = {known.name: _rows_read(known, head, path) for known in rivals}
+    fullest = max(rivals, key=lambda known: rows[known.name])
+    return fullest if rows[fullest.name] >= _FULLER * max(rows[best.name], 1) else best
+
+
+def _rows_read(known: Format, head: bytes, path: str) -> int:
+    parser = known.open(path)
+    records = (*parser.feed(head), *parser.finish())
+    return sum(getattr(record, "rows", 1) for record in records)
 
 
 def unrecognised(head: bytes, path: str) -> UnrecognisedError:
