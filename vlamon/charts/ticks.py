@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 Axis = Literal["step", "epoch", "since", "time"]
@@ -101,7 +103,10 @@ def log_ticks(low: float, high: float, most: int) -> list[Tick]:
     return [tick for tick in linear_ticks(low, high, most) if tick.value > 0]
 
 
-def x_ticks(axis: Axis, low: float, high: float, most: int, utc_offset: float = 0.0) -> list[Tick]:
+@lru_cache(maxsize=64)
+def x_ticks(
+    axis: Axis, low: float, high: float, most: int, utc_offset: float = 0.0
+) -> Sequence[Tick]:
     """Return at most `most` ticks of the x axis; `utc_offset` is the viewer's, in seconds."""
     if axis in ("step", "epoch"):
         whole = axis == "step"

@@ -184,16 +184,15 @@ class Track:
 
     def _append(self, store: RunStore, axis: Axis, shown: Window) -> None:
         """Add a few rows one by one: cheaper than a range query for the columns they lie in."""
-        values = store.values(self.metric, self._rows, store.rows)
-        if np.isnan(values).any():
-            present = store.present(self.metric, self._rows, store.rows)
-        else:
-            present = np.ones(len(values), dtype=np.bool_)
+        values = store.values(self.metric, self._rows, store.rows).tolist()
+        logged = [True] * len(values)
+        if any(value != value for value in values):  # NaN, or not logged
+            logged = store.present(self.metric, self._rows, store.rows).tolist()
         shift = origin(store, axis)
         at = positions(store, axis, self._rows, store.rows).tolist()
-        for x, value, logged in zip(at, values.tolist(), present.tolist(), strict=True):
+        for x, value, present in zip(at, values, logged, strict=True):
             column = shown.column(x - shift)
-            if logged and column is not None:
+            if present and column is not None:
                 self.live.add(column, value)
 
     def _position(self, store: RunStore, axis: Axis) -> float:

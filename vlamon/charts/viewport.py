@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +98,7 @@ class View:
     """Whether a held window showed the whole run and does so again when it is let go."""
 
 
+@lru_cache(maxsize=16)
 def window(view: View, extent: Extent, columns: int) -> Window:
     """Resolve a view for a chart of `columns` dot columns over the data's extent."""
     columns = max(DOTS_WIDE, columns - columns % DOTS_WIDE)

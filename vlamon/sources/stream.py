@@ -273,7 +273,8 @@ class StreamSource:
         return found
 
     def _readable(self, stream: Stream, timeout: float) -> bool:
-        with selectors.DefaultSelector() as selector:
+        # Of a few descriptors once, epoll takes five calls of the system and poll one.
+        with selectors.PollSelector() as selector:
             selector.register(self._wake_read, selectors.EVENT_READ)
             selector.register(stream, selectors.EVENT_READ)
             if self._unsent and stream.write_fileno() != stream.fileno():

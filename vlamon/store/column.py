@@ -192,7 +192,7 @@ class MetricColumn:
         self._cells.append(cells)
         if self.exact:
             kept = cells == values if present is None else (cells == values) | ~present
-            self.exact = bool((kept | np.isnan(values)).all())
+            self.exact = bool(kept.all()) or bool((kept | np.isnan(values)).all())
         done, whole = self._pyramid.rows, self.rows // GROUP * GROUP
         while done < whole:  # in pieces, so that a long gap never builds a long temporary
             piece = min(whole, done + CHUNK)
