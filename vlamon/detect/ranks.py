@@ -95,7 +95,7 @@ class RankJudge:
     """Newest report of a rank: what is no report any more must not hide that it is silent."""
     _looked: float | None = None
     _silent: set[int] = field(default_factory=set)
-    _lasts: dict[tuple[int, str], tuple[int, int | None]] = field(default_factory=dict)
+    _holding: dict[tuple[int, str], tuple[int, int | None]] = field(default_factory=dict)
     """Looks in a row that something held for a rank, and the step at the first."""
     _told: set[tuple[int, str]] = field(default_factory=set)
     _losses: RankLosses = field(default_factory=RankLosses)
@@ -208,10 +208,10 @@ class RankJudge:
         """What holds for some looks in a row is told once, and once that it is over."""
         (rank,) = told.ranks
         key = (rank, about)
-        looks, since = self._lasts.get(key, (0, report.step))
+        looks, since = self._holding.get(key, (0, report.step))
         enough = max(FEWEST_LOOKS, round(SLOW_FOR / self.every))
         looks = min(looks + 1, enough) if so else max(looks - 1, 0)
-        self._lasts[key] = (looks, since if looks else report.step)
+        self._holding[key] = (looks, since if looks else report.step)
         if looks == enough and key not in self._told:
             self._told.add(key)
             text = f"{_called(rank, report)} {told.text} (since step {since})"
