@@ -75,6 +75,8 @@ def _tool(asked: Callable[..., dict[str, Any]]) -> Callable[..., str]:
             return json_bytes(plain(asked(**arguments))).decode()
         except VlamonError as error:
             raise ToolError("\n".join(error.lines)) from error
+        except (OSError, ValueError) as error:  # a file that went, a name that no file can have
+            raise ToolError(f"{asked.__name__} failed: {error}") from error
 
     tool.__annotations__ = {**asked.__annotations__, "return": "str"}
     return tool

@@ -42,12 +42,14 @@ def find_run(given: str) -> RunPlaces:
     """The run that is meant; empty for the one that runs. Raises SourceError or NoTrainer."""
     host, now = socket.gethostname(), time.time()
     listed = registry.entries(registry.directory())
+    if "\0" in given:
+        raise SourceError(f"{given!r} holds a NUL, so it names nothing: {NAMING}.")
     if not given:
         return _of_socket(chosen_socket(None), listed)
     if is_socket(given):
         return _of_socket(given, listed)
     if os.path.exists(given) or "," in given:
-        return RunPlaces(files=tuple(run_files(given).paths))
+        return RunPlaces(files=_regular(run_files(given).paths))
     named = [entry for entry in listed if given in (entry.name, entry.boot)]
     if named:
         named.sort(key=lambda entry: (entry.running(host, now), entry.started), reverse=True)
@@ -57,6 +59,14 @@ def find_run(given: str) -> RunPlaces:
     if re.fullmatch(r"[^/:]+:/.+", given):
         return RunPlaces(ssh=given)
     raise SourceError(f"no run is called {given!r}: {NAMING}.")
+
+
+def _regular(paths: Sequence[str]) -> tuple[str, ...]:
+    """These paths; a device or a pipe would hold an agent's question up for ever."""
+    for path in paths:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise SourceError(f"{path} is not a regular file: {NAMING}.")
+    return tuple(paths)
 
 
 def _of_socket(path: str, listed: Sequence[RunEntry]) -> RunPlaces:

@@ -7,6 +7,7 @@ would count each row twice. What was taken, and why, is said.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import re
@@ -182,8 +183,8 @@ def _wandb(place: Path) -> list[list[Path]]:
     if _is_wandb_run(place):
         runs = [place]
     else:
-        home = place / "wandb" if (place / "wandb").is_dir() else place
-        latest = [home / "latest-run"] if (home / "latest-run").is_dir() else []
+        home = place / "wandb" if os.path.isdir(place / "wandb") else place
+        latest = [home / "latest-run"] if os.path.isdir(home / "latest-run") else []
         named = [folder for folder in _folders(home, 1) if _WANDB_RUN.match(folder.name)]
         runs = [*latest, *sorted(named, key=lambda folder: folder.name.partition("run-")[2])[::-1]]
     found: list[list[Path]] = []
@@ -191,7 +192,7 @@ def _wandb(place: Path) -> list[list[Path]]:
     for run in runs:
         real = os.path.realpath(run)
         files = _glob(run, "run-*.wandb", "files/output.log", "files/wandb-summary.json")
-        files = [path for path in files if path.stat().st_size]
+        files = [path for path in files if _size(path)]
         if files and real not in seen:
             seen.add(real)
             found.append(files[:1])
@@ -200,7 +201,7 @@ def _wandb(place: Path) -> list[list[Path]]:
 
 def _swanlab(place: Path) -> list[list[Path]]:
     """SwanLab's runs, newest first."""
-    home = place / "swanlog" if (place / "swanlog").is_dir() else place
+    home = place / "swanlog" if os.path.isdir(place / "swanlog") else place
     found = _glob(home, "*.swanlab", "run-*/*.swanlab")
     return [[path] for path in _newest(found)]
 
@@ -211,7 +212,7 @@ def _job_output(place: Path) -> list[list[Path]]:
     for folder in (place, place / "logs", place / "log", place / "slurm_logs"):
         for path in _entries(folder):
             matched = _JOB.match(path.name)
-            if matched is not None and path.is_file() and path.stat().st_size:
+            if matched is not None and _size(path):
                 job = f"{matched['stem'] or ''} {matched['pbs'] or ''}"
                 groups[f"{folder} {job}"].append(path)
     runs = sorted(groups.values(), key=_age_of_job, reverse=True)[:_SNIFFED]
@@ -229,7 +230,7 @@ def _stdout_first(path: Path) -> tuple[bool, str]:
 
 def _texts(place: Path) -> list[list[Path]]:
     """Text files that hold a line of a known format, newest first."""
-    files = [path for path in _entries(place) if path.is_file() and _may_be_log(path)]
+    files = [path for path in _entries(place) if os.path.isfile(path) and _may_be_log(path)]
     firsts = {path for path in files if _RANK.sub("rank0", path.name) == path.name}
     kept = [path for path in files if path.with_name(_RANK.sub("rank0", path.name)) not in firsts]
     return [[path] for path in _known(_newest([*firsts, *kept]))]
@@ -281,8 +282,11 @@ def _newest(paths: Iterable[Path]) -> list[Path]:
 
 def _glob(place: Path, *patterns: str) -> list[Path]:
     """Files of these names, in the order of the patterns."""
-    found = [path for pattern in patterns for path in sorted(place.glob(pattern))]
-    return [path for path in dict.fromkeys(found) if path.is_file()]
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        with contextlib.suppress(OSError):  # a link may lead anywhere
+            found |= dict.fromkeys(sorted(place.glob(pattern)))
+    return [path for path in found if os.path.isfile(path)]
 
 
 def _entries(place: Path) -> Iterator[Path]:
@@ -298,7 +302,7 @@ def _entries(place: Path) -> Iterator[Path]:
 def _folders(place: Path, depth: int) -> Iterator[Path]:
     """The directories below, so many levels deep; links are not followed."""
     for path in _entries(place):
-        if path.is_dir() and not path.is_symlink():
+        if os.path.isdir(path) and not path.is_symlink():
             yield path
             if depth > 1:
                 yield from _folders(path, depth - 1)
@@ -312,6 +316,14 @@ def _number(path: Path) -> int:
     """The last number in a name: the version, the step, the job; −1 where there is none."""
     found = re.findall(r"\d+", path.name)
     return int(found[-1]) if found else -1
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; 0 where it is none, or a link that leads nowhere."""
+    try:
+        return os.path.getsize(path) if os.path.isfile(path) else 0
+    except OSError:
+        return 0
 
 
 def _written(path: Path) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +102,19 @@ def test_query_answers_for_a_run_that_is_over(tmp_path: Path) -> None:
     assert asked("explain", "closs")["known"] is True
     mistake = vlamon(["query", "status", "nope", "--json"])
     assert (mistake.returncode, mistake.stderr.count("\n")) == (2, 1)
+
+
+def test_an_agent_is_refused_what_would_never_end(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.log")
+    (tmp_path / "zero.log").symlink_to("/dev/zero")
+    for name in (tmp_path / "pipe.log", tmp_path / "zero.log"):
+        with pytest.raises(VlamonError, match="is not a regular file: name a directory"):
+            find_run(str(name))
+
+
+def test_a_name_that_no_file_can_have_is_a_sentence() -> None:
+    for name in ("\0", "a,\0b", "runs/\0/run.vlaj"):
+        with pytest.raises(VlamonError, match="holds a NUL"):
+            find_run(name)
+    with pytest.raises(VlamonError):
+        find_run("x" * 5000)

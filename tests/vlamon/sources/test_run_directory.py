@@ -132,3 +132,14 @@ def test_of_one_log_a_rank_the_first_is_taken(tmp_path: Path) -> None:
     put(tmp_path / "train_rank1.log")
     put(tmp_path / "train_rank10.log")
     assert taken(tmp_path) == ["train_rank0.log"]
+
+
+def test_links_that_lead_nowhere_hide_no_log_and_end_nothing(tmp_path: Path) -> None:
+    """A name that no file can have raises another error than one that is missing."""
+    put(tmp_path / "train.log")
+    for name in ("aaa.log", "slurm-1.out", "wandb", "swanlog", "lightning_logs", "logs"):
+        (tmp_path / name).symlink_to("x" * 300)
+    assert taken(tmp_path) == ["train.log"]
+    put(tmp_path / "run-1" / "train.log")
+    (tmp_path / "run-1" / "loop.log").symlink_to("loop.log")
+    assert taken(tmp_path / "run-1") == ["train.log"]
