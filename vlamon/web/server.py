@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import signal
 import socket as sockets
 import sys
@@ -14,6 +15,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from aiohttp import WSMsgType, web
+from aiohttp.http_exceptions import HttpProcessingError
 from textual_serve.server import Server
 
 from vlamon.safe_text import line
@@ -151,6 +153,7 @@ def run(plan: ServePlan, listening: sockets.socket) -> int:
 
 
 async def _serve(app: web.Application, listening: sockets.socket) -> int:
+    logging.getLogger("aiohttp.server").addFilter(_ours)
     runner = web.AppRunner(app, access_log=None)  # its lines would hold the token
     await runner.setup()
     await web.SockSite(runner, listening).start()
@@ -166,6 +169,11 @@ async def _serve(app: web.Application, listening: sockets.socket) -> int:
         return await ended
     finally:
         await runner.cleanup()
+
+
+def _ours(record: logging.LogRecord) -> bool:
+    """Whether an error is ours: those of foreign bytes could fill the terminal."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 def _relative_downloads(send: Callable[[str], Awaitable[None]]) -> Callable[[str], Awaitable[None]]:

@@ -289,3 +289,21 @@ async def test_a_real_browser_draws_the_dashboard_and_types_without_a_click(tmp_
             while await tab.picture() == drawn:
                 await asyncio.sleep(0.05)
             assert not [said for said in driven.said if "WebGL" not in said]
+
+
+def test_bytes_that_are_no_request_are_answered_and_leave_no_word(tmp_path: Path) -> None:
+    with serving(tmp_path, JOURNAL) as (url, process):
+        port, path = int(url.split(":")[2].partition("/")[0]), f"/{url.split('/', 3)[3]}"
+        for hostile in (
+            b"\x1b]0;title\x07" * 100,
+            b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n",
+            b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 20_000 + b"\r\n",
+            f"GET {path}static/%2e%2e/etc HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(),
+        ):
+            with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+                connection.sendall(hostile)
+                assert re.match(rb"HTTP/1\.[01] 4\d\d ", connection.recv(100))
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=PATIENCE)[1]
+    assert "Traceback" not in said
+    assert "\x1b" not in said
