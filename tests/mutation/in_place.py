@@ -75,7 +75,8 @@ def _other_statements(before: CodeType, after: CodeType) -> bool:
         return True
     for one, other in zip(before.co_consts, after.co_consts, strict=True):
         if isinstance(one, CodeType) and isinstance(other, CodeType):
-            if not one.co_flags & inspect.CO_OPTIMIZED and _other_statements(one, other):
+            own = one.co_flags & inspect.CO_OPTIMIZED and one.co_name not in _WITHIN
+            if not own and _other_statements(one, other):
                 return True
         elif (type(one), repr(one)) != (type(other), repr(other)):
             return True

@@ -158,3 +158,10 @@ def test_a_guard_that_takes_fewer_snapshots_than_asked_says_so(
     assert guard.settings.slots == 5
     guard.start()
     assert len(guard.snapshots.ring.slots) == 5
+
+
+def test_the_ranks_of_a_host_share_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_memory, "_available", lambda: 1 << 20)
+    for ranks, share in (("4", 1 << 18), ("1", 1 << 20), ("0", 1 << 20), ("many", 1 << 20)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks)
+        assert host_memory.free_bytes() == share

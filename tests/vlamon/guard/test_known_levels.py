@@ -69,3 +69,22 @@ def test_a_hot_update_right_behind_the_return_is_seen_and_gone_back_from() -> No
     assert "the highest level known before the rollback" in second["text"]
     assert max(list(toy.losses.values())[-20:]) < 20
     assert len(toy.emitter.kinds("recovered")) == 1
+
+
+def test_four_calm_values_are_a_ceiling_and_three_are_not() -> None:
+    found = KnownLevels(SpikeRules())
+    for count, ceiling in ((3, False), (4, True)):
+        for step in range(count):
+            found.record(step, {"closs": 1.0})
+        found.turn_back(-1, onset=count)
+        assert bool(found.excess("closs", 50.0)) is ceiling
+
+
+def test_the_steps_right_before_an_onset_count_only_where_the_stretch_is_short() -> None:
+    """What rose already may belong to the explosion; a short stretch has nothing else."""
+    for onset, excess in ((24, 0.0), (25, 50.0)):
+        found = KnownLevels(SpikeRules())
+        for step in range(onset):
+            found.record(step, {"closs": 50.0 if step >= onset - 12 else 1.0})
+        found.turn_back(0, onset)
+        assert found.excess("closs", 50.0) == excess

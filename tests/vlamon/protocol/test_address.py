@@ -254,3 +254,15 @@ def test_a_fifo_in_place_of_the_lock_is_a_sentence(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "vla.sock.lock")
     with pytest.raises(AddressError, match="is no file"):
         BoundSocket(str(tmp_path / "vla.sock"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to other groups")
+def test_a_directory_of_a_group_that_only_reads_is_served_in(tmp_path: Path) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    os.chown(folder, -1, 4321)
+    folder.chmod(0o750)
+    BoundSocket(str(folder / "a.sock")).close()
+    folder.chmod(0o770)
+    with pytest.raises(AddressError, match="group 4321 may replace files"):
+        BoundSocket(str(folder / "b.sock"))

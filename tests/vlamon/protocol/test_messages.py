@@ -164,3 +164,11 @@ def test_what_no_reader_can_use_is_unknown(number: float) -> None:
     announced = sent(messages.encode(MetricsAnnounced((MetricSpec("a\nb", "trained", number),))))
     assert isinstance(announced, MetricsAnnounced)
     assert announced.metrics[0] == MetricSpec("a b", "trained", None)
+
+
+def test_the_side_that_is_behind_is_the_one_to_upgrade() -> None:
+    newer, older = [VERSION[0] + 1, 0], [VERSION[0] - 1, 9]
+    with pytest.raises(ProtocolError, match="vlamon here"):
+        messages.check_version({"t": "hello", "v": newer})
+    with pytest.raises(ProtocolError, match="vlamon in the training's environment"):
+        messages.check_version({"t": "hello", "v": older})

@@ -122,3 +122,19 @@ def test_a_home_that_cannot_be_written_keeps_nobody_from_training(
     with Emitter(None, run_dir=tmp_path / "run") as emitter:
         emitter.log(0, closs=1.0)
     assert emitter.swallowed == 0
+
+
+def test_a_job_is_a_task_of_an_array_only_where_both_numbers_are_there() -> None:
+    named = registry.job_of_environment
+    assert named({"SLURM_JOB_ID": "7"}) == ("7", "")
+    array = {"SLURM_ARRAY_JOB_ID": "5", "SLURM_ARRAY_TASK_ID": "2"}
+    assert named({"SLURM_JOB_ID": "7", **array}) == ("7", "5_2")
+    assert named({"SLURM_JOB_ID": "7", "SLURM_ARRAY_JOB_ID": "5"}) == ("7", "")
+    assert named({"SLURM_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2"}) == ("7", "")
+    assert named(array) == ("", "")
+
+
+def test_a_run_of_another_host_is_lost_when_it_says_nothing_for_long() -> None:
+    entry = RunEntry(boot="b", host="there", updated=1000.0)
+    assert entry.running("here", 1000.0 + registry.LOST - 0.1)
+    assert not entry.running("here", 1000.0 + registry.LOST)
