@@ -88,3 +88,12 @@ def test_the_steps_right_before_an_onset_count_only_where_the_stretch_is_short()
             found.record(step, {"closs": 50.0 if step >= onset - 12 else 1.0})
         found.turn_back(0, onset)
         assert found.excess("closs", 50.0) == excess
+
+
+def test_what_the_branch_had_behind_the_return_is_forgotten() -> None:
+    found = known([1.0] * 20 + [5.0] * 20, to=19)
+    found.forget()
+    for step in range(20, 60):
+        found.record(step, {"closs": 1.0})
+    found.turn_back(-1, onset=60)
+    assert found.excess("closs", 25.0) == 25.0
