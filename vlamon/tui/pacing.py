@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SLACK = 0.95
+SLACK = 0.6
 """Share of the interval by which a paint may come early.
 
-Values that arrive as often as paints are allowed do not arrive evenly. Without slack, one that
-comes early makes its paint wait, and every one after it as long, for good. Of nearly a whole
-interval, it also lets a batch be shown at once that comes right behind a status; on average no more
-is painted.
+Values that arrive as often as paints are allowed do not arrive evenly. Without slack one that comes
+early makes its paint wait, and every one after it as long, for good.
 """
 
 

@@ -33,6 +33,8 @@ quarter of a second. Their titles keep each frame's pace. What a curve gains in 
 is a dot, and drawing it is most of a frame."""
 LATE = 0.1
 """Seconds by which an owed paint waits longer than it has to: a frame with new data pays, too."""
+TOGETHER = 0.03
+"""Seconds behind a batch's next turn that a status waits for it: one frame then shows both."""
 STREAMED = ("contribution", "inspector", "slots")
 """Panels of figures that change with every batch: they go with the curves, because nobody reads a
 figure that changes ten times a second."""
@@ -61,6 +63,8 @@ class Painter:
         """What was painted last."""
         self.pulse = Pulse(host.store)
         self.pace = Pacer(1 / frames)
+        self.pace_others = Pacer(1 / frames)
+        """Of paints that show no new batch: a status, a sample, what a key asks for."""
         self.pace_numbers = Pacer(2 / frames if low else 0.0)
         self.pace_curves = Pacer(1 / CURVES)
         self.owed: asyncio.TimerHandle | None = None
@@ -72,9 +76,11 @@ class Painter:
         self._complete = complete
         self._size = size
         self._complain = complain
-        self._painted_rows = False
-        """Whether rows were painted yet: the first ones wait for nothing."""
+        self._rows_shown = 0
+        """Rows that were painted last: the first ones wait for nothing."""
         self._changed = False
+        self._batch_came = False
+        """Whether there are batches in what changed."""
         self._baseline_seen = 0
         """Version of the run under the charts that was drawn last."""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -100,19 +106,25 @@ class Painter:
     def _from_feed(self) -> None:
         """Note, on the feed's thread, that something came; wake the screen once."""
         loop = self._loop
-        if self._changed or loop is None:
+        batch = self._host.store.rows != self._rows_shown
+        if loop is None or (self._changed and (self._batch_came or not batch)):
             return
-        self._changed = True
+        self._changed, self._batch_came = True, batch
         try:
             loop.call_soon_threadsafe(self._wake, context=self._surroundings)
         except RuntimeError:
             self._changed = False  # the loop closed while the last records came in
 
     def _wake(self) -> None:
-        if self.due is not None or self._loop is None:
+        if self._loop is None:
             return
-        wait = self.pace.wait(time.monotonic())
-        if wait <= 0 or (self._host.store.rows and not self._painted_rows):
+        if self.due is not None:
+            if not self._batch_came:
+                return
+            self.due.cancel()  # of a status, for which a batch does not wait
+            self.due = None
+        wait = self._wait(time.monotonic())
+        if wait <= 0 or (self._host.store.rows and not self._rows_shown):
             self._paint_due()
         else:
             self.due = self._call_later(wait, self._paint_due)
@@ -121,9 +133,16 @@ class Painter:
         assert self._loop is not None
         return self._loop.call_later(delay, call, context=self._surroundings)
 
+    def _wait(self, now: float) -> float:
+        """Return the seconds to wait: a batch waits for paints of batches alone, and all else goes
+        with the next batch where they stream in."""
+        if self._batch_came:
+            return self.pace.wait(now)
+        return max(0.0, max(self.pace.due, self.pace_others.due) + TOGETHER - now)
+
     def _paint_due(self) -> None:
         self.due = None
-        self._changed = False
+        self._changed = self._batch_came = False
         if self._loop is not None and self._on_screen():
             self.paint()
 
@@ -198,14 +217,15 @@ class Painter:
         width, height = self._size()
         if width == 0:
             return
-        self.pace.painted(now)
+        rows = self._host.store.rows
+        (self.pace_others if rows == self._rows_shown else self.pace).painted(now)
         wait = 0.0 if force else self.pace_numbers.wait(now)
         calm = 0.0 if force else self.pace_curves.wait(now)
         with self._host.data_lock:
             self.frame = frame = self._complete(self.look())
             self._placement.place(width, height, frame)
             self.frame = frame = replace(frame, paging=self._placement.paging())
-            self._painted_rows = self._host.store.rows > 0
+            self._rows_shown = self._host.store.rows
             if wait <= 0:
                 self._draw_panels(frame, now, calm > 0)
             else:

@@ -23,14 +23,6 @@ def test_the_first_change_is_painted_at_once_and_the_next_waits() -> None:
     assert pacer.wait(5.2) == 0.0
 
 
-def test_a_batch_right_behind_a_status_hardly_waits_and_what_follows_does() -> None:
-    pacer = Pacer(0.1)
-    pacer.painted(5.0)
-    assert pacer.wait(5.001) < 0.005
-    pacer.painted(5.005)
-    assert pacer.wait(5.005) > 0.09
-
-
 def test_a_flood_is_painted_once_an_interval() -> None:
     pacer, now, paints = Pacer(0.1), 0.0, 0
     while now < 10.0:
@@ -74,6 +66,20 @@ async def test_a_flood_of_batches_paints_ten_times_a_second_at_most(monkeypatch:
             await pilot.pause(0.005)
         most = (time.monotonic() - begun) * 10  # the slower the machine, the longer the flood
         assert 1 <= len(paints) <= most + 2
+
+
+async def test_a_batch_waits_for_no_paint_that_showed_none_and_a_status_goes_with_a_batch() -> None:
+    async with running() as (_pilot, screen, feed):
+        painter, now = screen.painter, time.monotonic()
+        painter._changed, painter._batch_came = True, True  # nothing wakes the screen
+        painter.paint()
+        assert painter.pace_others.due > now
+        assert painter._wait(now) == 0.0
+        feed.push(block(48_210, 1, attempt=1))
+        painter.paint()
+        assert painter._wait(time.monotonic()) > 0.0, "a batch waits for the one before"
+        painter._batch_came = False
+        assert painter._wait(time.monotonic()) > 0.1, "a status waits for the next batch"
 
 
 async def test_titles_keep_the_pace_of_the_data_and_curves_follow_when_it_ends(
