@@ -94,22 +94,39 @@ class HookedGuard:
 
 
 def begin(
-    guard: str | GuardSettings, model: nn.Module, optimizers: Sequence[Any], **options: Any
+    guard: str | GuardSettings,
+    model: nn.Module,
+    optimizers: Sequence[Any],
+    *,
+    takes_engines: bool = False,
+    **options: Any,
 ) -> HookedGuard | None:
     """The guard that a callback was asked for; None where it is off or cannot be had.
 
-    An engine that owns its optimizers' state, such as DeepSpeed, is reported and trains unguarded.
+    `takes_engines`: whether the framework was tried under DeepSpeed. What cannot be guarded is
+    reported and trains unguarded.
     """
     if guard == "off":
         return None
     emitter = options.get("emitter")
     try:
+        if not takes_engines:
+            refuse_engines(optimizers)
         return HookedGuard(guard, model, optimizers, **options)
     except TypeError as error:
         logging.getLogger("vlamon.guard").error("this training has no guard: %s", error)
         if emitter is not None:
             emitter.event("warn", text=f"no guard: {error}", severity="error")
         return None
+
+
+def refuse_engines(optimizers: Sequence[Any]) -> None:
+    """TypeError where an optimizer is a DeepSpeed engine's."""
+    from vlamon.guard.optimizers import checked
+    from vlamon.guard.state.zero import ZeroOptimizer
+
+    if any(isinstance(each, ZeroOptimizer) for each in checked(list(optimizers))):
+        raise TypeError("DeepSpeed was not tested under this framework: guard the engine itself")
 
 
 def losses(row: Mapping[str, Any], weights: Mapping[str, float]) -> dict[str, Any]:

@@ -77,6 +77,7 @@ class VlamonCallback(TrainerCallback):
             run_dir=self._run_dir,
             weights=self._weights,
             finished=state.global_step,
+            takes_engines=True,
         )
 
     def _returned(

@@ -9,11 +9,14 @@ import pytest
 import torch
 from torch import nn
 
+from tests.vlamon.guard.toy import Emitter
 from vlamon.guard import Guard
 from vlamon.guard.gate import skip_where
 from vlamon.guard.lr_scale import LrScale
-from vlamon.guard.optimizers import stepping
+from vlamon.guard.optimizers import checked, stepping
 from vlamon.guard.state.capture import TrainingState
+from vlamon.guard.state.zero import ZeroOptimizer
+from vlamon.integrations.hooked_guard import begin
 
 
 class Wrapper(torch.optim.Optimizer):
@@ -133,3 +136,58 @@ def test_an_engine_among_optimizers_is_the_same_sentence() -> None:
     both = [torch.optim.SGD(model.parameters(), lr=1.0), DeepSpeedZeroOptimizer()]
     with pytest.raises(TypeError, match="DeepSpeedZeroOptimizer is no torch"):
         Guard(model, both)  # type: ignore[arg-type]
+
+
+def zero_engine(**more: Any) -> Any:
+    """As DeepSpeed's optimizer of stage 2 looks from outside."""
+    engine = type("DeepSpeedZeroOptimizer", (), {"__module__": "deepspeed.runtime.zero"})()
+    model = nn.Linear(2, 1)
+    engine.optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    engine.single_partition_of_fp32_groups = list(model.parameters())
+    engine.bit16_groups, engine.averaged_gradients = [], {}
+    engine.loss_scaler, engine.loss_scale = object(), 1.0
+    engine.update_lp_params = engine._update_scale = lambda *given: None
+    for name, value in more.items():
+        setattr(engine, name, value)
+    return engine
+
+
+def test_an_engines_optimizer_that_is_whole_is_taken_and_says_who_makes_the_update() -> None:
+    (own,) = checked(zero_engine())
+    (wrapped,) = checked(Wrapper(zero_engine()))
+    assert isinstance(own, ZeroOptimizer)
+    assert isinstance(wrapped, ZeroOptimizer)
+    assert (own.steps_in_backward, wrapped.steps_in_backward) == (False, True)
+
+
+def test_an_engine_with_a_part_elsewhere_is_a_sentence() -> None:
+    with pytest.raises(TypeError, match=r"a part of it lies elsewhere \(swap_optimizer\)"):
+        checked(zero_engine(swap_optimizer=True))
+
+
+def test_under_a_framework_that_was_not_tried_with_it_an_engine_trains_unguarded() -> None:
+    emitter = Emitter()
+    assert begin("auto", nn.Linear(2, 1), [zero_engine()], emitter=emitter) is None
+    ((_, told),) = emitter.kinds("warn")
+    assert told["text"].startswith("no guard: DeepSpeed was not tested under this framework")
+
+
+def test_an_update_that_is_passed_over_is_one_and_lowers_no_scale() -> None:
+    lowered: list[bool] = []
+    engine = zero_engine()
+    type(engine)._update_scale = lambda self, overflow=False: lowered.append(overflow)
+    del engine._update_scale
+    optimizer = ZeroOptimizer(engine)
+    optimizer.pass_over(True)
+    engine._update_scale(False)
+    assert engine.overflow
+    assert lowered == []
+    engine._update_scale(False)
+    assert lowered == [False], "the next update is the engine's own again"
+    optimizer.pass_over(True)
+    engine._update_scale(True)
+    assert lowered == [False, True], "what overflowed lowers it"
+    optimizer.pass_over(True)
+    optimizer.pass_over(False)
+    engine._update_scale(False)
+    assert lowered == [False, True, False], "a verdict replaces the one before"

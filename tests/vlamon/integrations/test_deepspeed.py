@@ -267,7 +267,9 @@ arguments = TrainingArguments(
         "train_micro_batch_size_per_gpu": "auto", "gradient_accumulation_steps": "auto"})
 weights = {"closs": 1.0, "loss_ct": 10.0}
 callbacks = [HotSteps(), VlamonCallback(None, "run", weights, guard=sys.argv[2])]
-Trainer(policy, arguments, train_dataset=Rows(), callbacks=callbacks).train()
+trainer = Trainer(policy, arguments, train_dataset=Rows(), callbacks=callbacks)
+trainer.train()
+assert type(trainer.optimizer.optimizer).__module__.startswith("deepspeed."), trainer.optimizer
 json.dump(policy.seen, open("seen.json", "w"))
 """
 
@@ -296,3 +298,69 @@ def test_the_trainer_under_deepspeed_takes_an_explosion_back(stage: int, tmp_pat
     assert backs
     assert all(e.data["ok"] for e in backs)
     assert level["auto"] < 0.8 * level["watch"]
+
+
+ACCELERATE = """
+import json, sys, torch, deepspeed
+sys.modules["deepspeed.comm.torch"].build_shm_op = lambda: None  # it would be compiled
+import accelerate
+from torch.utils.data import DataLoader
+from tests.vlamon.guard.toy import Emitter, Order
+from tests.vlamon.integrations.toy import Policy, Rows
+from vlamon.guard import GuardSettings
+from vlamon.integrations.accelerate import guard_for
+
+CONFIG = {"zero_optimization": {"stage": int(sys.argv[1])}, "zero_allow_untested_optimizer": True,
+          "zero_force_ds_cpu_optimizer": False, "train_micro_batch_size_per_gpu": 4,
+          "gradient_accumulation_steps": 2, "gradient_clipping": 1.0}
+
+def trained(back):
+    accelerate.state.AcceleratorState._reset_state(True)
+    plugin = accelerate.utils.DeepSpeedPlugin(hf_ds_config=dict(CONFIG))
+    accelerator = accelerate.Accelerator(deepspeed_plugin=plugin, gradient_accumulation_steps=2)
+    torch.manual_seed(1)
+    policy, emitter = Policy(), Emitter()
+    optimizer = torch.optim.AdamW(policy.parameters(), 3e-3)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, 60)
+    loader = DataLoader(Rows(), 4, shuffle=True)
+    model, optimizer, loader, schedule = accelerator.prepare(policy, optimizer, loader, schedule)
+    settings = GuardSettings(data="replay", every=5, patience=0)
+    guard = guard_for(
+        accelerator, model, [optimizer], schedulers=[schedule], emitter=emitter, settings=settings
+    )
+    torch.manual_seed(3)
+    for step, batches in guard.batches(loader, accumulate=2, steps=40):
+        if step == 25 and back:
+            emitter.orders.append(Order("rollback"))
+            back = False
+        for batch in batches:
+            with accelerator.accumulate(model):
+                loss = model(**batch)["loss"]
+                accelerator.backward(loss)
+                if not accelerator.sync_gradients or guard.check(step, loss=loss.detach()):
+                    optimizer.step()
+                    schedule.step()
+                optimizer.zero_grad()
+        guard.after_step(step)
+    guard.close()
+    with deepspeed.zero.GatheredParameters(list(policy.parameters())):
+        weights = [parameter.tolist() for parameter in policy.parameters()]
+    rollbacks = [data["ok"] for _, data in emitter.kinds("rollback")]
+    return [weights, model.global_steps, model.get_lr()], rollbacks
+
+print("RESULT" + json.dumps([trained(False), trained(True)]), flush=True)
+"""
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_accelerate_under_deepspeed_goes_back_bit_for_bit(stage: int, tmp_path: Path) -> None:
+    pytest.importorskip("accelerate", reason="needs the extra integrations")
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29585"}
+    done = subprocess.run(
+        [sys.executable, "-c", ACCELERATE, str(stage)], capture_output=True, text=True,
+        timeout=300, cwd=tmp_path, env=environment(**alone, ACCELERATE_USE_DEEPSPEED="true"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    (quiet, none), (back, rolled) = json.loads(done.stdout.split("RESULT")[1].splitlines()[0])
+    assert (none, rolled) == ([], [True])
+    assert quiet == back
