@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from vlamon.charts.band import Band
 from vlamon.charts.baseline import Baseline, BaselineTracks
-from vlamon.charts.bins import FINITE, NEG_INF, POS_INF
-from vlamon.charts.bins import NAN as NAN_FLAG
+from vlamon.charts.bins import FINITE
 from vlamon.charts.braille import DOTS_HIGH
 from vlamon.charts.cells import ASCII, UNICODE, Cells, Guide, JudgedDot
 from vlamon.charts.chart_style import ChartStyle, border_role
@@ -21,7 +20,7 @@ from vlamon.charts.frame import AROUND, axis_row, plot_row
 from vlamon.charts.glyphs import ASCII as ASCII_GLYPHS
 from vlamon.charts.glyphs import UNICODE as UNICODE_GLYPHS
 from vlamon.charts.glyphs import Glyphs
-from vlamon.charts.marks import INFINITE, NAN, loudest
+from vlamon.charts.marks import loudest, mark_broken
 from vlamon.charts.numbers import number
 from vlamon.charts.panels import line_names
 from vlamon.charts.raster import rasterise
@@ -320,9 +319,7 @@ class Picture:
         text = f" {number(float(bins.last[column]))} at {where}: the only value here "
         row, width = len(grid.glyphs) // 2, grid.glyphs.shape[1]
         if len(text) <= width and len(grid.glyphs) > 1:
-            start = (width - len(text)) // 2
-            grid.glyphs[row, start : start + len(text)] = [ord(char) for char in text]
-            grid.roles[row, start : start + len(text)] = grid.palette.index("muted")
+            grid.write(row, (width - len(text)) // 2, text, "muted")
 
     # The axis
 
@@ -385,12 +382,7 @@ class Picture:
         if look.marks:
             marks = loudest(*self._events.cells(shown), width)
         for track in self.tracks:
-            if not (track.live.flags & ~np.uint8(FINITE)).any():
-                continue
-            flags = track.live.flags[::2] | track.live.flags[1::2]
-            np.maximum(marks, np.where(flags & NAN_FLAG, NAN + 1, 0), out=marks, casting="unsafe")
-            infinite = flags & (POS_INF | NEG_INF)
-            np.maximum(marks, np.where(infinite, INFINITE + 1, 0), out=marks, casting="unsafe")
+            mark_broken(marks, track.live.flags)
         return marks
 
     def _title_row(

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from vlamon.charts.bins import FINITE, NEG_INF, POS_INF
+from vlamon.charts.bins import NAN as NAN_FLAG
+
 if TYPE_CHECKING:
     from vlamon.records import Event
 
@@ -70,3 +73,13 @@ def loudest(cells: NDArray[np.intp], ranks: NDArray[np.uint8], width: int) -> ND
     inside = (cells >= 0) & (cells < width)
     np.maximum.at(found, cells[inside], ranks[inside] + np.uint8(1))
     return found
+
+
+def mark_broken(marks: NDArray[np.uint8], flags: NDArray[np.uint8]) -> None:
+    """Mark the cells whose two dot columns hold a NaN or an infinite value, by their flags."""
+    if not (flags & ~np.uint8(FINITE)).any():
+        return
+    of_cells = flags[::2] | flags[1::2]
+    np.maximum(marks, np.where(of_cells & NAN_FLAG, NAN + 1, 0), out=marks, casting="unsafe")
+    infinite = of_cells & (POS_INF | NEG_INF)
+    np.maximum(marks, np.where(infinite, INFINITE + 1, 0), out=marks, casting="unsafe")
