@@ -294,7 +294,7 @@ def measure_tmux(seconds: float, steps: int) -> list[Figure]:
             end, gone = begin + seconds, 0
             while time.monotonic() < end:
                 terminal.pump(0.2, lambda: True)
-                gone += max(terminal.line(12)[:50]) < "⡀"
+                gone += not terminal.has_curve()
             trainer.logged()
             rate = (terminal.bytes - count) / (time.monotonic() - begin) / 1000
             cleared = terminal.clears - clears

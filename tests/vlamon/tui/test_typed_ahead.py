@@ -58,14 +58,22 @@ async def test_keys_of_the_dashboard_act_one_after_the_other() -> None:
         assert screen.navigation.viewport.view.axis == "since"
 
 
-async def test_a_dialog_that_opens_by_itself_takes_no_key_that_was_meant_for_the_charts() -> None:
+async def test_a_dialog_that_opens_by_itself_takes_no_key_that_was_meant_for_the_charts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     feed = fed(Link("live"), info(), block(0, 48_210), status())
     async with running(feed) as (pilot, screen, _):
+        push_screen = pilot.app.push_screen
+
+        def push_and_type(*arguments: Any) -> object:
+            """Have a key arrive while the dialog is being opened."""
+            pushed = push_screen(*arguments)
+            at_once(pilot, "\r")
+            return pushed
+
+        monkeypatch.setattr(pilot.app, "push_screen", push_and_type)
         feed.push(status(state="paused", deadline=NOW + 60))
-        while not isinstance(pilot.app.screen, Choice):
-            await pilot.pause(0)
-        at_once(pilot, "\r")
-        await until(pilot, lambda: pilot.app.screen.ready)  # type: ignore[attr-defined]
+        await until(pilot, lambda: getattr(pilot.app.screen, "ready", False))
         await pilot.pause()
         assert isinstance(pilot.app.screen, Choice)
         assert not isinstance(pilot.app.screen, MainScreen)
