@@ -15,7 +15,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +26,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from tests.faults.scenarios import report
 from tests.vlamon.emitter.emitted import journal_of, of_type, rows_of
 from vlamon import Emitter
 from vlamon.detect import ranks as judging
@@ -284,14 +284,5 @@ def tried(root: Path, names: Sequence[str]) -> Iterator[tuple[str, str]]:
             yield name, broken(name, root / name, alone)
 
 
-def main() -> int:
-    wrong = 0
-    with tempfile.TemporaryDirectory() as root:
-        for name, why in tried(Path(root), sys.argv[1:]):
-            print(f"{name}: {why or 'as it must be'}", flush=True)
-            wrong += bool(why)
-    return 1 if wrong else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(report(tried))

@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from tests.faults.scenarios import report
 from tests.vlamon.guard.toy import Order, Toy
 from vlamon.guard import collectives
 from vlamon.guard.checkpoint import writer
@@ -197,14 +197,5 @@ def tried(root: Path, names: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield scenario.name, broken(scenario, root, quiet[scenario.ranks])
 
 
-def main() -> int:
-    wrong = 0
-    with tempfile.TemporaryDirectory() as root:
-        for name, why in tried(Path(root), sys.argv[1:]):
-            print(f"{name}: {why or 'as it must be'}", flush=True)
-            wrong += bool(why)
-    return 1 if wrong else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(report(tried))
