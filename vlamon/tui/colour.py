@@ -74,6 +74,7 @@ def _encoded(share: float) -> float:
     return 255 * (12.92 * share if share <= 0.0031308 else 1.055 * share ** (1 / 2.4) - 0.055)
 
 
+@lru_cache(maxsize=512)
 def luminance(colour: RGB) -> float:
     """Return the relative luminance of WCAG 2."""
     red, green, blue = (_linear(channel) for channel in colour)
