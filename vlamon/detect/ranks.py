@@ -208,10 +208,11 @@ class RankJudge:
         """What holds for some looks in a row is told once, and once that it is over."""
         (rank,) = told.ranks
         key = (rank, about)
-        looks, since = self._holding.get(key, (0, report.step))
+        looks, since = self._holding.get(key, (0, None))
+        since = report.step if not looks else since
         enough = max(FEWEST_LOOKS, round(SLOW_FOR / self.every))
         looks = min(looks + 1, enough) if so else max(looks - 1, 0)
-        self._holding[key] = (looks, since if looks else report.step)
+        self._holding[key] = (looks, since)
         if looks == enough and key not in self._told:
             self._told.add(key)
             text = f"{_called(rank, report)} {told.text} (since step {since})"
