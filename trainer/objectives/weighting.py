@@ -83,8 +83,10 @@ class RunningScale(Weighting):
         norms: Mapping[str, float],
     ) -> None:
         for name, value in _finite(values, stated):
-            # A spike would shrink its own weight for a hundred steps: bounded to 10 × the mean.
             size = abs(value)
+            if not size:  # of no such rows, or at its start: no scale to divide by
+                continue
+            # A spike would shrink its own weight for a hundred steps: bounded to 10 × the mean.
             if self.seen.get(name):
                 size = min(size, LARGEST_RATIO * self._scale(name))
             self.mean[name] = self.decay * self.mean.get(name, 0.0) + (1 - self.decay) * size
