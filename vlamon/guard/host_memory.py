@@ -25,6 +25,46 @@ USUAL_SLOTS = 4
 """Slots that `auto` fills before the near ones get any."""
 WORTH_TELLING = 1 << 30
 """Bytes from which on a training is told what its snapshots take."""
+WORTH_SHARING = 4096
+"""Bytes from which on a frozen tensor is shared: sums over fewer may agree though they differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cgroup:
+    """A limit on this process's memory, in the files of one version of cgroups."""
+
+    folder: Path
+    limit: str
+    used: str
+    cache: str
+    """Line of `memory.stat` with the bytes of files that were read and are not in use."""
+
+    def free(self) -> int:
+        """Bytes below the limit. Raises OSError or ValueError where there is none.
+
+        Cached files count as used and are dropped when memory is needed: a job that has read its
+        data set would have none left.
+        """
+        limit, used = (int((self.folder / name).read_text()) for name in (self.limit, self.used))
+        return limit - max(0, used - self._cached())
+
+    def _cached(self) -> int:
+        try:
+            lines = (self.folder / "memory.stat").read_text().splitlines()
+        except OSError:
+            return 0
+        return next((int(line.split()[1]) for line in lines if line.startswith(self.cache)), 0)
+
+
+CGROUPS = (
+    Cgroup(Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file "),
+    Cgroup(
+        Path("/sys/fs/cgroup/memory"),
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        "total_inactive_file ",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +155,9 @@ def _moments(group: Mapping[str, Any]) -> int:
 def free_bytes() -> int:
     """Memory that this rank can take: the host's or the container's, by the ranks of the host."""
     free = _available()
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        (
-            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-        ),
-    ):
+    for group in CGROUPS:
         try:
-            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
+            free = min(free, group.free())
         except (OSError, ValueError):
             continue  # no such limit
     ranks = os.environ.get("LOCAL_WORLD_SIZE", "1")
@@ -163,7 +197,7 @@ class Unchanged:
         frozen = {
             path: local(tensor.detach())
             for path, tensor in frozen_tensors(tree).items()
-            if path not in self.changing and tensor.numel() and local(tensor).is_contiguous()
+            if path not in self.changing and worth_sharing(tensor)
         }
         if not frozen:
             return {}
@@ -180,6 +214,11 @@ class Unchanged:
                 self.changing.add(path)
                 del self.held[path]
         return found
+
+
+def worth_sharing(tensor: torch.Tensor) -> bool:
+    """Whether snapshots hold a frozen tensor once: it is large, and its bits can be summed."""
+    return _bytes(tensor) >= WORTH_SHARING and local(tensor).is_contiguous()
 
 
 def _sums(tensor: torch.Tensor) -> torch.Tensor:

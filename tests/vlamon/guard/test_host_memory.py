@@ -165,3 +165,44 @@ def test_the_ranks_of_a_host_share_its_memory(monkeypatch: pytest.MonkeyPatch) -
     for ranks, share in (("4", 1 << 18), ("1", 1 << 20), ("0", 1 << 20), ("many", 1 << 20)):
         monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks)
         assert host_memory.free_bytes() == share
+
+
+@pytest.mark.parametrize(
+    ("used", "stat", "free"),
+    [
+        (600, "inactive_file 100\nactive_file 50\n", 500),
+        (990, "anon 10\ninactive_file 900\n", 910),
+        (600, "anon 10\n", 400),
+        (600, None, 400),
+        (600, "inactive_file 700\n", 1000),
+    ],
+)
+def test_what_a_container_has_read_is_free_again_when_memory_is_needed(
+    used: int, stat: str | None, free: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = host_memory.Cgroup(tmp_path, "memory.max", "memory.current", "inactive_file ")
+    monkeypatch.setattr(host_memory, "CGROUPS", (group,))
+    monkeypatch.setattr(host_memory, "_available", lambda: 1 << 40)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert host_memory.free_bytes() == 1 << 40, "there is no limit"
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text(f"{used}\n")
+    if stat is not None:
+        (tmp_path / "memory.stat").write_text(stat)
+    assert host_memory.free_bytes() == free
+    (tmp_path / "memory.max").write_text("max\n")
+    assert host_memory.free_bytes() == 1 << 40
+
+
+def test_a_small_frozen_parameter_is_copied_each_time_for_its_sums_may_agree() -> None:
+    """The bytes of 1.0 in another order are another number, and add up to the same."""
+    layer = nn.Linear(1, 1, bias=False).requires_grad_(False)
+    state, held = TrainingState({"model": layer}), Ring(2, 0)
+    values = [torch.tensor([0, 0, 128, 63]), torch.tensor([128, 0, 0, 63])]
+    for step, value in enumerate(values):
+        number = value.to(torch.uint8).view(torch.float32).reshape(1, 1)
+        layer.weight.data.copy_(number)
+        held.take(step, state.capture(), trusted=True)
+    first, second = (slot.state()["parts"]["model"]["weight"] for slot in held.held())
+    assert float(first) == 1.0
+    assert float(second) != 1.0
