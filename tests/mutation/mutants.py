@@ -17,8 +17,21 @@ OTHER: dict[type[ast.AST], type[ast.AST]] = {
     ast.BitOr: ast.BitAnd, ast.BitAnd: ast.BitOr, ast.And: ast.Or, ast.Or: ast.And,
 }  # fmt: skip
 """What stands in the place of an operator."""
+TOP = "-"
+"""In the place of a function, outside of any."""
 Change = tuple[Any, str, Callable[[], None]]
 """A node, what is changed of it in words, and the change itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a mutant is, in words that outlive a shift of lines."""
+
+    function: str
+    """Qualified name of the function or class around it."""
+    change: str
+    text: str
+    """The line, without its indentation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +54,16 @@ def count(source: str) -> int:
     return sum(1 for _ in _changes(ast.parse(source)))
 
 
+def places(source: str) -> list[Place]:
+    """Where all of them are, in the order of the syntax tree."""
+    tree, lines = ast.parse(source), source.splitlines()
+    functions = _functions(tree)
+    return [
+        Place(functions[node] or TOP, change, lines[node.lineno - 1].strip())
+        for node, change, _ in _changes(tree)
+    ]
+
+
 def mutant(source: str, number: int) -> Mutant:
     """One of them, in the order of the syntax tree."""
     tree = ast.parse(source)
@@ -48,6 +71,19 @@ def mutant(source: str, number: int) -> Mutant:
     line, lines = node.lineno, _lines_of(node, _statements(tree))
     apply()
     return Mutant(ast.fix_missing_locations(tree), line, change, lines)
+
+
+def _functions(tree: ast.AST) -> Mapping[ast.AST, str]:
+    """For every node within a function or a class the qualified name of that."""
+    found: dict[ast.AST, str] = {}
+    waiting: list[tuple[ast.AST, str]] = [(tree, "")]
+    while waiting:
+        node, within = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            within = f"{within}.{node.name}" if within else node.name
+        found[node] = within
+        waiting += [(child, within) for child in ast.iter_child_nodes(node)]
+    return found
 
 
 def _statements(tree: ast.AST) -> Mapping[ast.AST, ast.stmt]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.mutation.accepted import Entry
 from tests.mutation.areas import AREAS, Area
 from tests.mutation.forked import forked
 from tests.mutation.mutants import count, mutant
@@ -100,9 +101,15 @@ def test_what_no_test_notices_is_named_and_nothing_else(tmp_path: Path) -> None:
         with said.open("a") as file:
             file.write(f"{text}\n")
 
-    done = forked(lambda: try_area(area, Wanted(), say, tmp_path / "base", []), 60.0)
+    listed = [
+        Entry("sample/judge.py | unseen | number | *", "nobody calls it"),
+        Entry("sample/judge.py | Judge.strict | Add is Sub | *", "never tried"),
+    ]
+    wanted = Wanted(accepted=listed)
+    done = forked(lambda: try_area(area, wanted, say, tmp_path / "base", []), 60.0)
     assert (done.sites, done.tried, done.broken) == (6, 6, "")
-    assert sorted(said.read_text().splitlines()) == [
-        "sample/judge.py:18: 1 is 2 (no test runs it)",
-        "sample/judge.py:7: 7 is 8 (2 tests run it)",
+    assert (done.survived, done.accepted, done.noticed) == (2, 1, [listed[1].text])
+    assert said.read_text().splitlines() == [
+        "sample/judge.py | Judge | 7 is 8 | most = 7",
+        "    line 7, 2 tests run it",
     ]

@@ -9,13 +9,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import Phase, settings
 
+from tests.mutation.accepted import Accepted, Entry, Site, name_of
 from tests.mutation.areas import Area
 from tests.mutation.forked import TookTooLong, forked
 from tests.mutation.in_place import (
@@ -27,7 +28,7 @@ from tests.mutation.in_place import (
     put_into,
     put_where_imported,
 )
-from tests.mutation.mutants import Mutant, count, mutant
+from tests.mutation.mutants import Mutant, mutant, places
 from tests.mutation.touched import Measured, Tracer, chosen
 
 LONGEST = 240.0
@@ -46,8 +47,10 @@ class Wanted:
     sample: int = 50
     seed: int = 1
     seconds: float = float("inf")
-    at: str = ""
+    at: Sequence[str] = ()
     """`FILE` or `FILE:LINE`: those alone."""
+    accepted: Sequence[Entry] = ()
+    """What may survive."""
 
 
 @dataclass(slots=True)
@@ -57,6 +60,10 @@ class Result:
     sites: int = 0
     tried: int = 0
     survived: int = 0
+    accepted: int = 0
+    """Of those that survived: they are on the list."""
+    noticed: list[str] = field(default_factory=list)
+    """What is on the list and need not be."""
     broken: str = ""
     """Why nothing could be tried."""
 
@@ -72,6 +79,7 @@ class Trial:
         self._items: dict[str, pytest.Item] = {}
         self._tests: list[Measured] = []
         self._functions: Functions = {}
+        self._accepted = Accepted((), ())
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         if session.testsfailed:
@@ -80,7 +88,11 @@ class Trial:
         self._measure(session.items)
         sources = {path: path.read_text() for path in self.area.modules()}
         self._functions = functions_of(sources)
-        sites = [(path, n) for path in sources for n in range(count(sources[path]))]
+        found = {path: places(source) for path, source in sources.items()}
+        sites = [(path, n) for path in sources for n in range(len(found[path]))]
+        told = {path: str(path.relative_to(self.area.top)) for path in sources}
+        named = [(told[path], found[path][n]) for path, n in sites]
+        self._accepted = Accepted(self.wanted.accepted, named)
         self.result.sites = len(sites)
         rng = random.Random(self.wanted.seed)
         picked = rng.sample(sites, len(sites))
@@ -90,7 +102,8 @@ class Trial:
         for path, number in picked:
             if time.monotonic() > end:
                 break
-            self._try(path, mutant(sources[path], number))
+            self._try(path, mutant(sources[path], number), (told[path], found[path][number]))
+        self.result.noticed = [entry.text for entry in self._accepted.noticed()]
         return True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -126,9 +139,9 @@ class Trial:
 
     # ---- with one ----
 
-    def _try(self, path: Path, changed: Mutant) -> None:
-        place = f"{path.relative_to(self.area.top)}:{changed.line}"
-        if self.wanted.at and self.wanted.at not in (place, place.rpartition(":")[0]):
+    def _try(self, path: Path, changed: Mutant, site: Site) -> None:
+        place = f"{site[0]}:{changed.line}"
+        if self.wanted.at and not {place, site[0]} & {*self.wanted.at}:
             return
         self.result.tried += 1
         codes, lines = changed_functions(path, changed), changed.lines
@@ -136,20 +149,25 @@ class Trial:
             lines = frozenset(range(1, len(path.read_text().splitlines()) + 1))
         tests = chosen(self._tests, str(path), lines, ENOUGH)
         if not tests:
-            self._survived(f"{place}: {changed.change} (no test runs it)")
+            self._survived(site, changed.line, "no test runs it")
             return
         patience = 3 * sum(test.seconds for test in tests) + SLACK
         names = [test.name for test in tests]
         try:
             passed = forked(lambda: self._pass(path, changed, codes, names), patience)
         except TookTooLong:
-            return
+            passed = False
         if passed:
-            self._survived(f"{place}: {changed.change} ({len(tests)} tests run it)")
+            self._survived(site, changed.line, f"{len(tests)} tests run it")
+        else:
+            self._accepted.note(site, survived=False)
 
-    def _survived(self, text: str) -> None:
+    def _survived(self, site: Site, line: int, tests: str) -> None:
         self.result.survived += 1
-        self.say(text)
+        if self._accepted.note(site, survived=True):
+            self.result.accepted += 1
+        else:
+            self.say(f"{name_of(site)}\n    line {line}, {tests}")
 
     def _pass(self, path: Path, changed: Mutant, codes: Codes | None, names: list[str]) -> bool:
         """Whether all these tests pass with the mutant."""
