@@ -191,6 +191,67 @@ def test_alignment_knows_equal_instructions_and_sees_no_leak(model: VLA) -> None
     assert torch.equal(outputs.decoded.embedded[images], changed.decoded.embedded[images])
 
 
+def test_alignment_is_the_symmetric_cross_entropy_of_cosines_at_a_tenth(model: VLA) -> None:
+    """By hand, row by row: two policy rows have one instruction, a world-model row counts not."""
+    first, second = policy_sample(0), policy_sample(1)
+    spoken = [*first.input_ids[:5], *second.input_ids[5:]]
+    third = replace(second, input_ids=spoken, sample_id=7)
+    outputs = model(collate([first, second, third, world_sample(3)]))
+    batch = outputs.batch
+    texts, images, words = [], [], []
+    for row in batch.layout.policy_rows.tolist():
+        prompt = [
+            (at, int(token))
+            for at, token in enumerate(batch.input_ids[row])
+            if batch.labels[row, at] == tokens.IGNORE
+        ]
+        said = [(at, token) for at, token in prompt if token >= tokens.TEXT_FIRST]
+        seen = [at for at, token in prompt if tokens.is_image_code(torch.tensor(token))]
+        words.append([token for _, token in said])
+        texts.append(torch.stack([outputs.hidden[row, at] for at, _ in said]).mean(0))
+        images.append(torch.stack([outputs.decoded.embedded[row, at] for at in seen]).mean(0))
+    assert len(words) == 3
+    assert words[0] == words[2] != words[1]
+    losses = []
+    for ones, others in ((texts, images), (images, texts)):
+        for row, one in enumerate(ones):
+            cosines = [torch.cosine_similarity(one, other, dim=0) for other in others]
+            chances = torch.stack(cosines).mul(10.0).log_softmax(0)
+            alike = [other for other in range(3) if words[other] == words[row]]
+            losses.append(-torch.stack([chances[other] for other in alike]).mean())
+    value = shipped()["alignment"].loss(outputs)
+    torch.testing.assert_close(value, torch.stack(losses).mean(), rtol=1e-4, atol=1e-4)
+
+
+def test_alignment_takes_two_policy_rows(model: VLA) -> None:
+    pair = model(collate([policy_sample(0), policy_sample(1), world_sample(2)]))
+    lone = model(collate([policy_sample(0), world_sample(2)]))
+    assert shipped()["alignment"].loss(pair) is not None
+    assert shipped()["alignment"].loss(lone) is None
+
+
+def test_z_loss_is_absent_where_nothing_is_labelled(model: VLA) -> None:
+    outputs = model(mixed_batch())
+    empty = replace(
+        outputs.tokens,
+        targets=outputs.tokens.targets[:0],
+        logsumexp=outputs.tokens.logsumexp[:0],
+    )
+    term = shipped()["z_loss"]
+    assert term.loss(replace(outputs, tokens=empty)) is None
+    (one,) = outputs.tokens.logsumexp[:1]
+    lone = replace(empty, targets=outputs.tokens.targets[:1], logsumexp=one[None])
+    torch.testing.assert_close(term.loss(replace(outputs, tokens=lone)), one.square())
+    assert term.weight == 1e-5
+
+
+def test_the_weights_of_the_shipped_terms_are_those_of_the_page() -> None:
+    weights = {name: term.weight for name, term in shipped().items()}
+    trained = {"closs": 1.0, "loss_ct": 10.0, "z_loss": 1e-5}
+    assert list(weights)[:3] == list(trained)
+    assert weights == {**dict.fromkeys(weights, 0.0), **trained}
+
+
 @pytest.fixture
 def added_term(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A file beside the shipped ones, as docs/objectives.md tells to."""

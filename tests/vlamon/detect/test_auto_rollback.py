@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
+import pytest
 
-from vlamon.detect.auto_rollback import BUDGET, AutoRollback, WantedRollback
+from vlamon.detect.auto_rollback import BUDGET, BUDGET_ROWS, AutoRollback, WantedRollback
+from vlamon.hardware import GpuSample
 from vlamon.records import BatchBlock, Column, Event, MetricSpec, RunInfo, Status
 
 INFO = RunInfo("id", "run", boot="abcdef1234", metrics=(MetricSpec("closs", "trained", 1.0),))
@@ -121,3 +124,63 @@ def test_a_restarted_trainer_is_learned_anew() -> None:
     assert monitor.hear(rows([95.0], 0, NOW)) is None
     monitor.hear(status())
     assert monitor.hear(rows([95.0], 1, NOW)) is None
+
+
+@pytest.mark.parametrize(("age", "answered"), [(15.0, True), (15.1, False)])
+def test_what_is_older_than_fifteen_seconds_is_history(age: float, answered: bool) -> None:
+    monitor = watching()
+    assert (monitor.hear(explosion(time=NOW - age)) is not None) is answered
+    monitor = watching()
+    monitor.hear(GpuSample(NOW + 20.0, ()))
+    assert (monitor.hear(explosion(time=NOW + 20.0 - age)) is not None) is answered
+    monitor = watching()
+    monitor.hear(rows([8.5], 501, NOW + 20.0))
+    assert (monitor.hear(explosion(time=NOW + 20.0 - age)) is not None) is answered
+
+
+def test_nothing_is_live_before_the_first_status() -> None:
+    monitor = AutoRollback()
+    for record in (INFO, calm(500)):
+        monitor.hear(record)
+    assert monitor.hear(explosion()) is None
+    assert monitor.hear(rows([95.0], 501, NOW)) is None
+
+
+def test_an_event_that_a_monitor_made_or_that_is_no_explosion_is_not_answered() -> None:
+    monitor = watching()
+    seen = Event("seen", "explode", 501, 0, NOW, "error", "closs 95", {"by": "monitor"})
+    assert monitor.hear(seen) is None
+    assert monitor.hear(Event("note", "warn", 501, 0, NOW)) is None
+    assert monitor.hear(explosion()) is not None
+
+
+def test_ten_thousand_rows_after_it_a_rollback_is_no_longer_counted() -> None:
+    monitor = watching()
+    for attempt in range(BUDGET):
+        assert not monitor.spent
+        monitor.hear(rows([8.5] * 20, 500, NOW, attempt))
+        assert monitor.hear(rows([95.0], 520, NOW, attempt)) is not None
+    assert monitor.spent
+    monitor.hear(rows([8.5] * (BUDGET_ROWS - 2 * 21), 600, NOW, BUDGET))
+    assert monitor.spent, "the oldest is just that old"
+    monitor.hear(rows([8.5], 20_000, NOW, BUDGET))
+    assert not monitor.spent
+
+
+def test_the_last_thousand_rows_of_a_history_teach_what_is_usual() -> None:
+    monitor = AutoRollback()
+    monitor.hear(INFO)
+    for first in range(0, 3000, 100):
+        level = 50.0 if first < 1900 else 8.5
+        monitor.hear(rows([level] * 100, first, NOW - 900))
+    assert sum(block.rows for block in monitor._backlog) == 1100, "and no more of it is kept"
+    monitor.hear(status())
+    wanted = monitor.hear(rows([95.0], 3000, NOW))
+    assert wanted is not None, "the level from before them is forgotten"
+
+
+def test_weights_of_a_block_say_which_losses_are_judged() -> None:
+    monitor = watching()
+    calm_block = replace(rows([8.5], 501, NOW), weights={"other": 1.0})
+    assert monitor.hear(calm_block) is None
+    assert monitor.hear(rows([95.0], 502, NOW)) is None

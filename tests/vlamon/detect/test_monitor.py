@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from vlamon.detect.auto_rollback import AutoRollback
 from vlamon.detect.monitor import ExplosionMonitor
+from vlamon.detect.rules import rules_with
 from vlamon.records import BatchBlock, Column, Event, Link, MetricSpec, Record, RunInfo, Status
 
 RUN = RunInfo(
@@ -216,3 +218,155 @@ def test_a_spike_in_a_fallen_loss_is_judged_by_the_level_before_it() -> None:
     values = level(4096) * (0.02 + np.exp(-np.arange(4096) / 300))
     values[3500] *= 25
     assert ("explode", 3500) in seen([RUN, batches(0, closs=values.tolist())])
+
+
+class Windows(ExplosionMonitor):
+    """Remembers which batches its detectors were given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: list[int] = []
+        observe = self._detectors.observe_rows
+
+        def noted(block: BatchBlock, weights: Any, first: int, end: int) -> Any:
+            self.given += block.step[first:end].tolist()
+            return observe(block, weights, first, end)
+
+        self._detectors.observe_rows = noted  # type: ignore[method-assign,assignment]
+
+
+def history(rows: int, at: Mapping[int, float], size: int) -> list[BatchBlock]:
+    """Batches in blocks of `size`, with these values in their places."""
+    values = level(rows)
+    for place, value in at.items():
+        values[place] = value
+    return [batches(cut, closs=values[cut : cut + size].tolist()) for cut in range(0, rows, size)]
+
+
+@pytest.mark.parametrize("size", [100, 1000, 3000])
+@pytest.mark.parametrize("at", [2100, 2500])
+def test_around_what_stands_out_256_batches_before_and_64_behind_it_are_judged(
+    size: int, at: int
+) -> None:
+    """Each once and in order, in whatever pieces the history comes."""
+    monitor = Windows()
+    found = seen([replace(RUN, boot=""), *history(3000, {at: 200.0}, size)], monitor)
+    assert found == [("explode", at)]
+    assert monitor.given == list(range(at - 256, min(at + 65, 3000)))
+
+
+def test_what_lies_between_two_spikes_that_are_close_is_judged_as_one_stretch() -> None:
+    near, apart = Windows(), Windows()
+    seen([replace(RUN, boot=""), *history(3000, {1000: 200.0, 1064: 200.0}, 3000)], near)
+    seen([replace(RUN, boot=""), *history(3000, {1000: 200.0, 1165: 200.0}, 3000)], apart)
+    assert near.given == list(range(1000 - 256, 1064 + 65))
+    assert apart.given == list(range(1000 - 256, 1165 + 65))
+
+
+def test_a_spike_near_the_beginning_or_the_end_of_a_history_is_judged_by_what_there_is() -> None:
+    monitor = Windows()
+    found = seen([replace(RUN, boot=""), *history(3000, {40: 200.0, 2999: 200.0}, 3000)], monitor)
+    assert found == [("explode", 40), ("explode", 2999)]
+    assert monitor.given == [*range(40 + 65), *range(2999 - 256, 3000)]
+
+
+def test_no_more_of_a_history_is_kept_than_may_be_looked_at_again() -> None:
+    monitor = ExplosionMonitor()
+    for record in (replace(RUN, boot=""), *history(3000, {}, 100)):
+        assert list(monitor.hear(record)) == []
+    assert len(monitor._unjudged) == 3
+
+
+def test_a_level_that_stays_is_looked_at_until_it_is_the_usual_one() -> None:
+    monitor = Windows()
+    values = level(20_000)
+    values[5000:] *= 3.5
+    found = seen([replace(RUN, boot=""), batches(0, closs=values.tolist())], monitor)
+    assert found == [("explode", found[0][1])]
+    assert 5000 <= found[0][1] < 5003
+    # 5120 is where its first whole chunk of 256 begins; two more are off the level before the
+    # third is the usual one.
+    assert monitor.given == list(range(5000 - 256, 5120 + 2 * 256 + 256 + 64))
+
+
+def test_a_history_that_is_not_finite_from_its_first_batch_on_is_told() -> None:
+    blank = batches(0, closs=[math.nan] * 100)
+    assert seen([replace(RUN, boot=""), blank]) == [("explode", 0)]
+
+
+def test_up_to_64_batches_at_once_are_live_and_may_warn() -> None:
+    past = batches(0, closs=level(1000).tolist())
+    for rows, told in ((64, [("warn", 1040)]), (65, [])):
+        values = level(rows, seed=1)
+        values[40] = 30.0
+        assert seen([RUN, past, batches(1000, closs=values.tolist())]) == told
+
+
+@pytest.mark.parametrize(("later", "told"), [(50, 1), (51, 2)])
+def test_fifty_calm_batches_part_two_explosions(later: int, told: int) -> None:
+    values = level(300)
+    values[200] = values[200 + later] = 200.0
+    assert len(seen([RUN, *one_by_one(values.tolist())])) == told
+
+
+def test_a_warning_behind_an_explosion_is_no_news_and_an_explosion_behind_a_warning_is() -> None:
+    values = level(300)
+    values[200], values[220] = 200.0, 30.0
+    assert seen([RUN, *one_by_one(values.tolist())]) == [("explode", 200)]
+    values[200], values[220] = 30.0, 200.0
+    assert seen([RUN, *one_by_one(values.tolist())]) == [("warn", 200), ("explode", 220)]
+
+
+def test_a_threshold_below_twice_the_level_is_looked_for_in_a_history() -> None:
+    values = level(3000)
+    values[[2000, 2001]] *= 1.7
+    record = batches(0, closs=values.tolist())
+    low = ExplosionMonitor(rules_with({"pair_ratio": 1.5}))
+    assert seen([RUN, record], low) == [("explode", 2001)]
+    assert seen([RUN, record]) == []
+
+
+def test_the_weights_of_the_newest_block_say_which_terms_are_judged() -> None:
+    calm, spiky = level(200).tolist(), [*level(100).tolist(), 200.0]
+    first = batches(0, closs=calm, aux=calm)
+    for weights, told in (({"closs": 1.0}, []), ({"aux": 1.0}, [("explode", 300)])):
+        second = batches(200, closs=level(101).tolist(), aux=spiky)
+        blocks = [replace(first, weights=weights), second]
+        assert seen([replace(RUN, metrics=()), *blocks]) == told
+
+
+def test_only_the_end_of_a_source_or_the_word_of_a_guard_lets_out_what_was_held() -> None:
+    monitor = ExplosionMonitor()
+    heard = [RUN, *one_by_one([*level(100).tolist(), 200.0])]
+    heard += [Event("1", "note", 100, 0, 1.7e9), Link("reconnecting")]
+    assert [event for record in heard for event in monitor.hear(record)] == []
+    assert [event.step for event in monitor.hear(Link("ended"))] == [100]
+    assert list(monitor.hear(Link("ended"))) == []
+
+
+def test_a_status_before_the_first_batch_decides_nothing_unless_it_names_a_guard() -> None:
+    spiky = one_by_one([*level(100).tolist(), 200.0])
+    for guard, told in (("", []), ("off", [100])):
+        monitor = ExplosionMonitor()
+        found = [
+            event.step
+            for record in (RUN, Status("training", 0, guard=guard), *spiky)
+            for event in monitor.hear(record)
+        ]
+        assert found == told
+
+
+def test_a_run_that_told_of_an_explosion_goes_on_being_left_alone() -> None:
+    own, off = Event("1", "explode", 10, 0, 1.7e9), Status("training", 1, guard="")
+    spiky = one_by_one([*level(100).tolist(), 200.0])
+    assert seen([RUN, *one_by_one([8.0]), own, off, *spiky]) == []
+
+
+def test_a_batch_without_a_time_is_told_at_zero() -> None:
+    monitor = ExplosionMonitor()
+    block = batches(0, closs=[*level(60).tolist(), 200.0])
+    unknown = replace(block, time=np.full(61, math.nan))
+    records = [RUN, unknown, Link("ended")]
+    (event,) = [event for record in records for event in monitor.hear(record)]
+    assert (event.time, event.step, event.attempt) == (0.0, 60, 0)
+    assert event.data["ratio"] == pytest.approx(25.0, rel=0.02)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vlamon.guard.choice import Trouble, best_first
+from vlamon.guard.choice import Trouble, best_first, nowhere, trusted_first
 from vlamon.guard.ring import Slot
 from vlamon.guard.snapshots import Candidate
 
@@ -75,3 +75,59 @@ def test_a_start_on_disk_or_gone_changes_nothing() -> None:
     on_disk = [*TRUSTED[:2], Candidate(START)]
     found = best_first(on_disk, [*YOUNG, *on_disk], trouble, START)
     assert [each.step for each in found] == [227, 75, 323, 311, 303, START]
+
+
+@pytest.mark.parametrize(("age", "young"), [(0, [99]), (12, [99]), (13, [83])])
+def test_a_trouble_that_was_seen_late_leaves_sixteen_steps_to_its_estimated_onset(
+    age: int, young: list[int]
+) -> None:
+    steps = (100, 99, 84, 83)
+    candidates = [held(step, trusted=False) for step in steps]
+    found = [each.step for each in best_first([], candidates, Trouble(onset=100, age=age), START)]
+    assert found[: len(young)] == young
+    assert 100 not in found
+
+
+def test_the_nearest_comes_first_up_to_twelve_steps_after_the_onset() -> None:
+    young, sure = held(80, trusted=False), held(60, trusted=True)
+    for age, expected in ((12, [80, 60]), (13, [60, 80])):
+        found = best_first([sure], [young, sure], Trouble(onset=100, age=age), START)
+        assert [each.step for each in found] == expected
+
+
+def test_of_states_behind_a_slow_onset_the_nearest_to_it_comes_first() -> None:
+    sure = [held(step, trusted=True) for step in (180, 150, 120, 100, 60)]
+    found = trusted_first(sure, Trouble(onset=100, age=90))
+    assert [each.step for each in found] == [100, 60, 120, 150, 180]
+    once = trusted_first(sure, Trouble(onset=100))
+    assert [each.step for each in once] == [180, 150, 120, 100, 60]
+
+
+def test_a_state_that_did_not_help_comes_last_where_it_would_come_first() -> None:
+    sure = [held(step, trusted=True) for step in (180, 150, 120)]
+
+    def found(older: bool, returned_to: int | None) -> list[int]:
+        trouble = Trouble(onset=200, older=older, returned_to=returned_to)
+        return [each.step for each in trusted_first(sure, trouble)]
+
+    assert found(True, 180) == [150, 120, 180]
+    assert found(True, 150) == [180, 150, 120]
+    assert found(False, 180) == [180, 150, 120]
+    assert found(True, None) == [180, 150, 120]
+    assert trusted_first([], Trouble(onset=200, older=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("to", "exact", "known", "why"),
+    [
+        (None, False, [], "there is no trusted snapshot to return to, neither in memory nor on "),
+        (40, True, [], "there is no trusted snapshot to return to"),
+        (None, False, [9, 4], "none of the trusted snapshots fits this training any more"),
+        (0, False, [9, 4], "there is no snapshot at or before step 0: the oldest is of step 4"),
+        (40, True, [90, 4], "there is no snapshot of step 40 any more; there are those of 90, 4"),
+    ],
+)
+def test_a_return_that_leads_nowhere_says_what_there_is(
+    to: int | None, exact: bool, known: list[int], why: str
+) -> None:
+    assert nowhere(to, exact, known).startswith(why)

@@ -12,7 +12,7 @@ from torch import nn
 from tests.vlamon.guard.toy import QUICK, Emitter, Order
 from vlamon.detect.spikes import Judgement, Verdict
 from vlamon.guard import Guard, GuardSettings
-from vlamon.guard.episode import UNANSWERED_AFTER, Episode
+from vlamon.guard.episode import UNANSWERED_AFTER, Episode, alarming, worst_ratio
 
 ONSET = 100
 WORSE = 160
@@ -101,10 +101,49 @@ def test_a_loss_that_stays_non_finite_is_said_again() -> None:
     assert "has not been finite for" in data["text"]
 
 
-def test_a_rise_to_a_few_times_what_was_told_is_the_same_explosion() -> None:
-    episode = Episode(10, 12, worst=4.0)
-    rise = [Judgement({"closs": Verdict("explode", 9.0, r, "")}, "closs") for r in (30.0, 33.0)]
-    assert [episode.is_news(each) for each in rise] == [False, True]
+def exploding(*ratios: float) -> Judgement:
+    names = ("closs", "total")
+    pairs = zip(names, ratios, strict=False)
+    return Judgement({name: Verdict("explode", 9.0, each, "") for name, each in pairs}, "closs")
+
+
+@pytest.mark.parametrize(
+    ("episode", "ratios", "news"),
+    [
+        (Episode(10, 12, worst=4.0), (30.0,), False),
+        (Episode(10, 12, worst=4.0), (32.0,), False),
+        (Episode(10, 12, worst=4.0), (33.0,), True),
+        (Episode(10, 12, worst=4.0), (5.0, 33.0), True),
+        (Episode(10, 12, worst=4.0), (math.inf,), True),
+        (Episode(10, 12, worst=math.inf), (math.inf,), False),
+        (Episode(10, 12, worst=math.inf), (1e9,), False),
+        (Episode(10, 12, worst=4.0, climbed=1), (5.0,), True),
+        (Episode(10, 12, worst=4.0, climbed=1, accepted=True), (5.0,), False),
+        (Episode(10, 12, worst=0.5), (math.nan,), False),
+    ],
+)
+def test_a_rise_to_a_few_times_what_was_told_is_the_same_explosion(
+    episode: Episode, ratios: tuple[float, ...], news: bool
+) -> None:
+    assert episode.is_news(exploding(*ratios)) is news
+
+
+def test_a_level_that_stays_is_looked_at_after_twelve_steps_or_five_hundred() -> None:
+    accepted, alone = Episode(10, 12, worst=4.0, accepted=True), Episode(10, 12, worst=4.0)
+    assert [accepted.overdue(step) for step in (21, 22)] == [False, True]
+    assert [alone.overdue(step) for step in (509, 510)] == [False, True]
+
+
+def test_only_what_explodes_is_worse_than_usual_and_what_warns_is_alarming() -> None:
+    verdicts = {
+        "closs": Verdict("explode", 9.0, 5.0),
+        "total": Verdict("warn", 9.0, 50.0),
+        "aux": Verdict("ok", 0.0, 1.0),
+    }
+    judgement = Judgement(verdicts, "closs")
+    assert worst_ratio(judgement) == 5.0
+    assert alarming(judgement) == ["closs", "total"]
+    assert worst_ratio(Judgement()) == 1.0
 
 
 def test_a_refused_rollback_leaves_the_guard_awake() -> None:

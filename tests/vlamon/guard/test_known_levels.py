@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from tests.vlamon.guard.toy import Toy
@@ -97,3 +99,69 @@ def test_what_the_branch_had_behind_the_return_is_forgotten() -> None:
         found.record(step, {"closs": 1.0})
     found.turn_back(-1, onset=60)
     assert found.excess("closs", 25.0) == 25.0
+
+
+def test_the_step_that_is_returned_to_is_no_part_of_the_stretch_and_stays() -> None:
+    def turned(*places: int) -> KnownLevels:
+        found = KnownLevels(SpikeRules())
+        for step in range(60):
+            found.record(step, {"closs": 100.0 if step == 10 else 1.0})
+        for place in places:
+            found.turn_back(place, onset=60)
+        return found
+
+    assert turned(10).excess("closs", 25.0) == 25.0
+    assert turned(9).excess("closs", 25.0) == 0.0
+    again = turned(10, 9)
+    assert again.excess("closs", 25.0) == 25.0, "one step is no stretch to learn from"
+    again = turned(10)
+    for step in range(11, 20):
+        again.record(step, {"closs": 1.0})
+    again.turn_back(-1, onset=20)
+    assert again.excess("closs", 25.0) == 0.0, "step 10 is remembered"
+
+
+def test_a_long_stretch_counts_up_to_twelve_steps_before_the_onset() -> None:
+    for step, excess in ((47, 0.0), (48, 25.0)):
+        found = KnownLevels(SpikeRules())
+        for each in range(60):
+            found.record(each, {"closs": 100.0 if each == step else 1.0})
+        found.turn_back(-1, onset=60)
+        assert found.excess("closs", 25.0) == excess
+
+
+def test_two_of_three_steps_far_above_explode_and_two_of_four_do_not() -> None:
+    assert [known([1.0] * 40).excess("closs", value) for value in (20.0, 20.5)] == [0.0, 20.5]
+    found = known([1.0] * 40)
+    assert [found.excess("closs", each) for each in (6.0, 1.0, 1.0, 6.0)] == [0.0] * 4
+    found = known([1.0] * 40)
+    assert [found.excess("closs", each) for each in (5.0, 5.0, 6.0, 6.0)] == [0.0, 0.0, 0.0, 6.0]
+    found = known([1.0] * 40)
+    assert [found.excess("closs", each) for each in (6.0, 6.0, 1.0)] == [0.0, 6.0, 0.0]
+
+
+def test_what_is_no_level_is_neither_learned_nor_judged() -> None:
+    found = known([1.0] * 40)
+    assert [found.excess("closs", value) for value in (None, math.nan, math.inf)] == [0.0] * 3
+    assert found.excess("total", 1e9) == 0.0
+    for value in (0.0, -5.0):
+        assert known([value] * 40).excess("closs", 25.0) == 0.0
+
+
+def test_a_level_of_more_than_twice_the_known_one_is_no_recovery() -> None:
+    found = KnownLevels(SpikeRules())
+    for step in range(40):
+        found.record(step, {"closs": 1.0, "total": 2.0, "aux": None})
+    found.turn_back(-1, onset=40)
+    assert found.elevated({"closs": 2.0, "total": 4.0, "reward": 99.0}) is None
+    assert found.elevated({"closs": 2.5, "total": 4.2}) == ("closs", 2.5)
+    assert found.elevated({"closs": 2.1, "total": 5.0}) == ("total", 2.5)
+    assert found.elevated({}) is None
+
+
+def test_a_return_begins_the_count_of_high_steps_over() -> None:
+    found = known([1.0] * 40)
+    assert found.excess("closs", 6.0) == 0.0
+    found.turn_back(-1, onset=0)
+    assert found.excess("closs", 6.0) == 0.0
+    assert found.excess("closs", 6.0) == 6.0

@@ -23,6 +23,12 @@ SPENT: dict[str, Any] = {"budget_left": 0, "backoffs": 1, "lr_scale": 0.5}
         ({"mode": "auto"}, {"action": "rollback", "older": False, "lr_factor": 1.0}),
         ({"mode": "auto", "since_rollback": 101}, {"action": "rollback", "older": False}),
         ({"mode": "auto", "since_rollback": 100}, {"action": "rollback", "older": True}),
+        ({"mode": "auto", "since_rollback": 0}, {"action": "rollback", "older": True}),
+        (
+            {"mode": "auto", "budget_left": 0, "since_rollback": 100},
+            {"action": "rollback", "lr_factor": 0.5, "older": True},
+        ),
+        ({"mode": "auto", "budget_left": 1}, {"lr_factor": 1.0, "why": "1 left in budget"}),
         ({"mode": "auto", "budget_left": 0}, {"action": "rollback", "lr_factor": 0.5}),
         ({"mode": "auto", **SPENT}, {"action": "ask", "deadline": 3600.0, "last_resort": True}),
         ({"mode": "auto", **SPENT, "unanswered": LAST_ASKED}, {"action": "stop"}),
@@ -39,6 +45,34 @@ def test_the_shipped_policy(situation: dict[str, Any], decision: dict[str, Any])
     decided = DefaultPolicy(GuardSettings()).decide(Situation(**{"budget_left": 3, **situation}))
     assert {name: getattr(decided, name) for name in decision} == decision
     assert decided.why
+
+
+@pytest.mark.parametrize(
+    ("situation", "why", "factor"),
+    [
+        ({"prevented": "skip"}, "its update was skipped", 1.0),
+        ({"prevented": "clip"}, "its gradients were clipped", 1.0),
+        ({}, "lr × 0.25", 0.25),
+        ({"lowered": True, "budget_left": 0}, "budget spent, lr × 0.25", 0.25),
+        ({"unanswered": ASKED, "prevented": "skip"}, "3 left in budget", 1.0),
+        ({"mode": "watch"}, "guard is in watch mode", 1.0),
+        ({"lowered": True, "mode": "ask"}, "guard is in ask mode", 1.0),
+    ],
+)
+def test_a_decision_says_why(situation: dict[str, Any], why: str, factor: float) -> None:
+    settings = GuardSettings(ladder=("clip", "skip", "lr", "rollback"), backoff=0.25)
+    given = {"mode": "auto", "budget_left": 3, **situation}
+    decided = DefaultPolicy(settings).decide(Situation(**given))
+    assert (decided.why, decided.lr_factor) == (why, factor)
+
+
+def test_a_question_has_the_deadline_of_the_settings_and_its_end_says_so() -> None:
+    policy = DefaultPolicy(GuardSettings(deadline=7.0, last_deadline=90.0))
+    assert policy.decide(Situation(mode="ask", budget_left=3)).deadline == 7.0
+    last = policy.decide(Situation(mode="auto", **SPENT))
+    assert (last.deadline, last.why) == (90.0, "budget and lr back-off are spent")
+    ended = policy.decide(Situation(mode="auto", unanswered=last, **SPENT))
+    assert ended.why == "budget and lr back-off are spent, and nobody answered in 90 s"
 
 
 class Recording:
