@@ -30,6 +30,8 @@ CHINESE = """\
 | 指标 | 含义 | 常见范围 |
 |---|---|---|"""
 INTRODUCTIONS = {"en": ENGLISH, "zh": CHINESE}
+MARKS = {"en": (".", ":"), "zh": ("。", "：")}
+"""What ends a title and what follows a heading."""
 
 
 def main() -> None:
@@ -69,7 +71,8 @@ def _metric(name: str, language: str, labels: dict[str, str]) -> Iterator[str]:
     if text is None:
         return
     title = text.title[:1].upper() + text.title[1:]
-    yield from ("", f"## {name}", "", f"**{title}.** {text.meaning}", "")
+    stop, colon = MARKS[language]
+    yield from ("", f"## {name}", "", f"**{title}{stop}** {text.meaning}", "")
     yield from ("| | |", "|---|---|")
     for label, fact in facts(known, labels, DEFAULT_VOCAB):
         yield f"| {label} | {_escaped(fact)} |"
@@ -78,7 +81,7 @@ def _metric(name: str, language: str, labels: dict[str, str]) -> Iterator[str]:
     for key, paragraph in (("reading", text.reading), ("advice", text.advice)):
         if paragraph:
             heading = labels[key][:1].upper() + labels[key][1:]
-            yield from ("", f"*{heading}*: {paragraph}")
+            yield from ("", f"*{heading}*{colon} {paragraph}")
 
 
 def _escaped(text: str) -> str:

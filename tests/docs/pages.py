@@ -43,11 +43,20 @@ def links(text: str) -> list[str]:
     return re.findall(r"\]\(([^)\s]+)\)", _BLOCK.sub("", text))
 
 
+def blocks(path: Path, kind: str) -> list[str]:
+    """What stands in the ```kind blocks."""
+    return [body for named, body in _BLOCK.findall(path.read_text()) if named == kind]
+
+
 def console(path: Path) -> list[Written]:
     """The commands of the ```console blocks, parted at pipes, without comments and redirections."""
     page = str(path.relative_to(ROOT))
-    blocks = (body for kind, body in _BLOCK.findall(path.read_text()) if kind == "console")
-    lines = (line[2:] for body in blocks for line in body.splitlines() if line.startswith("$ "))
+    lines = (
+        line[2:]
+        for body in blocks(path, "console")
+        for line in body.splitlines()
+        if line.startswith("$ ")
+    )
     return [Written(page, command) for line in lines for command in _parted(line)]
 
 

@@ -79,6 +79,8 @@ def check_extras(words: Sequence[str]) -> None:
 def check(words: Sequence[str]) -> None:
     """Check one command line, whatever starts it."""
     match words:
+        case ["vlamon", "serve", ("watch" | "tail" | "replay") as shown, *rest]:
+            check_vlamon([shown, *rest])
         case ["vlamon", *rest] | ["uvx", "vlamon", *rest]:
             check_vlamon(rest)
         case ["uvx", "--from", extra, *rest]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from dataclasses import astuple
 
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.vlamon.commands.training import vlamon
 from vlamon import catalogue
+from vlamon.analysis.diagnosis.chinese import WORDS as CHINESE_DIAGNOSES
 from vlamon.catalogue import (
     LANGUAGES,
     Entry,
@@ -173,3 +176,21 @@ def test_an_unknown_name_is_no_error_and_near_ones_are_named() -> None:
     assert done.returncode == 0
     assert "Unknown metric 'clos'" in done.stdout
     assert "closs" in done.stdout
+
+
+def _chinese_texts() -> list[str]:
+    spoken = [*zh.METRICS.values(), *CHINESE_DIAGNOSES.values()]
+    return [*zh.LABELS.values(), *(part for text in spoken for part in astuple(text))]
+
+
+def test_chinese_sentences_have_chinese_punctuation() -> None:
+    latin = re.compile(r"[\u4e00-\u9fff][,;:?!](?! )|[,;:?!][\u4e00-\u9fff]")
+
+    assert [text for text in _chinese_texts() if latin.search(text)] == []
+
+
+def test_what_is_said_of_a_guess_is_spoken_in_chinese() -> None:
+    told = vlamon(["explain", "l1_loss_action", "--lang", "zh"]).stdout
+
+    assert "0.996: 没有动作 token" in told
+    assert "no action tokens" not in told

@@ -25,7 +25,7 @@ from vlamon.safe_text import line
 WIDTH = 88
 PIECES = re.compile(r"\s*(?:[!-~]+|\S)")
 """Chinese text breaks between any two characters, but not within a Latin word or a number."""
-NEVER_FIRST = "，。；：、）"
+NEVER_FIRST = "，。；：、）？！"
 
 
 def names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -96,8 +96,9 @@ def facts(known: Entry, labels: dict[str, str], vocab: int) -> Iterator[tuple[st
     if known.typical is not None:
         yield labels["typical"], f"{known.typical[0]:g} … {known.typical[1]:g}"
     if known.guess is not None:
-        note = f" ({labels['at_vocab'].format(vocab=vocab)})" if known.guess_needs_vocab else ""
-        yield labels["guess"], f"{known.guess:.4g}: {known.guess_label}{note}"
+        note = labels["at_vocab"].format(vocab=vocab) if known.guess_needs_vocab else ""
+        label = labels.get(known.guess_label, known.guess_label)
+        yield labels["guess"], f"{known.guess:.4g}: {label}{note}"
     if known.slot is not None:
         yield labels["slot"], labels["slot_text"].format(slot=known.slot)
     if known.rank is not None:

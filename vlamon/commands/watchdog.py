@@ -1,4 +1,4 @@
-"""`vlamon watchdog`: a message when a training was killed or hangs, from outside of it."""
+"""`vlamon watchdog`: a message when a training was killed or hangs, from outside its process."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 
 import click
 
+from vlamon.records import RunInfo
 from vlamon.safe_text import line
 
 TICK = 1.0
@@ -20,7 +21,7 @@ TICK = 1.0
 @click.option("--ssh", metavar="HOST:SOCKET", help="A socket on another machine, through ssh.")
 @click.option("--job", metavar="ID", help="The training of a cluster's job, on whatever node.")
 @click.option("--on-alert", metavar="CMD", help="Run this for each alert, JSON on its stdin.")
-@click.option("--all", "every_event", is_flag=True, help="Tell of explosions and the like too.")
+@click.option("--all", "every_event", is_flag=True, help="Report explosions and other events too.")
 @click.option(
     "--silent-after",
     metavar="SECONDS",
@@ -53,7 +54,7 @@ def command(
     source = source_of(run, socket, ssh, job)
     dog = Watchdog(process_lives, sockets.gethostname(), every_event, silent_after)
     sender = AlertSender(settings.channels, outbox_directory(), settings.language, _complain)
-    began = time.time()
+    channels, began, announced = ", ".join(settings.channels), time.time(), ""
     try:
         while forever or not dog.over:
             records = source.read(TICK)
@@ -62,12 +63,22 @@ def command(
                 if alert.time >= began - silent_after:  # reading a history alerts nobody
                     click.echo(f"vlamon: {line(alert.kind)}: {line(alert.text)}", err=True)
                     sender.put(alert)
+            if announced != (announced := dog.info.boot):
+                _complain(f"watching {_named(dog.info)}; alerts go to {channels}")
             if source.finished:
                 break
     finally:
         source.close()
         sender.close()
+    if dog.over:
+        _complain(f"{dog.info.name} {'is gone or failed' if dog.failed else 'ended'}")
     return 1 if dog.failed else 0
+
+
+def _named(info: RunInfo) -> str:
+    """A run as a person knows it."""
+    process = f" (pid {info.pid} on {info.host})" if info.pid else ""
+    return f"{info.name or 'a run without a name'}{process}"
 
 
 def process_lives(pid: int) -> bool | None:

@@ -18,6 +18,7 @@ CHECKS: Sequence[Check] = (
     terminal.colours,
     terminal.size,
     terminal.unicode,
+    terminal.mouse,
     terminal.tmux,
     files.sockets,
     files.inotify,

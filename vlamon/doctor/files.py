@@ -133,7 +133,9 @@ def _clock(place: str) -> Iterator[CheckResult]:
             file.flush()
             skew = os.fstat(file.fileno()).st_mtime - before
     except OSError as problem:
-        yield CheckResult("disk", "note", f"{place} cannot be written: {problem.strerror}")
+        fix = f"chmod u+w {place}" if problem.errno == errno.EACCES else ""
+        text = f"{place} cannot be written: {problem.strerror}"
+        yield CheckResult("disk", "warn" if fix else "note", text, fix)
         return
     if abs(skew) > SKEW:
         text = f"{place} is stamped {skew:+.1f} s from this machine's clock: ages are wrong by that"

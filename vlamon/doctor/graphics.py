@@ -41,7 +41,12 @@ def torch(facts: Facts) -> Iterator[CheckResult]:
     """Whether PyTorch, which the guard needs, was built for the driver that is here."""
     version, cuda = torch_build()
     if version is None:
-        yield CheckResult("torch", "note", "not installed: enough to watch; the guard needs it")
+        yield CheckResult(
+            "torch",
+            "note",
+            "not installed: enough to watch; the guard needs it",
+            "pip install 'vlamon[trainer]'",
+        )
         return
     driver = driver_cuda()
     built = f"{version}, {f'CUDA {cuda}' if cuda else 'CPU'}"

@@ -65,8 +65,11 @@ def size(facts: Facts) -> Iterator[CheckResult]:
 def unicode(facts: Facts) -> Iterator[CheckResult]:
     """Whether the locale allows UTF-8, which charts are drawn with."""
     if facts.environ.get("TERM") == "linux":
-        text = "the Linux console's font has no Braille: charts are drawn with ASCII"
-        yield CheckResult("locale", "note", text, "log in with ssh from a terminal emulator")
+        text = (
+            "the Linux console's font has no Braille: charts are drawn with ASCII; a terminal"
+            " emulator shows them in full"
+        )
+        yield CheckResult("locale", "note", text)
         return
     names = ("LC_ALL", "LC_CTYPE", "LANG")
     name, value = next(
@@ -77,6 +80,23 @@ def unicode(facts: Facts) -> Iterator[CheckResult]:
         yield CheckResult("locale", "warn", text, "export LC_ALL=C.UTF-8")
     else:
         yield CheckResult("locale", "ok", value or "not set: taken for UTF-8")
+
+
+def mouse(facts: Facts) -> Iterator[CheckResult]:
+    """Whether clicks and the wheel reach the dashboard, which needs neither."""
+    from vlamon import config
+
+    if not facts.is_terminal():
+        return
+    held = config.load(facts.environ, only="mouse").values["mouse"]
+    if facts.environ.get("TERM") == "linux":
+        yield CheckResult("mouse", "note", "the Linux console sends no events: use the keys")
+    elif not held.value:
+        named = held.source.startswith(config.ENVIRONMENT)
+        fix = f"unset {held.source}" if named else f"sed -i '/^mouse/d' {held.source}"
+        yield CheckResult("mouse", "note", f"off by {held.source}: the terminal selects text", fix)
+    else:
+        yield CheckResult("mouse", "ok", "clicks and wheel; with Shift the terminal selects text")
 
 
 def tmux(facts: Facts) -> Iterator[CheckResult]:

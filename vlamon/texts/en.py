@@ -15,7 +15,7 @@ LABELS = {
     "log": "logarithmic",
     "typical": "typical range",
     "guess": "random guess",
-    "at_vocab": "at a vocabulary of {vocab}",
+    "at_vocab": " (at a vocabulary of {vocab})",
     "formula": "formula",
     "reading": "how to read it",
     "advice": "what to do",

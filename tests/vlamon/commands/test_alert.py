@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from shutil import copytree
 
 from tests.vlamon.alerts.servers import http_server
 
@@ -78,3 +79,15 @@ def test_a_training_killed_with_sigkill_is_told_by_the_watchdog(tmp_path: Path) 
             dog.communicate()
     assert (document["kind"], document["run"]) == ("gone", "goal")
     assert f"process {training.pid} is gone" in document["text"]
+
+
+def test_the_watchdog_says_what_it_watches_and_how_it_ended(tmp_path: Path) -> None:
+    copytree(Path(__file__).parents[2] / "fixtures" / "run", tmp_path / "run")
+
+    done = vlamon(tmp_path, "watchdog", str(tmp_path / "run"), "--on-alert", "cat")
+
+    first, last = done.stderr.splitlines()
+    assert first.startswith("vlamon: watching ")
+    assert first.endswith("; alerts go to command")
+    assert last.endswith(" ended")
+    assert done.returncode == 0

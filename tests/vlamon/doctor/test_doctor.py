@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -96,6 +97,19 @@ def test_only_a_locale_that_names_another_character_set_is_a_finding() -> None:
         assert only(terminal.unicode, Made(fine)).level == "ok"
 
 
+def test_a_mouse_that_is_switched_off_is_told_with_what_switched_it_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert only(terminal.mouse, Made({})).level == "ok"
+    assert only(terminal.mouse, Made({"TERM": "linux"})).level == "note"
+    assert only(terminal.mouse, Made({"VLAMON_MOUSE": "off"})).fix == "unset VLAMON_MOUSE"
+
+    (tmp_path / "vlamon.toml").write_text("mouse = false\n")
+    assert only(terminal.mouse, Made({})).fix == f"sed -i '/^mouse/d' {tmp_path / 'vlamon.toml'}"
+    assert list(terminal.mouse(Made({}, tty=False))) == []
+
+
 def test_settings_of_tmux_that_hurt_are_mended_by_tmux() -> None:
     answers = {
         "tmux -V": "tmux 3.3a",
@@ -142,6 +156,18 @@ def test_a_full_disk_and_a_directory_that_is_not_there_are_told(
     assert "a checkpoint may not fit" in next(files.directories(facts)).text
 
 
+def test_a_directory_that_cannot_be_written_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(dir: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)
+    facts = Made({}, directories=(str(tmp_path),))
+
+    assert f"chmod u+w {tmp_path}" in warnings(files.directories, facts)
+
+
 def test_a_network_file_system_is_named(tmp_path: Path) -> None:
     mounts = f"/dev/sda / ext4 rw 0 0\nserver:/x {tmp_path} nfs4 rw 0 0\n"
     facts = Made({}, directories=(str(tmp_path),), texts={"/proc/self/mounts": mounts})
@@ -186,7 +212,7 @@ def test_torch_is_paired_with_the_driver(
 
     finding = only(graphics.torch, Made({}))
     assert finding.level == level
-    assert (finding.fix.startswith("pip install")) == (level == "warn")
+    assert (finding.fix.startswith("pip install")) == (level != "ok")
 
 
 def test_the_build_of_torch_is_read_without_importing_it() -> None:
