@@ -14,7 +14,7 @@ import numpy as np
 
 from tests.vlamon.tui.fake_feed import NOW, WEIGHTS, info, status
 from vlamon.hardware import Device, GpuSample, Process
-from vlamon.records import BatchBlock, Column, EpochRow, Event, Link, Record
+from vlamon.records import BatchBlock, Column, EpochRow, Event, Link, Record, Snapshot
 
 Values = np.ndarray[Any, np.dtype[np.float64]]
 STEPS = 48_210
@@ -70,7 +70,8 @@ def losses(steps: Values, seed: int = 0, offset: float = 0.0) -> dict[str, Value
         "z_loss": 30 + 70 * np.exp(-steps / 9000) + noise(count, seed + 2, 2.0),
         "grad_norm": 3 + 3 * np.exp(-steps / 3000) + noise(count, seed + 3, 0.6),
         "lr": 1e-5 * warm * 0.5 * (1 + np.cos(np.pi * steps / 52_480)),
-        "data_seconds": 0.001 + noise(count, seed + 4, 0.0002),
+        "time": 0.293 + noise(count, seed + 40, 0.01),
+        "data": 0.001 + noise(count, seed + 4, 0.0002),
     }
     for slot in range(5, 10):
         level = 0.30 + 0.04 * (slot - 5) + 0.5 * np.exp(-steps / 12_000)
@@ -158,6 +159,17 @@ def twelve_epochs() -> list[Record]:
     return found
 
 
+def young_status(**changes: Any) -> Record:
+    """What a trainer says that has come to step 20,000."""
+    kept = (
+        Snapshot(13_120, "runs/a/epoch10", True, NOW - 2015, 9.72),
+        Snapshot(19_900, "ring", True, NOW - 29, 8.93),
+        Snapshot(19_980, "ring", False, NOW - 6, 8.88),
+    )
+    eta = (52_480 - 20_000) / SPEED
+    return status(step=19_999, epoch=15.2, eta=eta, snapshots=kept, attempt=0, **changes)
+
+
 def eight_ranks() -> list[Record]:
     """Each rank's closs and step time; rank 5 sees other data and waits for its disk."""
     steps = np.arange(20_000, dtype=float)
@@ -169,7 +181,7 @@ def eight_ranks() -> list[Record]:
         columns[f"step_seconds_rank{rank}"] = 0.293 + noise(len(steps), 40 + rank, 0.01)
     columns["closs_rank5"] += 4.0
     columns["step_seconds_rank5"] *= 2.1
-    said = status(step=19_999, guard="watch", attempt=0)
+    said = young_status(guard="watch")
     return [Link("live"), info(), *blocks(columns), *gpus(), said]
 
 
@@ -185,7 +197,7 @@ def sixty_metrics() -> list[Record]:
         columns[f"act_rms/model.layers.{layer}"] = (
             1 + layer / 12 - 0.3 * fall + noise(len(steps), 100 + layer, 0.02)
         )
-    said = status(step=19_999, guard="auto", attempt=0)
+    said = young_status(guard="auto")
     return [Link("live"), info(), *blocks(columns), *gpus(hot=None), said]
 
 

@@ -66,7 +66,7 @@ class Signs:
     """The column has a value above the range."""
     below: str = "↓"
     """The column has a value below the range."""
-    nan: str = "✕"
+    nan: str = "∅"
     """The column has NaN."""
     infinite: str = "∞"
     """The column has an infinity."""
@@ -83,7 +83,7 @@ class Signs:
 
 
 UNICODE = Signs()
-ASCII = Signs("^", "v", "x", "i", "~", "|", "o", ".", ascii_only=True)
+ASCII = Signs("^", "v", "n", "i", "~", "|", "o", ".", ascii_only=True)
 
 ABANDONED: Final = "abandoned"
 """Role of what was rolled back."""

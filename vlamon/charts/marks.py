@@ -34,23 +34,23 @@ MARKS: tuple[Mark, ...] = (
     Mark("△", "'", "warn"),
     Mark("✎", "?", "note"),
     Mark("∞", "i", "explode"),
-    Mark("✕", "x", "explode"),
-    Mark("▲", "^", "explode"),
+    Mark("∅", "n", "explode"),
+    Mark("✗", "X", "explode"),
     Mark("↶", "<", "rollback"),
 )
 """From the quietest to the loudest: where several fall into one cell, the last of them is shown."""
 
 QUIETEST_OVER_LABELS = 4
 """Rank up to which a mark gives way to a tick label; a louder one pushes the label aside."""
-INFINITE, NAN = 4, 5
+INFINITE, NAN, EXPLOSION = 4, 5, 6
 
 RANKS: Mapping[str, int] = {
     "checkpoint": 1,
     "warn": 2,
     "note": 3,
     "autopsy": 3,
-    "explode": 6,
-    "trainer_error": 6,
+    "explode": EXPLOSION,
+    "trainer_error": EXPLOSION,
     "rollback": 7,
 }
 """Rank of each event kind in MARKS; kinds that are not here leave no mark."""
@@ -68,10 +68,21 @@ def rank_of(event: Event) -> int | None:
 
 
 def loudest(cells: NDArray[np.intp], ranks: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
-    """Return the rank of the loudest mark of each cell plus one, 0 where there is none."""
+    """Return the rank of the loudest mark of each cell plus one, 0 where there is none.
+
+    A rollback that falls into the cell of its explosion, as it does in all but the shortest runs,
+    has its mark in the next one: both are seen.
+    """
     found = np.zeros(width, dtype=np.uint8)
     inside = (cells >= 0) & (cells < width)
     np.maximum.at(found, cells[inside], ranks[inside] + np.uint8(1))
+    broken = np.zeros(width, dtype=np.bool_)
+    broken[cells[inside & (ranks == EXPLOSION)]] = True
+    for cell in np.flatnonzero(broken & (found > EXPLOSION + 1))[::-1].tolist():
+        rollback, found[cell] = found[cell], EXPLOSION + 1
+        beside = cell + 1 if cell + 1 < width else cell - 1
+        if beside >= 0 and found[beside] <= EXPLOSION:
+            found[beside] = rollback
     return found
 
 

@@ -66,6 +66,23 @@ def duration(seconds: float | None) -> str:
     return f"{days} d {hours:02d} h"
 
 
+def time_left(seconds: float | None) -> str:
+    """Write a time span in words, coarse enough not to tick with every batch: `40 s`, `21 min`,
+    `5 h 10 min`, `3 d 4 h`; a clock's form would be read as a time of the day."""
+    if seconds is None or not math.isfinite(seconds):
+        return "–"
+    if seconds < 120:
+        return f"{max(0, round(seconds / 5) * 5)} s"
+    minutes = round(seconds / 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        hours, rest = divmod(minutes // 5 * 5, 60)
+        return f"{hours} h {rest} min" if rest else f"{hours} h"
+    days, hours = divmod(minutes // 60, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
 def age(seconds: float | None) -> str:
     """Write how long ago something was, coarse enough not to tick each second."""
     if seconds is None or not math.isfinite(seconds):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from os.path import commonpath
+from itertools import takewhile
 
 from rich.cells import cell_len, set_cell_size
 
@@ -108,7 +108,8 @@ def shorten_names(names: tuple[str, ...], width: int, mark: str = "…") -> Mapp
         alike.setdefault(text, []).append(name)
     for group in alike.values():
         if len(group) > 1:
-            first = len(commonpath(group))
+            alike_so_far = takewhile(lambda chars: len(set(chars)) == 1, zip(*group, strict=False))
+            first = sum(1 for _ in alike_so_far)
             begin = max(group[0].rfind(sign, 0, first) for sign in "._/ ") + 1
             for name in group:
                 head = name[: min(begin, width // 4)]

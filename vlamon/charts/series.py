@@ -21,8 +21,9 @@ from vlamon.charts.track import Track
 
 MANY = MOST_NAMED
 """Most series that are lines of their own: more become their median and the one that stands out."""
-FEW = 8
-"""Least dot columns per value of a series that is drawn as dots and level steps."""
+FEW, FEW_OF_SEVERAL = 4, 8
+"""Least dot columns per value of a series that is drawn as dots and level steps, alone in its chart
+and beside others, which such dots would hide."""
 END_WIDTH = 14
 """Most cells of the labels at the right ends of lines."""
 NARROW, NARROWEST = 44, 34
@@ -111,7 +112,8 @@ def draw(
 
 def _curve(bins: Bins, role: str, smoothing: Smoothing, alone: bool) -> Curve:
     held = int((bins.finite > 0).sum())
-    points = 1 < held <= len(bins.low) // FEW and int(bins.finite.max(initial=0)) == 1
+    few = FEW if alone else FEW_OF_SEVERAL
+    points = 1 < held <= len(bins.low) // few and int(bins.finite.max(initial=0)) == 1
     line = line_of(bins, "off" if points else smoothing)
     raw = alone and not points and smoothing != "off"
     return Curve(bins, line, role, band=alone, raw=raw, points=points)

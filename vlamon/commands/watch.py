@@ -63,13 +63,15 @@ def command(
 
     Without --socket it is looked for in $VLAMON_SOCKET, $XDG_RUNTIME_DIR/vlamon/*.sock and
     /tmp/vla*.sock, and waited for where there is none yet. JOURNAL opens a run.vlaj (or the
-    directory it lies in) whole, and follows it while a training writes it. Several runs, however
-    they are named, or a directory of runs, open as a list; the key R comes back to it.
+    directory it lies in) whole, and follows it while a training writes it. Several runs, whether
+    found, named in any way, or in a directory, open as a list; the key R comes back to it.
     """
     runs = [path for given in journals for path in runs_in(given)]
     if options.auto_rollback and options.read_only:
         raise click.UsageError("--auto-rollback gives commands, and --read-only forbids them")
     mode: Mode = mode_for(plain=plain, json=json)
+    if mode == "screen" and not (runs or sockets or hosts or jobs or options.auto_rollback):
+        sockets = serving_sockets()
     many = len(runs) + len(sockets) + len(hosts) + len(jobs) > 1
     if many and mode != "screen":
         raise click.UsageError("--plain and --json show one run; name one")
@@ -94,6 +96,15 @@ def command(
     if under is not None:
         names = [*(names or [""]), str(baseline)]
     return present(source, mode, options, others, under, names)
+
+
+def serving_sockets() -> tuple[str, ...]:
+    """The sockets of the trainings that serve in the usual places; none where one is named."""
+    from vlamon.sources.discovery import serving
+
+    if os.environ.get("VLAMON_SOCKET"):
+        return ()
+    return tuple(found.path for found in serving())
 
 
 def runs_in(given: str) -> list[str]:

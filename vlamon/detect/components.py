@@ -218,7 +218,7 @@ class ComponentDetectors:
                 high = verdict.ratio > rules.pair_ratio and verdict.z > rules.pair_z
                 if high and not self.minor(name, values.get(name), weights):
                     verdicts[name] = verdict._replace(
-                        level="explode", reason=f"{verdict.reason}, and grad_norm agrees"
+                        level="explode", reason=f"{verdict.reason}; grad_norm also high"
                     )
         return Judgement(verdicts, max(verdicts, key=lambda name: _rank(verdicts[name])))
 

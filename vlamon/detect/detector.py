@@ -193,7 +193,7 @@ class SpikeDetector:
         level, reason, age = self._judge(rise, z, known >= rule.active_after)
         if self._drift.push(y, self._now, scale, self._linear) and known >= rule.active_after:
             age = self._now - self._drift.onset
-            level, reason = "explode", f"level rose above ×{rule.slow_ratio:g} in {age} batches"
+            level, reason = "explode", f"up {rule.slow_ratio:g}× over {age} batches"
         self._remember(y, level, rise)
         return Verdict(level, z, ratio, reason, age)
 
@@ -227,25 +227,25 @@ class SpikeDetector:
         if rise <= self._warn and z <= rule.warn_z and not self._crowds and not self._stays & 1:
             return "ok", "", 0
         if rise > self._one and z > rule.one_z:
-            return "explode", f"×{_short(rise)} in one batch", _running(self._crowds)
+            return "explode", f"{_short(rise)}× the median in one batch", _running(self._crowds)
         if active:
             if rise > self._sure and z > rule.sure_z:
-                return "explode", f"×{_short(rise)} in one batch", _running(self._crowds)
+                return "explode", f"{_short(rise)}× the median in one batch", _running(self._crowds)
             if self._pairs & 1 and self._pairs.bit_count() >= 2:
                 age = _oldest(self._pairs)
-                return "explode", f"2 of 3 batches above ×{rule.pair_ratio:g}", age
+                return "explode", _above("2 of the last 3 batches", rule.pair_ratio), age
             if self._triples == 0b111:
-                return "explode", f"3 batches running above ×{rule.triple_ratio:g}", 2
+                return "explode", _above("3 batches in a row", rule.triple_ratio), 2
             if self._crowds & 1 and self._crowds.bit_count() >= 8:
                 age = _oldest(self._crowds)
-                return "explode", f"8 of 12 batches above ×{rule.crowd_ratio:g}", age
+                return "explode", _above("8 of the last 12 batches", rule.crowd_ratio), age
             if self._stays & 1 and self._stays.bit_count() >= 11:
                 age = _oldest(self._stays)
-                return "explode", f"11 of 12 batches above ×{rule.stay_ratio:g}", age
+                return "explode", _above("11 of the last 12 batches", rule.stay_ratio), age
             if rise > self._warn:
-                return "warn", f"×{_short(rise)} above the median", 0
+                return "warn", f"{_short(rise)}× the median", 0
             if z > rule.warn_z:
-                return "warn", f"z {z:.1f} above the median", 0
+                return "warn", f"{z:.1f}σ above the median", 0
         return "ok", "", 0
 
     def _settle(self) -> None:
@@ -361,6 +361,11 @@ def _oldest(register: int) -> int:
 def _running(register: int) -> int:
     """High batches running before the newest one."""
     return max(0, (~register & (register + 1)).bit_length() - 2)
+
+
+def _above(batches: str, ratio: float) -> str:
+    """Say how far some batches were above the median."""
+    return f"{batches} above {ratio:g}× the median"
 
 
 def _short(rise: float) -> str:

@@ -155,7 +155,7 @@ def examine(case: Case) -> AutopsyResult:
         normal = "the batch was not probed"
     if exploded is not None:
         first = evidence.get("first_to_leave")
-        led = f"; {first} left its band first" if first else ""
+        led = f"; {first} deviated first" if first else ""
         text = f"dynamics: {normal}, and the replay explodes again at step {exploded}{led}"
         return AutopsyResult("dynamics", text, evidence)
     where = f"rank {collectives.rank()} on {socket.gethostname()}"

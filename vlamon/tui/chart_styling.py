@@ -41,12 +41,12 @@ class ChartStyling:
             utc_offset=host.shell.utc_offset,
         )
 
-    def title(self, group: Group) -> str:
-        """Name a chart, with the weight that its term has now."""
+    def title(self, group: Group, name: str) -> str:
+        """Add the weight that its term has now to the name of a chart."""
         weight = self._host.store.weights_at().get(group.metrics[0], 1.0)
         if weight == 1.0 or len(group.metrics) > 1:
-            return group.name
-        return f"{group.name} ×{short_weight(weight)}"
+            return name
+        return f"{name} ×{short_weight(weight)}"
 
     def guides(self, group: Group) -> tuple[Guide, ...]:
         """Return the lines that a chart is read against."""
@@ -97,10 +97,12 @@ def guides_of(group: Group, vocab: int | None) -> tuple[Guide, ...]:
     if known.guess is None or known.split or known.family.startswith("acc"):
         return ()
     label = f"{known.guess_label} {known.guess:.4g}"
-    if known.guess_needs_vocab and vocab is None:
-        if known.family != "closs":
-            return ()
-        label = f"ln {DEFAULT_VOCAB:,} {known.guess:.4g}"
+    if known.guess_needs_vocab:
+        label = f"chance {known.guess:.4g}"
+        if vocab is None:
+            if known.family != "closs":
+                return ()
+            label = f"chance at V {DEFAULT_VOCAB:,}: {known.guess:.4g}"
     return (Guide(known.guess, "guess", label),)
 
 

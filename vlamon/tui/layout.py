@@ -60,6 +60,10 @@ class ContentNeeds:
     """Lines that the list of events has."""
     devices: int = 0
     """Accelerators, which have a bar each where there is room."""
+    values: int = 99
+    """Rows that the inspector of a side panel would fill, its frame among them."""
+    findings: int = 99
+    """Rows that the diagnoses of a side panel would fill, their frame among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,12 @@ class Arrangement:
     def has(self, name: str) -> bool:
         """Whether a panel is on screen."""
         return any(place.name == name for place in self.places)
+
+
+def is_below(one: PanelRect, other: PanelRect) -> bool:
+    """Say whether a panel stands below another one, under any of its columns."""
+    beside = one.x + one.width <= other.x or other.x + other.width <= one.x
+    return one.y > other.y and not beside
 
 
 def form_for(width: int, height: int) -> Form:
@@ -138,7 +148,7 @@ def _column(width: int, top: int, rows: int, needs: ContentNeeds) -> list[PanelR
 
 
 def _grid(width: int, top: int, rows: int, needs: ContentNeeds) -> list[PanelRect]:
-    side = min(64, max(44, width // 4)) if width >= SIDE_FROM else 0
+    side = side_width(width)
     main = width - side
     lower = "" if side and needs.lower in IN_SIDE else needs.lower
     if not lower and needs.devices > 1 and rows >= ROOMY:
@@ -162,7 +172,7 @@ def _grid(width: int, top: int, rows: int, needs: ContentNeeds) -> list[PanelRec
             places.append(PanelRect(lower, 0, y, left, heights.below))
         places.append(PanelRect("events", left, y, main - left, heights.below))
     if side:
-        places += _side(main, top, side, rows)
+        places += _side(main, top, side, rows, needs)
     return places
 
 
@@ -186,10 +196,20 @@ def _lines(places: list[PanelRect], heights: _Heights, y: int, width: int) -> in
     return y
 
 
-def _side(x: int, top: int, width: int, rows: int) -> list[PanelRect]:
+def side_width(width: int) -> int:
+    """Return the columns of the side panel, 0 where there is none."""
+    return min(64, max(44, width // 4)) if width >= SIDE_FROM else 0
+
+
+def _side(x: int, top: int, width: int, rows: int, needs: ContentNeeds) -> list[PanelRect]:
+    """Place inspector and diagnoses; what one of them would not fill is the other one's."""
     if rows < 24:
         return [PanelRect("inspector", x, top, width, rows)]
     upper = rows * 3 // 5
+    if needs.values < upper:
+        upper = max(rows // 4, needs.values)
+    elif needs.findings < rows - upper:
+        upper = rows - max(LOWER_ROWS, rows // 5, needs.findings)
     return [
         PanelRect("inspector", x, top, width, upper),
         PanelRect("diagnoses", x, top + upper, width, rows - upper),

@@ -9,13 +9,15 @@ from vlamon.analysis.contributions import assumed_weights
 from vlamon.charts.chart import plot_columns
 from vlamon.charts.glyphs import plain
 from vlamon.charts.panels import Group, groups
+from vlamon.charts.rows import shorten_name, shorten_names
 from vlamon.charts.track import AxisData
 from vlamon.tui.event_list import fold
 from vlamon.tui.headline import headline
-from vlamon.tui.layout import Arrangement, ContentNeeds, PanelRect, arrange
+from vlamon.tui.layout import Arrangement, ContentNeeds, PanelRect, arrange, is_below, side_width
 from vlamon.tui.notices import Notice
 from vlamon.tui.panels import lower_panels, make_panels
 from vlamon.tui.widgets.chart import Chart
+from vlamon.tui.widgets.diagnoses import diagnoses_rows
 
 if TYPE_CHECKING:
     from textual.widget import Widget
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
     from vlamon.tui.frame_context import FrameContext
     from vlamon.tui.host import Host
     from vlamon.tui.widgets.row_panel import RowPanel
+
+
+SIDE_GROWS = 4
+"""Rows by which the diagnoses of the side panel grow."""
+BESIDE_NAME = 22
+"""Cells of a chart's title that its first value, its weight and the corners take."""
 
 
 class Placement:
@@ -56,6 +64,8 @@ class Placement:
         self._made: dict[Group, Chart] = {}
         self._grouped: tuple[object, list[Group]] = ((), [])
         self._folded: tuple[object, int] = ((), 0)
+        self._wrapped: tuple[object, int] = ((), 0)
+        """Rows of the diagnoses, and what they were wrapped for."""
         self._placed: tuple[object, ...] = ()
         """What the present arrangement was made for: most frames change nothing of it."""
         self._weights: Mapping[str, float] = {}
@@ -119,6 +129,7 @@ class Placement:
         sample = store.gpu.latest if self._host.shell.options.gpu else None
         devices = len(sample.devices) if sample is not None else 0
         lines = headline(frame.broken, frame.deadline, width, frame.glyphs) if frame.broken else ()
+        values, findings = self._side_rows(width, frame)
         return ContentNeeds(
             charts,
             terms,
@@ -129,7 +140,23 @@ class Placement:
             headline=len(lines),
             events=self._event_lines(frame),
             devices=devices,
+            values=values,
+            findings=findings,
         )
+
+    def _side_rows(self, width: int, frame: FrameContext) -> tuple[int, int]:
+        """Return the rows that the side panel's two panels would fill: about, so that one line
+        more or less moves nothing."""
+        side = side_width(width)
+        if not side:
+            return 0, 0
+        status = frame.store.status
+        key = (side, frame.diagnoses, None if status is None else len(status.snapshots))
+        if self._wrapped[0] != key:
+            lines = diagnoses_rows(frame, side)
+            self._wrapped = (key, 2 + -(-lines // SIDE_GROWS) * SIDE_GROWS)
+        head = 5  # frame, epoch and attempt, what happened there
+        return len(frame.store.metrics) + head, self._wrapped[1]
 
     def _event_lines(self, frame: FrameContext) -> int:
         key = (len(frame.store.events), frame.events)
@@ -141,9 +168,9 @@ class Placement:
         shown: list[Chart] = []
         places = [place for place in arrangement.places if place.name.startswith("chart-")]
         for place, group in zip(places, wanted, strict=False):
-            chart = self._chart(group)
+            chart = self._chart(group, place.width)
             _put(chart, place)
-            below = any(other.x == place.x and other.y > place.y for other in places[: len(wanted)])
+            below = any(is_below(other, place) for other in places[: len(wanted)])
             if chart.look.marks == below:
                 chart.set_look(marks=not below)
             shown.append(chart)
@@ -154,7 +181,7 @@ class Placement:
         self._viewport.lay_out(plot_columns(place.width) for place in places[: len(shown)])
         _put(self.panels["welcome"], places[0] if places and not wanted else None)
 
-    def _chart(self, group: Group) -> Chart:
+    def _chart(self, group: Group, width: int) -> Chart:
         shell = self._host.shell
         made = self._made.get(group)
         if made is None:
@@ -162,7 +189,7 @@ class Placement:
                 self._made.pop(other).remove()
             made = Chart(
                 group.metrics,
-                self._title(group),
+                self._title(group, width),
                 viewport=self._viewport,
                 axis_data=self._axis_data,
                 palette=shell.rendering.palette,
@@ -172,17 +199,23 @@ class Placement:
             )
             self._made[group] = made
             self._mount(made)
-        made.picture.title = self._title(group)
+        made.picture.title = self._title(group, width)
         return made
 
-    def _title(self, group: Group) -> str:
-        title = self._styling.title(group)
-        return plain(title) if self._host.shell.rendering.ascii_only else title
+    def _title(self, group: Group, width: int) -> str:
+        """Name a chart of this width; where names that are cut would be alike, by what differs."""
+        rendering = self._host.shell.rendering
+        room = max(8, width - BESIDE_NAME)
+        names = tuple(one.name for one in self.groups())
+        short = shorten_names(names, room, rendering.glyphs.ellipsis)[group.name]
+        alike = short != shorten_name(group.name, room, rendering.glyphs.ellipsis)
+        title = self._styling.title(group, short if alike else group.name)
+        return plain(title) if rendering.ascii_only else title
 
     def _retitle(self) -> None:
         """Give the charts their titles with the weights of now."""
         for group, chart in self._made.items():
-            chart.picture.title = self._title(group)
+            chart.picture.title = self._title(group, chart.size.width)
 
     # Keys
 

@@ -77,7 +77,9 @@ def _figures(store: RunStore, glyphs: Glyphs) -> Sequence[tuple[str, str]]:
 
 
 def _newest_alert(store: RunStore, glyphs: Glyphs) -> tuple[str, str]:
-    event = next((one for one in reversed(store.events) if alarming(one)), None)
+    # An autopsy tells of the explosion before it, which is the alert.
+    alerts = (one for one in reversed(store.events) if alarming(one) and one.kind != "autopsy")
+    event = next(alerts, None)
     if event is None:
         return " " * ALERT, ""
     text = f" {event_glyph(event, glyphs)} {event.kind} at {count(event.step)}"

@@ -8,7 +8,9 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from vlamon.catalogue import entry
 from vlamon.charts.marks import came_about
 from vlamon.charts.numbers import count, number
 from vlamon.charts.rows import Row
@@ -26,6 +28,10 @@ BEFORE = 200
 """Batches before a break in which a change is named."""
 JUMP = 1.5
 """Factor from one logged value to the next that is a change of a setting."""
+STEADY = 20
+"""Batches per change from which on a metric is a setting, whatever it is called."""
+MOVES = 3
+"""Newest moves of one setting that are named."""
 SLOWER = 2.0
 """Factor over its median from which a time is named."""
 TOLD = ("control", "resumed", "paused", "rollback", "note")
@@ -100,7 +106,7 @@ def changes_before(store: RunStore, event: Event) -> list[str]:
     if row is None:
         return []
     first = max(0, row - BEFORE)
-    found = [text for name in store.metrics for text in _jump(store, name, first, row)]
+    found = [text for name in store.metrics for text in _moves(store, name, first, row)]
     before, after = store.weights_at(first), store.weights_at(row)
     for name, weight in after.items():
         if name in before and before[name] != weight:
@@ -112,28 +118,48 @@ def changes_before(store: RunStore, event: Event) -> list[str]:
     return found
 
 
-def _jump(store: RunStore, name: str, first: int, row: int) -> Iterator[str]:
-    """Say where a setting jumped, or where a time rose above its median."""
-    setting = name == "lr" or name.startswith(("lr_", "lr/", "mix", "clip", "weight"))
-    slow = "time" in name or "seconds" in name or "wait" in name
-    if not (setting or slow):
-        return
+def _moves(store: RunStore, name: str, first: int, row: int) -> Iterator[str]:
+    """Say where a setting moved, or where a time rose above its median."""
     values = np.asarray(store.values(name, first, row + 1), np.float64)
-    rows = np.flatnonzero(np.isfinite(values) & (values > 0))
-    if len(rows) < 2:
-        return
+    rows = np.flatnonzero(np.isfinite(values))
     known = values[rows]
-    if slow:
+    if len(known) < 2:
+        return
+    if any(word in name for word in ("time", "seconds", "wait")):
         usual = float(np.median(known))
-        if known[-1] >= SLOWER * usual:
+        if usual > 0 and known[-1] >= SLOWER * usual:
             yield f"{name}: {number(known[-1])}, {known[-1] / usual:.1f}× its median"
         return
-    ratios = known[1:] / known[:-1]
-    at = int(np.argmax(np.abs(np.log(ratios))))
-    if abs(np.log(ratios[at])) >= np.log(JUMP):
+    for at in _moved(name, known, rows, row - first)[-MOVES:]:
+        before, after = known[at], known[at + 1]
         step = int(store.steps(first + int(rows[at + 1]), first + int(rows[at + 1]) + 1)[0])
-        factor = ratios[at]
-        yield f"{name}: {known[at]:.3g} to {known[at + 1]:.3g} (×{factor:.3g}) at {count(step)}"
+        factor = f" (×{after / before:.3g})" if before > 0 and after > 0 else ""
+        yield f"{name}: {before:.3g} to {after:.3g}{factor} at {count(step)}"
+
+
+def _moved(
+    name: str, known: NDArray[np.float64], rows: NDArray[np.intp], broken: int
+) -> Sequence[int]:
+    """Return the values of a setting after which it moved, none of what is no setting.
+
+    Whatever its name, a setting keeps its value from batch to batch; what the catalogue knows, or
+    calls itself a loss, is measured instead. One that follows a schedule is told by its name, and
+    moved where it jumped.
+    """
+    named = name == "lr" or name.startswith(("lr_", "lr/", "mix", "clip", "weight"))
+    changes = np.flatnonzero(known[1:] != known[:-1])
+    if len(changes) <= len(known) // STEADY:
+        what = entry(name)
+        measured = what.known or what.split or what.better
+        # What moved with the broken batch came of it, as a count of skipped updates does.
+        return [at for at in changes.tolist() if named or not (measured or rows[at + 1] == broken)]
+    if not named:
+        return ()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        jumps = np.abs(np.log(known[1:] / known[:-1]))
+    jumps = np.where(np.isfinite(jumps), jumps, 0.0)
+    at = int(np.argmax(jumps))
+    return [at] if jumps[at] >= np.log(JUMP) else ()
 
 
 def worth(store: RunStore, found: Break) -> list[str]:

@@ -73,7 +73,7 @@ def test_an_explosion_pushes_a_label_aside() -> None:
     store.apply(block(0, [9.0] * 200))
     store.apply(Event("e", "explode", 100, 0, 1.7e9))
     last = draw(picture(), store, size=(120, 10))[-1]
-    assert "▲" in last
+    assert "✗" in last
     assert " 50 " in last
     assert " 100 " not in last
 
@@ -304,7 +304,7 @@ def test_nan_is_marked_on_the_time_line_even_under_a_million_rows() -> None:
     assert chart.window is not None
     column = chart.window.column(50_000)
     assert column is not None
-    assert lines[-1][7 + column // 2] == "✕"
+    assert lines[-1][7 + column // 2] == "∅"
 
 
 @settings(max_examples=40, deadline=None)

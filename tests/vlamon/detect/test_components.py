@@ -83,7 +83,7 @@ def test_a_batch_without_a_component_leaves_its_level_as_it_was() -> None:
 def test_a_small_part_of_the_total_warns_and_a_larger_one_explodes() -> None:
     small = flat(closs=99.0, aux=0.01).observe({"closs": 99.0, "aux": 0.49}, BOTH)
     assert (small.level, small.metric) == ("warn", "aux")
-    assert small.verdict.reason == "×49 in one batch (below 1 % of the total)"
+    assert small.verdict.reason == "49× the median in one batch (below 1 % of the total)"
     assert small.verdicts["closs"].level == "ok"
     large = flat(closs=99.0, aux=0.01).observe({"closs": 99.0, "aux": 0.51}, BOTH)
     assert (large.level, large.metric) == ("explode", "aux")
@@ -107,7 +107,7 @@ def test_a_warning_that_grad_norm_agrees_with_explodes_above_the_ratio_of_a_pair
     agreed = flat(weights={"closs": 1.0}, **quiet).observe(
         {"closs": 22.0, "grad_norm": 3.0}, {"closs": 1.0}
     )
-    assert agreed.verdict.reason == "×5.5 above the median, and grad_norm agrees"
+    assert agreed.verdict.reason == "5.5× the median; grad_norm also high"
 
 
 def test_what_grad_norm_agrees_with_must_be_more_than_a_small_part() -> None:

@@ -113,7 +113,7 @@ def test_a_loss_below_zero_is_watched_for_slow_rises_too() -> None:
     assert explosions(detector, [-3.0 + rng.gauss(0, 0.2) for _ in range(600)]) == []
     rise = [-3.0 + i / 60 + rng.gauss(0, 0.2) for i in range(400)]
     verdicts = [detector.observe(value) for value in rise]
-    assert any("rose above" in verdict.reason for verdict in verdicts)
+    assert any(verdict.reason.startswith("up ") for verdict in verdicts)
 
 
 def test_numbers_of_arrays_are_kept_as_plain_ones() -> None:

@@ -48,10 +48,10 @@ def test_one_batch_counts_by_its_ratio_and_by_what_is_known(
 
 def test_one_batch_is_told_by_its_ratio_and_a_warning_by_what_it_is() -> None:
     assert after([25.0])[0] == Verdict(
-        "explode", pytest.approx(math.log(25.0) / 0.02), pytest.approx(25.0), "×25 in one batch", 0
+        "explode", pytest.approx(math.log(25.0) / 0.02), pytest.approx(25.0), "25× the median in one batch", 0
     )
-    assert after([3.0])[0].reason == "×3 above the median"
-    assert after([1.2])[0].reason == "z 9.1 above the median"
+    assert after([3.0])[0].reason == "3× the median"
+    assert after([1.2])[0].reason == "9.1σ above the median"
     assert after([1.2])[0].ratio == pytest.approx(1.2)
 
 
@@ -61,7 +61,7 @@ def test_two_of_three_batches_above_five_times_explode() -> None:
     assert levels([6.0, 6.0, 1.0]) == ["warn", "explode", "ok"], "what is over is over"
     assert levels([6.0, 4.9]) == ["warn", "warn"]
     last = after([6.0, 1.0, 6.0])[-1]
-    assert (last.reason, last.age) == ("2 of 3 batches above ×5", 2)
+    assert (last.reason, last.age) == ("2 of the last 3 batches above 5× the median", 2)
     assert after([6.0, 6.0])[-1].age == 1
 
 
@@ -70,14 +70,14 @@ def test_three_batches_running_above_twice_explode() -> None:
     assert levels([2.1, 2.1, 1.0, 2.1]) == ["warn", "warn", "ok", "warn"]
     assert "explode" not in levels([1.9] * 10)
     last = after([2.1] * 3)[-1]
-    assert (last.reason, last.age) == ("3 batches running above ×2", 2)
+    assert (last.reason, last.age) == ("3 batches in a row above 2× the median", 2)
 
 
 def test_eight_of_twelve_batches_above_two_and_a_half_times_explode() -> None:
     two_of_three = [3.0, 3.0, 1.0] * 4
     found = after(two_of_three)
     assert [verdict.level for verdict in found].index("explode") == 10
-    assert (found[10].reason, found[10].age) == ("8 of 12 batches above ×2.5", 10)
+    assert (found[10].reason, found[10].age) == ("8 of the last 12 batches above 2.5× the median", 10)
     wider = [3.0, 1.0, 3.0, 3.0, 1.0, 3.0, 1.0, 3.0, 3.0, 1.0, 3.0, 1.0, 3.0]
     assert "explode" not in levels(wider), "the eighth of them is the thirteenth batch"
     assert "explode" not in levels([2.4, 2.4, 1.0] * 4)

@@ -299,6 +299,6 @@ def test_a_slow_divergence_names_the_lowest_level_not_the_one_it_pulled_along() 
     detector, noise = SpikeDetector(), random.Random(1)
     for row in range(1200):
         value = 3 * 1.004 ** max(0, row - 500) * math.exp(noise.gauss(0, 0.02))
-        if detector.observe(value).reason.startswith("level rose"):
+        if detector.observe(value).reason.startswith("up "):
             break
     assert detector.reference()[0] == pytest.approx(3, rel=0.05)

@@ -113,7 +113,9 @@ def test_where_all_states_are_from_the_rise_the_oldest_is_better_than_none() -> 
 def test_the_rank_that_saw_the_rise_tells_all_since_when(monkeypatch: pytest.MonkeyPatch) -> None:
     emitter = Emitter()
     guard = guard_over(emitter, data="replay")
-    rise = Judgement({"closs": Verdict("explode", 9.0, 2.0, "level rose", age=200)}, "closs")
+    rise = Judgement(
+        {"closs": Verdict("explode", 9.0, 2.0, "up 1.8× over 200 batches", age=200)}, "closs"
+    )
     seen = (rise, {"closs": 2.0}, [], "")
 
     def everyone(mine: object) -> list[object]:

@@ -103,7 +103,7 @@ def test_the_text_is_what_the_judge_saw() -> None:
     values = 0.1 * np.random.default_rng(2).lognormal(0, 0.05, 400)
     values[300:] *= 2.4  # below any level times three, and an explosion by its length
     (event,) = explosions(Told([batches(values)]))
-    assert event.text.endswith(": 3 batches running above ×2")
+    assert event.text.endswith(": 3 batches in a row above 2× the median")
     assert event.data["ratio"] == pytest.approx(2.4, rel=0.2)
 
 
@@ -113,7 +113,7 @@ def test_a_slow_rise_is_told_by_its_rule_not_by_a_multiple_below_one() -> None:
     assert found
     for event in found:
         assert "× its level" not in event.text
-        assert "above ×" in event.text or "in one batch" in event.text
+        assert "× the median" in event.text
 
 
 def test_a_mean_of_a_loss_below_zero_is_told_without_a_multiple() -> None:

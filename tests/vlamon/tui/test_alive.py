@@ -303,3 +303,12 @@ async def test_garbage_that_start_up_leaves_alone_is_collected_once_the_screen_i
     finally:
         gc.enable()
         gc.unfreeze()
+
+
+async def test_the_status_line_tells_how_much_is_done_and_left() -> None:
+    async with running(size=(160, 45)) as (_, screen, _feed):
+        said = status_text(screen)
+        assert "48,209/52,480  ━━━━━━━━━·  91 %" in said
+        assert "21 min left" in said
+    async with running(size=(80, 24)) as (_, screen, _feed):
+        assert "21 min left" in status_text(screen), "time left before the bar"

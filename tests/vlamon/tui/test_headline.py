@@ -146,17 +146,35 @@ def test_a_learning_rate_that_jumped_before_the_break_is_named() -> None:
     assert not changes_before(store, replace(EXPLOSION, step=230))
 
 
+def test_any_setting_that_moved_before_the_break_is_named_whatever_it_is_called() -> None:
+    store = run_with(
+        bridge_share=[0.0] * 240 + [0.4] * 60,
+        batch_size=[64.0] * 230 + [128.0] * 70,
+        skipped_updates=[0.0] * 250 + [1.0] * 50,
+        closs=[2.0] * 245 + [2.1] * 55,
+        val_closs=[2.0] * 245 + [2.1] * 55,
+        grad_cosine=list(np.linspace(0.1, 0.9, 300)),
+    )
+    said = changes_before(store, replace(EXPLOSION, step=250))
+    assert said == ["bridge_share: 0 to 0.4 at 240", "batch_size: 64 to 128 (×2) at 230"]
+
+
+def test_a_schedule_is_no_change_before_a_break() -> None:
+    store = run_with(lr=list(np.linspace(1e-4, 9e-5, 300)), closs=[2.0] * 300)
+    assert not changes_before(store, replace(EXPLOSION, step=250))
+
+
 def test_an_order_a_weight_and_a_slow_rank_before_the_break_are_named() -> None:
     store = run_with(step_seconds_rank3=[0.1] * 249 + [0.9] * 51, closs=[2.0] * 300)
     steps = np.arange(300, 310)
     more = {"closs": Column(np.full(10, 3.0))}
     store.apply(BatchBlock(300, 0, steps, steps / 100, steps * 1.0, more, {"closs": 5.0}))
     store.apply(Event("c1", "control", 245, 0, 0.0, text="root set closs 5"))
-    store.apply(Event("w1", "warn", 246, 0, 0.0, "warn", text="closs 3.00: ×1.5 above the median"))
+    store.apply(Event("w1", "warn", 246, 0, 0.0, "warn", text="closs 3.00: 1.5× the median"))
     said = "\n".join(changes_before(store, replace(EXPLOSION, step=305)))
     assert "weight of closs: 1 to 5" in said
     assert "root set closs 5" in said
-    assert "above the median" not in said, "a symptom is no cause"
+    assert "1.5× the median" not in said, "a symptom is no cause"
     slow = "\n".join(changes_before(store, replace(EXPLOSION, step=250)))
     assert "step_seconds_rank3: 0.9" in slow
 

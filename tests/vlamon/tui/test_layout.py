@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from vlamon.tui.layout import ContentNeeds, arrange, form_for
+from vlamon.tui.layout import IN_SIDE, ContentNeeds, PanelRect, arrange, form_for, is_below
 
 NEEDS = (
     ContentNeeds(charts=1, terms=0),
@@ -17,6 +17,8 @@ NEEDS = (
     ContentNeeds(charts=5, terms=3, maximised=True),
     ContentNeeds(charts=9, terms=3, events=0, devices=8),
     ContentNeeds(charts=9, terms=3, events=2, devices=2, cursor=True),
+    ContentNeeds(charts=9, terms=3, values=8, findings=4),
+    ContentNeeds(charts=9, terms=3, values=60, findings=4),
 )
 
 
@@ -112,3 +114,21 @@ def test_several_accelerators_have_a_bar_each_where_there_is_room() -> None:
     assert not roomy.has("gpu-line")
     assert small.has("gpu-line")
     assert not arrange(160, 50, replace(needs, devices=1)).has("gpu")
+
+
+def test_rows_that_a_panel_at_the_side_does_not_fill_are_the_other_ones() -> None:
+    def rows(**needs: int) -> tuple[int, ...]:
+        places = arrange(200, 60, ContentNeeds(charts=9, terms=3, **needs)).places
+        return tuple(one.height for one in places if one.name in IN_SIDE)
+
+    usual = rows()
+    assert rows(values=80, findings=14) == (sum(usual) - 14, 14)
+    assert rows(values=20, findings=40) == (20, sum(usual) - 20)
+    assert rows(values=80, findings=40) == usual
+
+
+def test_events_are_marked_on_the_lowest_chart_under_each_column() -> None:
+    wide = PanelRect("chart-1", 60, 0, 60, 10)
+    assert is_below(PanelRect("chart-3", 40, 10, 40, 10), wide)
+    assert not is_below(PanelRect("chart-2", 0, 10, 60, 10), wide)
+    assert not is_below(wide, PanelRect("chart-4", 80, 10, 40, 10))

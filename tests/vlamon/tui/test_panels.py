@@ -8,10 +8,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.vlamon.tui.driving import running
-from tests.vlamon.tui.fake_feed import block
-from vlamon.charts.numbers import age, count, duration, number, percent, short_count
-from vlamon.charts.panels import distinctions, groups, matching
+from tests.vlamon.tui.driving import rendering, running
+from tests.vlamon.tui.fake_feed import NOW, block, fed, gpu, info
+from vlamon.analysis.liveness import Alive
+from vlamon.charts.numbers import (
+    age,
+    count,
+    duration,
+    number,
+    percent,
+    short_count,
+    time_left,
+)
+from vlamon.charts.panels import Group, distinctions, groups, matching
 from vlamon.charts.rows import (
     cells,
     column,
@@ -23,10 +32,13 @@ from vlamon.charts.rows import (
     text_of,
 )
 from vlamon.charts.sparkline import sparkline
-from vlamon.records import Column, Event
+from vlamon.records import Column, Event, Link, Record
 from vlamon.tui.alerts import Alerts
+from vlamon.tui.chart_styling import guides_of
+from vlamon.tui.frame_context import FrameContext
 from vlamon.tui.settings import parse_setting, what_is_wrong
 from vlamon.tui.widgets.events import sentence
+from vlamon.tui.widgets.gpu import GpuLine
 
 TRAINED = ("closs", "loss_ct", "z_loss")
 
@@ -110,6 +122,9 @@ def test_times_and_counts_are_written_as_people_say_them() -> None:
     ]  # fmt: skip
     assert [age(s) for s in (2, 44, 400, 90_000, 400_000)] == [
         "now", "40 s", "6 min", "25 h", "4 d",
+    ]  # fmt: skip
+    assert [time_left(s) for s in (41, 1252, 3.4 * 3600, 20.0 * 3600, 3 * 86400 + 4 * 3600)] == [
+        "40 s", "21 min", "3 h 20 min", "20 h", "3 d 4 h",
     ]  # fmt: skip
     assert count(48210) == "48,210"
     assert [short_count(v) for v in (950, 39_200, 1_500_000)] == ["950", "39.2k", "1.5M"]
@@ -225,3 +240,31 @@ async def test_where_shares_are_tight_the_smallest_term_makes_room_for_the_other
         assert "closs █" in text_of(row)
         assert "loss_ct █" in text_of(row)
         assert "z_loss" not in text_of(row)
+
+
+def test_the_line_of_a_random_guess_says_what_it_is() -> None:
+    def label(metric: str, vocab: int | None) -> list[str]:
+        return [one.label for one in guides_of(Group(metric, (metric,)), vocab)]
+
+    assert label("closs", 65_536) == ["chance 11.09"]
+    assert label("z_loss", 65_536) == ["chance 123"]
+    assert label("closs", None) == ["chance at V 65,536: 11.09"]
+    assert label("z_loss", None) == [], "it depends on a vocabulary that nobody told"
+
+
+def gpu_line(*records: Record) -> str:
+    feed = fed(Link("live"), info(), *records)
+    frame = FrameContext(feed.store, NOW, Alive("live"))
+    return text_of(GpuLine("gpu-line", rendering()).rows(frame, 120, 1)[0])
+
+
+def test_the_line_of_accelerators_says_how_much_of_the_time_waits_for_data() -> None:
+    plain = block(0, 100)
+    times = {"time": Column(np.full(100, 0.5)), "data": Column(np.full(100, 0.2))}
+    run = replace(plain, columns={**plain.columns, **times})
+    assert "data wait 40.0 %" in gpu_line(run, gpu())
+    assert "data wait" not in gpu_line(plain, gpu())
+
+
+def test_a_process_without_an_accelerator_stands_apart_from_that_word() -> None:
+    assert "no accelerator   cpu" in gpu_line(block(0, 100), gpu(devices=0))

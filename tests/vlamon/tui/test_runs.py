@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -30,10 +30,11 @@ from vlamon import Emitter
 from vlamon.analysis.liveness import Alive
 from vlamon.charts.glyphs import UNICODE
 from vlamon.charts.rows import text_of
+from vlamon.commands import watch
 from vlamon.commands.baseline import baseline_source
 from vlamon.commands.watch import command, runs_in
 from vlamon.records import Column, Link
-from vlamon.sources import SourceError
+from vlamon.sources import Source, SourceError, discovery
 from vlamon.sources.feed import Feed
 from vlamon.tui.options import Options
 from vlamon.tui.runs import labels, run_row
@@ -60,7 +61,7 @@ async def test_several_runs_are_listed_with_state_step_metric_and_alert() -> Non
     async with two_runs() as (pilot, _, other):
         assert other.started
         one, two = (line for line in lines(pilot)[10:30] if "● " in line)
-        for words in ("libero_goal", "● training", "48,209", "closs"):
+        for words in ("libero_goal", "● training", "48,209", "closs", "explode at 39,210"):
             assert words in one
         for words in ("libero_spatial", "1,200", "explode at 39,210", "▁"):
             assert words in two
@@ -193,3 +194,27 @@ def test_a_baseline_is_a_journal_a_run_directory_or_a_log(tmp_path: Path) -> Non
 def test_a_baseline_that_does_not_exist_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no/such/run"):
         baseline_source("no/such/run", "screen")
+
+
+def test_without_a_name_every_training_that_serves_is_in_the_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VLAMON_SOCKET", raising=False)
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setattr(discovery, "TEMPORARY", f"{tmp_path}/vla*.sock")
+    shown: list[Sequence[str]] = []
+
+    def note(source: Source, mode: str, options: Options, others: Any, *more: Any) -> int:
+        shown.append(more[-1])
+        for one in (source, *others):
+            one.close()
+        return 0
+
+    monkeypatch.setattr(watch, "present", note)
+    monkeypatch.setattr(watch, "mode_for", lambda **_: "screen")
+    paths = [f"{tmp_path}/vla-{name}.sock" for name in ("a", "b")]
+    with Emitter(paths[0]), Emitter(paths[1]):
+        assert CliRunner().invoke(command, []).exit_code == 0
+        assert sorted(shown[-1]) == paths
+        found = CliRunner().invoke(command, ["--auto-rollback"])
+        assert isinstance(found.exception, discovery.SeveralTrainers)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from textual.events import MouseScrollUp
 from textual.widgets import Input
 
 from tests.vlamon.tui.driving import lines, page, running, status_text, until
-from tests.vlamon.tui.fake_feed import fed
+from tests.vlamon.tui.fake_feed import block, fed, info
 from vlamon.charts.rows import cells, cut, shorten_names, text_of
 from vlamon.charts.viewport import Extent, Viewport, window
 from vlamon.commands.present import mode_for
@@ -127,3 +129,21 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_lines(
     monkeypatch.setenv("TERM", term)
     assert mode_for(plain=False, json=False) == mode
     assert mode_for(plain=True, json=False) == "plain"
+
+
+async def test_charts_whose_names_differ_in_their_middle_have_titles_that_differ() -> None:
+    plain = block(0, 500)
+    names = [
+        f"activation_norm/language_model.decoder.{part}.attention_output.weight"
+        for part in ("query", "key", "value", "output")
+    ]
+    columns = {**plain.columns, **dict.fromkeys(names, plain.columns["closs"])}
+    run = replace(plain, columns=columns)
+    feed = fed(Link("live"), info(), run)
+    async with running(feed, pinned=tuple(names)) as (_, screen, _feed):
+        for chart in screen.placement.charts:
+            assert chart.picture.rows
+        titles = [text_of(chart.picture.rows[0]) for chart in screen.placement.charts]
+        shown = [title for title in titles if title.startswith("╭ acti")]
+        assert len(shown) == 4
+        assert len({title.split("  ")[0] for title in shown}) == len(shown)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _SIGNS = (
     ("↑ ↓", "a value beyond the y range: the column has one, however short it was"),
-    ("✕ ∞", "NaN and infinity: marks of their own, never gaps"),
-    ("▲ △", "an explosion, a warning of the guard"),
+    ("∅ ∞", "NaN and infinity: marks of their own, never gaps"),
+    ("✗ △", "an explosion, a warning of the guard"),
     ("◆ ✎", "a checkpoint, a note or an autopsy"),
     ("↶", "a rollback; what was abandoned stays, dimmed"),
 )

@@ -60,6 +60,13 @@ def _findings(
     return rows, most < longest
 
 
+def diagnoses_rows(frame: FrameContext, width: int) -> int:
+    """Return the rows of all findings in full and all snapshots."""
+    inner = width - 2
+    details = [textwrap.wrap(detail, max(10, inner - 4)) for _, _, detail in frame.diagnoses]
+    return sum(1 + len(lines) for lines in details) + len(snapshot_rows(frame, inner))
+
+
 class SnapshotsPanel(RowPanel):
     """The states that a rollback can reach, newest first."""
 

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from vlamon.catalogue import entry
 from vlamon.charts.glyphs import Glyphs
-from vlamon.charts.numbers import gibibytes
+from vlamon.charts.numbers import gibibytes, percent
 from vlamon.charts.rows import Row, cells, shorten
 from vlamon.charts.sparkline import sparkline
 from vlamon.hardware import Device, Process
 from vlamon.tui.frame_context import FrameContext
 from vlamon.tui.widgets.row_panel import RowPanel, framed
 
+if TYPE_CHECKING:
+    from vlamon.store import RunStore
+
 HOT = 85.0
 """Degrees from which a temperature is written as a warning; data centre cards slow down near 90."""
 FULL = 0.95
 """Share of memory in use from which it is written as a warning."""
+STALL = 0.2
+"""Share of the time from which waiting for data is written as a warning."""
+NEWEST = 64
+"""Batches over which it is measured."""
 
 
 class GpuPanel(RowPanel):
@@ -34,7 +45,12 @@ class GpuPanel(RowPanel):
         if sample is None:
             nothing: Row = ((" no samples from this run", "muted"),)
             return framed((("GPU", "muted"),), (), [nothing], width, height, frame.glyphs)
-        process = _process_row(sample.process, inner) if sample.process is not None else None
+        process = None
+        if sample.process is not None:
+            wait = _wait_row(frame.store)
+            process = (*_process_row(sample.process, 0), ("  ", ""), *wait)
+            if not wait or cells(process) > inner:
+                process = _process_row(sample.process, inner)
         room = max(0, height - 2 - (process is not None))
         shown = sample.devices[:room]
         body = _device_rows(shown, inner, frame)
@@ -74,13 +90,38 @@ class GpuLine(RowPanel):
             parts.append((("no accelerator", "muted"),))
         if sample.process is not None:
             parts.append(_process_row(sample.process, 40))
+            parts.append(_wait_row(frame.store))
         row: list[tuple[str, str]] = [(" GPU ", "gpu")]
-        for index, part in enumerate(parts):
-            lead = "  " if index > 1 else ""
+        for index, part in enumerate(part for part in parts if part):
+            lead = "  " if index > bool(sample.devices) else ""
             if cells((*row, (lead, ""), *part)) > width:
                 break
             row += [(lead, ""), *part]
         return [tuple(row)]
+
+
+def _wait_row(store: RunStore) -> Row:
+    """Say which share of the newest batches' time was spent on waiting for data; nothing where the
+    run does not log its times."""
+    data, whole = (_seconds(store, family) for family in ("data", "time"))
+    if data is None or not whole:
+        return ()
+    role = "warn" if data / whole >= STALL else "foreground"
+    return ("data wait ", "muted"), (percent(data / whole), role)
+
+
+def _seconds(store: RunStore, family: str) -> float | None:
+    """Return the mean of a time that the run logs with its batches."""
+    for name in store.metrics:
+        known = entry(name)
+        if known.family == family and not (known.split or known.copy or name == "updt_s"):
+            # An update's time leaves the wait for data out.
+            values = np.asarray(
+                store.values(name, max(0, store.rows - NEWEST), store.rows), np.float64
+            )
+            finite = values[np.isfinite(values)]
+            return float(finite.mean()) if len(finite) else None
+    return None
 
 
 ODD_LOAD = 20.0

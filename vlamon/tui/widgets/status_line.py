@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from vlamon.analysis.liveness import Alive
 from vlamon.charts.cells import BASELINE
-from vlamon.charts.numbers import age, count, duration, number
+from vlamon.charts.numbers import age, count, duration, number, time_left
 from vlamon.charts.rows import Row, cells, shorten, spread
 from vlamon.tui.frame_context import FrameContext, steps_are_epochs
 from vlamon.tui.widgets.row_panel import RowPanel
@@ -28,6 +28,8 @@ _PULSE = {
 }
 
 
+BAR = 10
+"""Cells of the bar of what is done."""
 PLAIN_END = "the training ended"
 """What an end without a reason of its own says: the pulse has said it."""
 
@@ -77,7 +79,7 @@ def _parts(frame: FrameContext) -> list[tuple[int, Row]]:
     name = shorten(info.name, 32) if info is not None and info.name else "vlamon"
     parts.append((2, ((name, "title bold"),)))
     if info is not None and info.host:
-        parts.append((8, ((_where(frame), "muted"),)))
+        parts.append((10, ((_where(frame), "muted"),)))
     parts.append((0, ((f"{frame.glyphs.dot} {word}", role),)))
     if frame.deadline is not None:
         parts.append((1, ((f"guard acts in {duration(frame.deadline)}", "explode bold"),)))
@@ -97,8 +99,13 @@ def _parts(frame: FrameContext) -> list[tuple[int, Row]]:
     step = newest_step(frame)
     if step is not None and not steps_are_epochs(store):
         total = info.total_steps if info is not None else None
-        of = f"/{count(total)}" if total else ""
-        parts.append((1, (("step ", "muted"), (f"{count(step)}{of}", "foreground"))))
+        if total:
+            parts.append((1, ((f"{count(step)}/{count(total)}", "foreground"),)))
+            share = min(1.0, max(0.0, step / total))
+            parts.append((12, _bar(share, frame)))
+            parts.append((9, ((f"{int(share * 100)} %", "foreground"),)))
+        else:
+            parts.append((1, (("step ", "muted"), (count(step), "foreground"))))
     epoch = _epoch(frame)
     if epoch:
         rank = 1 if steps_are_epochs(store) else 6
@@ -106,21 +113,20 @@ def _parts(frame: FrameContext) -> list[tuple[int, Row]]:
     if status is not None and status.steps_per_second and frame.alive.pulse == "live":
         parts.append((5, ((f"{number(status.steps_per_second, 3)} it/s", "foreground"),)))
     if status is not None and status.eta is not None and frame.alive.pulse == "live":
-        parts.append((7, (("eta ", "muted"), (duration(_coarse(status.eta)), "foreground"))))
+        parts.append((7, ((time_left(status.eta), "foreground"), (" left", "muted"))))
     attempt = status.attempt if status is not None else _last_attempt(store)
     if attempt:
-        parts.append((9, (("attempt ", "muted"), (str(attempt), "rollback"))))
+        parts.append((11, (("attempt ", "muted"), (str(attempt), "rollback"))))
     if status is not None and status.guard:
-        parts.append((10, (("guard ", "muted"), (status.guard, "foreground"))))
+        parts.append((8, (("guard ", "muted"), (status.guard, "foreground"))))
     return parts
 
 
-def _coarse(eta: float) -> float:
-    """Round the time left so that it does not tick with every batch: to half a minute and more."""
-    if not 120 <= eta < math.inf:
-        return eta
-    grain = 30.0 if eta < 7200 else 60.0
-    return round(eta / grain) * grain
+def _bar(share: float, frame: FrameContext) -> Row:
+    """Draw how much is done."""
+    done = int(share * BAR)
+    glyphs = frame.glyphs
+    return (glyphs.thick * done, "accent"), (glyphs.other * (BAR - done), "muted")
 
 
 def _where(frame: FrameContext) -> str:
