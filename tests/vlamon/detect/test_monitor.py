@@ -67,7 +67,7 @@ def test_an_event_says_what_it_saw_and_who_saw_it() -> None:
     (event,) = [event for record in records for event in monitor.hear(record)]
     assert event.id.startswith("b00tb00t-")
     assert event.severity == "error"
-    assert event.text.startswith("closs 200: ×")
+    assert event.text.startswith("closs 200: 25× the median")
     assert event.time == 1.7e9 + 100
     assert event.data["metric"] == "closs"
     assert event.data["value"] == 200.0

@@ -48,7 +48,11 @@ def test_one_batch_counts_by_its_ratio_and_by_what_is_known(
 
 def test_one_batch_is_told_by_its_ratio_and_a_warning_by_what_it_is() -> None:
     assert after([25.0])[0] == Verdict(
-        "explode", pytest.approx(math.log(25.0) / 0.02), pytest.approx(25.0), "25× the median in one batch", 0
+        "explode",
+        pytest.approx(math.log(25.0) / 0.02),
+        pytest.approx(25.0),
+        "25× the median in one batch",
+        0,
     )
     assert after([3.0])[0].reason == "3× the median"
     assert after([1.2])[0].reason == "9.1σ above the median"
@@ -77,7 +81,10 @@ def test_eight_of_twelve_batches_above_two_and_a_half_times_explode() -> None:
     two_of_three = [3.0, 3.0, 1.0] * 4
     found = after(two_of_three)
     assert [verdict.level for verdict in found].index("explode") == 10
-    assert (found[10].reason, found[10].age) == ("8 of the last 12 batches above 2.5× the median", 10)
+    assert (found[10].reason, found[10].age) == (
+        "8 of the last 12 batches above 2.5× the median",
+        10,
+    )
     wider = [3.0, 1.0, 3.0, 3.0, 1.0, 3.0, 1.0, 3.0, 3.0, 1.0, 3.0, 1.0, 3.0]
     assert "explode" not in levels(wider), "the eighth of them is the thirteenth batch"
     assert "explode" not in levels([2.4, 2.4, 1.0] * 4)

@@ -84,7 +84,7 @@ def test_a_divergence_slower_than_the_window_is_found() -> None:
     slow = [v * 8 ** (i / 600) for i, v in enumerate(noisy(4.0, 600, seed=3))]
     verdicts = judge(detector, slow)
     assert "explode" in levels(verdicts)
-    assert any("rose above" in verdict.reason for verdict in verdicts)
+    assert any(verdict.reason.startswith("up ") for verdict in verdicts)
 
 
 def test_zeros_of_batches_without_such_rows_are_no_points() -> None:
@@ -192,7 +192,7 @@ def test_a_shift_within_the_noise_of_each_batch_is_found_when_it_stays() -> None
     detector = SpikeDetector()
     judge(detector, noisy(0.3, 300, sigma=0.35))
     verdicts = judge(detector, noisy(1.0, 14, seed=4, sigma=0.1))
-    assert "11 of 12" in verdicts[-1].reason
+    assert "11 of the last 12" in verdicts[-1].reason
 
 
 def test_on_fresh_synthetic_traces_nearly_all_explosions_are_found() -> None:
