@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from vlamon.alerts.alert import Alert, Urgency
+from vlamon.moments import local_time
 from vlamon.safe_text import line
 
 LANGUAGES = ("en", "zh")
@@ -63,11 +64,16 @@ class Message:
         return f"{self.title}\n{self.body}"
 
 
+def document(message: Message) -> dict[str, Any]:
+    """What programs get: the alert, and the words that people get."""
+    return {**asdict(message.alert), "title": message.title, "body": message.body}
+
+
 def message(alert: Alert, language: str = "en", held_back: int = 0) -> Message:
     """The alert in words; `held_back` counts those that the rate limit merged into this one."""
     at = "" if alert.step is None else _AT[language].format(step=alert.step)
     title = _TITLES[language][alert.kind].format(run=alert.run or "vlamon", at=at)
-    when = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(alert.time))
+    when = local_time(alert.time, "%Y-%m-%d %H:%M:%S %z") or "?"
     lines = [alert.text, _WHERE[language].format(host=alert.host, when=when)]
     if alert.command:
         lines.insert(1, _ANSWER[language].format(command=alert.command))

@@ -39,6 +39,8 @@ class Outbox:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._number = 0
+        self._sent: set[Path] = set()
+        """Messages that were accepted and cannot be removed: nobody gets them twice from us."""
 
     def put(self, channel: str, message: Message) -> None:
         """Keep the message for the channel; OSError where the disk takes nothing."""
@@ -56,16 +58,17 @@ class Outbox:
     def waiting(self) -> Iterator[Waiting]:
         """What waits, oldest first. A file that is none of ours is left where it is."""
         for path in self._files():
+            if path in self._sent:
+                continue
             try:
-                document = json.loads(path.read_text(encoding="utf-8"))
-                fields = dict(document["message"])
-                fields["alert"] = Alert(**fields["alert"])
-                yield Waiting(path, str(document["channel"]), Message(**fields))
-            except FileNotFoundError:
-                continue  # another process of the same run sent it
-            except (OSError, ValueError, KeyError, TypeError, RecursionError):
+                found = _waiting(path, path.read_bytes())
+            except OSError:
+                continue  # another process of the same run sent it, or the disk is away
+            except (ValueError, KeyError, TypeError, RecursionError):
                 with contextlib.suppress(OSError):
                     path.rename(path.with_suffix(".unreadable"))
+                continue
+            yield found
 
     @contextlib.contextmanager
     def claimed(self, waiting: Waiting) -> Iterator[bool]:
@@ -75,6 +78,9 @@ class Outbox:
         except FileNotFoundError:
             yield False
             return
+        except OSError:
+            yield True  # a disk that turned read-only: sent twice is better than not at all
+            return
         with open(descriptor, "rb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,13 +88,17 @@ class Outbox:
                 yield False
                 return
             except OSError:
-                pass  # a file system without locks: sent twice is better than not at all
-            yield waiting.path.exists()
+                pass  # a file system without locks: the same
+            yield os.path.exists(waiting.path)
 
     def done(self, waiting: Waiting) -> None:
         """It was accepted."""
-        with contextlib.suppress(FileNotFoundError):
+        try:
             waiting.path.unlink()
+        except FileNotFoundError:
+            return
+        except OSError:
+            self._sent.add(waiting.path)
 
     def _files(self) -> list[Path]:
         try:
@@ -101,7 +111,8 @@ class Outbox:
         for path in self._directory.glob(".[0-9]*.json"):
             pid = path.name.split("-")[1:2]
             if not (pid and pid[0].isdecimal() and processes.exists(int(pid[0]))):
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def _bound(self) -> None:
         surplus = len(self._files()) - KEPT
@@ -110,6 +121,21 @@ class Outbox:
         ordered = sorted(self.waiting(), key=lambda found: found.message.urgency == "high")
         for found in ordered[:surplus]:
             self.done(found)
+
+
+def _waiting(path: Path, data: bytes) -> Waiting:
+    """The message in a file, as it was put; one of the errors of `waiting` where it is none."""
+    document = json.loads(data)
+    fields = dict(document["message"])
+    alert = Alert(**fields.pop("alert"))
+    message = Message(**fields, alert=alert)
+    texts = [message.id, message.title, message.body, message.urgency, document["channel"]]
+    texts += [alert.id, alert.kind, alert.run, alert.host, alert.text, alert.command]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("a text is none")
+    if type(alert.time) not in (int, float) or type(alert.step) not in (int, type(None)):
+        raise TypeError("a number is none")
+    return Waiting(path, document["channel"], message)
 
 
 def _stamp(path: Path) -> int:

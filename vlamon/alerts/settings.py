@@ -24,6 +24,7 @@ from pathlib import Path
 
 from vlamon.alerts.channels import KINDS, Channel
 from vlamon.alerts.message import LANGUAGES
+from vlamon.alerts.redaction import Redacted
 from vlamon.errors import VlamonError
 from vlamon.locations import config_directory, state_directory
 
@@ -103,13 +104,16 @@ def _channel(path: Path, name: str, given: Mapping[str, str]) -> Channel:
     if unknown:
         raise AlertSettingsError(f"{path}: [{name}] knows no {unknown[0]!r}")
     try:
-        return KINDS[name](given)
+        return Redacted(KINDS[name](given), given)
     except KeyError as missing:
         key = str(missing.args[0])
         raise AlertSettingsError(
             f"alerts by {name} need `{key}`: put it under [{name}] in {path} "
             f"or into $VLAMON_{name.upper()}_{key.upper()}"
         ) from None
+    except ValueError:
+        # What `urllib` says of it quotes it, password and all.
+        raise AlertSettingsError(f"{path}: the url of [{name}] is no address") from None
 
 
 def _read(path: Path) -> dict[str, object]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import click
 
+from vlamon.moments import local_time
 from vlamon.protocol.registry import RunEntry
 from vlamon.safe_text import line
 from vlamon.sources.jobs import RunLocation, place_of
@@ -66,7 +67,7 @@ def table(
                 "–" if entry.step is None else f"{entry.step:,}{total}",
                 entry.host,
                 entry.array_job or entry.job or "–",
-                time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.started)),
+                local_time(entry.started, "%Y-%m-%d %H:%M") or "–",
                 opened,
             )
         )

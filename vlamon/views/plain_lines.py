@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
 
 from vlamon.hardware import GpuSample
+from vlamon.moments import local_time
 from vlamon.records import (
     BatchBlock,
     EpochBlock,
@@ -191,6 +191,4 @@ def _gap(gap: Gap) -> str:
 
 
 def _clock(time: float | None) -> str:
-    if time is None or not math.isfinite(time) or time <= 0:
-        return ""
-    return datetime.fromtimestamp(time).strftime("%H:%M:%S  ")
+    return local_time(time, "%H:%M:%S  ") if time is not None and time > 0.0 else ""

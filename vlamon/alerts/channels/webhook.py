@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from vlamon.alerts.channels.http import post_json
-from vlamon.alerts.message import Message
+from vlamon.alerts.message import Message, document
 
 
 class Webhook:
@@ -17,5 +15,4 @@ class Webhook:
 
     def send(self, message: Message) -> None:
         """Accepted with any 2xx."""
-        document = {**asdict(message.alert), "title": message.title, "body": message.body}
-        post_json(self._url, document, self._headers)
+        post_json(self._url, document(message), self._headers)
