@@ -25,6 +25,17 @@ if TYPE_CHECKING:
 
 PROJECT_FILE = "vlamon.toml"
 ENVIRONMENT = "VLAMON_"
+LARGEST = 64 << 10
+"""Bytes of a settings file."""
+MOST_DOTS = 200
+"""Dots in a line: `tomllib` takes the square of the parts of a dotted key, hours for 50,000."""
+MOST_COMPLAINTS = 20
+"""Mistakes of one file that are named: a file of another kind has one in each line."""
+LONGEST = 400
+"""Characters of what is said of a mistake: it may quote what is there."""
+OF_THE_OWNER = ("keys", "thresholds")
+"""What a project's file sets only where it is the user's own or root's: which key gives a command,
+and what counts as an explosion."""
 
 Kind = Literal[
     "text", "flag", "number", "count", "choice", "names", "weights", "thresholds", "keys"
@@ -94,7 +105,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("every", "number", 0.0, "Plain lines: at most one batch in so many seconds."),
     Setting("lang", "choice", "en", "Language of reports.", choices=("en", "zh")),
     Setting("weights", "weights", {}, "Weights of the loss terms, over those that the logs name."),
-    Setting("vocab", "count", None, "Vocabulary that closs is measured against.", low=2),
+    Setting("vocab", "count", None, "Vocabulary that closs is measured against.", low=2, high=1e9),
     Setting("clip_grad", "number", None, "Gradient clipping of the run."),
     Setting("thresholds", "thresholds", {}, "Thresholds of the detector, see docs/detector.md."),
     Setting("keys", "keys", {}, "Keys of the dashboard by action, see docs/dashboard.md."),
@@ -181,7 +192,9 @@ def load(
         files.append(path)
         found, wrong = _read(path, only)
         values |= found
-        complaints += wrong
+        complaints += wrong[:MOST_COMPLAINTS]
+        if len(wrong) > MOST_COMPLAINTS:
+            complaints.append(f"{path}: there are {len(wrong) - MOST_COMPLAINTS} more mistakes.")
     for setting in asked:
         text = environ.get(setting.variable)
         if text is None or text == "":
@@ -191,7 +204,7 @@ def load(
                 _checked(setting, _parsed(setting, text)), setting.variable
             )
         except ValueError as problem:
-            complaints.append(f"{setting.variable} {problem}.")
+            complaints.append(f"{setting.variable} {str(problem)[:LONGEST]}.")
     return Configuration(values, tuple(files), tuple(complaints))
 
 
@@ -210,12 +223,12 @@ def _read(path: str, only: str) -> tuple[dict[str, Value], list[str]]:
     import tomllib
 
     try:
-        with open(path, "rb") as file:
-            document = tomllib.load(file)
+        text, owner = _text_of(path)
+        document = tomllib.loads(text.decode())
     except OSError as problem:
         return {}, [f"{path} cannot be read: {problem.strerror}."]
     except (ValueError, RecursionError) as problem:
-        return {}, [f"{path} is not TOML: {problem}."]
+        return {}, [f"{path} is not TOML: {str(problem)[:LONGEST]}."]
     values: dict[str, Value] = {}
     complaints = []
     for key, given in document.items():
@@ -223,13 +236,31 @@ def _read(path: str, only: str) -> tuple[dict[str, Value], list[str]]:
         if only not in ("", name):
             continue
         if name not in BY_NAME:
-            complaints.append(f"{path}: there is no setting {key!r}{nearest(name, BY_NAME)}.")
+            complaints.append(f"{path}: there is no setting {_shown(key)}{nearest(name, BY_NAME)}.")
+            continue
+        if name in OF_THE_OWNER and owner not in (os.geteuid(), 0):
+            complaints.append(
+                f"{path}: {key} is not used, for the file belongs to uid {owner}; "
+                f"put it into {user_file()}."
+            )
             continue
         try:
             values[name] = Value(_checked(BY_NAME[name], given), path)
         except ValueError as problem:
-            complaints.append(f"{path}: {key} {problem}.")
+            complaints.append(f"{path}: {key} {str(problem)[:LONGEST]}.")
     return values, complaints
+
+
+def _text_of(path: str) -> tuple[bytes, int]:
+    """A file's bytes and its owner. Raises OSError, ValueError where it is too large."""
+    # Another user may have put a pipe, a device or a link to one there.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        text = file.read(LARGEST + 1)
+        if len(text) > LARGEST:
+            raise ValueError(f"it has more than {LARGEST} bytes")
+        if any(row.count(b".") > MOST_DOTS for row in text.split(b"\n")):
+            raise ValueError(f"a line has more than {MOST_DOTS} dots")
+        return text, os.fstat(file.fileno()).st_uid
 
 
 def _parsed(setting: Setting, text: str) -> Any:
@@ -266,46 +297,61 @@ def _checked(setting: Setting, value: Any) -> Any:
     return _CHECKS[setting.kind](setting, value)
 
 
+def _shown(value: object) -> str:
+    """A wrong value as a sentence quotes it: it may be deep, long, or have 100,000 digits."""
+    import reprlib
+
+    writer = reprlib.Repr()
+    writer.maxstring = writer.maxother = 60
+    try:
+        return writer.repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+
+
 def _flag(setting: Setting, value: Any) -> bool:
     if isinstance(value, bool):
         return value
-    raise ValueError(f"must be true or false, not {value!r}")
+    raise ValueError(f"must be true or false, not {_shown(value)}")
 
 
 def _text(setting: Setting, value: Any) -> str:
     if isinstance(value, str) and value:
         return value
-    raise ValueError(f"must be a text, not {value!r}")
+    raise ValueError(f"must be a text, not {_shown(value)}")
 
 
 def _choice(setting: Setting, value: Any) -> str:
     if value in setting.choices:
         return str(value)
     listed = ", ".join(setting.choices)
-    hint = nearest(str(value), setting.choices)
-    raise ValueError(f"must be one of {listed}, not {value!r}{hint}")
+    hint = nearest(value, setting.choices) if isinstance(value, str) else ""
+    raise ValueError(f"must be one of {listed}, not {_shown(value)}{hint}")
 
 
 def _in_range(setting: Setting, value: Any) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if is_number and setting.low <= value <= setting.high and value <= sys.float_info.max:
         return float(value)
-    span = f"at least {setting.low:g}"
-    if setting.high != float("inf"):
-        span += f" and at most {setting.high:g}"
-    raise ValueError(f"must be a number, {span}, not {value!r}")
+    raise ValueError(f"must be a number, {_span(setting)}, not {_shown(value)}")
+
+
+def _span(setting: Setting) -> str:
+    most = "" if setting.high == float("inf") else f" and at most {setting.high:g}"
+    return f"at least {setting.low:g}{most}"
 
 
 def _count(setting: Setting, value: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= setting.low:
-        return value
-    raise ValueError(f"must be a whole number, at least {setting.low:g}, not {value!r}")
+    is_count = isinstance(value, int) and not isinstance(value, bool)
+    if is_count and setting.low <= value <= setting.high:
+        return int(value)
+    raise ValueError(f"must be a whole number, {_span(setting)}, not {_shown(value)}")
 
 
 def _names(setting: Setting, value: Any) -> tuple[str, ...]:
     if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
         return tuple(value)
-    raise ValueError(f"must be a list of names, not {value!r}")
+    raise ValueError(f"must be a list of names, not {_shown(value)}")
 
 
 def _sample(setting: Setting) -> str:
@@ -313,12 +359,14 @@ def _sample(setting: Setting) -> str:
 
 
 def _weights(setting: Setting, value: Any) -> dict[str, float]:
-    if isinstance(value, dict):
+    if isinstance(value, dict) and all(name.strip() for name in value):
         try:
             return {str(name): _in_range(setting, weight) for name, weight in value.items()}
         except ValueError:
             pass
-    raise ValueError(f"must be a table of numbers, such as {{ {_sample(setting)} }}, not {value!r}")
+    raise ValueError(
+        f"must be a table of numbers, such as {{ {_sample(setting)} }}, not {_shown(value)}"
+    )
 
 
 def _thresholds(setting: Setting, value: Any) -> dict[str, float]:
@@ -327,7 +375,7 @@ def _thresholds(setting: Setting, value: Any) -> dict[str, float]:
     found = _weights(setting, value)
     for name in found:
         if name not in THRESHOLDS:
-            raise ValueError(f"have no {name!r}{nearest(name, THRESHOLDS)}")
+            raise ValueError(f"have no {_shown(name)}{nearest(name, THRESHOLDS)}")
     try:
         rules_with(found)
     except ValueError as problem:
@@ -339,12 +387,14 @@ def _keys(setting: Setting, value: Any) -> dict[str, tuple[str, ...]]:
     from vlamon.key_bindings import checked_keys
 
     if not isinstance(value, dict):
-        raise ValueError(f'must be a table of keys, such as {{ quit = "Q" }}, not {value!r}')
+        raise ValueError(f'must be a table of keys, such as {{ quit = "Q" }}, not {_shown(value)}')
     found = {}
     for name, given in value.items():
         listed = [given] if isinstance(given, str) else given
         if not isinstance(listed, list) or not all(isinstance(key, str) and key for key in listed):
-            raise ValueError(f"must be a text or a list of texts for {name}, not {given!r}")
+            raise ValueError(
+                f"must be a text or a list of texts for {name:.40}, not {_shown(given)}"
+            )
         found[str(name)] = tuple(listed)
     try:
         checked_keys(found)

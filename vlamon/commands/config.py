@@ -89,7 +89,14 @@ def example_file() -> Iterator[str]:
 
 
 def _places() -> list[str]:
-    return [config.user_file(), config.project_file() or os.path.abspath(config.PROJECT_FILE)]
+    return [config.user_file(), config.project_file() or _here(config.PROJECT_FILE)]
+
+
+def _here(name: str) -> str:
+    try:
+        return os.path.abspath(name)
+    except FileNotFoundError:
+        return name  # the working directory was removed under us
 
 
 def _alerts_file() -> str:
