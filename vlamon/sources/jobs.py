@@ -18,8 +18,12 @@ from vlamon.sources.socket import socket_source
 from vlamon.sources.ssh import ssh_source
 from vlamon.sources.stream import StreamSource
 
-_JOB = re.compile(r"\d+(_\d+)?")
+_JOB = re.compile(r"[0-9]+(_[0-9]+)?")
+_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+"""What a host may be called by others: a user's ssh configuration may hand it to a shell (`%h`)."""
 _STATES = {"PENDING": "has not started", "CONFIGURING": "is starting", "COMPLETING": "is ending"}
+ANSWER = 20.0
+"""Seconds for `squeue`: a busy controller takes that long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,8 @@ def place_of(entry: RunEntry, host: str, now: float) -> RunLocation:
     if entry.running(host, now) and entry.socket:
         if entry.host == host:
             return RunLocation(socket=entry.socket)
-        return RunLocation(ssh=f"{entry.host}:{entry.socket}")
+        if _HOST.fullmatch(entry.host):
+            return RunLocation(ssh=f"{entry.host}:{entry.socket}")
     there = entry.journal if entry.journal and os.path.exists(entry.journal) else ""
     return RunLocation(journal=there)
 
@@ -104,7 +109,9 @@ def _ask_slurm(job: str) -> tuple[str, str]:
     """The job's own number and the node of its first task."""
     asked = ["squeue", "--noheader", "--jobs", job, "--format", "%A|%T|%B"]
     try:
-        done = subprocess.run(asked, capture_output=True, text=True, timeout=20.0)
+        done = subprocess.run(
+            asked, capture_output=True, encoding="utf-8", errors="replace", timeout=ANSWER
+        )
     except FileNotFoundError:
         raise SourceError(
             f"job {job} is not in the list of runs, and there is no squeue to ask: "
@@ -119,6 +126,8 @@ def _ask_slurm(job: str) -> tuple[str, str]:
     if len(lines) > 1:
         raise SourceError(f"job {job} is an array of {len(lines)} tasks; name one, as {job}_0.")
     number, state, node = lines[0]
+    if not _JOB.fullmatch(number) or not (_HOST.fullmatch(node) or state != "RUNNING"):
+        raise SourceError(f"squeue's answer for job {job} is none: {lines[0]!r:.200}")
     if state != "RUNNING":
         raise SourceError(f"job {job} {_STATES.get(state, f'is {state.lower()}')}.")
     return number, node

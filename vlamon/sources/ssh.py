@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shlex
 import subprocess
 import tempfile
@@ -19,6 +20,10 @@ _ALIVE = ("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3", "-o", "
 """So that a dead network ends the stream instead of leaving it silent for ever."""
 _THIN = ("-o", "Compression=yes")
 """Steps, times and slow metrics repeat: a history takes a fraction of the bytes on a thin line."""
+_COMPLAINTS = 16 << 20
+"""Bytes of complaints on disk, which the far end writes; a carrier that goes on is ended."""
+_LAST = 8 << 10
+"""Bytes of them that are read."""
 _NO_TRAINING = 3
 _NO_COMMAND = 127
 
@@ -34,6 +39,8 @@ class PipeStream:
         self._process = process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._complaints
         )
+        with contextlib.suppress(OSError, ValueError):  # ended already, or with a smaller limit
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (_COMPLAINTS, _COMPLAINTS))
         assert process.stdin is not None
         assert process.stdout is not None
         self._in = process.stdout.fileno()
@@ -68,7 +75,7 @@ class PipeStream:
             code = self._process.wait(2.0)
         except subprocess.TimeoutExpired:
             return ""
-        self._complaints.seek(0)
+        self._complaints.seek(max(0, self._complaints.seek(0, os.SEEK_END) - _LAST))
         lines = self._complaints.read().decode("utf-8", "replace").strip().splitlines()
         text = lines[-1].removeprefix("vlamon: ") if lines else f"ended with exit code {code}"
         if code == _NO_TRAINING:
