@@ -11,10 +11,12 @@ import io
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.fuzz.forged import forged
 from vlamon.protocol.frames import FROM_MONITOR, FrameReader, ProtocolError, pack
 from vlamon.records import Record
 
@@ -183,21 +185,66 @@ def _trackers() -> list[bytes]:
 
 
 def _command(*arguments: str) -> Callable[[bytes], None]:
-    """A whole command over a log: it ends with an exit code, and shows no terminal sequence."""
+    """A whole command over a log."""
+    return lambda data: _run(data, "a.log", arguments)
 
-    def attack(data: bytes) -> None:
-        from vlamon.cli import run
 
-        with _file(data, "a.log") as path:
-            out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", "replace") for _ in range(2))
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                run([word.replace("FILE", str(path)) for word in arguments])
-        for stream in (out, err):
-            stream.flush()
-            shown = stream.buffer.getvalue().decode("utf-8", "replace")
-            assert not unsafe(shown), f"reaches the terminal: {unsafe(shown)!r}"
+def _run(data: bytes, name: str, arguments: Iterable[str]) -> None:
+    """It ends with an exit code, and shows no terminal sequence."""
+    from vlamon.cli import run
 
-    return attack
+    with _file(data, name) as path:
+        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", "replace") for _ in range(2))
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            run([word.replace("FILE", str(path)) for word in arguments])
+    for stream in (out, err):
+        stream.flush()
+        shown = stream.buffer.getvalue().decode("utf-8", "replace")
+        assert not unsafe(shown), f"reaches the terminal: {unsafe(shown)!r}"
+
+
+ON_JOURNALS = (
+    ("watch", "--plain", "FILE"),
+    ("watch", "--json", "FILE"),
+    ("export", "FILE", "--format", "csv"),
+    ("query", "status", "FILE"),
+    ("query", "metrics", "FILE"),
+    ("query", "events", "FILE"),
+    ("query", "diagnose", "FILE"),
+    ("diff", "FILE", "FILE"),
+    ("replay", "--plain", "--speed", "max", "FILE"),
+)
+"""What is done with a journal that somebody else made."""
+
+
+def _forge_journal(data: bytes) -> None:
+    """A command over it, then what a watchdog would send of it."""
+    made = forged(data)
+    _run(made, "run.vlaj", ON_JOURNALS[zlib.crc32(made) % len(ON_JOURNALS)])
+    _alert(made)
+
+
+def _alert(journal: bytes) -> None:
+    from vlamon.alerts.as_json import as_json
+    from vlamon.alerts.message import document, message
+    from vlamon.alerts.watchdog import Watchdog
+    from vlamon.sources import SourceError
+    from vlamon.sources.journal import JournalSource
+
+    dog = Watchdog(lambda pid: None, "here", every_event=True)
+    with _file(journal, "run.vlaj") as path:
+        source = JournalSource(path, follow=False)
+        with contextlib.suppress(SourceError):
+            while not source.finished:
+                found = dog.observe(source.read(0.0), 1.0, 2.0)
+                for alert in [*found, *dog.check(1e6, 2.0)]:
+                    told = message(alert)
+                    assert not unsafe(told.text)
+                    json.loads(as_json(document(told)), parse_constant=_no_json)
+
+
+def _no_json(name: str) -> None:
+    raise AssertionError(f"{name} is no JSON")
 
 
 def unsafe(shown: str) -> str:
@@ -332,11 +379,11 @@ def _read_checkpoint(data: bytes) -> None:
     from vlamon.guard.checkpoint.writer import Durable, DurableError
 
     parts = [*data.split(_SPLIT), b"", b"", b""][:3]
-    for forged in (False, True):
+    for right in (False, True):
         with tempfile.TemporaryDirectory(prefix="vlamon-fuzz-") as folder:
             path = Path(folder) / "step-000000007"
             path.mkdir()
-            if forged:  # an attacker makes the digests right
+            if right:  # an attacker makes the digests right
                 parts[0] = _with_digests(parts[0], parts[1:], hashlib.sha256)
             for name, content in zip(_CHECKPOINT, parts, strict=True):
                 (path / name).write_bytes(content)
@@ -381,6 +428,7 @@ def _read_metadata(data: bytes) -> None:
 TARGETS: tuple[Target, ...] = (
     Target("frames", _frames, _decode_frames, weight=6),
     Target("journal", _journals, _read_journal, weight=2),
+    Target("forged", _journals, _forge_journal, weight=2),
     Target("logs", _logs, _read_log("a.log"), weight=6),
     Target("events", _event_files, _read_log("events.out.tfevents.1.x"), weight=2),
     Target("trackers", _trackers, _read_log("run-a.wandb"), weight=2),

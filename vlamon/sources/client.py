@@ -15,6 +15,7 @@ from vlamon.protocol import messages
 from vlamon.protocol.block import Block
 from vlamon.protocol.commands import Command
 from vlamon.protocol.frames import FrameReader, Message, ProtocolError, pack
+from vlamon.protocol.limits import RunLimits
 from vlamon.protocol.messages import Bye, Start, Subscription
 from vlamon.records import (
     EpochRow,
@@ -47,6 +48,8 @@ class Cursor:
     """Weights received last, so that a repetition is ignored."""
     backlog: Backlog | None = None
     """Rows from before those that came first, where the newest were to come first."""
+    limits: RunLimits = field(default_factory=RunLimits)
+    """What the run may claim, over all its connections."""
 
 
 class Conversation:
@@ -117,6 +120,7 @@ class Conversation:
                     return
                 self.cursor.note = number + 1
             record = messages.decode(message)
+            self.cursor.limits.check(record)
             if isinstance(record, Bye):
                 self.bye = record
                 yield from self._lose_backlog("the training ended before they came")
@@ -129,6 +133,7 @@ class Conversation:
     def _greet(self, message: Message) -> Iterator[Record]:
         record = messages.decode(message)
         assert isinstance(record, RunInfo)
+        self.cursor.limits.check(record)
         first = self.info is None
         self.info = replace(record, source=self.source)
         yield self.info
@@ -153,6 +158,8 @@ class Conversation:
             return
         self.restarted = bool(cursor.boot)
         same_run = cursor.run_id == info.run_id
+        if not same_run:
+            cursor.limits = RunLimits()
         cursor.seq = min(cursor.seq, start.start_seq) if same_run else 0
         cursor.note = min(cursor.note, start.start_note) if same_run else 0
         # A trainer without journal counts its attempts from 0 again, while steps may only fall
@@ -166,6 +173,7 @@ class Conversation:
 
     def _take_rows(self, message: Message) -> Iterator[Record]:
         block = blocks.from_message(message)
+        self.cursor.limits.check_block(block)
         if not self.rows:
             self.latest.update(blocks.last_values(block))
             return

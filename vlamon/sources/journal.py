@@ -17,6 +17,7 @@ from vlamon.protocol.block import Block
 from vlamon.protocol.commands import Command
 from vlamon.protocol.frames import Message, ProtocolError, unpack
 from vlamon.protocol.journal import JournalError, Scanner, Sealed, TornBytes
+from vlamon.protocol.limits import RunLimits
 from vlamon.protocol.messages import Bye
 from vlamon.records import Event, Gap, Link, LinkState, Record, RunInfo, Status
 from vlamon.sources import SourceError
@@ -42,6 +43,7 @@ class JournalSource:
         self._descriptor = -1
         self._offset = 0
         self._scanner = Scanner()
+        self._limits = RunLimits()
         self._group: list[Block] = []
         self._group_size = 0
         self._weights: dict[str, float] = {}
@@ -84,7 +86,7 @@ class JournalSource:
             return self._tell("waiting", f"waiting for {self.path}: no such file yet")
         try:
             found = list(self._read_on())
-        except JournalError as error:
+        except (JournalError, ProtocolError) as error:
             raise SourceError(f"{self.path}: {error}") from error
         if not found and not self._finished:
             time.sleep(min(timeout, _POLL))
@@ -180,6 +182,7 @@ class JournalSource:
             raise JournalError(f"the frame at byte {found.offset} is wrong: {error}") from error
 
     def _take_block(self, block: Block) -> Iterator[Record]:
+        self._limits.check_block(block)
         missing = block.seq - self._next_seq
         if missing > 0 or self._torn is not None:
             yield from self._flush()
@@ -201,6 +204,7 @@ class JournalSource:
         record = messages.decode(message)
         if isinstance(record, Bye):
             return
+        self._limits.check(record)
         if isinstance(record, Status) and self.whole:
             self._status = record  # only the newest of a stretch counts
             return
