@@ -7,6 +7,7 @@ imports NumPy, Textual or a command's module.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -103,8 +104,7 @@ class LazyGroup(click.Group):
             code = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
-            # Python would flush into the closed pipe once more at exit, and complain.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _discard_output()
             return 0
         return code
 
@@ -123,6 +123,15 @@ class LazyGroup(click.Group):
         """The table, without importing anything."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, help_line) for name, (_, help_line) in COMMANDS.items()])
+
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+"""Errors of the place that is written to, which is the user's to mend."""
+
+
+def _discard_output() -> None:
+    """Python would flush into what takes nothing once more at exit, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _instead_of(word: str) -> str:
@@ -157,6 +166,7 @@ def vlamon(ctx: click.Context) -> int:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run a command and exit; a user's mistake is one sentence and exit code 2."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(
@@ -171,6 +181,23 @@ def main(args: Sequence[str] | None = None) -> None:
     if code == INTERRUPTED:
         _exit_interrupted()
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Started with `>&-`, Python has no stdout, and the next file that is opened becomes it."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is not None:
+            continue
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        with contextlib.suppress(OSError):
+            os.fstat(number)
+            number = nowhere  # somebody else's by now
+        if number != nowhere:
+            os.dup2(nowhere, number)
+            os.close(nowhere)
+        mode = "r" if name == "stdin" else "w"
+        stream = open(number, mode, encoding="utf-8", errors="replace")  # noqa: SIM115 (kept)
+        setattr(sys, name, stream)
 
 
 def _was_interrupted(error: BaseException | None) -> bool:
@@ -194,6 +221,7 @@ def run(args: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code."""
     try:
         code = vlamon.main(args, prog_name="vlamon", standalone_mode=False)
+        sys.stdout.flush()
     except VlamonError as error:
         return _complain("vlamon", "\n".join(map(line, error.lines)), error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -210,6 +238,12 @@ def run(args: Sequence[str] | None = None) -> int:
         return _complain("vlamon", line(error.format_message()), 2)
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
+    except OSError as error:
+        if error.errno not in _DISK_FULL:
+            raise
+        _discard_output()
+        where = error.filename or "what is printed"
+        return _complain("vlamon", line(f"{where} cannot be written: {error.strerror}."), 2)
     return code if isinstance(code, int) else 0
 
 

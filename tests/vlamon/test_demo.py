@@ -9,12 +9,18 @@ import sys
 import time
 from pathlib import Path
 
-DEMO = (sys.executable, "-m", "vlamon", "demo", "--preset", "micro")
+DEMO = (sys.executable, "-P", "-m", "vlamon", "demo", "--preset", "micro")
+ROOT = Path(__file__).parents[2]
 
 
 def environment(tmp_path: Path) -> dict[str, str]:
     # A short path: a Unix socket's is limited to 108 bytes.
-    return {**os.environ, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    return {
+        **os.environ,
+        "TMPDIR": str(tmp_path),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+    }
 
 
 def left(tmp_path: Path) -> list[Path]:
@@ -23,12 +29,17 @@ def left(tmp_path: Path) -> list[Path]:
 
 
 def test_it_prints_every_batch_ends_by_itself_and_cleans_up(tmp_path: Path) -> None:
+    somebodys = tmp_path / "somebodys"
+    somebodys.mkdir()
+    for name in ("trainer", "torch", "numbers", "vlamon"):
+        (somebodys / f"{name}.py").write_text("raise SystemExit('code of the directory ran')\n")
     done = subprocess.run(
         [*DEMO, "--steps", "5"],
         capture_output=True,
         text=True,
         timeout=400,
         env=environment(tmp_path),
+        cwd=somebodys,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import click
 
+import vlamon
 from vlamon.commands.appearance import appearance
 from vlamon.commands.demo_story import NarratedSource, next_steps
 from vlamon.commands.present import mode_for, present
@@ -25,6 +26,8 @@ from vlamon.safe_text import line
 from vlamon.sources import Source
 from vlamon.tui.options import Options
 
+TRAINER = (sys.executable, "-P", "-m", "trainer")
+"""-P: a trainer.py in the working directory is none of ours."""
 STEPS = 260
 EXPLODES_AT_STEP = 130
 """Late enough for a snapshot that the guard trusts: one that the detectors found quiet for as long
@@ -94,7 +97,7 @@ def training(
 ) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
     """A training and the socket that it serves; stopped when the block is left."""
     socket, output = run_dir / "vla.sock", run_dir / "stdout.txt"
-    trainer = [sys.executable, "-m", "trainer", "--preset", preset, "--name", "demo"]
+    trainer = [*TRAINER, "--preset", preset, "--name", "demo"]
     trainer += ["--socket", str(socket), "--run-dir", str(run_dir), "--steps", str(steps)]
     trainer += ["--max-seconds", str(SECONDS), "--set", f"loop.batch={BATCH}"]
     trainer += ["--set", "loop.steps_per_epoch=65", "--set", "loop.validation_samples=8"]
@@ -109,13 +112,20 @@ def training(
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={"OMP_NUM_THREADS": str(_threads())} | os.environ,
+            env=_environment(),
         )
     try:
         _wait_for(socket, process, output)
         yield socket, process
     finally:
         _stop(process)
+
+
+def _environment() -> dict[str, str]:
+    """Where `trainer` is found, whatever lies in the working directory."""
+    places = [str(Path(vlamon.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    path = os.pathsep.join(filter(None, places))
+    return {"OMP_NUM_THREADS": str(_threads()), **os.environ, "PYTHONPATH": path}
 
 
 def _threads() -> int:

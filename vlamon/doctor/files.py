@@ -89,7 +89,11 @@ def descriptors(facts: Facts) -> Iterator[CheckResult]:
 def directories(facts: Facts) -> Iterator[CheckResult]:
     """Room, file system and clock of the directories that runs are written to."""
     for directory in facts.directories:
-        place = os.path.abspath(directory)
+        try:
+            place = os.path.abspath(directory)
+        except FileNotFoundError:
+            yield CheckResult("disk", "warn", "the working directory was removed", "cd")
+            continue
         try:
             free = shutil.disk_usage(place).free
         except OSError as problem:

@@ -209,8 +209,9 @@ def _take_lock(path: str) -> int:
         except OSError:
             ours = False
         if ours:
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            with contextlib.suppress(OSError):  # a full disk: the lock holds without a name in it
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
             return descriptor
         os.close(descriptor)  # its holder closed and unlinked it meanwhile: begin again
 

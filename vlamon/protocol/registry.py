@@ -6,7 +6,9 @@ The training writes its own file, so nothing is ever locked; a reader trusts onl
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import json
 import os
 import stat
@@ -96,10 +98,16 @@ def write(entry: RunEntry, place: str) -> None:
     data = json.dumps(dataclasses.asdict(entry)).encode("utf-8", "replace")
     descriptor = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     try:
-        os.write(descriptor, data)
-    finally:
-        os.close(descriptor)
-    os.replace(written, path)
+        try:
+            if os.write(descriptor, data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.close(descriptor)
+        os.replace(written, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(written)
+        raise
 
 
 def entries(place: str | None) -> list[RunEntry]:

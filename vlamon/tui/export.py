@@ -36,7 +36,8 @@ def new_path(folder: Path, run: str, suffix: str, clock: float) -> Path:
 def save_screen(svg: str, path: Path) -> Notice:
     """Write what is on screen as SVG."""
     try:
-        path.write_text(svg, encoding="utf-8")
+        with path.open("x", encoding="utf-8") as file:  # never through a link that lies there
+            file.write(svg)
     except OSError as problem:
         return Notice(f"picture not saved: {problem.strerror}: {path.name}", "explode")
     return Notice(f"picture saved: {path.name}", "ok")

@@ -48,7 +48,7 @@ class AccessRules:
         if origin is not None and not self._is_own(origin, host or ""):
             return WRONG_ORIGIN
         given = path.removeprefix("/").partition("/")[0]
-        if not hmac.compare_digest(given.encode(), self.token.encode()):
+        if not hmac.compare_digest(given.encode("utf-8", "replace"), self.token.encode()):
             return WRONG_TOKEN
         return ""
 

@@ -88,8 +88,8 @@ class BrowserView:
     async def _page(self, request: web.Request) -> web.StreamResponse:
         if self._is_full():
             return self._no_more()  # a browser does not show what a websocket is refused with
-        asked = request.query.get("fontsize", "")
-        size = int(asked) if asked.isdecimal() and int(asked) in FONT_SIZES else FONT_SIZE
+        size = _number(request, "fontsize", FONT_SIZE)
+        size = size if size in FONT_SIZES else FONT_SIZE
         url = self._plan.access.page_url(request.host, request.scheme)
         text, headers = page(self._plan.title, url, size)
         return web.Response(text=text, content_type="text/html", headers=headers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import tempfile
@@ -138,3 +139,22 @@ def test_a_run_of_another_host_is_lost_when_it_says_nothing_for_long() -> None:
     entry = RunEntry(boot="b", host="there", updated=1000.0)
     assert entry.running("here", 1000.0 + registry.LOST - 0.1)
     assert not entry.running("here", 1000.0 + registry.LOST)
+
+
+@pytest.mark.parametrize("call", ["write", "replace", "short"])
+def test_a_disk_that_takes_half_an_entry_leaves_the_old_one_and_nothing_else(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.write(RunEntry("a", name="old"), str(tmp_path))
+
+    def fails(*arguments: object) -> int:
+        if call == "short":
+            return 10
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write" if call == "short" else call, fails)
+        with pytest.raises(OSError, match="No space"):
+            registry.write(RunEntry("a", name="new"), str(tmp_path))
+    assert [entry.name for entry in registry.entries(str(tmp_path))] == ["old"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

@@ -23,6 +23,7 @@ from vlamon.charts.glyphs import UNICODE
 from vlamon.charts.rows import text_of
 from vlamon.records import BatchBlock, Column, Link, Reply, Snapshot
 from vlamon.tui.dialogs.choice import Choice, Choosing, Item
+from vlamon.tui.export import save_screen
 from vlamon.tui.screen import MainScreen
 
 
@@ -211,8 +212,8 @@ async def test_a_full_disk_under_a_picture_is_a_sentence(
     def full(*_: Any, **__: Any) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
     async with running() as (pilot, screen, _):
+        monkeypatch.setattr(Path, "open", full)
         await pilot.press("S")
         assert "picture not saved: No space left on device" in status_text(screen)
 
@@ -234,3 +235,12 @@ async def test_read_only_hides_every_order() -> None:
         assert "checkpoint" not in footer
         await pilot.press("question_mark")
         assert "snapshot to go back" not in page(pilot)
+
+
+def test_a_picture_is_never_written_through_a_link_that_lies_in_its_place(tmp_path: Path) -> None:
+    path, victim = tmp_path / "vlamon-run.svg", tmp_path / "victim"
+    path.symlink_to(victim)
+    assert "not saved" in save_screen("<svg/>", path).text
+    victim.write_text("mine")
+    assert "not saved" in save_screen("<svg/>", path).text
+    assert victim.read_text() == "mine"
