@@ -113,7 +113,10 @@ def command(
         report = reading.report(found)
     except UnrecognisedError as error:
         raise NotJudgedError(f"NOT JUDGED · {error.lines[0]}", *error.lines[1:]) from None
-    _write(_set(report, layout or _by_name(output)), output)
+    chosen = layout or _by_name(output)
+    _write(_set(report, chosen), output)
+    if output is None and chosen == "text" and sys.stdout.isatty():
+        click.echo(f"\n{_verdict(report)}")  # its first lines have scrolled away
     return report.exit_code
 
 
@@ -174,6 +177,14 @@ class _Reading:
             known = ", ".join(evidence.names)
             raise VlamonError(f"--weight {absent[0]}: the logs hold no such metric ({known}).")
         return evidence
+
+
+def _verdict(report: Report) -> str:
+    """The verdict and what it rests on."""
+    from vlamon.report.headline import headline
+    from vlamon.report.words import say
+
+    return line(f"{say(report, f'verdict-{report.verdict}')} · {headline(report)}")
 
 
 def _is_run(given: str) -> bool:

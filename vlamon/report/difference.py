@@ -58,13 +58,17 @@ def _lines(names: tuple[str, str], comparison: Comparison) -> Iterator[str]:
             f"{_exact(first.left)} | {_exact(first.right)}"
         )
     for name, left, right in comparison.weights:
-        yield f"Weight of {name}: {left} | {right}"
+        yield f"Weight of {line(name)}: {_weight(left)} in A, {_weight(right)} in B"
     if comparison.differences:
         yield ""
         yield from _table(comparison)
     for side, only in (("A", comparison.only_left), ("B", comparison.only_right)):
         if only:
             yield f"Only in {side}: {', '.join(only)}"
+
+
+def _weight(value: float | None) -> str:
+    return "not known" if value is None else f"{value:g}"
 
 
 def _table(comparison: Comparison) -> Iterator[str]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -287,3 +291,20 @@ def test_a_file_that_is_named_twice_counts_once(capfdbinary: Any, tmp_path: Path
     report = as_json(capfdbinary, log, tmp_path, tmp_path / "link.txt", log)
     assert len(report["anomalies"]) == 1
     assert [file["path"] for file in report["files"]] == [str(log)]
+
+
+def test_a_terminal_shows_the_verdict_again_below_a_report_that_scrolls() -> None:
+    ours, theirs = os.openpty()
+    words = [sys.executable, "-m", "vlamon", "analyze", TWELVE]
+    done = subprocess.Popen(words, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    said = b""
+    with contextlib.suppress(OSError):  # Linux: the other end is closed
+        while piece := os.read(ours, 1 << 16):
+            said += piece
+    os.close(ours)
+
+    assert done.wait(60) == 20
+    lines = said.decode().splitlines()
+    assert lines[-1].startswith("EXPLOSION · ")
+    assert sum(shown.startswith("EXPLOSION · ") for shown in lines) == 2

@@ -112,3 +112,13 @@ def test_a_directory_of_a_run_will_do(capfdbinary: Any, tmp_path: Path) -> None:
     code, _, err = diff(capfdbinary, tmp_path, SAMPLE)
     assert code == 2
     assert "no training log" in err
+
+
+def test_a_weight_that_one_run_does_not_know_is_said_to_be_unknown(
+    capfdbinary: Any, tmp_path: Path
+) -> None:
+    other = log(tmp_path / "b.jsonl", [{"loss": 1.0}] * 20)
+
+    _, text, _ = diff(capfdbinary, SAMPLE / "output.log", other)
+
+    assert "Weight of loss_ct: 10 in A, not known in B\n" in text
