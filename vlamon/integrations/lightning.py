@@ -66,10 +66,11 @@ class Hooks:
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Start serving, and listen to `self.log` of the module."""
         each = max(1, len(trainer.optimizers))
+        total = trainer.max_steps // each if trainer.max_steps and trainer.max_steps > 0 else None
         if self._sink is None:
-            total = trainer.max_steps if trainer.max_steps and trainer.max_steps > 0 else None
-            total = None if total is None else total // each
             self._own = Emitter(self._path, total_steps=total, **self._options)
+        else:
+            self._sink.plan(total)
         self._updates = trainer.global_step
         self._step = self._updates // each
         self._module = pl_module

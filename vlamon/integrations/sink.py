@@ -15,6 +15,9 @@ class Sink(Protocol):
     def emitter(self) -> Emitter | None:
         """The emitter behind it, for events and epochs."""
 
+    def plan(self, total_steps: int | None) -> None:
+        """How many steps the training will take; said before the first row."""
+
     def add(self, source: str, values: Mapping[str, Any], step: int | None = None) -> None:
         """One row, or more of the row of the same step."""
 
@@ -35,6 +38,9 @@ class OwnEmitter:
 
     def __init__(self, emitter: Emitter) -> None:
         self.emitter = emitter
+
+    def plan(self, total_steps: int | None) -> None:
+        """Its emitter was made with the number."""
 
     def add(self, source: str, values: Mapping[str, Any], step: int | None = None) -> None:
         """Log a row."""

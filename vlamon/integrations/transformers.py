@@ -56,14 +56,17 @@ class VlamonCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Start serving, and look at what the model returns from now on."""
+        total_steps = state.max_steps if state.max_steps > 0 else None
         if self._sink is None:
             self._own = Emitter(
                 self._path,
                 run=self._run or getattr(args, "run_name", None) or "",
                 run_dir=self._run_dir,
                 weights=self._weights,
-                total_steps=state.max_steps if state.max_steps > 0 else None,
+                total_steps=total_steps,
             )
+        else:
+            self._sink.plan(total_steps)
         model = kwargs["model"]
         self._hook = model.register_forward_hook(self._returned, with_kwargs=True)
         optimizer, scheduler = kwargs.get("optimizer"), kwargs.get("lr_scheduler")

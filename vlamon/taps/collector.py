@@ -54,6 +54,7 @@ class Collector:
         self._touched = 0.0
         self._pid = os.getpid()
         self._emitter: Emitter | None = None
+        self._total_steps: int | None = None
         self._failed = False
         self._strides_told = 0
         self._told: set[str] = set()
@@ -67,6 +68,11 @@ class Collector:
             if self._emitter is None and not self._failed:
                 self._make()
             return self._emitter
+
+    def plan(self, total_steps: int | None) -> None:
+        """How many steps a framework will take; what it says once a row was logged is too late."""
+        with self._lock:
+            self._total_steps = total_steps
 
     def add(
         self,
@@ -140,6 +146,7 @@ class Collector:
                 run=options.run,
                 run_dir=options.run_dir,
                 weights=options.weights or None,
+                total_steps=self._total_steps,
                 alerts=options.alerts,
                 watch=options.watch,
                 annotate=options.annotate,

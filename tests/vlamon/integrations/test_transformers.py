@@ -19,6 +19,8 @@ from tests.vlamon.integrations.toy import Policy, Rows, digest, means
 from vlamon.guard import Guard, GuardSettings
 from vlamon.integrations.transformers import VlamonCallback
 from vlamon.records import EpochRow, RunInfo
+from vlamon.taps.collector import Collector
+from vlamon.taps.options import TapOptions
 
 
 def trained(tmp_path: Path, callbacks: list[Any], **settings: Any) -> Policy:
@@ -93,6 +95,15 @@ def test_the_training_is_bit_identical_to_one_without(tmp_path: Path) -> None:
     callback = VlamonCallback(None, str(tmp_path / "run"))
     watched = trained(tmp_path / "b", [callback], gradient_accumulation_steps=2)
     assert digest(watched) == digest(without)
+
+
+def test_a_tap_knows_how_many_steps_the_trainer_will_take(tmp_path: Path) -> None:
+    collector = Collector(TapOptions(None, "run", str(tmp_path / "run")))
+    trained(tmp_path, [VlamonCallback(sink=collector)])
+    collector.end("")
+
+    (planned,) = {record.total_steps for record in of_type(journal_of(tmp_path / "run"), RunInfo)}
+    assert planned == 60
 
 
 def test_a_nan_that_the_trainer_hides_is_seen(tmp_path: Path) -> None:
