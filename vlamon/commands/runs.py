@@ -53,18 +53,19 @@ def table(
         yield "All of them: vlamon runs --all"
         return
     if not found:
-        yield "No run is known here. Trainings list themselves: vlamon run -- python train.py"
+        yield "No run is known here. A training is listed once it serves, as with:"
+        yield "  vlamon run -- python train.py"
         return
     rows = [("run", "state", "step", "host", "job", "started", "open with")]
     for entry, place in found:
         running = entry.running(host, now)
-        total = f"/{entry.total_steps:,}" if entry.total_steps else ""
+        state = (entry.state or "running") if running else "ended" if entry.ended else "lost"
         opened = shlex.join(["vlamon", "watch", *place.arguments]) if place.arguments else "–"
         rows.append(
             (
                 entry.name,
-                (entry.state or "running") if running else "ended" if entry.ended else "lost",
-                "–" if entry.step is None else f"{entry.step:,}{total}",
+                state,
+                _step(entry, state),
                 entry.host,
                 entry.array_job or entry.job or "–",
                 local_time(entry.started, "%Y-%m-%d %H:%M") or "–",
@@ -74,6 +75,14 @@ def table(
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     for row in rows:
         yield "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _step(entry: RunEntry, state: str) -> str:
+    """The step that the list knows: a training that was killed may have come a minute further."""
+    if entry.step is None:
+        return "–"
+    total = f"/{entry.total_steps:,}" if entry.total_steps else ""
+    return f"{'≥ ' if state == 'lost' else ''}{entry.step:,}{total}"
 
 
 def _json(entry: RunEntry, place: RunLocation, running: bool) -> str:

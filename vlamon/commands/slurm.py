@@ -21,7 +21,7 @@ EXAMPLE = """\
 # training is served at /tmp/vla-job$SLURM_JOB_ID.sock and lists itself in the home of all nodes:
 #   vlamon watch --job $SLURM_JOB_ID     from the login node, through ssh
 #   vlamon runs                          every run of yours
-run_dir=$SCRATCH/runs/$SLURM_JOB_NAME
+run_dir=${SCRATCH:-$HOME}/runs/$SLURM_JOB_NAME
 
 # A train.py without a line of vlamon in it is shown through its trackers:
 #   exec srun vlamon run --run-dir "$run_dir" -- torchrun --standalone --nproc-per-node=8 train.py

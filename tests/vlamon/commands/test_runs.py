@@ -79,7 +79,12 @@ def test_a_node_that_died_leaves_a_run_that_is_lost_and_opened_from_the_shared_d
     journal, now = tmp_path / "run.vlaj", time.time()
     journal.touch()
     listed = [
-        RunEntry("a", "kept", "n7", 1, 1.0, now - 3600, journal=str(journal), socket="/tmp/a.sock"),
+        RunEntry(
+            *("a", "kept", "n7", 1, 1.0, now - 3600),
+            journal=str(journal),
+            socket="/tmp/a.sock",
+            step=207,
+        ),
         RunEntry("b", "gone", "n8", 1, 2.0, now - 3600, socket="/tmp/b.sock"),
         RunEntry("c", "alive", "n9", 1, 3.0, now - 30, socket="/tmp/c.sock"),
     ]
@@ -89,6 +94,7 @@ def test_a_node_that_died_leaves_a_run_that_is_lost_and_opened_from_the_shared_d
     words = {line.split()[0]: line for line in shown[1:]}
     assert (" lost " in words["kept"], " lost " in words["gone"]) == (True, True)
     assert words["kept"].endswith(f"vlamon watch {journal}")
+    assert " ≥ 207 " in words["kept"], "its last minute is not in the list"
     assert words["gone"].endswith("–"), "a socket of a node that is gone opens nothing"
     assert words["alive"].endswith("vlamon watch --ssh n9:/tmp/c.sock")
 

@@ -62,6 +62,19 @@ async def test_the_welcome_stays_whatever_panel_is_asked_for() -> None:
         assert "╭ closs" in page(pilot)
 
 
+@pytest.mark.parametrize(
+    ("said", "place"),
+    [
+        ("waiting for /tmp/vla-job7.sock: no training serves it yet", "/tmp/vla-job7.sock"),
+        ("no training was found; waiting for one to serve /tmp/vla*.sock", "auto"),
+        ("waiting for node17:/tmp/vla.sock: no such file", "auto"),
+    ],
+)
+async def test_the_welcome_names_the_place_that_is_awaited(said: str, place: str) -> None:
+    async with running(fed(Link("waiting", said))) as (pilot, _, _feed):
+        assert f'Emitter("{place}", run=' in page(pilot)
+
+
 @pytest.mark.parametrize("size", [(80, 24), (200, 60)])
 async def test_d_shows_every_diagnosis_to_its_last_word(size: tuple[int, int]) -> None:
     words = " ".join(f"word{n}" for n in range(90))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from vlamon.charts.rows import Row, shorten
@@ -13,9 +14,18 @@ _HOW = (
     "A training script sends its losses with three lines:",
     "",
     "    from vlamon import Emitter",
-    '    with Emitter("/tmp/vla.sock", run="my run") as emitter:',
+    '    with Emitter("PLACE", run="my run") as emitter:',
     "        emitter.log(step, closs=closs, loss_ct=loss_ct)",
+    "",
+    "or without an edit:  vlamon run -- python train.py",
 )
+_SOCKET = re.compile(r"waiting for (/\S+\.sock)\b")
+
+
+def awaited(text: str) -> str:
+    """The socket that the source waits for; `auto`, a place where it looks, where it names none."""
+    found = _SOCKET.match(text)
+    return found[1] if found else "auto"
 
 
 class WelcomePanel(RowPanel):
@@ -30,7 +40,8 @@ class WelcomePanel(RowPanel):
             said = ((f"  {shorten(text, width - 6)}", role),)
         lines: list[Row] = [said, ()]
         if height >= len(_HOW) + 6:
-            lines += [((f"  {line}", "muted"),) for line in _HOW]
+            place = awaited(text)
+            lines += [((f"  {line.replace('PLACE', place)}", "muted"),) for line in _HOW]
         above = max(0, (height - 2 - len(lines)) // 2)
         body: list[Row] = [()] * above + lines
         return framed((("vlamon", "title"),), (), body, width, height, frame.glyphs)
