@@ -358,3 +358,27 @@ def test_scanning_a_descriptor_stops_at_the_given_end(whole: bytes, tmp_path: Pa
     with path.open("rb") as file:
         part = list(scan(file.fileno(), good[3].offset, good[6].offset))
     assert part == good[3:6]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 11, 16, 64])
+def test_damage_and_frames_are_the_same_in_whatever_pieces_they_come(size: int) -> None:
+    """A mark, a header and a frame may each be cut in two; what is garbage must not hide one."""
+    frame = seal(HELLO)
+    hit = bytearray(frame)
+    hit[20] ^= 1
+    parts = [b"\xf7vJ", frame, bytes(hit), b"\xf7", frame, frame, b"abc", bytes(hit), frame[:9]]
+    data = b"".join(parts)
+    scanner, found = Scanner(), list[Sealed | TornBytes]()
+    for start in range(0, len(data), size):
+        found += scanner.feed(data[start : start + size])
+    found += scanner.finish()
+    places = [sum(map(len, parts[:index])) for index in range(len(parts) + 1)]
+    assert found == [
+        TornBytes(0, 3, 1),
+        Sealed(places[1], HELLO[4:]),
+        TornBytes(places[2], len(frame) + 1, 1),
+        Sealed(places[4], HELLO[4:]),
+        Sealed(places[5], HELLO[4:]),
+        TornBytes(places[6], 3 + len(frame) + 9, 2),
+    ]
+    assert scanner.offset == len(data)

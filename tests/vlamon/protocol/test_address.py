@@ -266,3 +266,26 @@ def test_a_directory_of_a_group_that_only_reads_is_served_in(tmp_path: Path) -> 
     folder.chmod(0o770)
     with pytest.raises(AddressError, match="group 4321 may replace files"):
         BoundSocket(str(folder / "b.sock"))
+
+
+@pytest.mark.parametrize("length", [106, 107, 108, 109])
+def test_a_path_of_about_the_length_of_an_address_works(length: int, tmp_path: Path) -> None:
+    """The kernel takes 108 bytes, of which the last one is a zero."""
+    folder = tmp_path / "s"
+    folder.mkdir()
+    path = str(folder / "x")
+    path += "x" * (length - len(path))
+    assert len(path) == length
+    bound = BoundSocket(path)
+    try:
+        with connect(path, timeout=5.0):
+            pass
+        name = path.rpartition("/")[2]
+        assert sorted(os.listdir(folder)) == [name, f"{name}.lock"]
+    finally:
+        bound.close()
+
+
+def test_what_belongs_to_us_or_to_root_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert [address.trusted(uid) for uid in (0, 1000, 1, 1001)] == [True, True, False, False]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -39,6 +40,15 @@ from vlamon.records import (
 WIDEST = 1 << 62
 
 # ---- frames ----
+
+
+def test_version_and_sizes_are_those_of_the_page() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "wire.md").read_text()
+    assert VERSION == (1, 0)
+    assert FROM_TRAINER == 1024 * 1024
+    assert FROM_MONITOR == 16 * 1024
+    assert "| frame from the trainer | 1 MiB |" in page
+    assert "| frame from a monitor | 16 KiB |" in page
 
 
 def payload_of(size: int) -> bytes:
@@ -141,9 +151,9 @@ def test_first_and_last_step_are_those_of_the_first_and_last_row() -> None:
 
 
 def test_blocks_join_up_to_4096_rows_and_to_the_bytes_of_a_block() -> None:
-    first, rest = block_of(96), block_of(4000, 96)
+    first, rest = block_of(96, 5000), block_of(4000, 5096)
     assert blocks.can_join([first], first.size, rest)
-    assert not blocks.can_join([block_of(97)], first.size, block_of(4000, 97))
+    assert not blocks.can_join([block_of(97, 5000)], first.size, block_of(4000, 5097))
     room = blocks.MAX_BYTES - rest.size
     assert blocks.can_join([first], room, rest)
     assert not blocks.can_join([first], room + 1, rest)
@@ -231,7 +241,8 @@ def test_a_field_that_is_absent_is_what_the_record_says_without_it() -> None:
     assert messages.decode_request({"t": "subscribe"}) == messages.Subscription()
     assert messages.decode_request({"t": "subscribe"}) == messages.Subscription(0, 0, "", True)
     assert messages.decode_request({"t": "rows"}) == messages.OlderRows(0, 0)
-    assert messages.start_of({"t": "hello"}) == messages.Start(0, 0, 0, 0)
+    assert messages.start_of({"t": "hello"}) == messages.Start() == messages.Start(0, 0, 0, 0)
+    assert messages.OlderRows() == messages.OlderRows(0, 0)
 
 
 @pytest.mark.parametrize(("key", "most"), [("id", 200), ("name", 100)])
@@ -270,6 +281,11 @@ def test_a_command_line_is_sent_up_to_200_words() -> None:
 def test_a_greeting_without_a_version_is_refused(wrong: Any) -> None:
     with pytest.raises(ProtocolError, match="names no protocol version"):
         messages.decode({"t": "hello", "v": wrong})
+
+
+def test_a_version_is_told_by_its_major_and_minor_number() -> None:
+    with pytest.raises(ProtocolError, match=r"speaks protocol 2\.3, this monitor 1\.0: upgrade"):
+        messages.decode({"t": "hello", "v": [2, 3, 9]})
 
 
 def test_a_subscription_may_leave_its_version_out_and_not_have_another_one() -> None:

@@ -158,3 +158,29 @@ def test_a_disk_that_takes_half_an_entry_leaves_the_old_one_and_nothing_else(
             registry.write(RunEntry("a", name="new"), str(tmp_path))
     assert [entry.name for entry in registry.entries(str(tmp_path))] == ["old"]
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_the_file_of_a_run_is_its_owners_alone(tmp_path: Path) -> None:
+    registry.write(RunEntry("b"), str(tmp_path))
+    assert (tmp_path / "b.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_a_file_does_not_say_is_unknown(tmp_path: Path) -> None:
+    (tmp_path / "b.json").write_text('{"boot": "b"}')
+    (entry,) = registry.entries(str(tmp_path))
+    assert (entry.started, entry.updated, entry.ended, entry.pid, entry.birth) == (0, 0, 0, 0, 0)
+    assert (entry.step, entry.total_steps, entry.name) == (None, None, "")
+
+
+@pytest.mark.parametrize(("days", "kept"), [(29.9, True), (30.1, False)])
+def test_a_file_is_kept_for_thirty_days(days: float, kept: bool, tmp_path: Path) -> None:
+    registry.write(RunEntry("b"), str(tmp_path))
+    os.utime(tmp_path / "b.json", (1e9, 1e9))
+    registry.clear(str(tmp_path), 1e9 + days * 86400)
+    assert (tmp_path / "b.json").exists() is kept
+
+
+def test_a_file_that_is_far_too_long_is_passed_over(tmp_path: Path) -> None:
+    registry.write(RunEntry("b", name="x" * 10_000), str(tmp_path))
+    registry.write(RunEntry("c", name="x" * 20_000), str(tmp_path))
+    assert [entry.boot for entry in registry.entries(str(tmp_path))] == ["b"]
