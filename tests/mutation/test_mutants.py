@@ -52,14 +52,21 @@ def test_a_mutant_is_tried_by_the_fastest_tests_that_run_its_line() -> None:
         Measured("elsewhere", True, 0.1, {"a.py": frozenset({3}), "b.py": frozenset({2})}),
         Measured("broken", False, 0.1, {"a.py": frozenset({2})}),
     ]
-    assert [each.name for each in chosen(tests, "a.py", frozenset({2}), 20.0)] == ["fast"]
-    assert [each.name for each in chosen(tests, "a.py", frozenset({1}), 20.0)] == ["slow"]
+
+    def names(**lines: set[int]) -> list[str]:
+        wanted = {f"{file}.py": frozenset(each) for file, each in lines.items()}
+        return [each.name for each in chosen(tests, wanted, 20.0)]
+
+    assert names(a={2}) == ["fast"]
+    assert names(a={1}) == ["slow"]
+    assert names(a={2}, b={2}) == ["fast", "elsewhere"]
+    assert names(c={2}) == []
 
 
 SAMPLE = """
 from functools import cache
 
-LIMIT = 3
+from sample.limits import LIMIT
 
 class Judge:
     most = 7
@@ -75,6 +82,9 @@ def above(value):
 def unseen():
     return 1
 """
+LIMITS = """
+LIMIT = 3
+"""
 TESTS = """
 from sample.judge import LIMIT, Judge, above
 
@@ -87,12 +97,13 @@ def test_strict():
 
 
 def test_what_no_test_notices_is_named_and_nothing_else(tmp_path: Path) -> None:
-    """In functions, decorated ones too, and in what is used at import: `LIMIT` is 4 for both."""
+    """In functions, decorated ones too, and in what others use at import: `LIMIT` is 4 for both."""
     for folder in ("sample", "checks", "base"):
         (tmp_path / folder).mkdir()
     (tmp_path / "sample" / "__init__.py").touch()
     (tmp_path / "checks" / "__init__.py").touch()
     (tmp_path / "sample" / "judge.py").write_text(SAMPLE)
+    (tmp_path / "sample" / "limits.py").write_text(LIMITS)
     (tmp_path / "checks" / "test_judge.py").write_text(TESTS)
     said = tmp_path / "said"
     area = Area("sample", "sample", ("checks",), tmp_path)
@@ -103,7 +114,7 @@ def test_what_no_test_notices_is_named_and_nothing_else(tmp_path: Path) -> None:
 
     listed = [
         Entry("sample/judge.py | unseen | number | *", "nobody calls it"),
-        Entry("sample/judge.py | Judge.strict | Add is Sub | *", "never tried"),
+        Entry("sample/judge.py | Judge.strict | Add is Sub | *", "as it was"),
     ]
     wanted = Wanted(accepted=listed)
     done = forked(lambda: try_area(area, wanted, say, tmp_path / "base", []), 60.0)

@@ -62,11 +62,14 @@ class Tracer:
         return local
 
 
-def chosen(
-    tests: Sequence[Measured], file: str, lines: frozenset[int], seconds: float
-) -> list[Measured]:
+def chosen(tests: Sequence[Measured], wanted: Lines, seconds: float) -> list[Measured]:
     """The tests that run one of these lines, the fastest first, as many as fit into a time."""
-    found = [test for test in tests if test.passed and test.lines.get(file, frozenset()) & lines]
+    found = [
+        test
+        for test in tests
+        if test.passed
+        and any(test.lines.get(file, frozenset()) & lines for file, lines in wanted.items())
+    ]
     found.sort(key=lambda test: test.seconds)
     taken: list[Measured] = []
     left = seconds

@@ -37,6 +37,7 @@ ENOUGH = 20.0
 """Seconds of tests that a mutant is tried with, as they take while lines are noted."""
 SLACK = 15.0
 """Seconds beyond three times that, after which a mutant counts as noticed: it hangs."""
+EVERY_LINE = frozenset(range(1, 10_000))
 Say = Callable[[str], None]
 
 
@@ -144,10 +145,10 @@ class Trial:
         if self.wanted.at and not {place, site[0]} & {*self.wanted.at}:
             return
         self.result.tried += 1
-        codes, lines = changed_functions(path, changed), changed.lines
-        if codes is None:  # used at import: whatever runs anything of the module may notice
-            lines = frozenset(range(1, len(path.read_text().splitlines()) + 1))
-        tests = chosen(self._tests, str(path), lines, ENOUGH)
+        codes, lines = changed_functions(path, changed), {str(path): changed.lines}
+        if codes is None:  # used at import: whatever runs anything of its users may notice
+            lines = {str(each): EVERY_LINE for each in self._users(path)}
+        tests = chosen(self._tests, lines, ENOUGH)
         if not tests:
             self._survived(site, changed.line, "no test runs it")
             return
@@ -161,6 +162,12 @@ class Trial:
             self._survived(site, changed.line, f"{len(tests)} tests run it")
         else:
             self._accepted.note(site, survived=False)
+
+    def _users(self, path: Path) -> list[Path]:
+        """The module and those of the area that import from it."""
+        imports = f"from {self.area.dotted(path)} import "
+        modules = self.area.modules()
+        return [path, *(each for each in modules if imports in each.read_text())]
 
     def _survived(self, site: Site, line: int, tests: str) -> None:
         self.result.survived += 1

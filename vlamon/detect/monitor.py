@@ -203,7 +203,7 @@ class ExplosionMonitor:
         before = []
         while self._unjudged:
             known, start, stop = self._unjudged.pop()
-            before.append((known, max(start, stop - max(left, 0)), stop))
+            before.append((known, max(start, stop - left), stop))
             left -= stop - start
         for known, start, stop in reversed(before):
             for _ in self._detectors.observe_rows(known, self._weights, start, stop):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.bench import traces
+from vlamon.detect.drift import Drift
 from vlamon.detect.spikes import ComponentDetectors, SpikeDetector, Verdict
 
 
@@ -127,3 +128,14 @@ def test_numbers_of_arrays_are_kept_as_plain_ones() -> None:
 
 def test_a_number_too_large_for_a_float_is_infinite() -> None:
     assert SpikeDetector().observe(10**400).level == "explode"
+
+
+def test_a_level_is_the_mean_of_so_many_batches() -> None:
+    drift = Drift(block=4, history=3, ratio=1.8, z=8.0, patience=8)
+    for now in range(1, 21):
+        assert not drift.push(float(now), now, 0.1, False)
+    state = drift.state_dict()
+    assert state["means"] == [10.5, 14.5, 18.5]
+    assert state["ends"] == [12, 16, 20]
+    assert state["slow"] == [0.0, 0, 0]
+    assert not Drift(block=0, history=3, ratio=1.8, z=8.0, patience=8).push(1.0, 1, 0.1, False)

@@ -129,10 +129,16 @@ def test_a_rank_that_nobody_can_be_compared_with_is_no_straggler(ranks: int) -> 
     assert found == []
 
 
-def test_without_the_time_of_a_step_nobody_is_slow() -> None:
+@pytest.mark.parametrize("known", [True, False])
+def test_without_the_time_of_a_step_nobody_is_slow(known: bool) -> None:
     judge, found = RankJudge(), []
+    step = {"step_time": 0.0} if known else {}
     for look in range(20):
-        reports = {0: phases(look, 0.1, step_time=0.0), 1: phases(look, 0.4, step_time=0.0)}
+        waits = (0.1, 0.4)
+        reports = {
+            rank: report(look, values={"data_wait": wait, **step})
+            for rank, wait in enumerate(waits)
+        }
         found += judge.observe(reports, look * EVERY)
     assert found == []
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import random
+import statistics
 from collections.abc import Sequence
 
 import pytest
 
+from vlamon.detect.running_median import RankedWindow
 from vlamon.detect.spikes import SpikeDetector, Verdict
 
 
@@ -100,6 +103,12 @@ def test_what_is_not_finite_is_as_old_as_it_has_been_so(bad: float) -> None:
     assert math.isinf(found[0].z)
 
 
+@pytest.mark.parametrize("high", [2.1, 2.3, 3.0])
+def test_a_batch_that_is_not_finite_counts_as_one(high: float) -> None:
+    assert levels([math.nan, high]) == ["explode", "warn"]
+    assert [verdict.age for verdict in after([math.nan, 6.0])] == [0, 1]
+
+
 def test_a_batch_that_is_not_finite_counts_towards_the_rules_of_several() -> None:
     assert levels([math.nan, 6.0]) == ["explode", "explode"]
     assert levels([math.nan, math.nan, 2.1]) == ["explode", "explode", "explode"]
@@ -169,3 +178,45 @@ def test_a_restored_detector_goes_on_at_every_place_of_a_level_that_comes_to_sta
             half.observe(value)
         restored.load_state_dict(json.loads(json.dumps(half.state_dict())))
         assert [repr(restored.observe(value)) for value in values[cut:]] == expected[cut:]
+
+
+@pytest.mark.parametrize(("calm", "last"), [(63, "ok"), (64, "warn")])
+def test_alarms_are_forgotten_after_sixty_four_calm_batches(calm: int, last: str) -> None:
+    """Sixty-four alarms with fewer calm ones in a row between them are the new normal."""
+    found = levels([*[1.7] * 40, *[1.0] * calm, *[1.7] * 40])
+    assert found[:40] == ["warn"] * 40
+    assert found[-1] == last
+
+
+def test_batches_of_two_kinds_are_forgotten_after_two_windows_of_one() -> None:
+    two_kinds = [1.0, 1.7] * 100
+    detector = flat()
+    found = [detector.observe(value).level for value in two_kinds]
+    assert "warn" in found[:40]
+    assert set(found[-40:]) == {"ok"}
+    for _ in range(2 * 128 + 128):
+        assert detector.observe(1.0).level == "ok"
+    assert [detector.observe(1.7).level for _ in range(30)] == ["warn"] * 30
+
+
+def test_the_spread_is_the_median_distance_or_the_upper_tail_at_every_place() -> None:
+    """The window walks from where its middle half began last; a plain sort says the same."""
+    rng = random.Random(5)
+    for size, draw in (
+        (7, lambda: rng.gauss(0, 1)),
+        (16, lambda: float(rng.randrange(4))),
+        (33, lambda: rng.lognormvariate(0, 2)),
+        (64, lambda: rng.choice((1.0, 5.0)) + rng.gauss(0, 0.01)),
+    ):
+        window = RankedWindow(size)
+        for _ in range(5 * size):
+            window.push(draw())
+            ranked = sorted(window.order)
+            middle = window.median()
+            assert window.ranked == ranked
+            assert len(ranked) <= size
+            assert middle == pytest.approx(statistics.median(ranked))
+            distances = sorted(abs(value - middle) for value in ranked)
+            tail = (ranked[int(0.95 * (len(ranked) - 1))] - middle) / 1.645
+            expected = max(1.4826 * distances[len(ranked) // 2], tail)
+            assert window.spread(middle) == pytest.approx(expected)

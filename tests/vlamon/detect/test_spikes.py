@@ -193,6 +193,8 @@ def test_a_shift_within_the_noise_of_each_batch_is_found_when_it_stays() -> None
     judge(detector, noisy(0.3, 300, sigma=0.35))
     verdicts = judge(detector, noisy(1.0, 14, seed=4, sigma=0.1))
     assert "11 of the last 12" in verdicts[-1].reason
+    assert levels(verdicts).index("explode") == 10, "the eleventh of them"
+    assert verdicts[10].age == 10
 
 
 def test_on_fresh_synthetic_traces_nearly_all_explosions_are_found() -> None:
