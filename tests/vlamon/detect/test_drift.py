@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.bench import traces
-from vlamon.detect.drift import Drift
+from vlamon.detect.drift import Drift, log_rise
 from vlamon.detect.spikes import ComponentDetectors, SpikeDetector, Verdict
 
 
@@ -139,3 +139,12 @@ def test_a_level_is_the_mean_of_so_many_batches() -> None:
     assert state["ends"] == [12, 16, 20]
     assert state["slow"] == [0.0, 0, 0]
     assert not Drift(block=0, history=3, ratio=1.8, z=8.0, patience=8).push(1.0, 1, 0.1, False)
+
+
+def test_a_rise_of_a_loss_below_zero_is_counted_in_sizes_of_at_least_six_deviations() -> None:
+    assert log_rise(3.0, 1.0, 0.1, linear=False) == 2.0
+    assert log_rise(3.0, -2.0, 0.1, linear=True) == pytest.approx(math.log1p(5.0 / 2.0))
+    assert log_rise(3.0, 0.0, 1.0, linear=True) == pytest.approx(math.log1p(3.0 / 6.0))
+    assert log_rise(-2.0, 0.0, 1.0, linear=True) == pytest.approx(math.log1p(-2.0 / 6.0))
+    assert log_rise(-3.0, 0.0, 1.0, linear=True) == -math.log(2)
+    assert log_rise(-99.0, 0.0, 1.0, linear=True) == -math.log(2)
