@@ -23,6 +23,7 @@ from vlamon.guard.commands import Commands
 from vlamon.guard.data import order_of
 from vlamon.guard.detection import Detection
 from vlamon.guard.ending import Ending
+from vlamon.guard.explainer import Explainer
 from vlamon.guard.forensics import ExplosionFiles, Rebuild
 from vlamon.guard.gate import scales
 from vlamon.guard.host_memory import RingPlan, planned
@@ -107,7 +108,16 @@ class Parts:
         self.status = StatusReporter(self.reporter, self.snapshots, self.ledger)
         self.lr_scale = LrScale(given.optimizers, given.set_lr_scale)
         self.evidence = ExplosionFiles(given.run_dir, given.rebuild)
-        self.rollback = self._rollback(given)
+        self.explainer = Explainer(
+            self.settings,
+            self.snapshots,
+            self.detection,
+            self.skips,
+            self.reporter,
+            given.probe,
+            given.replay,
+        )
+        self.rollback = self._rollback()
         self.resume = Resume(
             self.snapshots,
             self.ledger,
@@ -143,7 +153,7 @@ class Parts:
             self.detection.climbing,
         )
 
-    def _rollback(self, given: GuardArguments) -> Rollback:
+    def _rollback(self) -> Rollback:
         return Rollback(
             self.settings,
             self.snapshots,
@@ -153,8 +163,7 @@ class Parts:
             self.lr_scale,
             self.reporter,
             self.status,
-            given.probe,
-            given.replay,
+            self.explainer,
         )
 
     def _response(self, given: GuardArguments) -> Response:

@@ -1,17 +1,17 @@
-"""Going back: where to, which samples afterwards, and why it came to that."""
+"""Rolls a training back: to which state, with which samples after it, and why it exploded."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from vlamon.guard import collectives
-from vlamon.guard.autopsy import AutopsyResult, Case, Explosion, Probe, Replay, examine
+from vlamon.guard.autopsy import Explosion
 from vlamon.guard.choice import Trouble, best_first, nowhere, young_state
 from vlamon.guard.detection import Detection
+from vlamon.guard.explainer import Explainer
 from vlamon.guard.ledger import Ledger
 from vlamon.guard.lr_scale import LrScale
 from vlamon.guard.out_of_memory import NoMemory, free, memory_for
@@ -28,7 +28,7 @@ from vlamon.guard.status import StatusReporter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A rollback that is wanted."""
+    """A request to roll back."""
 
     step: int
     """The step boundary."""
@@ -86,8 +86,7 @@ class Rollback:
         lr_scale: LrScale,
         reporter: Reporter,
         status: StatusReporter,
-        probe: Probe | None = None,
-        replay: Replay | None = None,
+        explainer: Explainer,
     ) -> None:
         self._settings = settings
         self._snapshots = snapshots
@@ -97,15 +96,12 @@ class Rollback:
         self._lr_scale = lr_scale
         self._reporter = reporter
         self._status = status
-        self.probe = probe
-        """Measures a batch without an update, for the autopsy."""
-        self.replay = replay
-        """Trains one step, for the autopsy."""
+        self.explainer = explainer
         self._returned_to: int | None = None
         """Step of the state that the last rollback put in force, until it proved to be good."""
-        self._order_told = False
+        self._order_reported = False
         self._freed = False
-        """Whether this rollback has given back what memory nobody holds: that takes a while."""
+        """Whether this rollback has freed unused memory already: that takes a while."""
         self._last_spike: int | None = None
         """Step of the explosion that the last rollback answered."""
         self._proved_at: int | None = None
@@ -125,8 +121,9 @@ class Rollback:
             return self._no_return(request, place)
         self._status.during("rolling_back")
         finding, examined = None, time.monotonic()
-        if explosion is not None and self._can_explain(place.step, request.step):
-            finding = self._explain(explosion, place)
+        explain = self.explainer.available and request.step > place.step
+        if explosion is not None and explain:
+            finding = self.explainer.explain(explosion, place, self._contiguous(place))
             place = self._put_back_again(place, request)
             if isinstance(place, RollbackRefused):
                 return self._no_return(request, place)
@@ -222,8 +219,8 @@ class Rollback:
         if data == "skip":
             return self._skips.jump(self._ledger.margin if explosion else 0)
         self._skips.forget()
-        if not self._skips.restores and not self._order_told:
-            self._order_told = True
+        if not self._skips.restores and not self._order_reported:
+            self._order_reported = True
             text = (
                 "the order of the data is not restored, so nothing is replayed: the training goes "
                 "on with the loader's next batch; iterate guard.loader(loader)"
@@ -253,8 +250,8 @@ class Rollback:
         if not self.goes_back:
             text += f"; the loop counts on from {step + 1}"
         # An event's own step and attempt are where the training was.
-        told = {name: value for name, value in summary.items() if name not in ("step", "attempt")}
-        self._reporter.event("rollback", step, text, "warn", ok=True, to=to, **told)
+        details = {key: value for key, value in summary.items() if key not in ("step", "attempt")}
+        self._reporter.event("rollback", step, text, "warn", ok=True, to=to, **details)
         self._status.enter("training")
 
     def _go_back(self, request: Request) -> ReturnPoint | RollbackRefused:
@@ -352,49 +349,16 @@ class Rollback:
         detection, weights = self._detection, self._detection.weights()
         prover = Prover(
             self._snapshots.state,
-            self.probe,
+            self.explainer.probe,
             detection.good,
             detection.history,
             lambda name, value: detection.detectors.minor(name, value, weights),
         )
         return prover.flaw(place.step, _onset(request))
 
-    def _can_explain(self, place: int, step: int) -> bool:
-        return step > place and (self.probe is not None or self.replay is not None)
-
-    def _explain(self, explosion: Explosion, place: ReturnPoint) -> AutopsyResult:
-        """The autopsy; whatever a user's probe or replay does wrong, the rollback goes on."""
-        restore: Callable[[], None] = partial(self._snapshots.restore, place)
-        try:
-            finding = examine(
-                Case(
-                    explosion,
-                    place.step,
-                    self._detection.detectors,
-                    self._detection.weights(),
-                    restore,
-                    self.probe,
-                    self._replay_step if self.replay and self._contiguous(place) else None,
-                    self._settings.autopsy_steps,
-                )
-            )
-        except Exception as error:
-            text = f"the autopsy failed: {type(error).__name__}: {error}"
-            finding = AutopsyResult("unknown", text)
-        self._reporter.autopsy(explosion.step, place.step, finding)
-        return finding
-
     def _contiguous(self, place: ReturnPoint) -> bool:
         """Whether the steps since a state are those that its branch has trained."""
         return self._counted_on is None or place.step > self._counted_on
-
-    def _replay_step(self, step: int) -> Mapping[str, float]:
-        """A step once more; where samples were skipped the first time, they are skipped again."""
-        assert self.replay is not None
-        values = self.replay(step)
-        self._skips.drawn()
-        self._skips.pass_over()
-        return values
 
 
 def _onset(request: Request) -> int:

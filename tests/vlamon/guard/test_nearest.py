@@ -26,7 +26,7 @@ def lost(toy: Toy) -> list[int]:
 def test_an_instant_fault_costs_a_few_steps(fault: Any, measured: bool) -> None:
     toy = Toy(once={4 * SPIKE: fault}, every=50)
     if not measured:
-        toy.guard.rollback.probe = toy.guard.rollback.replay = None
+        toy.guard.rollback.explainer.probe = toy.guard.rollback.explainer.replay = None
     toy.run(260)
     assert len(lost(toy)) == 1
     assert lost(toy)[0] <= 18
@@ -70,7 +70,7 @@ def test_a_lower_lr_does_not_cost_the_start_while_a_good_state_is_held() -> None
     assert (back["lr_scale"], back["to"]) == (0.5, 59)
 
 
-def test_an_order_in_calm_times_goes_to_a_proved_state_where_none_is_trusted() -> None:
+def test_a_command_in_calm_times_goes_to_a_proved_state_where_none_is_trusted() -> None:
     toy = Toy(every=50)
     order = Order("rollback")
     toy.run(100, {70: [order]})
@@ -107,7 +107,7 @@ def test_a_probe_that_fails_leaves_only_trusted_snapshots() -> None:
     def broken(batch: Any) -> Any:
         raise RuntimeError("no such file")
 
-    toy.guard.rollback.probe = broken
+    toy.guard.rollback.explainer.probe = broken
     toy.run(230)
     (back,) = rollbacks(toy)
     assert back["from"] - back["to"] >= 76

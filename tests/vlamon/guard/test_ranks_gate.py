@@ -72,11 +72,12 @@ if sharded:
     toy.optimizer.param_groups[0]["params"] = list(toy.model.parameters())
 guard = toy.guard
 if what in ("gate", "sharded"):
-    guard.rollback.probe = guard.rollback.replay = None
+    guard.rollback.explainer.probe = guard.rollback.explainer.replay = None
 elif what == "probe":
-    guard.rollback.probe = only_on_one(toy.probe)
+    guard.rollback.explainer.probe = only_on_one(toy.probe)
 else:
-    guard.rollback.probe, guard.rollback.replay = None, only_on_one(toy.once_more)
+    guard.rollback.explainer.probe = None
+    guard.rollback.explainer.replay = only_on_one(toy.once_more)
 toy.step = guard.start()
 while toy.step < 110:
     batch, loss = toy.train_step()
