@@ -1,6 +1,6 @@
 """When a monitor requests a rollback by itself: `vlamon watch --auto-rollback`.
 
-For trainings whose own detection is off or only watches; the ring is there all the same. A command
+For trainings whose own detection is off or only watches, and which still have snapshots. A command
 is given for a *live* explosion alone, never for one out of history, and it carries the explosion's
 id, so that any number of monitors make the trainer roll back once. Pure: records in, commands out.
 """
@@ -23,12 +23,12 @@ RECENT = 15.0
 BACKLOG = 1024
 """Rows of history from which the detectors learn what is usual."""
 BUDGET = 3
-"""Orders within BUDGET_ROWS rows; a training that explodes more often needs a person."""
+"""Rollbacks within BUDGET_ROWS rows; a training that explodes more often needs a person."""
 BUDGET_ROWS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class WantedRollback:
+class RollbackRequest:
     """A rollback to request now."""
 
     event: str
@@ -52,16 +52,16 @@ class AutoRollback:
         self._backlog: deque[BatchBlock] = deque()
         self._answered: set[str] = set()
         self._rows = 0
-        self._given: list[int] = []
+        self._requested_at: list[int] = []
         """Row counts at which rollbacks were requested."""
 
     @property
     def spent(self) -> bool:
         """Whether the budget of rollbacks is used up."""
-        return sum(self._rows - at <= BUDGET_ROWS for at in self._given) >= BUDGET
+        return sum(self._rows - at <= BUDGET_ROWS for at in self._requested_at) >= BUDGET
 
-    def hear(self, record: Record) -> WantedRollback | None:
-        """One more record; a rollback to request, or None."""
+    def observe(self, record: Record) -> RollbackRequest | None:
+        """Take one more record; returns a rollback to request, or None."""
         if isinstance(record, RunInfo):
             self._begin(record)
         elif isinstance(record, Announced):
@@ -72,9 +72,9 @@ class AutoRollback:
         elif isinstance(record, GpuSample):
             self._clock = max(self._clock, record.time)
         elif isinstance(record, Event):
-            return self._hear_event(record)
+            return self._answer_event(record)
         elif isinstance(record, BatchBlock) and record.rows:
-            return self._hear_rows(record)
+            return self._observe_rows(record)
         return None
 
     def _begin(self, info: RunInfo) -> None:
@@ -94,14 +94,14 @@ class AutoRollback:
     def _trainer_acts(self) -> bool:
         return self._status is not None and mode_acts(self._status.guard)
 
-    def _hear_event(self, event: Event) -> WantedRollback | None:
+    def _answer_event(self, event: Event) -> RollbackRequest | None:
         if event.data.get("by") == BY:
             return None  # what the explosion monitor saw here is judged in this class, too
         if event.kind != "explode" or self._trainer_acts() or not self._live(event.time):
             return None
-        return self._want(event.id, event.step, event.text)
+        return self._request(event.id, event.step, event.text)
 
-    def _hear_rows(self, block: BatchBlock) -> WantedRollback | None:
+    def _observe_rows(self, block: BatchBlock) -> RollbackRequest | None:
         if block.weights:
             self._weights = dict(block.weights)
         when = float(block.time[-1])
@@ -117,27 +117,27 @@ class AutoRollback:
         while self._backlog:
             for _ in self.detectors.observe_rows(self._backlog.popleft(), self._weights):
                 pass  # history sets the usual level and requests nothing
-        wanted = None
+        request = None
         for row, judgement in self.detectors.observe_rows(block, self._weights):
             live = self._live(float(block.time[row]))
-            if judgement.level == "explode" and wanted is None and live:
-                wanted = self._own_explosion(block, row, judgement)
-        return wanted
+            if judgement.level == "explode" and request is None and live:
+                request = self._own_explosion(block, row, judgement)
+        return request
 
     def _own_explosion(
         self, block: BatchBlock, row: int, judgement: Judgement
-    ) -> WantedRollback | None:
+    ) -> RollbackRequest | None:
         status = self._status
         if status is not None and mode_detects(status.guard):
             return None  # the trainer's own event is answered, by itself or here
         # One id an attempt: a rollback begins another one, and until then it is the same trouble.
         value = float(block.columns[judgement.metric].values[row])
         text = f"{judgement.metric} {value:.4g}: {judgement.verdict.reason}"
-        return self._want(f"{self._boot[:8]}-attempt{block.attempt}", int(block.step[row]), text)
+        return self._request(f"{self._boot[:8]}-attempt{block.attempt}", int(block.step[row]), text)
 
-    def _want(self, identity: str, step: int, text: str) -> WantedRollback | None:
+    def _request(self, identity: str, step: int, text: str) -> RollbackRequest | None:
         if identity in self._answered or self.spent:
             return None
         self._answered.add(identity)
-        self._given.append(self._rows)
-        return WantedRollback(identity, step, text)
+        self._requested_at.append(self._rows)
+        return RollbackRequest(identity, step, text)

@@ -145,9 +145,9 @@ class SpikeDetector:
         return math.exp(middle), math.exp(middle + warn), math.exp(min(700.0, middle + explode))
 
     def reference(self) -> tuple[float, float]:
-        """The level that an explosion stands out from, and what multiples of it are counted in.
+        """The level before an explosion, and the unit that its multiples are counted in.
 
-        While the slow rule speaks, that is the lowest level it remembers: the median has gone up
+        While the slow rule alarms, that is the lowest level it remembers: the median has gone up
         with the loss. NaN without a baseline.
         """
         if len(self._long.order) < self.rules.early_after:
@@ -198,7 +198,7 @@ class SpikeDetector:
         return Verdict(level, z, ratio, reason, age)
 
     def _remember(self, y: float, level: Level, rise: float) -> None:
-        """A calm point joins the baseline; an alarm only in the company of many."""
+        """Add a calm point to the baseline, and an alarm only after many in a row."""
         rule = self.rules
         if level == "ok":
             self._accept(y)

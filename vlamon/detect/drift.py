@@ -75,7 +75,7 @@ class Drift:
         return self.speaks
 
     def settle(self) -> None:
-        """Where the level is now is where it is, and only a further rise is news."""
+        """Take the present level as the usual one: only a further rise is news."""
         self._running = 0
         while len(self._means) > KEPT:
             self._means.popleft()

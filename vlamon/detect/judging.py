@@ -58,7 +58,7 @@ class Levels:
     level: Floats
     """The usual value."""
     reach: Floats
-    """How far above it twice the level lies: the level itself, but for a loss that may be negative
+    """How far above it twice the level lies: the level itself, or for a loss that may be negative
     the larger of its size and its noise."""
 
     def times(self, ratio: float) -> Floats:

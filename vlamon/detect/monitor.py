@@ -83,7 +83,7 @@ class _Level:
 
 
 class ExplosionMonitor:
-    """Hears a run's records and reports what its batches show.
+    """Takes a run's records and reports what its batches show.
 
     Whether a run judges itself is known from its first status, and a history may bring its batches
     before that: what they show is held until then.
@@ -98,7 +98,7 @@ class ExplosionMonitor:
         self._rules = rules
         self._above = ABOVE if rules is None else min(ABOVE, rules.least_ratio)
         self._boot = boot
-        self._tells_itself: bool | None = None
+        self._run_reports: bool | None = None
         """Whether the run has a guard that judges it, or reported an explosion itself."""
         self._held = list(held)
         """What was found while that was not known, of earlier boots as well."""
@@ -115,41 +115,41 @@ class ExplosionMonitor:
         """Where each metric of a history was last."""
         self._attempt = 0
 
-    def hear(self, record: Record) -> Iterator[Event]:
-        """One more record; the events that belong behind it."""
+    def observe(self, record: Record) -> Iterator[Event]:
+        """Take one more record; returns the events that belong behind it."""
         if isinstance(record, RunInfo):
             self._begin(record)
         elif isinstance(record, Announced):
             self._learn(record.metrics)
         elif isinstance(record, Status):
             if mode_detects(record.guard):
-                self._leave_it_to_the_run()
+                self._stop_reporting()
             elif record.guard or self._rows:  # one before the first batch may precede a guard
-                self._tells_itself = bool(self._tells_itself)
-                yield from self._let_go()
+                self._run_reports = bool(self._run_reports)
+                yield from self._release_held()
         elif isinstance(record, Event) and record.kind == "explode":
-            self._leave_it_to_the_run()
+            self._stop_reporting()
         elif isinstance(record, Link) and record.state == "ended":
-            yield from self._let_go()
+            yield from self._release_held()
         elif isinstance(record, BatchBlock) and record.rows:
-            yield from self._hear_batches(record)
+            yield from self._observe_batches(record)
 
-    def _hear_batches(self, block: BatchBlock) -> Iterator[Event]:
+    def _observe_batches(self, block: BatchBlock) -> Iterator[Event]:
         self._rows += block.rows
         if block.weights:
             self._weights = dict(block.weights)
         if block.attempt != self._attempt:
             self._attempt, self._since = block.attempt, STRETCH
-        if self._tells_itself is None:
-            self._held += self._look(block)
-        elif not self._tells_itself:
-            yield from self._look(block)
+        if self._run_reports is None:
+            self._held += self._search(block)
+        elif not self._run_reports:
+            yield from self._search(block)
 
-    def _leave_it_to_the_run(self) -> None:
-        self._tells_itself = True
+    def _stop_reporting(self) -> None:
+        self._run_reports = True
         self._held.clear()
 
-    def _let_go(self) -> Iterator[Event]:
+    def _release_held(self) -> Iterator[Event]:
         held, self._held = self._held, []
         yield from held
 
@@ -161,16 +161,16 @@ class ExplosionMonitor:
     def _learn(self, specs: tuple[MetricSpec, ...]) -> None:
         self._weights |= {spec.name: spec.weight for spec in specs if spec.weight}
 
-    def _look(self, block: BatchBlock) -> Iterator[Event]:
+    def _search(self, block: BatchBlock) -> Iterator[Event]:
         if block.rows <= LIVE_ROWS:
             yield from self._judge(block, 0, block.rows, least="warn")
             return
         at = 0
         for first, end in _stretches(self._high(block)):
-            self._leave(block, at, first)
+            self._skip(block, at, first)
             yield from self._judge(block, first, end, least="explode")
             at = end
-        self._leave(block, at, block.rows)
+        self._skip(block, at, block.rows)
 
     def _high(self, block: BatchBlock) -> NDArray[np.bool_]:
         """Which batches of a history may be part of an explosion."""
@@ -186,7 +186,7 @@ class ExplosionMonitor:
             high |= logged & ~(np.abs(values - usual) <= (self._above - 1) * np.abs(usual))
         return high
 
-    def _leave(self, block: BatchBlock, first: int, end: int) -> None:
+    def _skip(self, block: BatchBlock, first: int, end: int) -> None:
         if first >= end:
             return
         self._since += end - first

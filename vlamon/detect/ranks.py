@@ -1,10 +1,9 @@
-"""What the ranks of a training tell about each other: who is slow, silent, or has a broken batch.
+"""What the ranks' reports show: which rank is slow, silent, or has a broken batch.
 
 Every rank reports a few numbers twice a second, in a large job less often; what rank 0 has of them
-is judged here. All ranks of a synchronous training have the same step time, for they wait for each
-other: which one keeps the others waiting shows in the phases before the gradients meet, loading
-data and the forward pass.
-Pure: reports and time in, columns and findings out.
+is judged here. All ranks of a synchronous training have the same step time because they wait
+for each other. Which one keeps the others waiting shows in the phases before the gradients meet,
+loading data and the forward pass. Pure: reports and time in, columns and findings out.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ REPORTS = 256
 SILENT = 6.0
 """Seconds without a report after which a rank was killed or stopped."""
 AWAY = 4
-"""Reports that rank 0 itself missed when it stood still: then nobody else was silent."""
+"""Reports that rank 0 itself missed when it stood still: then no other rank was silent."""
 SLOW_FOR = 4.0
 """Seconds for which a rank must be slow."""
 FEWEST_LOOKS = 3
@@ -48,7 +47,7 @@ Kind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class RankReport:
-    """What one rank tells of itself."""
+    """What one rank reports of itself."""
 
     count: int
     """Grows with every report."""
@@ -69,7 +68,7 @@ class RankReport:
 
 @dataclass(frozen=True, slots=True)
 class RankFinding:
-    """Something to tell of a rank."""
+    """Something to report about a rank."""
 
     kind: Kind
     ranks: tuple[int, ...]
@@ -97,33 +96,33 @@ class RankJudge:
     _silent: set[int] = field(default_factory=set)
     _holding: dict[tuple[int, str], tuple[int, int | None]] = field(default_factory=dict)
     """Looks in a row that something held for a rank, and the step at the first."""
-    _told: set[tuple[int, str]] = field(default_factory=set)
+    _reported: set[tuple[int, str]] = field(default_factory=set)
     _losses: RankLosses = field(default_factory=RankLosses)
     _broken_since: float | None = None
-    _broken_told: bool = False
+    _broken_reported: bool = False
 
     def observe(self, reports: Mapping[int, RankReport], now: float) -> list[RankFinding]:
-        """Everybody's newest report, at `now` seconds on a monotonic clock."""
+        """Judge the newest report of every rank, at `now` seconds on a monotonic clock."""
         if self._looked is not None and now - self._looked > AWAY * self.every:
             self._seen = {rank: (count, now) for rank, (count, _) in self._seen.items()}
         self._looked = now
         self._remember(reports, now)
         return [
             *self._silences(now, max(SILENT, 3 * self.every)),
-            *self._stragglers_among(self._heard(reports)),
-            *self._throttled_among(self._heard(reports)),
-            *self._apart_among(self._heard(reports)),
+            *self._stragglers_among(self._reporting(reports)),
+            *self._throttled_among(self._reporting(reports)),
+            *self._apart_among(self._reporting(reports)),
             *self._broken(reports, now),
         ]
 
     def at_the_end(
         self, reports: Mapping[int, RankReport], now: float, silence: float
     ) -> list[RankFinding]:
-        """The training failed: who has said nothing for `silence` seconds may be the cause."""
+        """After a failure: ranks that were silent for `silence` seconds may be the cause."""
         self._remember(reports, now)
         return [*self._silences(now, silence), *self._broken(reports, math.inf)]
 
-    def _heard(self, reports: Mapping[int, RankReport]) -> dict[int, RankReport]:
+    def _reporting(self, reports: Mapping[int, RankReport]) -> dict[int, RankReport]:
         return {
             rank: report
             for rank, report in reports.items()
@@ -156,13 +155,13 @@ class RankJudge:
                     {"host": report.host, "pid": report.pid},
                 )  # fmt: skip
 
-    def _stragglers_among(self, heard: Mapping[int, RankReport]) -> Iterator[RankFinding]:
+    def _stragglers_among(self, reporting: Mapping[int, RankReport]) -> Iterator[RankFinding]:
         for phase, what in (("data", "loading data"), ("forward", "the forward pass")):
-            times = {rank: _time(report, phase) for rank, report in heard.items()}
+            times = {rank: _time(report, phase) for rank, report in reporting.items()}
             known = {rank: time for rank, time in times.items() if time is not None}
             if len(known) < 2:
                 continue
-            steps = [report.values.get("step_time", 0.0) for report in heard.values()]
+            steps = [report.values.get("step_time", 0.0) for report in reporting.values()]
             usual, step_time = statistics.median_low(known.values()), statistics.median(steps)
             for rank, time in known.items():
                 slow = time > SLOWER * usual and time - usual > SHARE * step_time > 0.0
@@ -171,68 +170,70 @@ class RankJudge:
                     f"{1000 * usual:.0f} ms elsewhere, and every rank waits"
                 )
                 data = {"phase": phase, "seconds": time, "usual": usual}
-                told = RankFinding("straggler", (rank,), heard[rank].step, text, data)
-                yield from self._lasting(told, phase, slow, heard[rank], f"keeps up again ({what})")
+                finding = RankFinding("straggler", (rank,), reporting[rank].step, text, data)
+                over = f"keeps up again ({what})"
+                yield from self._lasting(finding, phase, slow, reporting[rank], over)
 
-    def _throttled_among(self, heard: Mapping[int, RankReport]) -> Iterator[RankFinding]:
+    def _throttled_among(self, reporting: Mapping[int, RankReport]) -> Iterator[RankFinding]:
         """Heat or a fault of one GPU; where half of them are held back it is the room's."""
-        held = sum(bool(report.throttle) for report in heard.values())
-        for rank, report in heard.items():
+        held = sum(bool(report.throttle) for report in reporting.values())
+        for rank, report in reporting.items():
             degrees = report.values.get("gpu_temperature")
             at = "" if degrees is None else f" at {degrees:.0f} °C"
             text = f"has a GPU that is held back{at} ({report.throttle})"
             data = {"reasons": report.throttle, "temperature": degrees}
-            told = RankFinding("throttled", (rank,), report.step, text, data)
-            alone = bool(report.throttle) and 2 * held <= len(heard)
-            yield from self._lasting(told, "gpu", alone, report, "has a GPU at full clocks again")
+            finding = RankFinding("throttled", (rank,), report.step, text, data)
+            alone = bool(report.throttle) and 2 * held <= len(reporting)
+            over = "has a GPU at full clocks again"
+            yield from self._lasting(finding, "gpu", alone, report, over)
 
-    def _apart_among(self, heard: Mapping[int, RankReport]) -> Iterator[RankFinding]:
+    def _apart_among(self, reporting: Mapping[int, RankReport]) -> Iterator[RankFinding]:
         """Replicas whose parameters should be equal, and are not: the loss of one rises away."""
         newest = {
-            rank: (report.count, report.values.get("closs")) for rank, report in heard.items()
+            rank: (report.count, report.values.get("closs")) for rank, report in reporting.items()
         }
         for rank, compared in self._losses.compare(newest).items():
-            report = heard[rank]
+            report = reporting[rank]
             text = (
                 f"has drifted apart: its loss is {compared.loss:.4g}, "
                 f"that of the others {compared.usual:.4g}"
             )
             data = {"closs": compared.loss, "usual": compared.usual}
-            told = RankFinding("apart", (rank,), report.step, text, data)
+            finding = RankFinding("apart", (rank,), report.step, text, data)
             over = "has a loss like the others' again"
-            yield from self._lasting(told, "apart", compared.far, report, over)
+            yield from self._lasting(finding, "apart", compared.far, report, over)
 
     def _lasting(
-        self, told: RankFinding, about: str, so: bool, report: RankReport, over: str
+        self, finding: RankFinding, about: str, so: bool, report: RankReport, over: str
     ) -> Iterator[RankFinding]:
-        """What holds for some looks in a row is told once, and once that it is over."""
-        (rank,) = told.ranks
+        """What holds for some looks in a row is reported once, and its end once."""
+        (rank,) = finding.ranks
         key = (rank, about)
         looks, since = self._holding.get(key, (0, None))
         since = report.step if not looks else since
         enough = max(FEWEST_LOOKS, round(SLOW_FOR / self.every))
         looks = min(looks + 1, enough) if so else max(looks - 1, 0)
         self._holding[key] = (looks, since)
-        if looks == enough and key not in self._told:
-            self._told.add(key)
-            text = f"{_called(rank, report)} {told.text} (since step {since})"
-            yield replace(told, text=text, data={**told.data, "since": since})
-        elif looks == 0 and key in self._told:
-            self._told.discard(key)
+        if looks == enough and key not in self._reported:
+            self._reported.add(key)
+            text = f"{_called(rank, report)} {finding.text} (since step {since})"
+            yield replace(finding, text=text, data={**finding.data, "since": since})
+        elif looks == 0 and key in self._reported:
+            self._reported.discard(key)
             text = f"{_called(rank, report)} {over}"
             yield RankFinding("recovered", (rank,), report.step, text, {"phase": about})
 
     def _broken(self, reports: Mapping[int, RankReport], now: float) -> Iterator[RankFinding]:
         """The ranks whose batch broke: one step later all have it, through the gradients."""
         broken = {rank: r.broken for rank, r in reports.items() if r.broken is not None}
-        if not broken or self._broken_told:
+        if not broken or self._broken_reported:
             return
         self._broken_since = now if self._broken_since is None else self._broken_since
         first = min(step for step, _ in broken.values())
         reached = all(r.step is not None and r.step >= first for r in reports.values())
         if not reached and now - self._broken_since < LATE:
             return
-        self._broken_told = True
+        self._broken_reported = True
         ranks = tuple(sorted(rank for rank, (step, _) in broken.items() if step == first))
         metric = broken[ranks[0]][1]
         others = len(reports) - len(ranks)

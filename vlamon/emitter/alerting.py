@@ -1,4 +1,4 @@
-"""Alerts that the training sends itself: what the sidecar stores, heard on another thread.
+"""Alerts that the training sends itself: what the sidecar stores is judged on another thread.
 
 A home on a dead file server, a name server that hangs, a mail server that refuses: settings are
 read and messages sent on threads that neither the training nor the sidecar waits for. A run without
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 VARIABLE = "VLAMON_ALERT"
 """Turns alerts on for scripts that do not say."""
 BLOCKS = 400
-"""Records that may wait to be heard; with more, batches are not judged. Events always are."""
+"""Records that may wait for the thread; with more, batches are not judged. Events always are."""
 LAST_CHANCE = 5.0
 """Seconds that the end of a run gives to messages; what is left waits on disk."""
 
@@ -43,7 +43,7 @@ def command_line(
 
 
 class Alerting:
-    """Hears a run's records from the sidecar; `hear` neither waits nor raises."""
+    """Takes a run's records from the sidecar; `observe` neither waits nor raises."""
 
     def __init__(
         self, command: str, info: Callable[[], RunInfo], warn: Callable[[str], None]
@@ -52,27 +52,27 @@ class Alerting:
         self._command = command
         self._info = info
         self._warn = warn
-        self._heard: queue.SimpleQueue[Record | Block | None] = queue.SimpleQueue()
-        self._deaf = False
+        self._waiting: queue.SimpleQueue[Record | Block | None] = queue.SimpleQueue()
+        self._disabled = False
         self._thread = threading.Thread(target=self._run, name="vlamon-alerting", daemon=True)
         self._thread.start()
 
-    def hear(self, record: Record | Block) -> None:
-        """One more record of the run; on the sidecar's thread."""
-        if self._deaf or (isinstance(record, Block) and self._heard.qsize() > BLOCKS):
+    def observe(self, record: Record | Block) -> None:
+        """Take one more record of the run; on the sidecar's thread."""
+        if self._disabled or (isinstance(record, Block) and self._waiting.qsize() > BLOCKS):
             return
-        self._heard.put(record)
+        self._waiting.put(record)
 
     def close(self) -> None:
         """Send what waits, for a few seconds at most."""
-        self._heard.put(None)
+        self._waiting.put(None)
         self._thread.join(LAST_CHANCE + 1.0)
 
     def _run(self) -> None:
         try:
             sender = self._sender()
         except Exception as error:
-            self._deaf = True
+            self._disabled = True
             self._complain(f"no alerts are sent: {_reason(error)}")
             return
         for alert in self._alerts():
@@ -94,15 +94,15 @@ class Alerting:
 
         rules = rules_in_force(self._complain)
         monitor = ExplosionMonitor(rules)
-        list(monitor.hear(self._info()))
-        while (record := self._heard.get()) is not None:
+        list(monitor.observe(self._info()))
+        while (record := self._waiting.get()) is not None:
             events: list[Event] = []
             try:
                 if isinstance(record, Block):
                     record = blocks.record(record)
                 elif isinstance(record, Event) and record.kind == "end":
-                    events += monitor.hear(Link("ended"))  # what was held until more is known
-                events += monitor.hear(record)
+                    events += monitor.observe(Link("ended"))  # what was held until more is known
+                events += monitor.observe(record)
             except Exception as error:  # alerts of what the run itself reports are still sent
                 self._complain(f"batches are not judged for alerts: {_reason(error)}")
                 monitor = ExplosionMonitor(rules)

@@ -25,32 +25,32 @@ LAST_CHANCE = 3.0
 """Seconds at the end for a tracker to take what waits."""
 
 Tracker = Callable[[Event], bool]
-"""Writes an event where its run is open; whether it is."""
+"""Writes an event into the tracker's open run; returns whether there is one."""
 
 
 class Annotating:
-    """Hears a run's records from the sidecar; `hear` neither waits nor raises."""
+    """Takes a run's records from the sidecar; `observe` neither waits nor raises."""
 
     def __init__(self, warn: Callable[[str], None]) -> None:
         """`warn` tells the monitors, once, why an event is not there."""
         self._warn = warn
         self._complained: set[str] = set()
-        self._heard: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="vlamon-annotate", daemon=True)
         self._thread.start()
 
-    def hear(self, record: Record | Block) -> None:
-        """One more record of the run; on the sidecar's thread."""
+    def observe(self, record: Record | Block) -> None:
+        """Take one more record of the run; on the sidecar's thread."""
         if isinstance(record, Event) and record.kind in KINDS:
-            self._heard.put(record)
+            self._waiting.put(record)
 
     def close(self) -> None:
         """Write what waits, for a few seconds at most."""
-        self._heard.put(None)
+        self._waiting.put(None)
         self._thread.join(LAST_CHANCE)
 
     def _run(self) -> None:
-        while (event := self._heard.get()) is not None:
+        while (event := self._waiting.get()) is not None:
             found = [self._written(name, tracker, event) for name, tracker in TRACKERS.items()]
             if not any(found):
                 self._complain("neither W&B nor SwanLab has a run open here")

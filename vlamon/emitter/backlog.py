@@ -1,4 +1,4 @@
-"""Rows that a script logs faster than the sidecar packs them: memory for them is bounded.
+"""Bounds the memory of rows that a script logs faster than the sidecar packs them.
 
 The training never waits, so what is too much is left out: the oldest rows, counted, announced by an
 event, and a gap in the numbers of the rows for every reader. It is the sidecar that looks, for
@@ -32,9 +32,9 @@ class Backlog:
         self._owner = owner
         self.hole = 0
         """Rows left out since the last block; the next one is numbered behind them."""
-        self._untold = 0
+        self._unreported = 0
         self._first = self._last = 0
-        self._told_at = -math.inf
+        self._reported_at = -math.inf
 
     def excess(self) -> int:
         """How many of the oldest rows are too much; then half of what may wait is left.
@@ -52,19 +52,19 @@ class Backlog:
         return math.ceil((waiting - MOST / 2 / each) * len(sizes) / len(picked))
 
     def leave_out(self, step: int) -> None:
-        """A row is not packed."""
-        if not self._untold:
+        """Count a row that is not packed."""
+        if not self._unreported:
             self._first = step
         self._last = step
         self.hole += 1
-        self._untold += 1
+        self._unreported += 1
 
     def tell(self, at_once: bool = False) -> None:
-        """Say what was left out since it was said last."""
+        """Report what was left out since the last report."""
         now = time.monotonic()
-        if self._untold and (at_once or now - self._told_at >= TELL_EVERY):
-            self._told_at = now
-            rows, self._untold = self._untold, 0
+        if self._unreported and (at_once or now - self._reported_at >= TELL_EVERY):
+            self._reported_at = now
+            rows, self._unreported = self._unreported, 0
             self._owner.swallow(f"rows: {_WHY}", rows)
             self._owner.warn(
                 f"{rows} rows are left out, steps {self._first} to {self._last}: {_WHY}"

@@ -15,21 +15,21 @@ from vlamon.records import Reply
 
 WAITING = 64
 """Commands that may wait for a step boundary at once."""
-ASKERS = 256
+REQUESTERS = 256
 """Who may wait for the answer to one command: every repetition by another monitor is one more."""
 REMEMBERED = 1000
 """Answers kept for a monitor that asks again after a lost connection."""
-STRANGERS = 64
+OTHER_USERS = 64
 """Other users whose refused commands are recorded, one event each."""
 
 READ_ONLY = "this training is served read-only and takes no commands"
 ENDED = "the training ended before the command was executed"
 
 
-class Asker(Protocol):
+class Requester(Protocol):
     """Who waits for the answer to a command."""
 
-    def hear(self, reply: Reply) -> None:
+    def deliver(self, reply: Reply) -> None:
         """Take the answer. Called on the sidecar's thread."""
 
 
@@ -56,50 +56,51 @@ class CommandInbox:
         self._queue: deque[Command] = deque()
         self._open: set[str] = set()
         """Ids handed to the training thread and not answered by it yet."""
-        self._waiting: dict[str, dict[tuple[Asker, str], None]] = {}
+        self._waiting: dict[str, dict[tuple[Requester, str], None]] = {}
         """Id to who waits for its answer, each under the id that it asked with."""
         self._answers: OrderedDict[str, Reply] = OrderedDict()
         self._by_event: OrderedDict[tuple[str, str], str] = OrderedDict()
         """Command and explosion to the id of the first command for it."""
-        self._strangers: set[int] = set()
+        self._other_users: set[int] = set()
 
     # ---- the sidecar ----
 
-    def take(self, command: Command, asker: Asker) -> None:
+    def take(self, command: Command, requester: Requester) -> None:
         """Accept, refuse, or answer again; the sender gets the reply now or after execution."""
         origin = command.origin or Peer(0, -1)
         if reason := self._refusal(origin):
             reply = Reply(command.id, False, error=reason)
-            asker.hear(reply)
-            self._record_stranger(command, origin, reply)
+            requester.deliver(reply)
+            self._record_other_user(command, origin, reply)
             return
         try:
             command = replace(command, args=checked(command.name, command.args))
         except CommandError as error:
-            asker.hear(Reply(command.id, False, error=text(error)))
+            requester.deliver(Reply(command.id, False, error=text(error)))
             return
         first = self._first_id(command)
         if first in self._answers:
-            asker.hear(replace(self._answers[first], id=command.id))
+            requester.deliver(replace(self._answers[first], id=command.id))
         elif first in self._waiting:
-            askers = self._waiting[first]
-            askers[asker, command.id] = None
-            if len(askers) > ASKERS:
-                del askers[asker, command.id]
-                asker.hear(Reply(command.id, False, error="too many wait for this command already"))
+            requesters = self._waiting[first]
+            requesters[requester, command.id] = None
+            if len(requesters) > REQUESTERS:
+                del requesters[requester, command.id]
+                full = "too many wait for this command already"
+                requester.deliver(Reply(command.id, False, error=full))
         elif len(self._waiting) >= WAITING:
             full = f"{WAITING} commands wait for a step boundary already"
-            asker.hear(Reply(command.id, False, error=full))
+            requester.deliver(Reply(command.id, False, error=full))
         else:
-            self._accept(command, asker)
+            self._accept(command, requester)
 
-    def _accept(self, command: Command, asker: Asker) -> None:
+    def _accept(self, command: Command, requester: Requester) -> None:
         event = _event_of(command)
         if event is not None:
             self._by_event[event] = command.id
             while len(self._by_event) > REMEMBERED:
                 self._by_event.popitem(last=False)
-        self._waiting[command.id] = {(asker, command.id): None}
+        self._waiting[command.id] = {(requester, command.id): None}
         self._queue.append(replace(command, answer=self._answer))
 
     def _first_id(self, command: Command) -> str:
@@ -114,11 +115,11 @@ class CommandInbox:
             return READ_ONLY
         return "" if self.serving else NO_CONTROL
 
-    def _record_stranger(self, command: Command, origin: Peer, reply: Reply) -> None:
+    def _record_other_user(self, command: Command, origin: Peer, reply: Reply) -> None:
         """One event for each other user who tries: they must not fill the history either."""
-        foreign = origin.uid not in (self._owner, 0, -1) and origin.uid not in self._strangers
-        if foreign and len(self._strangers) < STRANGERS:
-            self._strangers.add(origin.uid)
+        foreign = origin.uid not in (self._owner, 0, -1) and origin.uid not in self._other_users
+        if foreign and len(self._other_users) < OTHER_USERS:
+            self._other_users.add(origin.uid)
             self._report(command, reply)
 
     def settle(self, reply: Reply) -> None:
@@ -129,14 +130,14 @@ class CommandInbox:
         if not reply.ok:  # an explosion is answered by what was done, never by a refusal
             for event in [event for event, first in self._by_event.items() if first == reply.id]:
                 del self._by_event[event]
-        for asker, identity in self._waiting.pop(reply.id, {}):
-            asker.hear(replace(reply, id=identity))
+        for requester, identity in self._waiting.pop(reply.id, {}):
+            requester.deliver(replace(reply, id=identity))
 
-    def forget(self, asker: Asker) -> None:
-        """The asker's connection is gone."""
-        for askers in self._waiting.values():
-            for key in [key for key in askers if key[0] is asker]:
-                del askers[key]
+    def forget(self, requester: Requester) -> None:
+        """The requester's connection is gone."""
+        for requesters in self._waiting.values():
+            for key in [key for key in requesters if key[0] is requester]:
+                del requesters[key]
 
     def close(self) -> None:
         """Refuse everything that still waits."""

@@ -36,7 +36,7 @@ from vlamon.emitter.places import Claimed, claim, run_directory, say, socket_pat
 from vlamon.emitter.queue import Item, NewAttempt, NewWeights, StatusChange
 from vlamon.emitter.rank_exchange import RankExchange
 from vlamon.emitter.run_info import describe
-from vlamon.emitter.service import Asked, Service
+from vlamon.emitter.service import Service, ServiceOptions
 from vlamon.emitter.status import checked
 from vlamon.emitter.values import PendingValues, scalar, settle
 from vlamon.protocol.address import AddressError
@@ -97,25 +97,18 @@ class Emitter:
 
         self._weights = checked_weights(weights)
         strict = checked_choice("on_conflict", on_conflict, ("warn", "raise")) == "raise"
-        asked_path, asked_dir = checked_path("path", path), checked_path("run_dir", run_dir)
+        given_path, given_dir = checked_path("path", path), checked_path("run_dir", run_dir)
         steps = checked_count("total_steps", total_steps)
         per_epoch = checked_count("steps_per_epoch", steps_per_epoch)
         words = checked_count("vocab", vocab)
         here = ranks()
         called = command_line(checked_alerts(alerts))
         alerted = None if here.rank else called
-        place = socket_path(asked_path, run or os.path.basename(asked_dir or ""), here)
-        folder = run_directory(asked_dir, asked_path, here)
-        asked = Asked(share, read_only, bool(watch), alerted, bool(annotate))
+        place = socket_path(given_path, run or os.path.basename(given_dir or ""), here)
+        folder = run_directory(given_dir, given_path, here)
+        options = ServiceOptions(share, read_only, bool(watch), alerted, bool(annotate))
         if place is None and folder is None and alerted is None:
-            self._commands = CommandInbox(os.geteuid())
-            if here.rank and (asked_path or asked_dir or called is not None):
-                self._see_ranks(here, self._inbox)
-                lifecycle.began(self)
-                return
-            if not here.rank:
-                say("this emitter has neither a path nor a run_dir: nothing is shown or kept")
-            self._append = _discard
+            self._start_unserved(here, bool(given_path or given_dir or called is not None))
             return
         info = describe(self._boot, place, run, folder, self._weights, here)
         info = replace(info, total_steps=steps, steps_per_epoch=per_epoch, vocab=words)
@@ -125,21 +118,29 @@ class Emitter:
             raise EmitterError(str(error)) from error
         if here.world_size > 1:
             self._see_ranks(here, None)
-        self._start(claimed, info, asked)
-        for problem in claimed.problems:
-            say(problem)
-            self.warn(problem)
+        self._start(claimed, info, options)
+
+    def _start_unserved(self, here: Ranks, rank_0_serves: bool) -> None:
+        """Serve nothing: report to rank 0 where that one serves, else discard what is logged."""
+        self._commands = CommandInbox(os.geteuid())
+        if here.rank and rank_0_serves:
+            self._see_ranks(here, self._inbox)
+            lifecycle.began(self)
+            return
+        if not here.rank:
+            say("this emitter has neither a path nor a run_dir: nothing is shown or kept")
+        self._append = _discard
 
     def _see_ranks(self, here: Ranks, unwatched: deque[Item] | None) -> None:
         self._exchange = RankExchange(here, self._inbox.append, self._events.make, unwatched)
 
-    def _start(self, claimed: Claimed, info: RunInfo, asked: Asked) -> None:
+    def _start(self, claimed: Claimed, info: RunInfo, options: ServiceOptions) -> None:
         past, tally = claimed.past, None if self._exchange is None else self._exchange.tally
         self._attempt = past.last_attempt + 1
         self._user = info.user
-        commands = CommandInbox(os.geteuid(), asked.read_only, self._answered, self.swallow)
+        commands = CommandInbox(os.geteuid(), options.read_only, self._answered, self.swallow)
         self._commands = commands
-        self._service = Service(claimed, info, asked, self._inbox, commands, self, tally)
+        self._service = Service(claimed, info, options, self._inbox, commands, self, tally)
         if self._weights:
             self._append(NewWeights(dict(self._weights)))
         if past.next_seq:
@@ -149,8 +150,11 @@ class Emitter:
             self.warn(past.damage)
         self._service.start()
         lifecycle.began(self)
+        for problem in claimed.problems:
+            say(problem)
+            self.warn(problem)
 
-    # ---- what a script says ----
+    # ---- what a script sends ----
 
     def log(
         self,
@@ -311,9 +315,9 @@ class Emitter:
         """Count; the first of a kind is reported at once, the total at the end. On any thread."""
         first = self._dropped.add(reason, count)
         if first and os.getpid() == self._owner:
-            told = f"vlamon left something out: {first}"
+            text = f"vlamon left something out: {first}"
             # Not through `_append`: the sidecar may find out after the script has ended.
-            self._inbox.append(self._events.make(self._attempt, "note", said=told, severity="warn"))
+            self._inbox.append(self._events.make(self._attempt, "note", said=text, severity="warn"))
 
     def warn(self, text: str) -> None:
         self._inbox.append(self._events.make(self._attempt, "warn", said=text))
@@ -365,11 +369,11 @@ class Emitter:
         lifecycle.ended(self)
 
     def _too_late(self, item: Item) -> None:
-        """Takes the place of the inbox after the end: a metric would get lost without a word."""
+        """Replaces the inbox after the end, so that a late metric is not lost without a word."""
         self._dropped.add("the emitter is closed")
 
     def last_words(self) -> list[Event]:
-        """What is said when everything else was: asked for by the sidecar, on its thread."""
+        """The events that end the run; called by the sidecar, on its thread."""
         summary, reasons = self._dropped.summary(), self.swallowed_by_reason
         return self._events.last_words(self._attempt, self._end_reason, summary, reasons)
 
@@ -379,7 +383,7 @@ class Emitter:
         self.close(why)
 
     def abandon(self) -> None:
-        """In a forked child: nothing here is its own, so let go of it and say nothing."""
+        """In a forked child: let go of everything, which is the parent's, and send nothing."""
         self._append = _discard
         self._inbox.clear()
         self._dropped.abandon()
@@ -388,4 +392,4 @@ class Emitter:
 
 
 def _discard(item: Item) -> None:
-    """Takes the place of the inbox where nothing reads it."""
+    """Replaces the inbox where nothing reads it."""

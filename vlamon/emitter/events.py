@@ -22,7 +22,7 @@ class EventMaker:
     boot: str
     """Begins every id, so that ids are unique within the run."""
     ended: bool = False
-    """Whether the script said so itself."""
+    """Whether the script sent the end itself."""
     failed: bool = False
     """Whether the training ended by an error."""
     last_data: dict[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""With which code a script ended, so that `sys.exit(1)` on a NaN is told as what it is."""
+"""The code that a script ended with, so that `sys.exit(1)` on a NaN is reported as a failure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def remember() -> None:
 
 
 def why_it_ended() -> str:
-    """Asked at the interpreter's end: the exception or the exit code, empty where all is well."""
+    """The exception or the exit code that ended the script, empty where all is well.
+
+    Called when the interpreter ends.
+    """
     failed = getattr(sys, "last_type", None)
     return f"stopped by {failed.__name__}" if failed is not None else of_code(_PASSED[0])
 
@@ -35,6 +38,6 @@ def of_code(status: object) -> str:
     """What `sys.exit(status)` ends a script with."""
     if status in (None, 0):
         return ""
-    # sys.exit prints anything that is no number and ends with 1.
+    # sys.exit prints anything that is not a number and ends with 1.
     number = status if isinstance(status, int) else 1
     return f"the script ended itself with exit code {number}"

@@ -1,4 +1,4 @@
-"""All that a run tells its monitors: written by the sidecar, read by the server's cursors."""
+"""All that a run sends to its monitors: written by the sidecar, read by the server's cursors."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class JobStore:
         return {rank: self._client.get(key) for rank, key in zip(ranks, keys, strict=True)}
 
     def clear(self, ranks: range) -> None:
-        """Empty reports: reading a key that nobody wrote would wait for it."""
+        """Empty reports: reading a missing key would wait for it."""
         for rank in ranks:
             self.put(rank, b"")
 

@@ -33,10 +33,10 @@ class JournalFeed:
         self._history = history
         self._warn = warn
         self._greeting_written = -1
-        """The greeting that the journal has; likewise the status, and when it got it."""
+        """The greeting and the status that the journal has, and when it got the status."""
         self._status_written: Status | None = None
         self._status_written_at = -math.inf
-        self._failure_told = False
+        self._failure_reported = False
 
     def add_frame(self, frame: bytes) -> None:
         """A message as it was sent."""
@@ -64,8 +64,8 @@ class JournalFeed:
         journal.tick()
         while journal.news:
             self._warn(journal.news.popleft())
-        if journal.failure and not self._failure_told:
-            self._failure_told = True
+        if journal.failure and not self._failure_reported:
+            self._failure_reported = True
             self._warn(f"the journal {journal.path} stopped ({journal.failure}); training goes on")
         log.forget(None if journal.failure else journal.flushed_seq)
 
@@ -82,7 +82,7 @@ class JournalFeed:
     # ---- at the end ----
 
     def await_room(self, turn: Callable[[float], None]) -> None:
-        """Wait until half of the queue is free: at the end nobody is hurt by a slow disk."""
+        """Wait until half of the queue is free: at the end a slow disk holds nothing up."""
         self._await_disk(QUEUE // 2, turn)
 
     def await_all(self, turn: Callable[[float], None]) -> None:

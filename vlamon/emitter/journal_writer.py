@@ -56,7 +56,7 @@ class Journal:
         self.trouble = ""
         """Why nothing is written at the moment; it is tried again."""
         self.news: deque[str] = deque()
-        """What happened to the file, one sentence each, for the sidecar to tell."""
+        """What happened to the file, one sentence each, for the sidecar to report."""
         self.tries = 0
         """How often it was written, or tried to."""
         self.flushed_seq = 0
@@ -293,7 +293,7 @@ class Journal:
             )
 
     def _stays_in_place(self) -> bool:
-        """Write the file again where it was removed; its content lives on in our descriptor.
+        """Write the file again where it was removed; its content is still in our descriptor.
 
         False where that is not possible at the moment: what comes meanwhile waits.
         """
@@ -303,7 +303,7 @@ class Journal:
             moved = not os.path.samestat(os.lstat(self.path), os.fstat(self._descriptor))
         except (FileNotFoundError, NotADirectoryError):  # gone, or a file where a directory was
             try:
-                self._write_anew()
+                self._rewrite()
             except OSError as error:
                 self._begin_to_wait("was removed and cannot be written again", error)
                 return False
@@ -314,7 +314,7 @@ class Journal:
             raise JournalError("another file was put in its place")
         return True
 
-    def _write_anew(self) -> None:
+    def _rewrite(self) -> None:
         Path(self.path).parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         fresh = os.open(self.path, flags, 0o600)
@@ -345,7 +345,7 @@ class Journal:
         return taken
 
     def _end_whole(self, error: Exception) -> None:
-        """A full disk, or worse: leave a journal that ends in a whole frame, and stop."""
+        """Stop after a full disk or worse, leaving a journal that ends in a whole frame."""
         said = str(error) if isinstance(error, JournalError) else ""
         self.give_up(said or getattr(error, "strerror", None) or type(error).__name__)
         try:

@@ -1,4 +1,4 @@
-"""The emitters that live in this process: closed when it ends, let go of where it forks."""
+"""Closes the emitters of a process when it ends, and abandons them in a forked child."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ class Closeable(Protocol):
     """The calls that an emitter gets when its process ends or forks."""
 
     def abandon(self) -> None:
-        """It lives in a forked child now, where nothing is its own."""
+        """Let go of everything: this is the copy in a forked child."""
 
     def close_at_exit(self, why: str) -> None:
-        """The interpreter ends, by the exception or the exit code that `why` tells if any."""
+        """Close: the interpreter ends, by the exception or the exit code in `why` if any."""
 
 
-_LIVING: weakref.WeakSet[Closeable] = weakref.WeakSet()
+_OPEN: weakref.WeakSet[Closeable] = weakref.WeakSet()
 
 
 def began(emitter: Closeable) -> None:
     """Close it when the process ends, abandon it in a forked child."""
-    _LIVING.add(emitter)
+    _OPEN.add(emitter)
     remember()
     atexit.register(_close, weakref.ref(emitter))
 
 
 def ended(emitter: Closeable) -> None:
     """It has been closed."""
-    _LIVING.discard(emitter)
+    _OPEN.discard(emitter)
 
 
 def _abandon_all() -> None:
-    for emitter in list(_LIVING):
-        with contextlib.suppress(Exception):
+    for emitter in list(_OPEN):
+        with contextlib.suppress(Exception):  # the others must be let go of, too
             emitter.abandon()
-    _LIVING.clear()
+    _OPEN.clear()
 
 
 os.register_at_fork(after_in_child=_abandon_all)

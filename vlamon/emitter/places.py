@@ -27,7 +27,7 @@ _JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What could be had."""
+    """Socket and journal as far as they could be claimed."""
 
     socket: BoundSocket | None
     journal: Journal | None

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from vlamon.emitter.values import PendingValues
 from vlamon.hardware import GpuSample
-from vlamon.records import EpochRow, Event, Reply
+from vlamon.protocol.block import Block
+from vlamon.records import EpochRow, Event, Record, Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ Item = (
 
 
 class Owner(Protocol):
-    """What the sidecar tells the emitter that it works for."""
+    """What the sidecar reports to its emitter."""
 
     def swallow(self, reason: str, count: int = 1) -> None:
         """Something was left out."""
@@ -65,3 +66,10 @@ class Owner(Protocol):
 
     def last_words(self) -> Sequence[Event]:
         """The events that end the run."""
+
+
+class Listener(Protocol):
+    """Gets what the run stores, and works on a thread of its own."""
+
+    def observe(self, record: Record | Block) -> None:
+        """Take one more record; neither waits nor raises."""

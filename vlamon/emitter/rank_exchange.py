@@ -33,9 +33,9 @@ from vlamon.records import Event
 
 LAST_LOOK = 1.0
 """Seconds after a failure in which a living rank reports once more, besides one interval."""
-PARTING = 2.0
+LAST_REPORT = 2.0
 """Seconds that the store may take for the last report before its connection is cut."""
-PASSED_OVER = 20
+RETRY_LOOKS = 20
 """Looks for which a rank is passed over whose report was too long to be one."""
 CUTS = 20
 """Times that it is cut: c10d tries to connect again."""
@@ -79,7 +79,7 @@ class RankExchange:
         self._thread.start()
 
     def close(self, reason: str, failed: bool) -> None:
-        """Report the end; after a failure rank 0 looks once more who is missing.
+        """Report the end; after a failure rank 0 looks once more which ranks are missing.
 
         A thread that was still inside a call to the store when the interpreter ends could abort the
         process, so a call that lasts is cut.
@@ -87,7 +87,7 @@ class RankExchange:
         self._ended, self._failed = reason or "ended", failed
         self._gpu.stop()
         self._stopping.set()
-        self._thread.join(PARTING + LAST_LOOK + self._every)
+        self._thread.join(LAST_REPORT + LAST_LOOK + self._every)
         for _ in range(CUTS):
             if not self._thread.is_alive():
                 return
@@ -131,12 +131,12 @@ class RankExchange:
         return self._read() if self._here.rank == 0 else {}
 
     def _read(self) -> dict[int, RankReport]:
-        """Everybody's report; what is too long for one is seldom fetched, for it comes whole."""
+        """The report of every rank; one that is too long is seldom fetched: it comes whole."""
         self._looks += 1
         asked = [rank for rank in self._everybody if self._looks >= self._again.get(rank, 0)]
         found = self._store.get(asked)
         too_long = (rank for rank, data in found.items() if len(data) > LONGEST)
-        self._again |= dict.fromkeys(too_long, self._looks + PASSED_OVER)
+        self._again |= dict.fromkeys(too_long, self._looks + RETRY_LOOKS)
         return known(found)
 
     def _note_answer(self) -> None:

@@ -21,7 +21,7 @@ class RankGpu:
         threading.Thread(target=self._run, name="vlamon-rank-gpu", daemon=True).start()
 
     def stop(self) -> None:
-        """End soon; nobody waits for a driver that hangs."""
+        """End soon, without waiting for a driver that hangs."""
         self._stopping.set()
 
     def _run(self) -> None:

@@ -1,4 +1,4 @@
-"""What a rank reports of itself, gathered from its own rows and phases."""
+"""Gathers a rank's report from its own rows and phases."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class RankTally:
         self._throttle = ""
 
     def row(self, when: float, step: int, metrics: Mapping[str, float]) -> None:
-        """A batch was logged at `when`."""
+        """Count a batch that was logged at `when`."""
         with self._lock:
             self._leave_phase(when)
             self._rows.append(when)
@@ -61,13 +61,13 @@ class RankTally:
                 self._broken = next(((step, name) for name in bad), None)
 
     def phase(self, when: float, phase: str) -> None:
-        """Another phase of the step begins at `when`."""
+        """Begin another phase of the step at `when`."""
         with self._lock:
             self._leave_phase(when)
             self._phase = (phase, when)
 
     def gpu(self, device: Device) -> None:
-        """What the rank's own GPU does now."""
+        """Take a sample of the rank's own GPU."""
         used = None
         if device.memory_used is not None and device.memory_total:
             used = 100.0 * device.memory_used / device.memory_total

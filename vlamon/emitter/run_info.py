@@ -51,7 +51,7 @@ def describe(
     weights: Mapping[str, float],
     ranks: Ranks,
 ) -> RunInfo:
-    """Who we are, from the arguments and the process."""
+    """Describe this run, from the arguments and the process."""
     where = str(Path(run_dir).resolve()) if run_dir is not None else place or ""
     name = run or (Path(run_dir).resolve().name if run_dir is not None else "") or script_name()
     key = f"{socket.gethostname()}\0{where}\0{name}"
@@ -93,7 +93,7 @@ def entry_of(info: RunInfo, bound: BoundSocket | None, journal: Journal | None) 
 
 
 def script_name() -> str:
-    """What a run is called that nobody named: `train` of train.py, `trainer` of -m trainer."""
+    """The name of a run that was given none: `train` of train.py, `trainer` of -m trainer."""
     script = Path(sys.argv[0] if sys.argv else "")
     stem = script.parent.name if script.stem == "__main__" else script.stem
     return stem if stem not in ("", "-c", "-m", "-") else "training"

@@ -29,11 +29,11 @@ from vlamon.protocol.sanitize import text
 
 SUBSCRIBERS = 64
 """Monitors at once."""
-STRANGERS = 16
+OTHER_USERS = 16
 """Of these, monitors of other users: they must not lock the owner out."""
 OUTBOX = 64
 """Frames that may wait for one monitor before nothing more is read from it."""
-STRANGE_MESSAGES = (20.0, 100.0)
+OTHER_USERS_MESSAGES = (20.0, 100.0)
 """Messages a second, and at once, that are read from all monitors of other users together."""
 CONNECTIONS = (50.0, 100.0)
 """Connections a second, and at once, that are accepted."""
@@ -61,7 +61,7 @@ class Server:
         self.sent = 0
         """Bytes that the kernel took, of all subscribers."""
         self._connections = Allowance(*CONNECTIONS)
-        self._strange_messages = Allowance(*STRANGE_MESSAGES)
+        self._other_users_messages = Allowance(*OTHER_USERS_MESSAGES)
         self._accepting = True
         self._selector = selectors.DefaultSelector()
         self._selector.register(bound.listener, selectors.EVENT_READ, None)
@@ -103,7 +103,7 @@ class Server:
             self._accept()
         for subscriber in list(self.subscribers):
             if subscriber.reader.pending:
-                self._obey_some(subscriber)
+                self._handle_requests(subscriber)
 
     def _push_all(self) -> None:
         now = time.monotonic()
@@ -169,7 +169,7 @@ class Server:
         self._accept_again(False)
 
     def _accept_again(self, accepting: bool) -> None:
-        """Watch the listener, or leave those who knock in its queue until there is an allowance."""
+        """Watch the listener, or leave new connections in its queue until there is an allowance."""
         if accepting and not self._accepting:
             self._selector.register(self.bound.listener, selectors.EVENT_READ, None)
         elif self._accepting and not accepting:
@@ -177,17 +177,18 @@ class Server:
         self._accepting = accepting
 
     def _refusal(self, peer: Peer) -> tuple[str, str]:
-        strange = self._strange(peer)
-        if strange and not self.share:
+        other = self._is_other_user(peer)
+        if other and not self.share:
             reason = f"this training belongs to uid {os.geteuid()} and is not shared"
             return reason + f" with uid {peer.uid} (its owner can start it with share)", "refused"
         if len(self.subscribers) >= SUBSCRIBERS:
             return f"{SUBSCRIBERS} monitors watch this training already", "full"
-        if strange and sum(self._strange(each.peer) for each in self.subscribers) >= STRANGERS:
-            return f"{STRANGERS} monitors of other users watch this training already", "full"
+        others = sum(self._is_other_user(each.peer) for each in self.subscribers)
+        if other and others >= OTHER_USERS:
+            return f"{OTHER_USERS} monitors of other users watch this training already", "full"
         return "", ""
 
-    def _strange(self, peer: Peer) -> bool:
+    def _is_other_user(self, peer: Peer) -> bool:
         return peer.uid not in (os.geteuid(), 0)
 
     def _drop(self, subscriber: Subscriber) -> None:
@@ -231,37 +232,37 @@ class Server:
         if subscriber.closing:
             return
         subscriber.reader.feed(data)
-        self._obey_some(subscriber)
+        self._handle_requests(subscriber)
 
-    def _obey_some(self, subscriber: Subscriber) -> None:
+    def _handle_requests(self, subscriber: Subscriber) -> None:
         """Take the messages that have come whole, as many as the allowances permit."""
         messages_ = subscriber.reader.messages()
         try:
-            while not subscriber.closing and self._may_speak(subscriber):
+            while not subscriber.closing and self._has_allowance(subscriber):
                 message = next(messages_, None)
                 if message is None:
                     return
                 subscriber.allowance.spend()
-                if self._strange(subscriber.peer):
-                    self._strange_messages.spend()
-                self._obey(subscriber, messages.decode_request(message))
+                if self._is_other_user(subscriber.peer):
+                    self._other_users_messages.spend()
+                self._handle(subscriber, messages.decode_request(message))
         except ProtocolError as error:
             subscriber.outbox.append(pack(messages.encode(Bye(text(error), "protocol"))))
             subscriber.closing = True
 
-    def _may_speak(self, subscriber: Subscriber) -> bool:
+    def _has_allowance(self, subscriber: Subscriber) -> bool:
         now = time.monotonic()
         return (
             len(subscriber.outbox) < OUTBOX
             and subscriber.allowance.left(now)
-            and (not self._strange(subscriber.peer) or self._strange_messages.left(now))
+            and (not self._is_other_user(subscriber.peer) or self._other_users_messages.left(now))
         )
 
-    def _obey(self, subscriber: Subscriber, request: Subscription | OlderRows | Command) -> None:
+    def _handle(self, subscriber: Subscriber, request: Subscription | OlderRows | Command) -> None:
         if isinstance(request, Command):
             self.commands.take(replace(request, origin=subscriber.peer), subscriber)
         elif isinstance(request, OlderRows):
-            self._look_back(subscriber, request)
+            self._send_older_rows(subscriber, request)
         else:
             self._subscribe(subscriber, request)
 
@@ -279,7 +280,7 @@ class Server:
             last = blocks.cut(newest, newest.rows - 1, newest.rows)
             subscriber.outbox.append(pack(blocks.to_message(last)))
 
-    def _look_back(self, subscriber: Subscriber, request: OlderRows) -> None:
+    def _send_older_rows(self, subscriber: Subscriber, request: OlderRows) -> None:
         if not (subscriber.subscribed and subscriber.rows):
             raise ProtocolError("rows are asked for after a subscription to rows")
         end = min(request.end_seq, self.history.log.end)
@@ -320,7 +321,7 @@ class Server:
             self._drop(subscriber)
             return
         writes = subscriber.sending is not None or budget <= 0
-        reads = subscriber.closing or self._may_speak(subscriber)
+        reads = subscriber.closing or self._has_allowance(subscriber)
         self._watch(subscriber, selectors.EVENT_READ * reads | selectors.EVENT_WRITE * writes)
 
 

@@ -29,29 +29,29 @@ from vlamon.records import RunInfo
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a script asks of the service beside its places."""
+class ServiceOptions:
+    """How a script wants to be served, besides where."""
 
     share: bool = False
-    """Other users may read."""
+    """Whether other users may read."""
     read_only: bool = False
-    """No commands are taken."""
+    """Whether commands are refused."""
     watch: bool = False
-    """Report explosions from within the run."""
+    """Whether the run reports its explosions itself."""
     alert_command: str | None = None
-    """Gets alerts besides the user's channels; None sends none."""
+    """Command that gets alerts besides the user's channels; None for no alerts at all."""
     annotate: bool = False
-    """Write events into the script's W&B or SwanLab run."""
+    """Whether events are written into the script's W&B or SwanLab run."""
 
 
 class Service:
-    """Made on the training thread; after `start` it is the threads' own."""
+    """Owns these threads. Made on the training thread, and used by the threads after `start`."""
 
     def __init__(
         self,
         claimed: Claimed,
         info: RunInfo,
-        asked: Asked,
+        options: ServiceOptions,
         inbox: deque[Item],
         commands: CommandInbox,
         owner: Owner,
@@ -59,20 +59,20 @@ class Service:
     ) -> None:
         bound, journal, past = claimed.socket, claimed.journal, claimed.past
         history = continued(past, info, past.last_attempt + 1)
-        server = None if bound is None else Server(bound, history, commands, asked.share)
+        server = None if bound is None else Server(bound, history, commands, options.share)
         if server is not None and journal is not None:
             journal.wake = server.wake
             history.fetch = journal.fetch
         self._listeners: list[Alerting | Annotating] = []
-        if asked.alert_command is not None:
-            alerting = Alerting(asked.alert_command, lambda: history.info, owner.warn)
+        if options.alert_command is not None:
+            alerting = Alerting(options.alert_command, lambda: history.info, owner.warn)
             self._listeners.append(alerting)
-        if asked.annotate:
+        if options.annotate:
             self._listeners.append(Annotating(owner.warn))
         self.sidecar = Sidecar(
             inbox, history, commands, server, journal, owner, self._listeners, tally
         )
-        if asked.watch:
+        if options.watch:
             # Detectors need numpy, which a run that reports nothing itself never loads.
             from vlamon.emitter.watching import MODE, Watching
 

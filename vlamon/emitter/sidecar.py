@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from vlamon.emitter.backlog import Backlog
 from vlamon.emitter.commands import CommandInbox
@@ -22,7 +22,7 @@ from vlamon.emitter.history import History
 from vlamon.emitter.journal_feed import JournalFeed
 from vlamon.emitter.journal_writer import Journal
 from vlamon.emitter.progress_timeout import ProgressTimeout
-from vlamon.emitter.queue import Item, NewAttempt, NewWeights, Owner, RankColumns
+from vlamon.emitter.queue import Item, Listener, NewAttempt, NewWeights, Owner, RankColumns
 from vlamon.emitter.rank_tally import RankTally
 from vlamon.emitter.server import Server
 from vlamon.emitter.status import StatusBoard
@@ -53,13 +53,6 @@ _BATCH = 20_000
 """Items taken at one look; a script that logs faster than that is caught up with over several."""
 _CELLS = 200_000
 """Values taken at one look: about a tenth of a second."""
-
-
-class Listener(Protocol):
-    """Gets what the run stores, and works on a thread of its own."""
-
-    def hear(self, record: Record | Block) -> None:
-        """One more record; neither waits nor raises."""
 
 
 class Sidecar:
@@ -239,7 +232,7 @@ class Sidecar:
         self._behind = len(self.inbox) >= (1 if cells > _CELLS else _BATCH)
 
     def _leave_out(self, step: Any) -> None:
-        """A row is too much; what its step says of the attempt holds all the same."""
+        """Leave a row out, and still take the attempt from its step."""
         self._flush_rows()
         self._taken += 1
         with contextlib.suppress(TypeError, ValueError, OverflowError):
@@ -275,7 +268,7 @@ class Sidecar:
 
     def _tell(self, record: Record | Block) -> None:
         for listener in self.listeners:
-            listener.hear(record)
+            listener.observe(record)
 
     def _take_event(self, event: Event) -> None:
         """No event is ever dropped; data that no frame can carry is."""
@@ -385,7 +378,7 @@ class Sidecar:
             raise
 
     def _hand_over(self, block: Block) -> None:
-        """To the journal, to listeners and to the watching; it is in the log already."""
+        """Hand a block that is in the log to the journal, the listeners and the detectors."""
         try:
             self.journal.add_block(block)
         except MemoryError:
@@ -397,7 +390,7 @@ class Sidecar:
         if self.watching is None:
             return
         try:
-            self.inbox.extend(self.watching.hear(block))
+            self.inbox.extend(self.watching.observe(block))
         except Exception as error:
             self.watching = None
             self.owner.swallow(f"watching ended: {type(error).__name__}: {error}"[:200])

@@ -1,4 +1,4 @@
-"""The run's status: what the script said, completed by what its batches show."""
+"""The run's status: what the script set, completed by what its batches show."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vlamon.records import RunState, Snapshot, Status
 from vlamon.safe_text import line
 
 EVERY = 0.2
-"""Seconds between two tellings, unless the state changes."""
+"""Seconds between two statuses, unless the state changes."""
 _ROWS = 50
 """Batches over which the speed is measured."""
 _SNAPSHOTS = 200
@@ -30,10 +30,10 @@ class StatusBoard:
         self._rows: deque[tuple[float, int]] = deque(maxlen=_ROWS)
         self._dirty = False
         self._urgent = False
-        self._told_at = 0.0
+        self._sent_at = 0.0
 
     def set(self, fields: Mapping[str, Any]) -> None:
-        """What the script said; see `checked`."""
+        """Set what the script reports; see `checked`."""
         self._urgent |= fields.get("state", self._fields["state"]) != self._fields["state"]
         self._fields.update(fields)
         self._dirty = True
@@ -46,25 +46,25 @@ class StatusBoard:
         self._dirty = True
 
     def new_attempt(self) -> None:
-        """Steps fall: the speed is measured again."""
+        """Measure the speed again: steps fall."""
         self._rows.clear()
         self._dirty = True
 
     def hurry(self) -> None:
-        """Tell whatever there is at the next look."""
+        """Make a status due at the next look."""
         self._urgent = True
 
     def due(self, now: float) -> bool:
-        """Whether it is time to tell, by the monotonic clock; if so, the clock starts again."""
-        if not (self._dirty and (self._urgent or now - self._told_at >= EVERY)):
+        """Whether a status is due, by the monotonic clock; if so, the interval starts again."""
+        if not (self._dirty and (self._urgent or now - self._sent_at >= EVERY)):
             return False
-        self._told_at, self._dirty, self._urgent = now, False, False
+        self._sent_at, self._dirty, self._urgent = now, False, False
         return True
 
     def status(self, now: float, attempt: int) -> Status:
         """The status at `now`, seconds since the epoch."""
         speed = self._fields.get("steps_per_second") or self._speed()
-        ended = self._fields["state"] == "ended"  # a run that is over has no time left to tell
+        ended = self._fields["state"] == "ended"  # a run that is over has no time left
         eta = None if ended else self._fields.get("eta")
         if eta is None and not ended and speed and self.total_steps is not None:
             eta = max(0.0, (self.total_steps - self._fields["step"]) / speed)
@@ -100,7 +100,7 @@ def _checked(name: str, value: Any) -> Any:
         return None
     if name in ("step", "budget"):
         return int(value)
-    return float(value) if math.isfinite(float(value)) else None  # nothing that a reader can use
+    return float(value) if math.isfinite(float(value)) else None  # no reader can use it
 
 
 def _checked_snapshot(item: Snapshot | Mapping[str, Any]) -> Snapshot:

@@ -49,7 +49,7 @@ class Subscriber:
     closing: bool = False
     """Close when the outbox is empty."""
 
-    def hear(self, reply: Reply) -> None:
+    def deliver(self, reply: Reply) -> None:
         """Send the answer to a command."""
         self.outbox.append(pack(messages.encode(reply)))
 

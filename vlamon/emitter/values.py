@@ -127,7 +127,7 @@ class PendingValues:
     """Values of one `log` call of which some are still on their way from a device."""
 
     def __init__(self, cells: list[Cell], copies: Sequence[Copy], swallow: Swallow) -> None:
-        """`swallow` hears of a value that was lost on its way."""
+        """`swallow` is called with the reason when a value is lost on its way."""
         self._cells = cells
         self._copies = copies
         self._swallow = swallow

@@ -47,14 +47,14 @@ class Watching:
         if self._rules is None:
             self._warn("the settings could not be read: the shipped thresholds judge")
         monitor = ExplosionMonitor(self._rules)
-        list(monitor.hear(self._info))
-        list(monitor.hear(Status("training", -1, guard="off")))  # nobody else judges
+        list(monitor.observe(self._info))
+        list(monitor.observe(Status("training", -1, guard="off")))  # nobody else judges
         return monitor
 
-    def hear(self, block: Block) -> Sequence[Event]:
+    def observe(self, block: Block) -> Sequence[Event]:
         """The events that belong behind a block; an explosion is a line on stderr too."""
         monitor = self._monitor = self._monitor or self._begin()
-        events = list(monitor.hear(blocks.record(block)))
+        events = list(monitor.observe(blocks.record(block)))
         for event in events:
             if event.kind == "explode":
                 say(f"step {event.step}: explosion: {line(event.text)}")

@@ -47,10 +47,10 @@ def seen(
 ) -> list[tuple[str, int]]:
     """What is told of these records until their source ends."""
     monitor, records = monitor or ExplosionMonitor(), [*records, Link("ended")]
-    return [(event.kind, event.step) for record in records for event in monitor.hear(record)]
+    return [(event.kind, event.step) for record in records for event in monitor.observe(record)]
 
 
-def test_a_script_that_only_emits_is_told_of_its_explosion_once() -> None:
+def test_the_explosion_of_a_script_that_only_emits_is_reported_once() -> None:
     values = [*level(200).tolist(), 45.0, 46.0, 47.0, *level(100, seed=1).tolist()]
     assert seen([RUN, *one_by_one(values)]) == [("warn", 200), ("explode", 201)]
 
@@ -64,7 +64,7 @@ def test_an_event_says_what_it_saw_and_who_saw_it() -> None:
     monitor = ExplosionMonitor()
     alive = Status("training", 0)
     records = [RUN, batches(0, closs=[8.0]), alive, *one_by_one([*level(100).tolist(), 200.0])]
-    (event,) = [event for record in records for event in monitor.hear(record)]
+    (event,) = [event for record in records for event in monitor.observe(record)]
     assert event.id.startswith("b00tb00t-")
     assert event.severity == "error"
     assert event.text.startswith("closs 200: 25× the median")
@@ -85,12 +85,12 @@ def test_a_guard_that_is_off_leaves_it_to_the_monitor() -> None:
     assert seen([RUN, Status("training", 0, guard="off"), *spiky]) == [("explode", 100)]
 
 
-def test_a_run_that_told_of_an_explosion_by_itself_is_not_told_twice() -> None:
+def test_an_explosion_that_the_run_reported_itself_is_not_reported_again() -> None:
     own = Event("1", "explode", 10, 0, 1.7e9)
     assert seen([RUN, own, *one_by_one([*level(100).tolist(), 200.0])]) == []
 
 
-def test_a_history_that_comes_before_the_word_of_its_guard_is_left_to_that_guard() -> None:
+def test_a_history_that_comes_before_its_first_status_is_left_to_the_guard() -> None:
     spiky = one_by_one([*level(100).tolist(), 200.0])
     guarded = Status("training", 101, guard="auto")
     own = Event("1", "explode", 100, 0, 1.7e9)
@@ -100,10 +100,10 @@ def test_a_history_that_comes_before_the_word_of_its_guard_is_left_to_that_guard
     assert seen([RUN, *spiky, resumed, *one_by_one([8.0], 101, 1), guarded]) == []
 
 
-def test_a_history_without_a_guard_is_told_of_as_soon_as_that_is_known() -> None:
+def test_explosions_of_a_history_are_reported_once_no_guard_is_known() -> None:
     monitor = ExplosionMonitor()
     told = [
-        [(event.kind, event.step) for event in monitor.hear(record)]
+        [(event.kind, event.step) for event in monitor.observe(record)]
         for record in (
             RUN,
             batches(0, closs=[*level(5000), 200.0]),
@@ -179,21 +179,23 @@ def test_a_cell_that_was_not_logged_is_no_nan() -> None:
     assert seen([RUN, block]) == []
 
 
-def test_the_automatic_rollback_orders_once_for_what_the_monitor_saw_too() -> None:
+def test_the_automatic_rollback_is_requested_once_for_what_the_monitor_saw_too() -> None:
     monitor, acting = ExplosionMonitor(), AutoRollback()
-    wanted = []
+    requested = []
     alive = Status("training", 0, time=1.7e9, guard="off")
     for record in [RUN, alive, *one_by_one([*level(100).tolist(), 200.0, 210.0])]:
-        for heard in (record, *monitor.hear(record)):
-            order = acting.hear(heard)
-            if order is not None:
-                wanted.append((order.step, order.event))
-    assert wanted == [(100, "b00tb00t-attempt0")]
+        for each in (record, *monitor.observe(record)):
+            request = acting.observe(each)
+            if request is not None:
+                requested.append((request.step, request.event))
+    assert requested == [(100, "b00tb00t-attempt0")]
 
 
 @pytest.mark.parametrize("at", [100, 600, 1200])
 @pytest.mark.parametrize("rows", [2000, 10_000])
-def test_an_explosion_that_lasts_to_the_end_is_told_to_a_late_joiner(rows: int, at: int) -> None:
+def test_an_explosion_that_lasts_to_the_end_is_reported_to_a_late_joiner(
+    rows: int, at: int
+) -> None:
     values = level(rows)
     values[at:] *= 30
     early = seen([RUN, *one_by_one(values[: at + 200].tolist())])

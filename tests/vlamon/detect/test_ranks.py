@@ -41,7 +41,7 @@ class Job:
         self.reports[rank] = replace(report, values={**report.values, **values})
 
 
-def test_a_rank_that_says_nothing_is_told_once_and_its_return_too() -> None:
+def test_a_rank_that_says_nothing_is_reported_once_and_its_return_too() -> None:
     job = Job(4)
     job.look(10)
     job.look(int(2 * SILENT) + 20, but=(3,))
@@ -50,7 +50,7 @@ def test_a_rank_that_says_nothing_is_told_once_and_its_return_too() -> None:
     assert job.told == [("silent", (3,)), ("back", (3,))]
 
 
-def test_a_silent_rank_is_told_with_its_last_step_where_it_had_one() -> None:
+def test_a_silent_rank_is_reported_with_its_last_step_where_it_had_one() -> None:
     judge = RankJudge()
     reports = {0: RankReport(0, step=7), 1: RankReport(0)}
     judge.observe(reports, 0.0)
@@ -71,7 +71,7 @@ def test_many_ranks_report_less_often_and_are_judged_by_the_same_clock() -> None
     assert ("straggler", (5,)) in job.told
 
 
-def test_a_rank_that_ended_and_a_rank_0_that_stood_still_alarm_nobody() -> None:
+def test_a_rank_that_ended_and_a_rank_0_that_stood_still_raise_no_alarm() -> None:
     job = Job(2)
     job.look(5)
     job.look(1, but=(1,), gap=300.0)
@@ -118,7 +118,7 @@ def test_a_gpu_that_heat_holds_back_is_named_unless_half_of_them_are() -> None:
     assert hot.told == []
 
 
-def test_what_holds_a_gpu_back_is_told_with_its_temperature() -> None:
+def test_what_holds_a_gpu_back_is_reported_with_its_temperature() -> None:
     judge, found = RankJudge(), list[str]()
     for count in range(20):
         hot = RankReport(count, 7, {"gpu_temperature": 91.4}, throttle="power brake")

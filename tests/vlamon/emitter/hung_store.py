@@ -66,7 +66,7 @@ def main(run_dir: str) -> Line:
     server = dist.TCPStore("127.0.0.1", 0, None, True, limit, wait_for_workers=False)
     line = Line(server.port)
     job_store.TIMEOUT = 60.0
-    rank_exchange.PARTING = rank_exchange.LAST_LOOK = 0.1
+    rank_exchange.LAST_REPORT = rank_exchange.LAST_LOOK = 0.1
     rank_exchange.interval = lambda size: 0.02
     job_store.address = lambda: ("127.0.0.1", line.port)
     emitter = Emitter(None, run="hung", run_dir=run_dir)

@@ -53,7 +53,7 @@ def await_warning(run_dir: Path, said: str) -> None:
     raise AssertionError(f"no warning says {said!r}")
 
 
-def test_a_run_without_a_place_tells_of_its_events(server: Http) -> None:
+def test_a_run_without_a_place_reports_its_events(server: Http) -> None:
     with Emitter(run="goal", alerts=True) as emitter:
         emitter.log(1, closs=2.0)
         emitter.event("explode", 1, text="closs 95", metric="closs", value=95.0)
@@ -96,7 +96,7 @@ def test_a_training_judges_by_the_thresholds_of_the_settings(
     assert ("explosion" in kinds(server)) == told
 
 
-def test_a_mistake_in_the_thresholds_is_told_and_the_shipped_ones_judge(
+def test_a_mistake_in_the_thresholds_is_reported_and_the_shipped_ones_judge(
     server: Http, tmp_path: Path
 ) -> None:
     write_thresholds("thresholds = { one_ration = 100.0 }\nkeys = 3\n")
@@ -141,7 +141,7 @@ def test_a_run_that_judges_itself_is_not_judged_twice(server: Http, tmp_path: Pa
     assert [document["text"] for document in told] == ["told by the guard"]
 
 
-def test_a_failure_is_told(server: Http) -> None:
+def test_a_failure_is_reported(server: Http) -> None:
     with pytest.raises(RuntimeError), Emitter(run="goal", alerts=True):
         raise RuntimeError("out of memory")
     assert kinds(server) == ["failed", "failed"]

@@ -74,7 +74,7 @@ def test_a_tracker_that_fails_or_is_not_there_is_said_once(
     said: list[str] = []
     writing = annotating.Annotating(said.append)
     for number in range(3):
-        writing.hear(Event(f"b-{number}", "explode", 1, 0, 0.0, "error", "NaN", {}))
+        writing.observe(Event(f"b-{number}", "explode", 1, 0, 0.0, "error", "NaN", {}))
     writing.close()
     (only,) = said
     assert only.endswith("no network" if run else "neither W&B nor SwanLab has a run open here")

@@ -74,7 +74,7 @@ def crowded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("crowded")
-def test_a_thousand_rows_at_once_leave_a_gap_that_every_reader_is_told(tmp_path: Path) -> None:
+def test_a_thousand_rows_at_once_leave_a_gap_that_every_reader_sees(tmp_path: Path) -> None:
     emitter = Emitter(None, run_dir=tmp_path)
     sidecar: Any = emitter._service.sidecar  # type: ignore[union-attr]
     for step in range(50):
@@ -123,7 +123,7 @@ def test_what_a_script_logged_right_before_its_end_is_kept(tmp_path: Path) -> No
     assert steps_in(read_all(tmp_path / "run.vlaj")) == list(range(500))
 
 
-def test_a_live_reader_is_told_why_rows_are_missing() -> None:
+def test_a_live_reader_sees_why_rows_are_missing() -> None:
     log = BlockLog()
     log.append(blocks.from_rows(0, 0, [(0, 0.0, 0.0, {"a": 1.0})]))
     log.append(blocks.from_rows(7, 0, [(7, 0.0, 0.0, {"a": 1.0})]))

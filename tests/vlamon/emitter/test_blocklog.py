@@ -76,7 +76,7 @@ def test_packing_never_joins_attempts_or_weights_or_announcements() -> None:
     assert [block.rows for block in read_all(log, 0)[0][:3]] == [1000, 1000, 4090]
 
 
-def test_weights_in_force_are_told_to_who_joins_in_the_middle() -> None:
+def test_a_reader_that_joins_in_the_middle_gets_the_weights_in_force() -> None:
     log = BlockLog()
     first = plain_blocks(0, 1)[0]
     log.append(blocks.from_rows(0, 0, rows_of(first), {"closs": 2.0}))

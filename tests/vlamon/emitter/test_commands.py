@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from vlamon.emitter.commands import (
-    ASKERS,
     ENDED,
+    OTHER_USERS,
     READ_ONLY,
-    STRANGERS,
+    REQUESTERS,
     WAITING,
     CommandInbox,
     outcome,
@@ -23,14 +23,14 @@ from vlamon.records import Reply
 ME = Peer(pid=10, uid=1000)
 
 
-class Asker:
-    """A monitor that remembers what it heard."""
+class Requester:
+    """A monitor that remembers what it received."""
 
     def __init__(self) -> None:
-        self.heard: list[Reply] = []
+        self.received: list[Reply] = []
 
-    def hear(self, reply: Reply) -> None:
-        self.heard.append(reply)
+    def deliver(self, reply: Reply) -> None:
+        self.received.append(reply)
 
 
 class Desk:
@@ -41,13 +41,13 @@ class Desk:
         self.swallowed: list[str] = []
         self.inbox = CommandInbox(1000, read_only, self._report, self.swallowed.append)
         self.inbox.serving = serving
-        self.asker = Asker()
+        self.requester = Requester()
 
     def _report(self, command: Command, reply: Reply) -> None:
         self.reported.append((command, reply))
 
     def give(self, identity: str, name: str = "pause", peer: Peer = ME, /, **args: Any) -> None:
-        self.inbox.take(Command(identity, name, args, peer), self.asker)
+        self.inbox.take(Command(identity, name, args, peer), self.requester)
 
     def settle(self) -> None:
         """What the sidecar does with the answers of the training thread."""
@@ -56,23 +56,23 @@ class Desk:
         self.reported.clear()
 
     @property
-    def heard(self) -> list[Reply]:
-        return self.asker.heard
+    def received(self) -> list[Reply]:
+        return self.requester.received
 
 
 def test_the_same_id_is_executed_once_and_answered_as_often_as_asked() -> None:
     desk = Desk()
-    other = Asker()
-    for asker in (desk.asker, other, other):
-        desk.inbox.take(Command("a", "checkpoint", origin=ME), asker)
+    other = Requester()
+    for requester in (desk.requester, other, other):
+        desk.inbox.take(Command("a", "checkpoint", origin=ME), requester)
     (command,) = desk.inbox.hand_out()
     command.done({"step": 4})
     desk.settle()
     done = Reply("a", True, {"step": 4})
-    assert desk.heard == [done]
-    assert other.heard == [done]
+    assert desk.received == [done]
+    assert other.received == [done]
     desk.give("a", "checkpoint")
-    assert desk.heard == [done] * 2
+    assert desk.received == [done] * 2
     assert not desk.inbox.hand_out()
 
 
@@ -83,9 +83,9 @@ def test_two_watchers_answer_one_explosion_with_one_command() -> None:
     (command,) = desk.inbox.hand_out()
     command.done({"step": 4})
     desk.settle()
-    assert [(reply.id, reply.ok) for reply in desk.heard] == [("from-1", True), ("from-2", True)]
+    assert [(reply.id, reply.ok) for reply in desk.received] == [("from-1", True), ("from-2", True)]
     desk.give("from-3", "rollback", event="e-7")
-    assert desk.heard[-1] == Reply("from-3", True, {"step": 4})
+    assert desk.received[-1] == Reply("from-3", True, {"step": 4})
     desk.give("other", "rollback", event="e-8")
     assert len(desk.inbox.hand_out()) == 1
 
@@ -105,7 +105,7 @@ def test_a_refused_command_leaves_its_explosion_to_the_next_one() -> None:
     (command,) = desk.inbox.hand_out()
     command.done({"step": 4})
     desk.settle()
-    assert [(reply.id, reply.ok) for reply in desk.heard] == [
+    assert [(reply.id, reply.ok) for reply in desk.received] == [
         ("early", False),
         ("wrong", False),
         ("foreign", False),
@@ -119,17 +119,17 @@ def test_refusals_say_why() -> None:
     unserved.give("a")
     read_only.give("b")
     foreign.give("c", "pause", Peer(pid=1, uid=1001))
-    assert [desk.heard[0].error for desk in (unserved, read_only)] == [NO_CONTROL, READ_ONLY]
-    assert "not uid 1001" in foreign.heard[0].error
-    assert not any(desk.heard[0].ok for desk in (unserved, read_only, foreign))
+    assert [desk.received[0].error for desk in (unserved, read_only)] == [NO_CONTROL, READ_ONLY]
+    assert "not uid 1001" in foreign.received[0].error
+    assert not any(desk.received[0].ok for desk in (unserved, read_only, foreign))
 
 
 def test_what_is_not_in_the_table_is_refused_before_it_reaches_the_training() -> None:
     desk = Desk()
     desk.give("a", "explode")
     desk.give("b", "set", name="lr_scale", value=1e308)
-    assert "there is no command 'explode'" in desk.heard[0].error
-    assert "lr_scale must be a number from" in desk.heard[1].error
+    assert "there is no command 'explode'" in desk.received[0].error
+    assert "lr_scale must be a number from" in desk.received[1].error
     assert not desk.inbox.hand_out()
 
 
@@ -142,8 +142,8 @@ def test_root_may_give_commands() -> None:
 def test_a_strangers_attempts_are_recorded_once_a_user() -> None:
     desk = Desk()
     for number in range(1000):
-        desk.give(str(number), "pause", Peer(1, 1001 + number % (2 * STRANGERS)))
-    assert len(desk.reported) == STRANGERS
+        desk.give(str(number), "pause", Peer(1, 1001 + number % (2 * OTHER_USERS)))
+    assert len(desk.reported) == OTHER_USERS
     assert outcome(*desk.reported[0], "me").startswith("uid 1001: pause refused: only the owner")
 
 
@@ -152,38 +152,38 @@ def test_a_flood_of_commands_is_bounded() -> None:
     for number in range(WAITING + 5):
         desk.give(str(number), "note", text="x")
     assert len(desk.inbox.hand_out()) == WAITING
-    assert len(desk.heard) == 5
+    assert len(desk.received) == 5
 
 
 def test_a_command_repeated_in_one_long_step_holds_bounded_memory() -> None:
     desk = Desk()
     for _ in range(100_000):
         desk.give("a")
-    for number in range(10 * ASKERS):
+    for number in range(10 * REQUESTERS):
         desk.give(f"twin-{number}", "rollback", event="e-7")
     for command in desk.inbox.hand_out():
         command.done()
     desk.settle()
-    told = [reply for reply in desk.heard if reply.ok]
+    told = [reply for reply in desk.received if reply.ok]
     assert len([reply for reply in told if reply.id == "a"]) == 1
-    assert len(told) == 1 + ASKERS
-    assert len(desk.heard) == 1 + 10 * ASKERS
+    assert len(told) == 1 + REQUESTERS
+    assert len(desk.received) == 1 + 10 * REQUESTERS
 
 
 def test_a_monitor_that_is_gone_is_forgotten() -> None:
     desk = Desk()
     desk.give("a")
-    desk.inbox.forget(desk.asker)
+    desk.inbox.forget(desk.requester)
     desk.inbox.hand_out()[0].done()
     desk.settle()
-    assert desk.heard == []
+    assert desk.received == []
 
 
 def test_what_still_waits_at_the_end_is_refused() -> None:
     desk = Desk()
     desk.give("a")
     desk.inbox.close()
-    assert desk.heard == [Reply("a", False, error=ENDED)]
+    assert desk.received == [Reply("a", False, error=ENDED)]
 
 
 class Speechless:
@@ -218,7 +218,7 @@ def test_any_result_is_an_answer(result: object, told: dict[str, object]) -> Non
     assert desk.swallowed == []
 
 
-def test_a_result_that_cannot_be_told_leaves_no_command_without_an_answer() -> None:
+def test_a_result_that_cannot_be_sent_leaves_no_command_without_an_answer() -> None:
     desk, command = handed_out()
     command.done(Speechless())
     command.done("too late")
@@ -226,7 +226,7 @@ def test_a_result_that_cannot_be_told_leaves_no_command_without_an_answer() -> N
     assert desk.swallowed == ["done failed: RuntimeError: no words"]
 
 
-def test_a_reason_that_cannot_be_told_is_a_refusal_all_the_same() -> None:
+def test_a_reason_that_cannot_be_sent_is_a_refusal_all_the_same() -> None:
     desk, command = handed_out()
     command.refuse(Speechless())  # type: ignore[arg-type]
     assert [reply for _, reply in desk.reported] == [Reply("c1", False, error="no reason given")]

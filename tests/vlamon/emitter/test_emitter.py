@@ -1,4 +1,4 @@
-"""The emitter end to end: what a script says arrives at a monitor, exactly."""
+"""The emitter end to end: what a script logs arrives at a monitor, exactly."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_what_is_logged_arrives_exactly(tmp_path: Path) -> None:
     assert of_type(records, EpochRow)[0].metrics == {"closs": 3.25}
 
 
-def test_an_order_is_answered_when_the_script_executed_it(tmp_path: Path) -> None:
+def test_a_command_is_answered_when_the_script_executed_it(tmp_path: Path) -> None:
     path = tmp_path / "vla.sock"
     with Emitter(path) as emitter:
         emitter.commands()
@@ -99,7 +99,7 @@ def test_a_step_that_falls_begins_another_attempt(tmp_path: Path) -> None:
     ]
 
 
-def test_a_restart_is_told_where_the_run_was(tmp_path: Path) -> None:
+def test_a_restart_knows_where_the_run_was(tmp_path: Path) -> None:
     for first in (0, 5):
         with Emitter(None, run_dir=tmp_path) as emitter:
             emitter.log(first, closs=1.0)
@@ -150,7 +150,7 @@ def test_a_run_that_is_over_has_no_time_left(tmp_path: Path) -> None:
     assert (last.state, last.eta) == ("ended", None)
 
 
-def test_an_order_is_written_down_with_who_gave_it(tmp_path: Path) -> None:
+def test_a_command_is_written_down_with_who_gave_it(tmp_path: Path) -> None:
     path = tmp_path / "vla.sock"
     with Emitter(path, run_dir=tmp_path / "run") as emitter:
         emitter.commands()
@@ -172,7 +172,7 @@ def test_an_order_is_written_down_with_who_gave_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("read_only", [True, False])
-def test_a_read_only_run_takes_no_orders(tmp_path: Path, read_only: bool) -> None:
+def test_a_read_only_run_takes_no_commands(tmp_path: Path, read_only: bool) -> None:
     path = tmp_path / "vla.sock"
     with Emitter(path, read_only=read_only) as emitter:
         emitter.commands()
@@ -230,7 +230,7 @@ def test_whatever_a_script_names_and_counts_with_monitors_still_get_in(tmp_path:
         ("", "training"),
     ],
 )
-def test_a_run_that_nobody_named_is_called_after_its_script(
+def test_a_run_without_a_name_is_named_after_its_script(
     script: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", [script])

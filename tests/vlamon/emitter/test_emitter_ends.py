@@ -1,4 +1,4 @@
-"""How an emitter ends: exits, crashes, forks and stuck disks lose nothing that is not told."""
+"""How an emitter ends: exits, crashes, forks and stuck disks lose nothing without a report."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_slow_disk_is_waited_for_as_long_as_it_takes_anything(
     assert len(pieces) > 100
 
 
-def test_a_stuck_disk_ends_the_wait_and_is_told(
+def test_a_stuck_disk_ends_the_wait_and_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     released = threading.Event()
@@ -108,7 +108,7 @@ def test_nothing_raises_after_the_end(tmp_path: Path) -> None:
     assert of_type(journal_of(tmp_path / "run"), BatchBlock) == []
 
 
-def test_an_exception_in_the_training_is_told(tmp_path: Path) -> None:
+def test_an_exception_in_the_training_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), Emitter(None, run_dir=tmp_path) as emitter:
         emitter.log(1, closs=1 / 0)
     events = of_type(journal_of(tmp_path), Event)
@@ -145,7 +145,7 @@ def test_a_script_that_never_closes_still_ends_well(tmp_path: Path) -> None:
         ("with emitter: sys.exit()", 0, "the training ended"),
     ],
 )
-def test_a_script_that_ends_itself_is_told_with_its_exit_code(
+def test_a_script_that_ends_itself_is_reported_with_its_exit_code(
     tmp_path: Path, ends: str, code: int, text: str
 ) -> None:
     script = (

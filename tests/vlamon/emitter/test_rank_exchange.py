@@ -100,7 +100,7 @@ def test_a_store_that_hangs_holds_up_neither_log_nor_close(
     monkeypatch.setattr(JobStore, "put", hang)
     monkeypatch.setattr(JobStore, "clear", hang)
     monkeypatch.setattr(rank_exchange, "CUTS", 1)
-    monkeypatch.setattr(rank_exchange, "PARTING", 0.1)
+    monkeypatch.setattr(rank_exchange, "LAST_REPORT", 0.1)
     monkeypatch.setattr(rank_exchange, "LAST_LOOK", 0.1)
     monkeypatch.setattr(rank_exchange, "interval", lambda size: 0.01)
     emitter = Emitter(None, run_dir=f"{tmp_path}")
@@ -169,7 +169,7 @@ def test_a_port_that_is_no_store_neither_stops_the_script_nor_costs_a_row(
     monkeypatch.setattr(job_store, "address", address)
     monkeypatch.setattr(job_store, "TIMEOUT", 0.1)
     monkeypatch.setattr(rank_exchange, "interval", lambda size: 0.01)
-    monkeypatch.setattr(rank_exchange, "PARTING", 0.1)
+    monkeypatch.setattr(rank_exchange, "LAST_REPORT", 0.1)
     monkeypatch.setattr(rank_exchange, "LAST_LOOK", 0.1)
     with SERVERS[kind]() as port, Emitter(None, run_dir=tmp_path) as emitter:
         assert entered.wait(30)

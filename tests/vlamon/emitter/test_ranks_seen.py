@@ -134,7 +134,7 @@ def test_the_rank_whose_batch_broke_is_named(tmp_path: Path) -> None:
     assert "finite on the other 1" in event.text
 
 
-def test_a_stopped_rank_is_told_and_its_return_too(tmp_path: Path) -> None:
+def test_a_stopped_rank_is_reported_and_its_return_too(tmp_path: Path) -> None:
     with job(tmp_path / "stopped", 2, "--steps", 100000) as stopped:
         stopped.reaches(300)
         os.kill(stopped.ranks[1].pid, signal.SIGSTOP)
@@ -145,7 +145,7 @@ def test_a_stopped_rank_is_told_and_its_return_too(tmp_path: Path) -> None:
         assert stopped.told("back").data["ranks"] == [1]
 
 
-def test_a_killed_rank_is_told_by_the_failure_that_it_causes(tmp_path: Path) -> None:
+def test_a_killed_rank_is_reported_by_the_failure_that_it_causes(tmp_path: Path) -> None:
     with job(tmp_path / "killed", 4, "--steps", 100000) as killed:
         killed.reaches(300)
         killed.ranks[3].kill()

@@ -72,7 +72,7 @@ def test_a_monitor_without_rows_gets_the_newest_one_and_all_events(stage: Stage)
     assert "event" in names(found)
 
 
-def test_who_comes_too_late_for_memory_gets_a_gap(tmp_path: Path) -> None:
+def test_a_reader_too_late_for_memory_gets_a_gap(tmp_path: Path) -> None:
     stage = Stage(str(tmp_path / "vla.sock"), memory=100_000)
     stage.log(0, 5000)
     found = stage.talk(stage.join())
@@ -166,7 +166,7 @@ def test_any_bytes_of_a_monitor_leave_the_others_alone(stage: Stage, chunks: lis
     assert stage.server.subscribers == []
 
 
-def test_an_order_is_answered_to_who_gave_it(stage: Stage) -> None:
+def test_a_command_is_answered_to_who_gave_it(stage: Stage) -> None:
     stage.commands.serving = True
     one, other = stage.join(), stage.join()
     stage.talk(one)

@@ -52,7 +52,7 @@ def test_a_monitor_that_reads_nothing_is_dropped(stage: Stage) -> None:
     del dead
 
 
-def test_one_monitor_too_many_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_monitor_too_many_is_reported(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "SUBSCRIBERS", 2)
     clients = [stage.join() for _ in range(3)]
     said = [stage.talk(client) for client in clients]
@@ -64,7 +64,7 @@ def test_one_monitor_too_many_is_told(stage: Stage, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize("share", [False, True])
-def test_another_user_reads_only_what_is_shared_and_never_orders(share: bool) -> None:
+def test_another_user_reads_only_what_is_shared_and_never_sends_commands(share: bool) -> None:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
@@ -172,7 +172,7 @@ def test_other_users_leave_the_owner_a_place() -> None:
         stage = Stage(folder + "/vla.sock", share=True)
         os.seteuid(65534)
         try:
-            strangers = [stage.join() for _ in range(server.STRANGERS + 5)]
+            strangers = [stage.join() for _ in range(server.OTHER_USERS + 5)]
         finally:
             os.seteuid(0)
         assert [names(stage.talk(client))[-1] for client in strangers].count("bye") == 5

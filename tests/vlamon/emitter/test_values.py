@@ -105,7 +105,7 @@ class Broken:
         (1j, "x is a complex|TypeError"),
     ],
 )
-def test_what_is_no_number_is_left_out_and_named(value: Any, reason: str) -> None:
+def test_what_is_not_a_number_is_left_out_and_named(value: Any, reason: str) -> None:
     import re
 
     reasons: list[str] = []

@@ -1,4 +1,4 @@
-"""What a script gets wrong is counted and told, and ends no training."""
+"""What a script gets wrong is counted and reported, and ends no training."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_what_no_reader_can_use_is_left_out_at_the_edge(tmp_path: Path) -> None:
         lambda emitter: emitter.status(snapshots=[3]),
     ],
 )
-def test_a_wrong_call_is_counted_and_told_and_never_raises(tmp_path: Path, call: Any) -> None:
+def test_a_wrong_call_is_counted_and_reported_and_never_raises(tmp_path: Path, call: Any) -> None:
     with Emitter(None, run_dir=tmp_path) as emitter:
         call(emitter)
         emitter.log(5, closs=2.0)
@@ -65,7 +65,7 @@ def test_a_wrong_call_is_counted_and_told_and_never_raises(tmp_path: Path, call:
     assert "left something out" in told.text
 
 
-def test_what_is_swallowed_a_thousand_times_is_told_twice(tmp_path: Path) -> None:
+def test_what_is_swallowed_a_thousand_times_is_reported_twice(tmp_path: Path) -> None:
     with Emitter(None, run_dir=tmp_path) as emitter:
         for step in range(1000):
             emitter.log(step, closs="high")
