@@ -58,11 +58,11 @@ def ends_at(faults: Sequence[str], seed: int, book: Path) -> dict[str, dict[str,
                     pid = os.fork()
                     if pid == 0:
                         told = send
-                        order = f"{fault}@{run.sampler.cursor}"
+                        text = f"{fault}@{run.sampler.cursor}"
                         if fault == "no_clip":
-                            order += "+64"  # for good, it ends as it should: with a paused run
-                        orders = [] if fault == "clean" else [order]
-                        run.faults = Faults(orders, seed)
+                            text += "+64"  # for good, it ends as it should: with a paused run
+                        induced = [] if fault == "clean" else [text]
+                        run.faults = Faults(induced, seed)
                         return following
                     os.close(send)
                     with os.fdopen(receive, "rb") as pipe:

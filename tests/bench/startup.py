@@ -1,4 +1,4 @@
-"""How long the quick commands take, in starts of an interpreter that imports click.
+"""How long the quick commands take, in start-up times of an interpreter that imports click.
 
 Each round starts every program once, so that a busy machine slows all of them; the figure is the
 median of the rounds' ratios. A real training runs beside it for `vlamon status`.

@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.vlamon.sources.formats.second_reading import Seen, second_reading
 from vlamon.records import BatchBlock, Column, EpochBlock, EpochRow, IntervalBlock, Record
 from vlamon.sources import SourceError
-from vlamon.sources.read_all import drained
+from vlamon.sources.read_all import read_log
 
 WILD = Path(os.environ.get("VLAMON_WILD", "/nonexistent"))
 VERDICTS = {0: "healthy", 10: "warnings", 20: "EXPLOSION", 30: "not judged", 2: "error"}
@@ -44,7 +44,7 @@ def compare(path: Path) -> Compared | None:
     if expected is None:
         return None
     try:
-        read = list(_with_losses(drained(str(path)).records))
+        read = list(_with_losses(read_log(str(path)).records))
     except SourceError:
         read = []
     found: list[str] = []

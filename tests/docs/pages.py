@@ -1,4 +1,4 @@
-"""Markdown as the tests see it: headings, links, and the commands of a shell."""
+"""Reads Markdown for tests: headings, links, and shell commands."""
 
 from __future__ import annotations
 

@@ -225,7 +225,7 @@ def test_a_lack_of_memory_is_no_other_error() -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
 
-def test_where_a_fused_optimizer_cannot_be_told_the_host_waits(
+def test_the_host_waits_where_a_fused_optimizer_cannot_skip_a_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class OnDevice:

@@ -38,7 +38,9 @@ def all_steps(count: int = 300) -> list[tuple[int, int]]:
     return [(0, step) for step in range(count)]
 
 
-def test_a_killed_monitor_is_noticed_by_nobody(tmp_path: Path, path: str, alone: str) -> None:
+def test_a_killed_monitor_changes_nothing_for_the_training_and_the_others(
+    tmp_path: Path, path: str, alone: str
+) -> None:
     with monitor(*watch(path)) as victim, monitor(*watch(path)) as other:
         training = Training(tmp_path / "out", "--socket", path, *BOTH, "--hold-at", 150)
         wait_for(lambda: len(victim.steps()) > 20, "rows at the victim")
@@ -49,7 +51,7 @@ def test_a_killed_monitor_is_noticed_by_nobody(tmp_path: Path, path: str, alone:
         assert other.steps() == all_steps()
 
 
-def test_a_stopped_monitor_stops_nobody_and_catches_up(
+def test_a_stopped_monitor_holds_up_nothing_and_catches_up(
     tmp_path: Path, path: str, alone: str
 ) -> None:
     args = ("--socket", path, "--run-dir", tmp_path / "run")

@@ -47,7 +47,7 @@ def watch_json(path: str) -> tuple[str, ...]:
     return ("watch", "--json", "--socket", path)
 
 
-def test_a_forwarded_socket_carries_everything_and_orders_too(
+def test_a_forwarded_socket_carries_everything_and_commands_too(
     ssh: Ssh, tmp_path: Path, alone: str
 ) -> None:
     far, near = str(tmp_path / "far.sock"), str(tmp_path / "near.sock")

@@ -29,7 +29,7 @@ def watching(emitter: Emitter) -> int:
 
 
 def answer(emitter: Emitter | None, step: int) -> None:
-    """Execute what was ordered."""
+    """Execute the commands that have come."""
     for command in emitter.commands() if emitter is not None else ():
         command.done({"step": step})
 

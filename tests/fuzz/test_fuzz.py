@@ -34,7 +34,7 @@ def test_damaged_inputs_end_in_records_or_a_sentence() -> None:
 
 
 @pytest.mark.parametrize("path", LOGS, ids=[path.name for path in LOGS])
-def test_a_log_told_otherwise_is_the_same_numbers(path: Path) -> None:
+def test_a_log_in_another_form_is_the_same_numbers(path: Path) -> None:
     assert retold(path.read_bytes(), path.name, random.Random(1)) == ""
 
 

@@ -108,7 +108,7 @@ def test_a_job_is_found_by_its_number_with_and_without_a_list_of_runs(
     assert job in gone.stderr
 
 
-def test_a_node_that_nobody_may_log_in_to_is_reached_by_a_step_of_the_job(
+def test_a_node_without_logins_is_reached_by_a_step_of_the_job(
     slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = submit(slurm, f"{TASK} {tmp_path / 'run'} 100000")

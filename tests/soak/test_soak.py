@@ -40,7 +40,7 @@ def test_an_explosion_that_was_not_rolled_back_is_seen() -> None:
     ],
     ids=["lost", "lost at the end", "twice"],
 )
-def test_a_row_that_is_lost_or_told_twice_is_seen(rows: list[tuple[int, int]]) -> None:
+def test_a_row_that_is_lost_or_repeated_is_seen(rows: list[tuple[int, int]]) -> None:
     lines: list[dict[str, Any]] = [{"kind": "batch", "attempt": a, "step": s} for a, s in rows]
     assert checks.of_monitors([lines], TRUTH, killed=set())
     gap: dict[str, Any] = {"kind": "gap", "rows": 1}

@@ -1,4 +1,4 @@
-"""`python -m trainer` as it is typed: alone, ordered about, under torchrun."""
+"""`python -m trainer` as it is typed: alone, with commands to it, under torchrun."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_scheduler_s_signal_ends_at_the_next_step_with_a_checkpoint(
     assert (tmp_path / "checkpoints" / "latest").is_file()
 
 
-def test_two_ranks_share_the_samples_and_rank_0_tells_both_losses(tmp_path: Path) -> None:
+def test_two_ranks_share_the_samples_and_rank_0_reports_both_losses(tmp_path: Path) -> None:
     done = subprocess.run(
         [*TORCHRUN, *TRAINER[1:], *SETTINGS, "--run-dir", str(tmp_path), "--steps", "20"],
         capture_output=True,

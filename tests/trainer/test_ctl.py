@@ -1,4 +1,4 @@
-"""Orders to a real training, given with `vlamon ctl` and executed between two steps."""
+"""Commands to a real training, sent with `vlamon ctl` and executed between two steps."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def ctl(socket: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     ],
     ids=" ".join,
 )
-def test_an_order_is_executed_and_answered(socket: Path, arguments: tuple[str, ...]) -> None:
+def test_a_command_is_executed_and_answered(socket: Path, arguments: tuple[str, ...]) -> None:
     done = ctl(socket, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -53,6 +53,6 @@ def test_a_mean_counts_micro_batches_and_a_rank_without_closs_sends_none(
     assert found.shares == {"loss_ct": 0.75}
 
 
-def test_a_metric_that_nobody_announced_is_an_error_not_a_wrong_sum() -> None:
+def test_a_metric_that_was_not_announced_is_an_error_not_a_wrong_sum() -> None:
     with pytest.raises(KeyError, match="surprise"):
         Reducer(Ranks(0, 2, torch.device("cpu")), ["closs"])({"surprise": torch.tensor(1.0)})

@@ -16,7 +16,7 @@ from trainer.model.config import SIZES
 from trainer.model.vla import VLA
 
 
-def test_an_order_is_a_kind_a_sample_and_what_differs_from_the_usual() -> None:
+def test_a_fault_is_a_kind_a_sample_and_what_differs_from_the_usual() -> None:
     assert Fault.parse("lr_jump@300") == Fault("lr_jump", 300, 16, 1000.0)
     assert Fault.parse("lr_jump@300+8x50") == Fault("lr_jump", 300, 8, 50.0)
     assert Fault.parse("logit_scale@7x1e2") == Fault("logit_scale", 7, 0, 100.0)
@@ -25,7 +25,7 @@ def test_an_order_is_a_kind_a_sample_and_what_differs_from_the_usual() -> None:
 @pytest.mark.parametrize(
     "order", ["lr_jump", "explode@3", "nan@-1", "lr_jump@5x", "lr_jump@5x1e", "lr_jump@3x1e400"]
 )
-def test_a_wrong_order_says_how_to_write_one(order: str) -> None:
+def test_a_wrong_fault_says_how_to_write_one(order: str) -> None:
     with pytest.raises(FaultError, match=f"--induce {order}: "):
         Fault.parse(order)
 

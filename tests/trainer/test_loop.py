@@ -183,7 +183,7 @@ def test_resuming_with_another_model_is_refused_in_a_sentence(tmp_path: Path) ->
         prepare(config("model.hidden=64"), Options(run_dir=tmp_path, resume=True))
 
 
-def test_a_run_directory_is_needed_by_nobody_but_gets_what_a_run_leaves(tmp_path: Path) -> None:
+def test_a_run_directory_is_optional_and_gets_what_a_run_leaves(tmp_path: Path) -> None:
     trained(tmp_path / "new" / "deep", 2)
     left = {path.name for path in (tmp_path / "new" / "deep").iterdir()}
     assert {"run.json", "run.vlaj", "codebook.npz", "output.log", "checkpoints"} <= left

@@ -24,10 +24,11 @@ from vlamon.cli import run
 from vlamon.commands import status
 from vlamon.records import EpochRow, Event, Gap, Interval, Record, RunInfo, Status
 from vlamon.report import SourceNote, compile_report
+from vlamon.report.body import compose
 from vlamon.report.difference import difference_json, difference_text
-from vlamon.report.html import as_html
+from vlamon.report.html import html_of
 from vlamon.report.json import as_json
-from vlamon.report.markdown import as_markdown
+from vlamon.report.markdown import markdown_of
 from vlamon.report.text import as_text
 from vlamon.views.csv_rows import AXES, csv_rows
 from vlamon.views.json_lines import json_lines
@@ -114,12 +115,14 @@ def test_a_report_is_text_in_every_form(text: str) -> None:
     evidence = gather(records(text), Settings(weights={text: 1.0}))
     report = compile_report(evidence, [SourceNote(text, text, 1, ((1, text),))])
 
-    for written in (as_text(report), as_json(report), as_markdown(report), as_html(report)):
+    body = compose(report)
+    in_markdown, in_html = markdown_of(body), html_of(body)
+    for written in (as_text(report), as_json(report), in_markdown, in_html):
         shown(written)
-    assert not re.search(r"<(?!/?(?:b|h\d|p|code)\b)", as_markdown(report))
-    assert "<script" not in as_html(report)
-    assert "<img" not in as_html(report)
-    for row in as_markdown(report).splitlines():
+    assert not re.search(r"<(?!/?(?:b|h\d|p|code)\b)", in_markdown)
+    assert "<script" not in in_html
+    assert "<img" not in in_html
+    for row in in_markdown.splitlines():
         if row.startswith("| "):
             assert len(re.split(r"(?<!\\)\|", row)) <= 16  # no cell more than the header's
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,7 +16,20 @@ from trainer.model.batch import collate
 
 CODES = [np.arange(16).reshape(4, 4), np.arange(16, 32).reshape(4, 4)]
 STATE = (0.1, -0.2, 0.3, 0.0, 0.0, 0.0, 1.0, -1.0)
+IMAGE_END = tokens.IMAGE_CODE_FIRST + tokens.IMAGE_CODES
 ACTIONS = [(0.5, -0.5, 0.0, 0.1, 0.2, 0.3, -1.0), (0.0,) * 7]
+
+
+def decoded(ids: Sequence[int]) -> str:
+    """The text of ids, without the spaces before punctuation."""
+    words = {i: word for word, i in dialogue._WORD_IDS.items()}
+    raw = bytearray()
+    for i in ids:
+        if i in words:
+            raw += b" " + words[i].encode()
+        else:
+            raw.append(i - tokens.TEXT_FIRST)
+    return re.sub(r" (?=[?.,])", "", raw.decode(errors="replace")).strip()
 
 
 def test_a_policy_row_trains_its_actions_and_nothing_before_them() -> None:
@@ -32,7 +48,8 @@ def test_a_world_row_trains_the_next_images_and_has_no_action_target() -> None:
     assert tokens.ACTION_BEGIN in row.input_ids
     assert tokens.ACTION_BEGIN not in trained
     assert trained[-1] == tokens.TURN
-    assert tokens.image_codes(trained[: len(trained) // 2]).tolist() == CODES[1].tolist()
+    first = [t - tokens.IMAGE_CODE_FIRST for t in trained[: len(trained) // 2] if t < IMAGE_END]
+    assert first == list(range(16, 32))
     assert len(collate([row]).layout.policy_rows) == 0
 
 
@@ -40,7 +57,7 @@ def test_a_world_row_trains_the_next_images_and_has_no_action_target() -> None:
 def test_any_text_becomes_ids_of_the_vocabulary(text: str) -> None:
     ids = dialogue.encode_text(text)
     assert all(tokens.TEXT_FIRST <= i < 16640 for i in ids)
-    assert dialogue.encode_text(dialogue.decode_text(ids)) == ids or "_" in text
+    assert dialogue.encode_text(decoded(ids)) == ids or "_" in text
 
 
 @pytest.mark.parametrize(
@@ -48,7 +65,7 @@ def test_any_text_becomes_ids_of_the_vocabulary(text: str) -> None:
     ["What action should the robot take to reach the red block?", "fold the Tücher, please."],
 )
 def test_a_sentence_comes_back(text: str) -> None:
-    assert dialogue.decode_text(dialogue.encode_text(text)) == text
+    assert decoded(dialogue.encode_text(text)) == text
 
 
 def test_a_known_word_is_one_token() -> None:

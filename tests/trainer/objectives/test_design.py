@@ -51,7 +51,7 @@ class Loop:
         torch.set_rng_state(state["rng"])
 
 
-def test_pull_is_measured_when_it_is_due_and_under_names_told_before() -> None:
+def test_pull_is_measured_when_it_is_due_and_under_announced_names() -> None:
     loop = Loop(DesignConfig(pull_every=3))
     seen = [loop.step(step) for step in range(7)]
     assert [step for step, row in enumerate(seen) if "pull_closs" in row] == [0, 3, 6]

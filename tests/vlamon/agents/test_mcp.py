@@ -53,7 +53,7 @@ async def test_an_agent_watches_a_run_and_may_not_touch_it(tmp_path: Path) -> No
             assert "no run is called 'nope'" in wrong.content[0].text
 
 
-async def test_orders_need_the_flag_and_a_reason_and_are_recorded(tmp_path: Path) -> None:
+async def test_commands_need_the_flag_and_a_reason_and_are_recorded(tmp_path: Path) -> None:
     socket = tmp_path / "vla.sock"
     with training(socket, VLAMON_HOME=str(tmp_path)):
         async with client(tmp_path, "--allow-commands") as session:

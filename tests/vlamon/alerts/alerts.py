@@ -1,4 +1,4 @@
-"""Alerts as tests need them."""
+"""Alerts for tests."""
 
 from __future__ import annotations
 

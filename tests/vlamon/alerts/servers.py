@@ -1,4 +1,4 @@
-"""Real servers on loopback that remember what they were sent, and fail when told to."""
+"""Real servers on loopback that remember what they were sent, and fail on request."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def test_what_matters_calls_as_loudly_as_it_matters(told: Event, kind: str, urge
     "told", [event("warn", "warn"), event("note"), event("checkpoint"), event("control"),
              event("paused", "warn", "paused by the operator")]
 )  # fmt: skip
-def test_what_a_person_did_or_need_not_know_calls_nobody(told: Event) -> None:
+def test_what_a_person_did_or_need_not_know_sends_no_alert(told: Event) -> None:
     assert of_event(told, INFO) is None
 
 

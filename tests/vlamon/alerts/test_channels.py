@@ -113,7 +113,7 @@ def test_slack_gets_no_markup_and_no_mention_from_a_name() -> None:
     assert document["text"].startswith("&lt;!channel&gt; &amp; co")
 
 
-def test_a_command_gets_the_alert_as_json_and_its_failure_is_told(tmp_path: Path) -> None:
+def test_a_command_gets_the_alert_as_json_and_its_failure_is_reported(tmp_path: Path) -> None:
     CommandLine(f"cat > {tmp_path}/got").send(TOLD)
     document = json.loads((tmp_path / "got").read_text())
     assert (document["kind"], document["step"], document["data"]["value"]) == (

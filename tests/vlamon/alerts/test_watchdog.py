@@ -40,7 +40,7 @@ def block(step: int, time: float) -> BatchBlock:
     return BatchBlock(0, 0, np.array([step]), np.array([np.nan]), np.array([time]), {})
 
 
-def test_a_killed_process_is_gone_and_told_once() -> None:
+def test_a_killed_process_is_gone_and_reported_once() -> None:
     run = Run()
     run.rows(50)
     run.lives = False
@@ -49,7 +49,7 @@ def test_a_killed_process_is_gone_and_told_once() -> None:
     assert run.dog.failed
 
 
-def test_a_process_that_ended_well_calls_nobody() -> None:
+def test_a_process_that_ended_well_sends_no_alert() -> None:
     run = Run()
     run.rows(5)
     run.feed(Event("e", "end", 5, 0, START, "info", "the training ended"))
@@ -59,7 +59,7 @@ def test_a_process_that_ended_well_calls_nobody() -> None:
     assert not run.dog.failed
 
 
-def test_a_hang_is_told_once_and_its_end_too() -> None:
+def test_a_hang_is_reported_once_and_its_end_too() -> None:
     run = Run()
     run.rows(50)
     run.wait(600)
@@ -107,7 +107,7 @@ def test_a_requeued_run_is_watched_again() -> None:
     assert run.told == ["gone", "gone"]
 
 
-def test_the_runs_own_events_are_told_only_when_asked_for() -> None:
+def test_the_runs_own_events_are_reported_only_when_asked_for() -> None:
     explosion = Event("e-1", "explode", 7, 0, START, "error", "closs 95")
     quiet, loud = Run(), Run(every_event=True)
     for run in (quiet, loud):

@@ -142,14 +142,14 @@ def test_the_advice_points_before_the_begin() -> None:
 
 
 @pytest.mark.parametrize("end", [[30], [30] * 5, [math.nan] * 5, [math.inf]])
-def test_a_run_whose_end_is_broken_rests_nowhere(end: list[float]) -> None:
+def test_a_run_whose_end_is_broken_has_not_converged(end: list[float]) -> None:
     calm = [3.0] * 5
     assert "converged" in ids(epochs(calm))
     assert not ids(epochs(calm + end)) & {"converged", "not-converged"}
     assert "converged" in ids(epochs([*calm, 30.0, *calm]))
 
 
-def test_batches_whose_end_is_broken_rest_nowhere() -> None:
+def test_batches_whose_end_is_broken_have_not_converged() -> None:
     values = np.full(600, 3.0)
     assert "converged" in ids(batches(values))
     values[500:] = 30
@@ -158,7 +158,7 @@ def test_batches_whose_end_is_broken_rest_nowhere() -> None:
     assert not ids(batches(values)) & {"converged", "not-converged"}
 
 
-def test_a_loss_of_exactly_zero_is_at_rest() -> None:
+def test_a_loss_of_exactly_zero_has_converged() -> None:
     assert "converged" in ids(epochs([0.0] * 6))
     assert "not-converged" in ids(epochs([0.0, 0.0, 0.0, 0.1, 0.0]))
 

@@ -24,7 +24,7 @@ def ids(first: int = 0, **metrics: Sequence[float] | np.ndarray) -> set[str]:
     return {diagnosis.id for diagnosis in diagnose(gather([block]))}
 
 
-def test_a_loss_that_falls_and_rises_again_is_told() -> None:
+def test_a_loss_that_falls_and_rises_again_is_reported() -> None:
     rising = FALLING + np.maximum(0, ROWS - 300) / 300
     assert "loss-rises" in ids(loss=rising)
     assert "loss-rises" not in ids(loss=FALLING)
@@ -98,7 +98,7 @@ def test_a_policy_s_entropy_and_distance_are_judged(
     assert expected not in ids(loss=FALLING, **{f"{name}_coef": values})
 
 
-def test_a_reward_that_is_lost_again_is_told() -> None:
+def test_a_reward_that_is_lost_again_is_reported() -> None:
     reward = 100 * np.minimum(ROWS, 300) / 300 * NOISE
     fallen = np.where(ROWS < 450, reward, 10 * NOISE)
     told = {"train/value_loss": FALLING, "rollout/ep_rew_mean": fallen}
@@ -113,6 +113,6 @@ def test_a_loss_with_a_moving_target_need_not_fall() -> None:
     assert not ids(**told, **{"rollout/ep_rew_mean": ROWS * NOISE}) & {"loss-rises", "never-fell"}
 
 
-def test_a_loss_without_a_lower_bound_is_told() -> None:
+def test_a_loss_without_a_lower_bound_is_reported() -> None:
     assert "falls-without-end" in ids(loss=2 - np.exp(ROWS / 30))
     assert "falls-without-end" not in ids(loss=2 - ROWS * NOISE)

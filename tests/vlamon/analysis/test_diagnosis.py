@@ -129,7 +129,7 @@ class TestExplosion:
         (one,) = anomalies(evidence(intervals(per_epoch=60, closs=values)))
         assert (one.value, one.length, one.first, one.last) == (90.0, 4, 301, 310)
 
-    def test_loss_ct_that_stays_calm_is_told(self) -> None:
+    def test_loss_ct_that_stays_calm_is_reported(self) -> None:
         closs, head = noisy(8.5, 60), noisy(0.13, 60)
         closs[30] = 40
         assert "loss-ct-steady-during-spike" in ids(intervals(closs=closs, loss_ct=head))
@@ -242,7 +242,7 @@ class TestLevels:
 
 
 class TestWeights:
-    def test_a_loss_nobody_weighs(self) -> None:
+    def test_a_loss_without_a_weight(self) -> None:
         lines = epochs(closs=[3, 3.01], loss_ct=[0.1, 0.1], energy_loss=[2.0, 2.0])
         assert "term-without-weight" in ids(lines)
         told = Settings(weights={"energy_loss": 0.1})
@@ -271,7 +271,7 @@ class TestWeights:
 
 class TestOptimisation:
     @pytest.mark.parametrize(("norm", "fires"), [(25.0, True), (1.5, False)])
-    def test_clipping_that_never_rests(self, norm: float, fires: bool) -> None:
+    def test_clipping_at_every_step(self, norm: float, fires: bool) -> None:
         log = batches(closs=noisy(8, 100), grad_norm=noisy(norm, 100, 0.2))
         assert ("clip-always-active" in ids(log)) is fires
 
@@ -300,7 +300,7 @@ class TestOptimisation:
 
 
 class TestTrend:
-    def test_three_quiet_changes_are_a_rest(self) -> None:
+    def test_three_small_changes_in_a_row_are_convergence(self) -> None:
         rest = epochs(closs=[13.18, 8.61, 8.56, 8.515, 8.512, 8.511, 8.51])
         assert "converged" in ids(rest)
         assert "not-converged" not in ids(rest)

@@ -99,7 +99,7 @@ def test_quiet_counts_from_the_newest_row_on_the_trainers_clock() -> None:
     assert heart.quiet(25.0) == 15.0
 
 
-def test_a_run_that_hangs_since_long_is_silent_for_one_who_joins_now() -> None:
+def test_a_run_that_has_hung_for_long_is_silent_for_a_monitor_that_joins_now() -> None:
     heart = Heartbeat()
     heart.observe(100, 5000.0, [5600.0], now=10.0)  # its sidecar still samples
     assert heart.quiet(10.0) == 0.0  # history has only just come in

@@ -102,7 +102,7 @@ def test_without_tints_every_extreme_of_a_cell_is_a_dot(values: list[list[float]
 
 @settings(max_examples=200, deadline=None)
 @given(columns)
-def test_what_is_no_number_leaves_a_sign_in_its_column(values: list[list[float]]) -> None:
+def test_a_non_finite_value_leaves_a_sign_in_its_column(values: list[list[float]]) -> None:
     bins = bins_of(values)
     scale = fit([(bins.low, bins.high)])
     cells = rasterise([curve(bins)], scale, len(values), ROWS)

@@ -52,7 +52,7 @@ def test_without_a_channel_it_says_what_to_do(tmp_path: Path) -> None:
         assert "Traceback" not in result.stderr
 
 
-def test_a_training_killed_with_sigkill_is_told_by_the_watchdog(tmp_path: Path) -> None:
+def test_a_training_killed_with_sigkill_is_reported_by_the_watchdog(tmp_path: Path) -> None:
     place = str(tmp_path / "s.sock")
     training = subprocess.Popen(
         [sys.executable, "-c", TRAINING, place], stdout=subprocess.PIPE, text=True

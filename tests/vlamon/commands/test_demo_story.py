@@ -42,7 +42,7 @@ def notes(records: Sequence[Record]) -> list[str]:
     return [r.text for r in records if isinstance(r, Event) and r.kind == "note"]
 
 
-def test_each_chapter_is_told_once_in_its_place() -> None:
+def test_each_chapter_is_reported_once_in_its_place() -> None:
     kinds = ("explode", "autopsy", "rollback", "recovered", "end")
     told = story(block(0), block(1), event("checkpoint", 64), block(120), block(121), block(130),
                  *(event(kind, 132) for kind in kinds), event("checkpoint", 200))  # fmt: skip

@@ -95,7 +95,7 @@ def test_a_journal_is_watched_whole(run: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [["watch"], ["replay", "--speed", "max"]])
-def test_a_script_that_only_emits_has_its_explosion_told_by_the_monitor(
+def test_a_script_that_only_emits_has_its_explosion_reported_by_the_monitor(
     tmp_path: Path, command: list[str]
 ) -> None:
     with Emitter(None, run="plain", run_dir=tmp_path, weights={"closs": 1.0}) as emitter:
@@ -181,7 +181,7 @@ def test_a_log_that_is_still_to_come_is_followed_when_its_directory_was_named(
     assert "waiting for" not in err  # a run that is there is not awaited
 
 
-def test_a_directory_without_logs_is_told_what_was_looked_for(run: Path, tmp_path: Path) -> None:
+def test_a_directory_without_logs_says_what_was_looked_for(run: Path, tmp_path: Path) -> None:
     empty, journal_alone = vlamon(["tail", str(tmp_path)]), vlamon(["tail", str(run)])
 
     assert (empty.returncode, journal_alone.returncode) == (2, 2)
@@ -189,7 +189,7 @@ def test_a_directory_without_logs_is_told_what_was_looked_for(run: Path, tmp_pat
     assert f"vlamon watch {run}" in journal_alone.stderr
 
 
-def test_each_kind_of_file_is_told_how_it_is_opened(run: Path, tmp_path: Path) -> None:
+def test_each_kind_of_file_says_how_it_is_opened(run: Path, tmp_path: Path) -> None:
     log = tmp_path / "log_train.txt"
     log.write_text('{"train_closs": 8.5, "epoch": 0}\n')
     journal = run / "run.vlaj"

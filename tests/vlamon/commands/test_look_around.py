@@ -139,7 +139,7 @@ def test_with_nothing_around_the_ways_in_are_named(capsys: Any) -> None:
     assert "vlamon run -- python train.py" in out
 
 
-def test_a_state_directory_that_cannot_be_written_keeps_nobody_from_a_run(
+def test_an_unwritable_state_directory_keeps_no_run_from_opening(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")

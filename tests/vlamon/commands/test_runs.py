@@ -44,7 +44,7 @@ def test_a_run_is_listed_with_the_command_that_opens_it(tmp_path: Path) -> None:
     )
 
 
-def test_a_job_is_asked_and_told_by_its_number(tmp_path: Path) -> None:
+def test_status_and_ctl_find_a_job_by_its_number(tmp_path: Path) -> None:
     home = {"VLAMON_HOME": str(tmp_path / "home"), "SLURM_JOB_ID": "77"}
     with training(tmp_path / "vla.sock", **home):
         while not registry.entries(str(tmp_path / "home" / "runs")):

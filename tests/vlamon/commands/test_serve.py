@@ -155,7 +155,7 @@ async def test_a_journal_is_shown_and_saved_to_the_viewers_side(tmp_path: Path) 
         assert process.wait(PATIENCE) == 128 + signal.SIGTERM
 
 
-async def test_read_only_sends_no_command_and_allowing_orders_does(tmp_path: Path) -> None:
+async def test_read_only_sends_no_command_and_allowing_commands_does(tmp_path: Path) -> None:
     place = tmp_path / "vla.sock"
     with training(place, run_dir=tmp_path / "run") as process:
         with serving(tmp_path, "--socket", str(place)) as (url, _):
@@ -291,7 +291,7 @@ async def test_a_real_browser_draws_the_dashboard_and_types_without_a_click(tmp_
             assert not [said for said in driven.said if "WebGL" not in said]
 
 
-def test_bytes_that_are_no_request_are_answered_and_leave_no_word(tmp_path: Path) -> None:
+def test_bytes_that_are_no_request_are_answered_and_print_nothing(tmp_path: Path) -> None:
     with serving(tmp_path, JOURNAL) as (url, process):
         port, path = int(url.split(":")[2].partition("/")[0]), f"/{url.split('/', 3)[3]}"
         for hostile in (

@@ -46,28 +46,28 @@ def test_status_as_json_has_run_and_newest_values(socket: Path) -> None:
     assert line["metrics"]["loss_ct"] == 0.13
 
 
-def test_an_order_that_is_done_exits_0(socket: Path) -> None:
+def test_a_command_that_is_done_exits_0(socket: Path) -> None:
     code, out, _ = ctl(socket, "checkpoint")
 
     assert code == 0
     assert out.startswith("checkpoint done: step ")
 
 
-def test_options_may_stand_behind_the_order(socket: Path) -> None:
+def test_options_may_stand_behind_the_command(socket: Path) -> None:
     done = vlamon(["ctl", "checkpoint", "--socket", str(socket), "--timeout", "30", "--json"])
 
     assert done.returncode == 0
     assert json.loads(done.stdout)["ok"] is True
 
 
-def test_an_order_that_is_refused_exits_1_with_the_reason(socket: Path) -> None:
+def test_a_command_that_is_refused_exits_1_with_the_reason(socket: Path) -> None:
     code, out, err = ctl(socket, "rollback", "--to", "3")
 
     assert (code, out) == (1, "")
     assert err == "vlamon: rollback was refused: no trusted snapshot yet.\n"
 
 
-def test_an_order_without_answer_exits_4(socket: Path) -> None:
+def test_a_command_without_answer_exits_4(socket: Path) -> None:
     code, _, err = ctl(socket, "--timeout", "0.5", "pause")
 
     assert code == 4
@@ -121,7 +121,9 @@ def test_without_a_trainer_both_exit_3(tmp_path: Path) -> None:
         assert done.stderr.count("\n") == 1
 
 
-def test_a_script_reads_what_became_of_its_order_in_any_case(tmp_path: Path, socket: Path) -> None:
+def test_a_script_reads_what_became_of_its_command_in_any_case(
+    tmp_path: Path, socket: Path
+) -> None:
     nobody = tmp_path / "nobody.sock"
     for path, timeout, expected in ((nobody, "30", 3), (socket, "0.5", 4)):
         code, out, err = ctl(path, "--json", "--timeout", timeout, "pause")
@@ -131,7 +133,7 @@ def test_a_script_reads_what_became_of_its_order_in_any_case(tmp_path: Path, soc
         assert answer["error"] in err
 
 
-def test_a_script_that_takes_no_orders_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_script_that_takes_no_commands_is_not_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "deaf.sock"
     with training(path, orders=False):
         code, _, err = ctl(path, "--timeout", "30", "checkpoint")

@@ -1,4 +1,4 @@
-"""A real training process for tests of the commands: logs steps and executes orders."""
+"""A real training process for tests of the commands: logs steps and executes commands."""
 
 from __future__ import annotations
 

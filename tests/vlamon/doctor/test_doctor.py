@@ -76,17 +76,17 @@ def test_more_colours_are_asked_for_where_they_are_withheld() -> None:
         assert fix.removeprefix("export TERM=").startswith(f"{promised}-256color")
 
 
-def test_a_console_without_braille_is_told() -> None:
+def test_a_console_without_braille_is_reported() -> None:
     assert "drawn with ASCII" in only(terminal.unicode, Made({"TERM": "linux"})).text
 
 
-def test_a_terminal_that_cannot_move_its_cursor_is_told() -> None:
+def test_a_terminal_that_cannot_move_its_cursor_is_reported() -> None:
     assert warnings(terminal.kind, Made({"TERM": "dumb"})) == ["export TERM=xterm-256color"]
     assert only(terminal.kind, Made({"TERM": "xterm"}, tty=False)).level == "note"
     assert only(terminal.kind, Made({"TERM": "xterm"})).level == "ok"
 
 
-def test_a_small_terminal_is_told() -> None:
+def test_a_small_terminal_is_reported() -> None:
     assert only(terminal.size, Made({}, shape=(50, 40))).level == "warn"
     assert only(terminal.size, Made({}, shape=(80, 24))).level == "ok"
 
@@ -125,7 +125,7 @@ def test_settings_of_tmux_that_hurt_are_mended_by_tmux() -> None:
     assert only(terminal.tmux, Made({"TMUX": "x"})).level == "note"
 
 
-def test_a_socket_directory_that_others_can_write_is_told(tmp_path: Path) -> None:
+def test_a_socket_directory_that_others_can_write_is_reported(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     facts = Made({"XDG_RUNTIME_DIR": str(tmp_path)})
     assert only(files.sockets, facts).level == "ok"
@@ -135,7 +135,7 @@ def test_a_socket_directory_that_others_can_write_is_told(tmp_path: Path) -> Non
     tmp_path.chmod(0o700)
 
 
-def test_a_socket_that_is_named_and_not_there_is_told(tmp_path: Path) -> None:
+def test_a_socket_that_is_named_and_not_there_is_reported(tmp_path: Path) -> None:
     facts = Made({"VLAMON_SOCKET": str(tmp_path / "no"), "XDG_RUNTIME_DIR": str(tmp_path / "gone")})
 
     assert warnings(files.sockets, facts) == [
@@ -145,7 +145,7 @@ def test_a_socket_that_is_named_and_not_there_is_told(tmp_path: Path) -> None:
     assert only(files.sockets, Made({})).level == "note"
 
 
-def test_a_full_disk_and_a_directory_that_is_not_there_are_told(
+def test_a_full_disk_and_a_directory_that_is_not_there_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     facts = Made({}, directories=(str(tmp_path / "gone"),))
@@ -175,7 +175,7 @@ def test_a_network_file_system_is_named(tmp_path: Path) -> None:
     assert any("is on nfs4" in finding.text for finding in files.directories(facts))
 
 
-def test_a_clock_that_differs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_differs_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = files.time.time
     monkeypatch.setattr(files.time, "time", lambda: real() - 3600)
     facts = Made({}, directories=(str(tmp_path),))
@@ -246,7 +246,7 @@ def test_a_program_that_hangs_or_is_missing_is_no_answer(
     assert Facts().ask(str(tmp_path / "none")) is None
 
 
-def test_the_command_tells_it_as_text_and_as_json(tmp_path: Path, capsys: Any) -> None:
+def test_the_command_prints_it_as_text_and_as_json(tmp_path: Path, capsys: Any) -> None:
     code = run(["doctor", str(tmp_path)])
     text = capsys.readouterr().out
     again = run(["doctor", str(tmp_path), "--json"])

@@ -1,4 +1,4 @@
-"""Starts a script on two ranks over gloo, and gives what each printed as its RESULT."""
+"""Starts a script on two ranks over gloo, and returns what each printed as its RESULT."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.vlamon.guard.toy import SPIKE, Order, Toy, far_off
 from vlamon.guard import audit
-from vlamon.guard.audit import Audit, BesideThread
+from vlamon.guard.audit import Audit, BackgroundWriter
 
 
 def lines(run_dir: Path) -> list[dict[str, object]]:
@@ -74,7 +74,7 @@ def test_a_forked_child_writes_with_a_thread_of_its_own(tmp_path: Path) -> None:
 
 
 def test_more_than_can_wait_is_counted() -> None:
-    stuck, thread = threading.Event(), BesideThread()
+    stuck, thread = threading.Event(), BackgroundWriter()
     thread.do(lambda: stuck.wait() and None)
     for _ in range(audit.WAITING + 5):
         thread.do(lambda: None)
@@ -84,7 +84,7 @@ def test_more_than_can_wait_is_counted() -> None:
     thread.drain()
 
 
-def test_a_job_that_nobody_watches_reads_what_happened_in_its_own_output(
+def test_an_unwatched_job_has_what_happened_in_its_own_output(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     toy = Toy(mode="ask", deadline=0.1, faults={4 * SPIKE: far_off})

@@ -1,4 +1,4 @@
-"""Whatever is ordered, the training lives on: each order is carried out or refused in words."""
+"""Every command is carried out or refused with a reason, and none ends the training."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_rollback_to_infinity_is_refused_with_a_sentence() -> None:
     assert "rollback to inf: a step is a whole number" in order.error
 
 
-def test_an_order_that_fails_half_way_is_refused_and_told() -> None:
+def test_a_command_that_fails_half_way_is_refused_and_reported() -> None:
     toy = Toy()
     order = Order("checkpoint")
 

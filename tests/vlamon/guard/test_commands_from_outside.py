@@ -1,4 +1,4 @@
-"""Orders from other processes: `vlamon ctl` and `vlamon watch --auto-rollback` on a real socket."""
+"""Commands of other processes on a real socket: `vlamon ctl` and `vlamon watch --auto-rollback`."""
 
 from __future__ import annotations
 

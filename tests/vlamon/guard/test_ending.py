@@ -1,4 +1,4 @@
-"""Whoever is told to end, on whichever rank: all of them end behind the same step."""
+"""A request to end reaches one rank, and all of them end behind the same step."""
 
 from __future__ import annotations
 

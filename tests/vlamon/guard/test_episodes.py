@@ -82,7 +82,7 @@ def test_a_level_that_the_operator_accepted_is_the_usual_one_and_is_kept_again()
     assert max(slot.step for slot in told.guard.snapshots.ring.held() if slot.trusted) > ONSET + 30
 
 
-def test_a_level_that_nobody_answered_is_the_usual_one_in_the_end() -> None:
+def test_an_unanswered_level_is_the_usual_one_in_the_end() -> None:
     told = Told(mode="watch")
     told.guard.detection.detectors.observe = lambda values, weights=None: Judgement(  # type: ignore[method-assign, misc]
         {"closs": Verdict("explode", 9.0, 4.0, "for ever")}, "closs"
@@ -122,7 +122,7 @@ def exploding(*ratios: float) -> Judgement:
         (Episode(10, 12, worst=0.5), (math.nan,), False),
     ],
 )
-def test_a_rise_to_a_few_times_what_was_told_is_the_same_explosion(
+def test_a_rise_to_a_few_times_the_reported_ratio_is_the_same_explosion(
     episode: Episode, ratios: tuple[float, ...], news: bool
 ) -> None:
     assert episode.is_news(exploding(*ratios)) is news

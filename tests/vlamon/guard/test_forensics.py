@@ -91,7 +91,7 @@ def test_only_the_newest_explosion_is_kept(tmp_path: Path) -> None:
     assert kept == ["step-000000200"]
 
 
-def test_an_explosion_that_cannot_be_kept_is_told(
+def test_an_explosion_that_cannot_be_kept_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Batch:

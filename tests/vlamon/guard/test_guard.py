@@ -32,7 +32,7 @@ def test_a_guarded_run_is_bit_identical_to_an_unguarded_one() -> None:
     assert guarded.losses == off.losses
 
 
-def test_an_ordered_rollback_with_replay_ends_bit_identical_to_a_run_without() -> None:
+def test_a_commanded_rollback_with_replay_ends_bit_identical_to_a_run_without() -> None:
     plain, rolled = Toy(), Toy()
     plain.run(200)
     order = Order("rollback", {"data": "replay"})
@@ -45,7 +45,7 @@ def test_an_ordered_rollback_with_replay_ends_bit_identical_to_a_run_without() -
     assert plain.losses == rolled.losses
 
 
-def test_an_order_names_the_snapshot_at_or_before_the_step_asked_for() -> None:
+def test_a_command_names_the_snapshot_at_or_before_the_step_asked_for() -> None:
     toy = Toy(slots=12)
     order, impossible = Order("rollback", {"to": 80}), Order("rollback", {"to": -7})
     toy.run(160, {130: [order], 150: [impossible]})
@@ -54,7 +54,7 @@ def test_an_order_names_the_snapshot_at_or_before_the_step_asked_for() -> None:
     assert "steps count from 0" in impossible.error
 
 
-def test_an_order_to_before_the_oldest_snapshot_is_refused_with_what_there_is() -> None:
+def test_a_command_to_before_the_oldest_snapshot_is_refused_with_what_there_is() -> None:
     order = Order("rollback", {"to": 3})
     Toy(slots=2).run(200, {190: [order]})
     assert "no snapshot at or before step 3: the oldest is of step" in order.error
@@ -112,7 +112,7 @@ def test_a_fault_that_does_not_repeat_is_transient() -> None:
 def test_the_autopsy_leaves_no_trace_in_the_run() -> None:
     """With and without an autopsy, the branch after the rollback is the same to the bit."""
     explained, silent = (Toy(faults={4 * SPIKE: far_off}) for _ in range(2))
-    silent.guard.rollback.probe = silent.guard.rollback.replay = None
+    silent.guard.rollback.explainer.probe = silent.guard.rollback.explainer.replay = None
     explained.run(230)
     silent.run(230)
     assert identical(explained.weights(), silent.weights())
@@ -138,7 +138,7 @@ def test_a_spent_budget_lowers_the_lr_and_then_asks_the_operator() -> None:
     assert toy.guard.stopped
 
 
-def test_a_training_that_nobody_can_be_asked_about_stops_instead_of_waiting_for_ever() -> None:
+def test_a_training_without_an_operator_stops_instead_of_waiting_for_ever() -> None:
     toy = Toy(data="replay", budget=0, backoffs=0, faults={4 * SPIKE: huge_lr})
     toy.guard.reporter.emitter = None
     assert toy.run(400) < 170
@@ -172,7 +172,7 @@ def test_watch_mode_only_reports_and_says_it_once_an_episode() -> None:
     assert len(toy.emitter.kinds("recovered")) == 1
 
 
-def test_off_mode_sees_nothing_and_still_obeys() -> None:
+def test_off_mode_sees_nothing_and_still_takes_commands() -> None:
     toy = Toy(mode="off", faults={4 * SPIKE: far_off})
     order = Order("rollback", {"event": "boot-7"})
     toy.run(200, {SPIKE: [order]})
@@ -181,7 +181,7 @@ def test_off_mode_sees_nothing_and_still_obeys() -> None:
     assert order.result["step"] < SPIKE
 
 
-def test_ask_mode_waits_for_the_operator_and_obeys() -> None:
+def test_ask_mode_waits_for_the_operators_command() -> None:
     toy = Toy(mode="ask", deadline=60.0, faults={4 * SPIKE: far_off})
     order = Order("rollback")
     toy.emitter.answers["paused"] = [order]
@@ -195,7 +195,7 @@ def test_ask_mode_waits_for_the_operator_and_obeys() -> None:
     assert any(status.get("deadline") for status in toy.emitter.statuses)
 
 
-def test_ask_mode_acts_by_itself_when_nobody_comes() -> None:
+def test_ask_mode_acts_by_itself_without_an_answer() -> None:
     toy = Toy(mode="ask", deadline=0.2, faults={4 * SPIKE: far_off})
     toy.run(200)
     ((_, data),) = toy.emitter.kinds("rollback")
@@ -240,7 +240,9 @@ def test_stop_ends_the_loop_at_a_step_boundary() -> None:
         (Order("checkpoint"), "no run directory"),
     ],
 )
-def test_an_order_that_makes_no_sense_is_refused_with_a_sentence(order: Order, reason: str) -> None:
+def test_a_command_that_makes_no_sense_is_refused_with_a_sentence(
+    order: Order, reason: str
+) -> None:
     Toy().run(5, {2: [order]})
     assert reason in order.error
 
@@ -254,7 +256,7 @@ def test_an_explosion_before_any_trusted_snapshot_goes_back_to_the_start() -> No
     assert all(map(math.isfinite, nan.losses.values()))
 
 
-def test_without_ring_and_checkpoint_the_explosion_is_told_and_the_training_goes_on() -> None:
+def test_without_ring_and_checkpoint_the_explosion_is_reported_and_the_training_goes_on() -> None:
     toy = Toy(slots=0, faults={4 * SPIKE: far_off})
     order = Order("rollback")
     assert toy.run(200, {100: [order]}) == 200
@@ -275,7 +277,7 @@ def test_a_failing_probe_does_not_stop_the_rollback() -> None:
     def broken(batch: object) -> None:
         raise RuntimeError("no such file")
 
-    toy.guard.rollback.probe = broken  # type: ignore[assignment]
+    toy.guard.rollback.explainer.probe = broken  # type: ignore[assignment]
     toy.run(200)
     ((_, autopsy),) = toy.emitter.kinds("autopsy")
     assert autopsy["verdict"] == "unknown"
@@ -283,7 +285,7 @@ def test_a_failing_probe_does_not_stop_the_rollback() -> None:
     assert toy.emitter.kinds("rollback")[0][1]["ok"]
 
 
-def test_the_audit_file_tells_the_story(tmp_path: Path) -> None:
+def test_the_audit_file_has_every_decision(tmp_path: Path) -> None:
     Toy(tmp_path, faults={4 * SPIKE: far_off}).run(300)
     lines = [json.loads(line) for line in (tmp_path / "guard.jsonl").read_text().splitlines()]
     kinds = [line["kind"] for line in lines if line["kind"] != "warn"]

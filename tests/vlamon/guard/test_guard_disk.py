@@ -98,7 +98,7 @@ def test_a_rollback_ordered_during_a_checkpoint_disturbs_neither(
     assert identical(plain.weights(), saved)
 
 
-def test_an_order_at_a_step_that_is_due_anyway_makes_one_checkpoint(tmp_path: Path) -> None:
+def test_a_command_at_a_step_that_is_due_anyway_makes_one_checkpoint(tmp_path: Path) -> None:
     toy, order = Toy(tmp_path, durable_every=21), Order("checkpoint")
     toy.run(30, {20: [order]})
     assert order.result is not None
@@ -106,7 +106,7 @@ def test_an_order_at_a_step_that_is_due_anyway_makes_one_checkpoint(tmp_path: Pa
     assert names == {"latest", "step-000000020"}
 
 
-def test_a_full_disk_is_told_and_the_training_goes_on(
+def test_a_full_disk_is_reported_and_the_training_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     toy = Toy(tmp_path)
@@ -141,7 +141,7 @@ def test_a_corrupt_checkpoint_is_named_and_the_one_before_it_resumed_from(tmp_pa
     assert any("tensors.bin is corrupt: its sha256 is" in text for text in told)
 
 
-def test_where_every_checkpoint_is_corrupt_nothing_begins_anew_and_nothing_is_deleted(
+def test_where_every_checkpoint_is_corrupt_nothing_starts_over_and_nothing_is_deleted(
     tmp_path: Path,
 ) -> None:
     Toy(tmp_path).run(80, {20: [Order("checkpoint")], 50: [Order("checkpoint")]})

@@ -62,7 +62,7 @@ def test_a_hot_update_right_behind_the_return_is_seen_and_gone_back_from() -> No
         return y
 
     toy = Toy(faults={4 * step: hot for step in range(600)}, slots=2, every=400, near=0)
-    toy.guard.rollback.probe = toy.guard.rollback.replay = None
+    toy.guard.rollback.explainer.probe = toy.guard.rollback.explainer.replay = None
     toy.run(200)
     rollbacks = toy.emitter.kinds("rollback")
     assert len(rollbacks) == 2

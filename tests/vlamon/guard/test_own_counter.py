@@ -75,7 +75,7 @@ def test_a_rate_in_a_tensor_stays_that_tensor() -> None:
     assert math.isclose(float(rate), toy.scheduler.get_last_lr()[0], rel_tol=1e-6)
 
 
-def test_an_ordered_rollback_counts_on_too() -> None:
+def test_a_commanded_rollback_counts_on_too() -> None:
     order = Order("rollback", {"to": 100})
     toy = OwnCounter()
     assert toy.run_on(150, {120: [order]}) == list(range(1, 151))

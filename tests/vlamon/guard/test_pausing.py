@@ -1,4 +1,4 @@
-"""A training that stands still: what may be ordered meanwhile, and what ends it."""
+"""A paused training: which commands it takes, and what ends the pause."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def guarded(policy: Policy, **arguments: Any) -> Toy:
     return toy
 
 
-def test_a_policy_of_ones_own_is_told_the_situation_and_obeyed() -> None:
+def test_a_custom_policy_gets_the_situation_and_decides() -> None:
     policy = Recording()
     toy = guarded(policy)
     toy.run(200)
@@ -116,7 +116,7 @@ def test_a_policy_that_stops_ends_the_loop() -> None:
 
 
 @pytest.mark.parametrize("wrong", [None, "rollback", Decision(action="dance")])  # type: ignore[arg-type]
-def test_a_policy_that_fails_is_told_and_the_shipped_one_decides(wrong: Any) -> None:
+def test_a_policy_that_fails_is_reported_and_the_shipped_one_decides(wrong: Any) -> None:
     class Broken:
         def decide(self, situation: Situation) -> Decision:
             if wrong is None:

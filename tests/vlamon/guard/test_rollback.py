@@ -47,7 +47,9 @@ def test_a_second_early_explosion_goes_back_to_the_same_state_again(
     assert [data["to"] for data in rollbacks] == [to, to]
 
 
-def test_a_checkpoint_is_told_as_trusted_when_it_was_quiet_for_long_enough(tmp_path: Path) -> None:
+def test_a_checkpoint_is_reported_as_trusted_when_it_was_quiet_for_long_enough(
+    tmp_path: Path,
+) -> None:
     toy = Toy(tmp_path, slots=0, faults={4 * 61: settled, 4 * 101: settled, 4 * 130: settled})
     pause, resume = Order("pause"), Order("resume")
     toy.emitter.answers = {"paused": [resume]}
@@ -63,7 +65,7 @@ def test_what_an_explosion_came_upon_is_offered_no_more(tmp_path: Path) -> None:
     assert [(kept.step, kept.trusted) for kept in told(toy)] == [(60, True)]
 
 
-def test_an_order_goes_to_the_nearest_of_memory_and_disk(tmp_path: Path) -> None:
+def test_a_command_goes_to_the_nearest_of_memory_and_disk(tmp_path: Path) -> None:
     toy, order = Toy(tmp_path, faults={4 * 120: settled}), Order("rollback", {"to": 117})
     toy.run(150, {117: [Order("checkpoint")], 145: [order]})
     assert order.result is not None
@@ -98,7 +100,7 @@ def test_a_snapshot_that_was_chosen_and_is_gone_is_refused_instead_of_replaced(
     assert 117 not in [kept.step for kept in told(toy)]
 
 
-def test_a_snapshot_that_fits_no_more_is_passed_over_with_a_word() -> None:
+def test_a_snapshot_that_no_longer_fits_is_passed_over_and_reported() -> None:
     """Parameters thawed at step 90: the snapshots from before lack their group."""
 
     def thaw(toy: Toy, y: torch.Tensor) -> torch.Tensor:

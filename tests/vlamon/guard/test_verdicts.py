@@ -39,7 +39,7 @@ def test_numbers_given_after_a_loss_do_not_hide_its_explosion() -> None:
     assert (step, data["metric"]) == (SPIKE, "closs")
 
 
-def test_the_worst_of_several_micro_batches_is_told() -> None:
+def test_the_worst_of_several_micro_batches_is_reported() -> None:
     guard, emitter, _ = make()
     for step in range(SPIKE + 5):
         for part in range(3):
@@ -101,7 +101,7 @@ def blocked(steps: range, mode: str = "watch") -> tuple[list[bool], Emitter]:
 
 
 @pytest.mark.parametrize("mode", ["watch", "off"])
-def test_updates_that_a_gradient_blocks_are_told_once_with_their_number(mode: str) -> None:
+def test_updates_that_a_gradient_blocks_are_reported_once_with_their_number(mode: str) -> None:
     allowed, emitter = blocked(range(100, 105), mode)
     assert allowed.count(False) == 5
     assert [step for step, _ in emitter.kinds("warn")] == [100]
@@ -128,7 +128,7 @@ def test_a_blockage_counts_a_step_once_and_knows_a_return() -> None:
     assert (blockage.count, blockage.running) == (1, 1)
 
 
-def test_an_explosion_of_another_rank_is_told_by_its_own_metric(
+def test_an_explosion_of_another_rank_is_reported_by_its_own_metric(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     guard, emitter, _ = make()

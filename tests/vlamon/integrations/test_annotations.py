@@ -14,7 +14,7 @@ import pytest
 
 from vlamon.records import BatchBlock
 from vlamon.sources.formats.leveldb_log import Records
-from vlamon.sources.read_all import drained
+from vlamon.sources.read_all import read_log
 from vlamon.store.lines import cells_of
 
 SCRIPT = """
@@ -93,7 +93,7 @@ def test_swanlab_has_the_rollback_as_a_scalar_at_its_step(tmp_path: Path) -> Non
         finish="swanlab.finish()",
     )
     rows: list[tuple[int, dict[str, float]]] = []
-    for block in drained(str(next(tmp_path.glob("swan/**/*.swanlab")))).records:
+    for block in read_log(str(next(tmp_path.glob("swan/**/*.swanlab")))).records:
         if isinstance(block, BatchBlock):
             rows += zip(
                 block.step.tolist(),

@@ -60,5 +60,5 @@ def test_means_count_only_the_micro_batches_that_have_the_value() -> None:
 
 
 @pytest.mark.parametrize("value", [True, "text", None, torch.tensor(1 + 2j)])
-def test_what_is_no_number_is_no_component(value: object) -> None:
+def test_what_is_not_a_number_is_not_a_component(value: object) -> None:
     assert components({"loss": value}) == {}

@@ -92,7 +92,7 @@ def test_an_array_that_is_donated_before_it_is_read_ends_no_training(tmp_path: P
     assert any("deleted" in reason for reason in emitter.swallowed_by_reason)
 
 
-def test_a_tracer_is_told_as_no_number_and_the_function_compiles(tmp_path: Path) -> None:
+def test_a_tracer_is_reported_as_not_a_number_and_the_function_compiles(tmp_path: Path) -> None:
     with Emitter(None, run_dir=tmp_path) as emitter:
 
         @jax.jit

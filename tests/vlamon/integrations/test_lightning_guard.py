@@ -213,7 +213,7 @@ def test_what_exploded_here_is_written_for_a_training_that_starts_again(tmp_path
     assert written == [3, batch - 1, batch]
 
 
-def test_a_skip_file_that_cannot_be_read_is_told_and_ends_nothing(tmp_path: Path) -> None:
+def test_a_skip_file_that_cannot_be_read_is_reported_and_ends_nothing(tmp_path: Path) -> None:
     (tmp_path / "skip_batches.json").write_text('{"batches": 3}')
     policy = trained(tmp_path, [guarded(tmp_path, "auto")], max_steps=10)
     assert len(policy.seen) == 10

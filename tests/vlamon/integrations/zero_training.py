@@ -19,7 +19,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from tests.vlamon.guard.toy import Emitter, Order, Sampler
+from tests.vlamon.guard.planned import run_plan
+from tests.vlamon.guard.toy import Emitter, Sampler
 from vlamon.guard import DurableError, Guard, GuardSettings
 
 sys.modules["deepspeed.comm.torch"].build_shm_op = lambda: None  # type: ignore[attr-defined]
@@ -116,21 +117,10 @@ class Training:
             for step in range(self.plan["total"]):
                 self.train_step(step)
             return
-        orders = {int(at): order for at, order in self.plan.get("orders", {}).items()}
-        step = self.guard.start(self.plan.get("resume", True))
-        while step < self.plan["total"] and not self.guard.stopped:
-            self.train_step(step)
-            if self.rank == 0 and step in orders:
-                name, args = orders.pop(step)
-                self.emitter.orders.append(Order(name, args))
-            step = self.guard.after_step(step)
-            if step - 1 in self.plan.get("settle_after", ()):
-                self.guard.snapshots.checkpoints.close()
-                dist.barrier()
-        self.guard.close()
+        run_plan(self, self.guard)
 
 
-def told(training: Training) -> dict[str, Any]:
+def state_of(training: Training) -> dict[str, Any]:
     """What a test compares."""
     engine, zero = training.engine, training.optimizer
     base = zero.optimizer
@@ -175,7 +165,7 @@ def run(root: Path, plan: dict[str, Any]) -> dict[str, Any]:
         training.run()
     except DurableError as error:
         return {"refused": str(error)}
-    return told(training)
+    return state_of(training)
 
 
 def main() -> None:

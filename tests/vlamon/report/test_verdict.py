@@ -73,7 +73,7 @@ def test_a_few_rows_among_unknown_lines_are_not_judged(
 
 
 @pytest.mark.parametrize("name", ["AP/empty_class", "data_time", "threshold"])
-def test_what_is_no_loss_may_be_no_number(
+def test_a_metric_that_is_not_a_loss_may_be_non_finite(
     capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path, name: str
 ) -> None:
     rows = [{"step": i, "loss": falling(i), name: float("nan")} for i in range(40)]
@@ -98,7 +98,7 @@ def test_an_infinite_gradient_beside_a_loss_scale_is_a_skipped_step(
     assert (code, out.split(" ·")[0].splitlines()[-1]) == (10, "WARNINGS")
 
 
-def test_a_trained_loss_that_is_no_number_is_an_error(
+def test_a_non_finite_trained_loss_is_an_error(
     capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path
 ) -> None:
     rows = [

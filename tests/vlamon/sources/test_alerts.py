@@ -48,13 +48,13 @@ def epochs(values: Sequence[float], first: int = 0, attempt: int = 0) -> EpochBl
     return EpochBlock("train", numbers, {"closs": Column(np.array(values))}, attempt)
 
 
-def test_both_explosions_of_twelve_epochs_are_told() -> None:
+def test_both_explosions_of_twelve_epochs_are_reported() -> None:
     found = explosions(LogFile(str(FIXTURES / "logs" / "log_train.txt"), follow=False))
     assert [(event.step, event.data["value"]) for event in found] == [(7, 95.19), (10, 37.74)]
 
 
 @pytest.mark.parametrize(("sample", "count"), [("sample", 1), ("sample_ragged_ranks", 0)])
-def test_a_smeared_explosion_is_told_once_and_none_is_made_up(sample: str, count: int) -> None:
+def test_a_smeared_explosion_is_reported_once_and_none_is_made_up(sample: str, count: int) -> None:
     path = FIXTURES / "metriclogger" / sample / "output.log"
     assert len(explosions(LogFile(str(path), follow=False))) == count
 
@@ -107,7 +107,7 @@ def test_the_text_is_what_the_judge_saw() -> None:
     assert event.data["ratio"] == pytest.approx(2.4, rel=0.2)
 
 
-def test_a_slow_rise_is_told_by_its_rule_not_by_a_multiple_below_one() -> None:
+def test_a_slow_rise_is_reported_by_its_rule_not_by_a_multiple_below_one() -> None:
     noise = np.random.default_rng(4).lognormal(0, 0.5, 3000)
     found = explosions(Told([batches(np.clip(1.002 ** (np.arange(3000) - 500.0), 1, 20) * noise)]))
     assert found
@@ -116,7 +116,7 @@ def test_a_slow_rise_is_told_by_its_rule_not_by_a_multiple_below_one() -> None:
         assert "up 1.8× over" in event.text or "× the median" in event.text
 
 
-def test_a_mean_of_a_loss_below_zero_is_told_without_a_multiple() -> None:
+def test_a_mean_of_a_loss_below_zero_is_reported_without_a_multiple() -> None:
     (event,) = explosions(Told([epochs([-3.0, -3.1, -2.9, -3.0, 30.0])]))
     assert event.text == "closs 30, far above its level of -3 (mean of epoch 4)"
 

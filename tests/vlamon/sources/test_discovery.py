@@ -59,7 +59,7 @@ def test_no_command_is_sent_to_a_stranger(place: Path) -> None:
     bound = strangers_socket(place / "vla-trap.sock")
     source = socket_source(place / "vla-trap.sock")
     source.read(0.0)
-    assert source.stranger == 65534
+    assert source.other_user == 65534
     with pytest.raises(SourceError, match="served by uid 65534; only its owner may give commands"):
         source.send(Command("c", "note", {"text": "the password is"}))
     source.close()

@@ -45,7 +45,7 @@ class Scripted:
         self.closed.set()
 
 
-def test_records_reach_the_store_and_the_view_is_told() -> None:
+def test_records_reach_the_store_and_the_view_is_notified() -> None:
     feed = Feed(Scripted([batches({"closs": [1.0]})], [batches({"closs": [2.0]}, first_step=1)]))
     told: list[int] = []
     feed.on_change = lambda: told.append(feed.store.version)
@@ -58,7 +58,7 @@ def test_records_reach_the_store_and_the_view_is_told() -> None:
     feed.close()
 
 
-def test_the_lock_is_held_while_records_are_applied_and_not_while_the_view_is_told() -> None:
+def test_the_lock_is_held_while_records_are_applied_and_not_while_the_view_is_notified() -> None:
     feed = Feed(Scripted([batches({"closs": [1.0]})]))
     free = []
 
@@ -99,7 +99,7 @@ def test_a_source_that_breaks_ends_as_a_sentence(error: Exception, sentence: str
     assert sentence in feed.store.link.text
 
 
-def test_an_order_goes_to_the_source_and_its_id_comes_back() -> None:
+def test_a_command_goes_to_the_source_and_its_id_comes_back() -> None:
     source = Scripted()
     feed = Feed(source)
 

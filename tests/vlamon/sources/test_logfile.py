@@ -276,7 +276,7 @@ def test_what_cannot_be_read_ends_in_a_sentence(
     assert str(log) in str(raised.value)
 
 
-def test_a_log_file_takes_no_orders(log: Path) -> None:
+def test_a_log_file_takes_no_commands(log: Path) -> None:
     log.write_text(line(0))
 
     with pytest.raises(SourceError, match="log file"):

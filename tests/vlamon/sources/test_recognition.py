@@ -11,7 +11,7 @@ from vlamon.records import BatchBlock, EpochBlock, EpochRow, Link, Record
 from vlamon.sources import recognition
 from vlamon.sources.formats import HEAD_BYTES, Format, scored
 from vlamon.sources.logfile import LogFile
-from vlamon.sources.read_all import drained
+from vlamon.sources.read_all import read_log
 from vlamon.sources.recognition import Recognition
 
 LOGS = Path(__file__).parents[2] / "fixtures" / "logs"
@@ -45,8 +45,8 @@ def rows_in(records: Iterable[Record]) -> int:
 def test_what_stands_in_front_hides_no_log(name: str, before: bytes, tmp_path: Path) -> None:
     log = tmp_path / name
     log.write_bytes(before + (LOGS / name).read_bytes())
-    plain = drained(str(LOGS / name))
-    found = drained(str(log))
+    plain = read_log(str(LOGS / name))
+    found = read_log(str(log))
     assert found.format == NAMED[name]
     assert rows_in(found.records) == rows_in(plain.records) > 0
     assert found.unknown.count == plain.unknown.count + before.count(b"\n")
@@ -56,7 +56,7 @@ def test_a_summary_in_another_format_does_not_decide_about_a_log(tmp_path: Path)
     log = tmp_path / "train.log"
     lines = [f"step:{n} - train/loss:0.{n:03} - train/lr(1e-3):0.5" for n in range(1, 40)]
     log.write_text("\n".join([*lines, "Final validation metrics: {'val/loss': 0.25}"]) + "\n")
-    found = drained(str(log))
+    found = read_log(str(log))
     assert found.format == "verl"
     assert rows_in(found.records) == 39
 
@@ -107,7 +107,7 @@ def test_a_log_that_grows_is_looked_at_until_a_line_is_known(tmp_path: Path) -> 
 def test_settings_wait_for_something_better_until_the_end(tmp_path: Path) -> None:
     log = tmp_path / "x.log"
     log.write_bytes(b"loss: 3.5\n")
-    assert drained(str(log)).format == "key-values"
+    assert read_log(str(log)).format == "key-values"
     source = LogFile(str(log))
     try:
         assert [record for record in read_on(source) if not isinstance(record, Link)] == []
@@ -144,4 +144,4 @@ def test_a_growing_piece_is_not_looked_at_for_every_line(monkeypatch: pytest.Mon
 def test_a_stray_line_of_any_make_does_not_hide_the_log_behind_it(tmp_path: Path) -> None:
     log = tmp_path / "x.log"
     log.write_bytes(b"epoch=1 loss=0.5\n" + LONG + (LOGS / "lerobot.log").read_bytes())
-    assert drained(str(log)).format == "lerobot"
+    assert read_log(str(log)).format == "lerobot"

@@ -108,6 +108,6 @@ def test_a_speed_that_never_arrives_is_refused(path: Path, speed: float) -> None
         ReplaySource(path, speed)
 
 
-def test_a_replay_takes_no_orders(path: Path) -> None:
+def test_a_replay_takes_no_commands(path: Path) -> None:
     with pytest.raises(SourceError, match="this is a replay"):
         ReplaySource(path).send(Command("c", "pause"))

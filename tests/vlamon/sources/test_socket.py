@@ -193,7 +193,7 @@ def test_a_metric_seen_late_is_announced_before_its_first_row(path: str) -> None
     assert kinds[-2:] == [MetricsAnnounced, BatchBlock]
 
 
-def test_an_order_to_a_script_that_never_asks_is_refused_at_once(path: str) -> None:
+def test_a_command_to_a_script_that_never_asks_is_refused_at_once(path: str) -> None:
     source = socket_source(path)
     with pytest.raises(SourceError, match="not sent"):
         source.send(Command("c", "pause"))
@@ -203,7 +203,7 @@ def test_an_order_to_a_script_that_never_asks_is_refused_at_once(path: str) -> N
             source.send(Command("c", "pause"))
 
 
-def test_an_order_is_answered_though_the_connection_broke_meanwhile(path: str) -> None:
+def test_a_command_is_answered_though_the_connection_broke_meanwhile(path: str) -> None:
     source = socket_source(path)
     with Emitter(path) as emitter:
         emitter.commands()
@@ -223,7 +223,7 @@ def test_an_order_is_answered_though_the_connection_broke_meanwhile(path: str) -
     assert (reply.id, reply.ok, reply.result) == ("c-1", True, {"step": 3})
 
 
-def test_an_order_whose_trainer_was_killed_is_not_left_open(path: str) -> None:
+def test_a_command_whose_trainer_was_killed_is_not_left_open(path: str) -> None:
     source = socket_source(path)
     with Emitter(path) as emitter:
         emitter.commands()

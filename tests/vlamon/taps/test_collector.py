@@ -61,7 +61,7 @@ def test_a_step_that_is_logged_beside_the_step_named_costs_no_row(tmp_path: Path
     assert rows_of(journal_of(tmp_path)) == [(n, expected) for n in (100, 200, 300, 400)]
 
 
-def test_a_script_that_logs_every_tenth_step_is_told_as_such_once(tmp_path: Path) -> None:
+def test_a_script_that_logs_every_tenth_step_is_reported_as_such_once(tmp_path: Path) -> None:
     tap = collector(tmp_path)
     for step in range(0, 200, 10):
         tap.add("tensorboard", {"loss": 1.0}, step)

@@ -59,7 +59,7 @@ def test_tensorboard_scalars_become_rows_and_the_script_stays_as_it_was(tmp_path
     }  # fmt: skip
 
 
-def test_a_person_is_told_how_to_watch_and_a_log_of_the_script_is_not(tmp_path: Path) -> None:
+def test_a_terminal_shows_how_to_watch_and_a_log_of_the_script_does_not(tmp_path: Path) -> None:
     script = [sys.executable, "-m", "vlamon", "run", "--", sys.executable, "-c", "print('mine')"]
     silent = subprocess.run(script, capture_output=True, text=True, timeout=120, check=True)
     assert (silent.stdout, silent.stderr) == ("mine\n", "")
@@ -71,7 +71,7 @@ def test_a_person_is_told_how_to_watch_and_a_log_of_the_script_is_not(tmp_path: 
     os.close(slave)
 
 
-def test_an_exit_code_passes_and_is_told(tmp_path: Path) -> None:
+def test_an_exit_code_passes_and_is_reported(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     script = tmp_path / "train.py"
     script.write_text(SCRIPT.format(logs=str(tmp_path / "tb"), code=7))
@@ -205,7 +205,7 @@ for step in range(400):
 
 
 @pytest.mark.parametrize("guard", ["watch", "off"])
-def test_an_explosion_is_told_by_the_run_itself_where_it_is_to_watch(
+def test_an_explosion_is_reported_by_the_run_itself_where_it_is_to_watch(
     tmp_path: Path, guard: str
 ) -> None:
     pytest.importorskip("tensorboard")

@@ -1,4 +1,4 @@
-"""Keys that order, save or leave: what is sent, what is said, what is written."""
+"""Keys that send commands, save or quit: what is sent, shown and written."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def test_a_refused_order_says_why() -> None:
         assert "checkpoint refused: the disk is full" in status_text(screen)
 
 
-async def test_an_order_without_an_answer_says_so_after_a_while() -> None:
+async def test_a_command_without_an_answer_says_so_after_a_while() -> None:
     async with running() as (pilot, screen, feed):
         await pilot.press("p")
         app = pilot.app
@@ -56,14 +56,14 @@ async def test_an_order_without_an_answer_says_so_after_a_while() -> None:
         assert "pause: no answer after 10 s" in status_text(screen)
 
 
-async def test_an_order_that_cannot_be_sent_says_so() -> None:
+async def test_a_command_that_cannot_be_sent_says_so() -> None:
     async with running() as (pilot, screen, feed):
         feed.refuse_to_send = "the connection is gone"
         await pilot.press("c")
         assert "checkpoint not sent: the connection is gone" in status_text(screen)
 
 
-async def test_a_run_that_takes_no_orders_says_so_at_once() -> None:
+async def test_a_run_that_takes_no_commands_says_so_at_once() -> None:
     feed = fed(Link("live"), info(control=False), block(0, 100))
     async with running(feed) as (pilot, screen, _):
         await pilot.press("c")

@@ -78,7 +78,7 @@ async def test_a_history_that_is_still_coming_in_is_no_silence() -> None:
         assert "SILENT" in status_text(screen)
 
 
-async def test_the_guards_own_work_is_told_as_such_and_never_as_silence() -> None:
+async def test_the_guards_own_work_is_reported_as_such_and_never_as_silence() -> None:
     async with running() as (pilot, screen, feed):
         exploded = replace(EXPLOSION, id="e9", step=48_209, attempt=1)
         feed.push(exploded, status(state="rolling_back"))
@@ -212,7 +212,7 @@ async def test_auto_rollback_orders_once_for_a_live_explosion_and_names_it() -> 
         assert feed.sent == [("rollback", {"event": "live"})]
 
 
-async def test_auto_rollback_never_orders_for_history() -> None:
+async def test_auto_rollback_never_sends_commands_for_history() -> None:
     async with running(auto_rollback=True) as (pilot, _, feed):
         feed.push(status(guard="watch"), replace(EXPLOSION, id="old", time=NOW - 3600))
         await pilot.pause(0.15)

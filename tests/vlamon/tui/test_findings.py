@@ -39,7 +39,9 @@ def test_a_rollback_on_screen_is_no_restart() -> None:
     assert any("restarted" in title for _, title, _ in found(store))
 
 
-def test_a_rule_that_fails_is_told_and_the_screen_lives_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rule_that_fails_is_reported_and_the_screen_lives_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def broken(evidence: Evidence) -> None:
         raise ZeroDivisionError("no batches to divide by")
 

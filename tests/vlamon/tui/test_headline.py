@@ -48,7 +48,7 @@ def test_the_headline_says_what_is_still_to_do(
     assert said in words(Break(EXPLOSION, None, answer), deadline=deadline)
 
 
-def test_while_the_guard_rolls_back_nobody_is_told_to() -> None:
+def test_no_rollback_is_advised_while_the_guard_rolls_back() -> None:
     store = RunStore()
     for record in (info(), EXPLOSION, status(state="rolling_back")):
         store.apply(record)
@@ -164,7 +164,7 @@ def test_a_schedule_is_no_change_before_a_break() -> None:
     assert not changes_before(store, replace(EXPLOSION, step=250))
 
 
-def test_an_order_a_weight_and_a_slow_rank_before_the_break_are_named() -> None:
+def test_a_command_a_weight_and_a_slow_rank_before_the_break_are_named() -> None:
     store = run_with(step_seconds_rank3=[0.1] * 249 + [0.9] * 51, closs=[2.0] * 300)
     steps = np.arange(300, 310)
     more = {"closs": Column(np.full(10, 3.0))}

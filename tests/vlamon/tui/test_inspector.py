@@ -133,7 +133,7 @@ def test_a_rollback_that_did_not_happen_is_a_warning(told: dict[str, Any]) -> No
     assert event_glyph(done, UNICODE) == "↶"
 
 
-def test_a_change_is_told_in_units_of_the_metrics_usual_change() -> None:
+def test_a_change_is_reported_in_units_of_the_metrics_usual_change() -> None:
     run = RunStore()
     steps = np.arange(100, dtype=np.int64)
     values = np.where(steps % 2, 8.1, 8.0)
@@ -146,7 +146,7 @@ def test_a_change_is_told_in_units_of_the_metrics_usual_change() -> None:
     assert "×" not in text_of(value_cell("lr", values_at(run, 99, "lr"), 40, UNICODE))
 
 
-def test_before_any_change_is_usual_a_change_is_told_in_percent() -> None:
+def test_before_any_change_is_usual_a_change_is_reported_in_percent() -> None:
     run = RunStore()
     steps = np.arange(4, dtype=np.int64)
     columns = {"closs": Column(np.array([8.0, 8.0, 8.0, 8.4]))}

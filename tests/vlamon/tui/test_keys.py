@@ -43,7 +43,7 @@ def test_actions_have_names_that_differ() -> None:
     assert all(name == name.lower() and " " not in name for name in names)
 
 
-async def test_an_action_obeys_its_new_keys_and_not_its_old_ones() -> None:
+async def test_an_action_follows_its_new_keys_and_not_its_old_ones() -> None:
     keys = {"go-to": ("G", "ctrl+g"), "zoom": ("u",), "pause": ("r",), "rollback": ("p",)}
     async with running(size=(130, 45), keys=keys) as (pilot, screen, feed):
         await pilot.press("g")

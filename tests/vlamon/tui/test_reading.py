@@ -41,7 +41,7 @@ def judged(records: list[Record]) -> list[Record]:
     monitor = ExplosionMonitor()
     found: list[Record] = []
     for record in (*records, Status("training", 0, time=NOW), Link("ended")):
-        found += [record, *monitor.hear(record)]
+        found += [record, *monitor.observe(record)]
     return found
 
 

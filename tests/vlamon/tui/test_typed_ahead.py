@@ -24,7 +24,7 @@ def at_once(pilot: Pilot[Any], text: str) -> None:
         pilot.app.post_message(events.Key(key, None if char == "\r" else char))
 
 
-async def test_an_order_that_is_typed_in_one_go_is_sent() -> None:
+async def test_a_command_that_is_typed_in_one_go_is_sent() -> None:
     async with running() as (pilot, _, feed):
         at_once(pilot, ":guard auto\r")
         await until(pilot, lambda: bool(feed.sent))
@@ -78,4 +78,4 @@ async def test_a_dialog_that_opens_by_itself_takes_no_key_that_was_meant_for_the
         assert isinstance(pilot.app.screen, Choice)
         assert not isinstance(pilot.app.screen, MainScreen)
         assert feed.sent == []
-        assert "rollback ordered" not in status_text(screen)
+        assert "rollback sent" not in status_text(screen)

@@ -1,4 +1,4 @@
-"""A rank of small sharded trainings, as `test_shards` starts it: `python -m … ROOT PLANS`.
+"""A rank of small sharded trainings, as `test_sharded` starts it: `python -m … ROOT PLANS`.
 
 PLANS is a JSON list, run one after the other: in which `dir`, to how many steps (`total`), which
 `orders` come at which step, and what is to go wrong.
@@ -30,7 +30,8 @@ from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.distributed.tensor import DTensor
 
-from tests.vlamon.guard.toy import Emitter, Order, Sampler
+from tests.vlamon.guard.planned import run_plan
+from tests.vlamon.guard.toy import Emitter, Sampler
 from vlamon.guard import Guard, GuardSettings
 
 WRITE = os.write
@@ -80,6 +81,9 @@ class Training:
         )
 
     def train_step(self, step: int) -> None:
+        breaks_on = self.plan.get("breaks_on", 1)
+        if step == self.plan.get("breaks_at", -1) and self.rank == breaks_on:
+            break_writing(self.plan["how"])
         ids = self.sampler.draw()
         generator = torch.Generator().manual_seed(2 * ids[0] + self.rank)
         x = torch.randn(4, 8, generator=generator)
@@ -93,29 +97,8 @@ class Training:
             self.scheduler.step()
         self.optimizer.zero_grad()
 
-    def run(self) -> list[int]:
-        orders = {int(at): order for at, order in self.plan.get("orders", {}).items()}
-        trail = []
-        step = self.guard.start(self.plan.get("resume", True))
-        while step < self.plan["total"] and not self.guard.stopped:
-            if step == self.plan.get("breaks_at", -1) and self.rank == self.plan.get(
-                "breaks_on", 1
-            ):
-                break_writing(self.plan["how"])
-            self.train_step(step)
-            trail.append(step)
-            if self.rank == 0 and step in orders:
-                name, args = orders.pop(step)
-                self.emitter.orders.append(Order(name, args))
-            step = self.guard.after_step(step)
-            if step - 1 in self.plan.get("settle_after", ()):
-                self.guard.snapshots.checkpoints.close()
-                dist.barrier()
-        self.guard.close()
-        return trail
 
-
-def told(training: Training, trail: list[int]) -> dict[str, Any]:
+def state_of(training: Training, trail: list[int]) -> dict[str, Any]:
     """What a test compares: what the ranks share, and what is this rank's own."""
     options = StateDictOptions(full_state_dict=True)
     named = get_model_state_dict(training.model, options=options)
@@ -201,7 +184,7 @@ def run(root: Path, plan: dict[str, Any]) -> dict[str, Any]:
     dist.barrier()
     training = Training(run_dir, plan)
     try:
-        said = told(training, training.run())
+        said = state_of(training, run_plan(training, training.guard))
         if "dcp" in plan:
             said["dcp"] = read_by_dcp(training, run_dir / "checkpoints" / plan["dcp"])
         return said

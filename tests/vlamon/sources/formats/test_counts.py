@@ -17,7 +17,7 @@ from vlamon.sources import SourceError
 from vlamon.sources.alerts import JudgedLog
 from vlamon.sources.formats import format_named, sniff
 from vlamon.sources.logfile import LogFile
-from vlamon.sources.read_all import drained
+from vlamon.sources.read_all import read_log
 from vlamon.store import RunStore
 
 LINES = {
@@ -150,6 +150,6 @@ def test_a_line_nested_beyond_reason_is_unknown(
     log = tmp_path / "log"
     good = LINES[which].replace("COUNT", "1")
     log.write_text(f"{deep(3000)}\n{good}\n")
-    read = drained(str(log))
+    read = read_log(str(log))
     assert read.format == which
     assert read.unknown.count == 1

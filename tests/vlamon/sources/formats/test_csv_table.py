@@ -11,7 +11,7 @@ from vlamon.records import BatchBlock
 from vlamon.sources import SourceError
 from vlamon.sources.formats import SURE, sniff
 from vlamon.sources.formats.csv_table import recognises
-from vlamon.sources.read_all import drained
+from vlamon.sources.read_all import read_log
 
 HEADER = "epoch,step,train_loss,val_loss\n"
 LOGS = Path(__file__).parents[3] / "fixtures" / "logs"
@@ -54,7 +54,7 @@ def test_a_file_that_is_no_csv_is_said_to_be_none(text: str, tmp_path: Path) -> 
     log = tmp_path / "words.txt"
     log.write_text(text)
     with pytest.raises(SourceError, match=r"words.txt:1: no line is in the format csv"):
-        drained(str(log), "csv")
+        read_log(str(log), "csv")
 
 
 def test_a_cell_beyond_reason_is_unknown() -> None:

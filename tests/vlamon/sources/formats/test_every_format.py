@@ -13,7 +13,7 @@ from vlamon.records import BatchBlock, EpochBlock, EpochRow, Event, IntervalBloc
 from vlamon.sources import SourceError
 from vlamon.sources.formats import HEAD_BYTES, all_formats, format_named, sniff, unrecognised
 from vlamon.sources.logfile import LogFile
-from vlamon.sources.read_all import drained
+from vlamon.sources.read_all import read_log
 
 FIXTURES = Path(__file__).parents[3] / "fixtures"
 LOGS = FIXTURES / "logs"
@@ -77,7 +77,7 @@ def test_a_file_without_a_known_line_says_what_was_expected_and_shows_its_first_
     assert "--format" in said
 
 
-def test_a_file_that_resembles_a_format_is_told_which_and_by_which_line() -> None:
+def test_a_file_that_resembles_a_format_names_it_and_the_line() -> None:
     head = b"starting\n[x] step 10k smpl 80k ep 1 epch 0.39 loss is 1.3 grdn is 2.3 lr is 5e-5\n"
     where, line, nearest = unrecognised(head, "train.txt").lines
     assert where == "train.txt: no line is in a known format."
@@ -124,7 +124,7 @@ def _flat(records: list[Record]) -> list[tuple[object, ...]]:
     return flat
 
 
-def test_lerobot_steps_are_had_back_from_their_rounding() -> None:
+def test_lerobot_steps_are_recovered_from_their_rounding() -> None:
     steps, columns = batches(read("lerobot.log"))
     assert steps.tolist() == list(range(200, 4001, 200))
     assert set(columns) == {"loss", "grdn", "lr", "updt_s", "data_s"}
@@ -262,7 +262,7 @@ def test_a_damaged_real_line_breaks_no_parser(data: st.DataObject) -> None:
 
 def test_a_forced_format_that_knows_no_line_says_what_it_expected() -> None:
     with pytest.raises(SourceError, match=r"key_values.log:1: .*Starting run.*step:200"):
-        drained(str(LOGS / "key_values.log"), "lerobot")
+        read_log(str(LOGS / "key_values.log"), "lerobot")
 
 
 def test_an_event_file_is_followed_without_waiting_for_a_newline(tmp_path: Path) -> None:

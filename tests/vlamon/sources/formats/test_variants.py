@@ -18,7 +18,7 @@ from tests.vlamon.sources.formats.test_progress_bar import lightning
 from vlamon.records import EpochRow
 from vlamon.sources import SourceError
 from vlamon.sources.logfile import LogFile
-from vlamon.sources.read_all import drained
+from vlamon.sources.read_all import read_log
 
 LOGS = Path(__file__).parents[3] / "fixtures" / "logs"
 NOISE = (
@@ -110,7 +110,7 @@ VARIANTS: dict[str, Callable[[str], bytes]] = {
 def values(data: bytes, folder: Path) -> list[object]:
     log = folder / "x.log"
     log.write_bytes(data)
-    return shown(drained(str(log)).records)
+    return shown(read_log(str(log)).records)
 
 
 def shown(records: object) -> list[object]:
@@ -157,7 +157,7 @@ def _written(folder: Path, text: str) -> Path:
 
 def _rows(folder: Path, lines: list[str]) -> list[tuple[int, dict[str, str]]]:
     try:
-        found = drained(str(_written(folder, "".join(lines))))
+        found = read_log(str(_written(folder, "".join(lines))))
     except SourceError:
         return []
     return [(step, {n: repr(v) for n, v in row.items()}) for step, row in rows_of([*found.records])]

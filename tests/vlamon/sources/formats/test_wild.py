@@ -10,7 +10,7 @@ from tests.bench.wild import compare, files
 from tests.vlamon.sources.formats.reading import rows_of
 from vlamon.sources import SourceError
 from vlamon.sources.formats.settings import is_code
-from vlamon.sources.read_all import drained
+from vlamon.sources.read_all import read_log
 
 FILES = files()
 pytestmark = pytest.mark.skipif(not FILES, reason="VLAMON_WILD is not set")
@@ -26,7 +26,7 @@ def test_every_row_with_a_loss_is_read_as_a_plain_expression_reads_it(path: Path
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_a_strangers_log_is_read_without_a_setting_or_a_false_restart(path: Path) -> None:
     try:
-        found = drained(str(path))
+        found = read_log(str(path))
     except SourceError:
         return
     rows = rows_of(list(found.records))
