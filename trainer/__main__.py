@@ -82,7 +82,7 @@ def main(
 ) -> None:
     """Train the VLA model on the procedural tabletop and show every batch to any monitor.
 
-    Exit codes: 0 finished or stopped by an order, 1 the training failed, 2 a wrong setting or
+    Exit codes: 0 finished or stopped by a command, 1 the training failed, 2 a wrong setting or
     a checkpoint that does not fit it.
     """
     if list_presets:

@@ -1,4 +1,4 @@
-"""Faults to order: `--induce lr_jump@300` and its kin, each a real change of what is computed.
+"""Faults on request: `--induce lr_jump@300` and the like, each a real change of the computation.
 
 N counts samples by the sampler's cursor, not steps: a rollback that skips samples passes the fault,
 one that replays them meets it again. `nan` and `bit_flip` stand for hardware: they happen once in a
@@ -21,7 +21,7 @@ from trainer.model.batch import Batch
 
 
 class FaultError(ValueError):
-    """An order that makes no sense; the sentence is for the user."""
+    """A fault that makes no sense; the sentence is for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +48,14 @@ UNUSED_IDS = (8900, 10000)
 """Ids between the grid counts and the first action token: no sample has them."""
 REMEMBERED = 100_000
 """Samples of one fault that are known again in a later pass."""
-_ORDER = re.compile(
+_PATTERN = re.compile(
     r"(?P<kind>\w+)@(?P<at>\d+)(?:\+(?P<samples>\d+))?(?:x(?P<strength>[\d.e+-]+))?"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One order: `kind@at`, `kind@at+samples`, `kind@atxstrength` or both."""
+    """One fault: `kind@at`, `kind@at+samples`, `kind@atxstrength` or both."""
 
     kind: str
     """A key of KINDS."""
@@ -69,7 +69,7 @@ class Fault:
     @classmethod
     def parse(cls, text: str) -> Fault:
         """The fault of one `--induce`."""
-        match = _ORDER.fullmatch(text.strip())
+        match = _PATTERN.fullmatch(text.strip())
         if match is None or match["kind"] not in KINDS:
             raise FaultError(
                 f"--induce {text}: write KIND@SAMPLE, such as lr_jump@300, where KIND is one of"
@@ -97,10 +97,10 @@ class Fault:
 
 
 class Faults:
-    """The faults of a run, asked at each place where one can strike."""
+    """The faults of a run, applied at each place where one can strike."""
 
-    def __init__(self, orders: Sequence[str], seed: int) -> None:
-        self._faults = [Fault.parse(order) for order in orders]
+    def __init__(self, texts: Sequence[str], seed: int) -> None:
+        self._faults = [Fault.parse(text) for text in texts]
         self._seed = seed
         self.strikes_hardware = True
         """False on every rank but the one whose device fails."""

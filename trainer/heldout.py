@@ -1,4 +1,4 @@
-"""`python -m trainer.heldout RUN_DIR`: has it learned? Held-out losses against what needs no model.
+"""`python -m trainer.heldout RUN_DIR`: compares held-out losses with what needs no model.
 
 Each kind of token is compared with its unigram entropy (what a table of frequencies scores) and,
 for image codes, with that of their own cell; actions with the best constant one.

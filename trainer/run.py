@@ -44,7 +44,7 @@ class Options:
     resume: bool = False
     """Continue from the newest durable checkpoint of the run directory."""
     induce: Sequence[str] = ()
-    """Faults to order."""
+    """Faults on request."""
     device: str = "auto"
     """`auto`, `cpu` or `cuda`."""
     emit: bool = True

@@ -208,7 +208,7 @@ def entry(name: str, vocab: int = DEFAULT_VOCAB) -> Entry:
 
 
 def is_loss_name(name: str) -> bool:
-    """Say whether a name that has no entry calls itself a loss."""
+    """Whether a name without an entry is that of a loss."""
     found = re.split(r"[^a-z]+", name.lower())
     return found[0] != "ranks" and any(word.endswith(("loss", "losses")) for word in found)
 

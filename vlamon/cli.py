@@ -55,7 +55,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 INTERRUPTED = 130
 
-_WANTED = {
+_REQUIRED = {
     "files": "a log, or the directory of a run, is missing, as in `{path} output.log`",
     "file": "a journal or a log is missing, as in `{path} runs/a`",
     "journal": "a journal, or the directory of a run, is missing, as in `{path} runs/a`",
@@ -86,7 +86,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that was named; the settings in force are its defaults."""
         if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
-            ctx.fail(f"No such command {args[0]!r}{_instead_of(args[0])}")
+            ctx.fail(f"No such command {args[0]!r}{_suggestion(args[0])}")
         name, command, rest = super().resolve_command(ctx, args)
         if name is not None and not ctx.resilient_parsing:
             from vlamon import config
@@ -134,7 +134,7 @@ def _discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _instead_of(word: str) -> str:
+def _suggestion(word: str) -> str:
     """What was probably meant: a file is not a command, nor is a command with a typing error."""
     from vlamon.errors import nearest
 
@@ -210,7 +210,7 @@ def _was_interrupted(error: BaseException | None) -> bool:
 
 
 def _exit_interrupted() -> None:
-    """Exit with 130: after an interrupt amid an import, an ordinary exit was by SIGINT at times."""
+    """Exit with 130: after an interrupt during an import, an ordinary exit may be by SIGINT."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
@@ -231,7 +231,7 @@ def run(args: Sequence[str] | None = None) -> int:
         path = error.ctx.command_path if error.ctx else "vlamon"
         message = error.format_message().rstrip(".")
         if isinstance(error, click.MissingParameter) and error.param is not None:
-            wanted = _WANTED.get(error.param.name or "", message)
+            wanted = _REQUIRED.get(error.param.name or "", message)
             message = wanted.replace("{path}", path)
         return _complain(path, line(f"{message}; see `{path} --help`."), 2)
     except click.ClickException as error:

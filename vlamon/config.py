@@ -3,7 +3,7 @@
     ~/.config/vlamon/config.toml    the user
     vlamon.toml                     the project: the nearest one from the working directory upwards
     VLAMON_THEME=paper …            the environment
-    --theme paper                   the command line, which has the last word
+    --theme paper                   the command line, which overrides all others
 
 A file with a mistake never keeps a run from being watched: what is wrong is a list of sentences,
 the rest is used. Every start of `vlamon` passes here, so nothing is imported before it is needed.

@@ -1,4 +1,4 @@
-"""The one exception whose message is the sentence that a user reads, and what it may suggest."""
+"""The exception whose message is the sentence that a user reads, and suggestions for it."""
 
 from __future__ import annotations
 

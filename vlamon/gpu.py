@@ -1,7 +1,7 @@
 """Samples accelerators (NVML) and the training process (/proc) once a second.
 
-A thread of its own: a driver that hangs must hang nobody else. Without a driver the process is
-sampled all the same.
+A thread of its own: a driver that hangs must hang nothing else. Without a driver the process is
+sampled nevertheless.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Sampler:
         self._thread.start()
 
     def stop(self) -> None:
-        """End soon; nobody waits for a driver that hangs."""
+        """End soon, without waiting for a driver that hangs."""
         self._stopping.set()
 
     def _run(self) -> None:

@@ -34,7 +34,7 @@ class _Launcher:
     size: tuple[str, ...]
     local: tuple[str, ...]
     alone: bool = True
-    """Whether the variables count where they tell of one process: a Slurm job that starts torchrun
+    """Whether the variables count where they describe one process: a Slurm job that starts torchrun
     has them, too."""
 
 

@@ -40,7 +40,7 @@ class MetricSpec:
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """Who sends: the first thing a source yields, and again after each restart of the trainer."""
+    """What identifies a run: a source's first record, repeated after each restart."""
 
     run_id: str
     """Stable over restarts of the same run directory."""

@@ -28,7 +28,6 @@ _WORD_IDS = {
 }
 VOCAB = max(_WORD_IDS.values()) + 1
 """Smallest vocabulary that has every id of the dialogues."""
-_ID_WORDS = {i: word for word, i in _WORD_IDS.items()}
 _PIECE = re.compile(r"[^\W_]+|[^\w\s]|_")
 
 
@@ -44,17 +43,6 @@ def encode_text(text: str) -> list[int]:
         else:
             ids += [tokens.TEXT_FIRST + byte for byte in b" " + piece.encode()]
     return ids
-
-
-def decode_text(ids: Sequence[int]) -> str:
-    """The text of ids, without the spaces before punctuation; other ids are left out."""
-    raw = bytearray()
-    for i in ids:
-        if i in _ID_WORDS:
-            raw += b" " + _ID_WORDS[i].encode()
-        elif tokens.TEXT_FIRST <= i < tokens.TEXT_FIRST + 256:
-            raw.append(i - tokens.TEXT_FIRST)
-    return re.sub(r" (?=[?.,])", "", raw.decode(errors="replace")).strip()
 
 
 def apart(state: Sequence[float]) -> list[float]:

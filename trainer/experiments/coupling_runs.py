@@ -33,7 +33,7 @@ AFTER_JOLT = 10
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What one run came to."""
+    """Measures of one run."""
 
     energy: str
     """Which energy model and loss, as in `objectives.energy`."""
@@ -47,7 +47,7 @@ class RunResult:
     """Mean over the jolts of the highest energy loss within 10 updates, minus the median of the 10
     before."""
     energy_explosions: int
-    """Energy updates at which our own detector said explode."""
+    """Energy updates at which our own detector reported an explosion."""
     policy_explosions: int
     """The same for loss_ct."""
     final_l1: float
@@ -144,7 +144,7 @@ def head_and_trunk(policy: VLA) -> torch.optim.Optimizer:
 def evaluate(policy: VLA, task: EnergyTask, batch: Batch) -> tuple[float, float]:
     """Held-out L1 of the head, and how often the energy ranks truth below the live negatives.
 
-    The negatives are always the live head's, whatever the run trained on: one yardstick for all.
+    The negatives are always the live head's, whatever the run trained on: one measure for all.
     """
     policy.eval()
     task.model.eval()

@@ -6,8 +6,6 @@ Actions and states are normalised to [-1, 1] before they become bins.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
@@ -102,17 +100,6 @@ def image_block(codes: ArrayLike) -> list[int]:
     for row in grid:
         tokens += [*(row + IMAGE_CODE_FIRST).tolist(), IMAGE_NEWLINE]
     return [*tokens, IMAGE_END]
-
-
-def image_codes(tokens: Sequence[int]) -> NDArray[np.int64]:
-    """The codes of an image block as rows × columns; the inverse of `image_block`."""
-    rows: list[list[int]] = [[]]
-    for token in tokens:
-        if token == IMAGE_NEWLINE:
-            rows.append([])
-        elif IMAGE_CODE_FIRST <= token < IMAGE_CODE_FIRST + IMAGE_CODES:
-            rows[-1].append(token - IMAGE_CODE_FIRST)
-    return np.asarray([row for row in rows if row], dtype=np.int64)
 
 
 def _bins(values: ArrayLike, first: int, dims: int, what: str) -> list[int]:

@@ -62,7 +62,7 @@ class Remedy:
         return 1.0, 1.0
 
     def observe(self, policy: float | None, energy: float | None) -> None:
-        """Told both losses after each step."""
+        """Take both losses after each step."""
 
     def head(self, live: nn.Module) -> nn.Module:
         """Head that makes the layer actions, given the policy's own."""
@@ -86,7 +86,7 @@ class Remedy:
 class Entangled(Remedy):
     """No remedy: the hidden states are not detached, so the energy loss trains the decoder too.
 
-    The yardstick for every claim that a remedy protects the policy.
+    The baseline for every claim that a remedy protects the policy.
     """
 
     name = "entangled"

@@ -133,7 +133,7 @@ class EnergyTask:
         return self._step(pending if pending is not None else self._fresh_inputs(batch, step))
 
     def observe(self, policy: float | None, energy: float | None) -> None:
-        """Told the losses of a step, reduced over the ranks, so that all of them weigh alike."""
+        """Take the losses of a step, reduced over the ranks, so that all ranks weigh alike."""
         self.coupling.observe(policy, energy)
 
     def _trains(self, step: int) -> bool:

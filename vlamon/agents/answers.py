@@ -26,8 +26,8 @@ COLUMNS = ("first_step", "last_step", "mean", "low", "high", "rows", "non_finite
 NON_FINITE = NAN | POS_INF | NEG_INF
 
 
-def card(info: RunInfo | None) -> dict[str, Any]:
-    """Who the run is, without its catalogue of metrics."""
+def identity(info: RunInfo | None) -> dict[str, Any]:
+    """What identifies the run, without its list of metrics."""
     if info is None:
         return {}
     fields = asdict(info)
@@ -133,7 +133,7 @@ def last_known(store: RunStore) -> dict[str, Any]:
     status = None if store.status is None else asdict(store.status)
     last = store.events[-1:] if store.events else ()
     return {
-        "run": card(store.info),
+        "run": identity(store.info),
         "status": status,
         "step": int(store.steps()[-1]) if store.rows else None,
         "rows": store.rows,

@@ -42,22 +42,17 @@ def status(run: str = "") -> Answer:
     where = find_run(run)
     if not where.live:
         return {"running": False, **answers.last_known(read_run(where).store)}
-    from vlamon.records import Record
-    from vlamon.sources.talking import Talk
+    from vlamon.sources.brief_connection import BriefConnection
 
-    with Talk(where.socket, where.ssh) as talk:
-        info = talk.greet(5.0)
-
-        def settled(_: Record) -> bool | None:
-            return True if talk.status is not None and talk.source.latest else None
-
-        talk.wait(settled, SETTLE)
-        told, latest = talk.status, dict(talk.source.latest)
-    quiet = None if told is None or told.time is None else round(time.time() - told.time, 1)
+    with BriefConnection(where.socket, where.ssh) as connection:
+        info = connection.greet(5.0)
+        connection.settle(SETTLE)
+        newest, latest = connection.status, dict(connection.source.latest)
+    quiet = None if newest is None or newest.time is None else round(time.time() - newest.time, 1)
     return {
         "running": True,
-        "run": answers.card(info),
-        "status": None if told is None else asdict(told),
+        "run": answers.identity(info),
+        "status": None if newest is None else asdict(newest),
         "seconds_since_last_report": quiet,
         "metrics": latest,
     }

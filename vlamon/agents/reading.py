@@ -11,13 +11,13 @@ from functools import cached_property
 from vlamon.agents.where import RunPlaces
 from vlamon.records import BatchBlock, Link, Record, Status
 from vlamon.sources import Source, SourceError
-from vlamon.sources.read_all import FileContents, drained_run, records_of
+from vlamon.sources.read_all import FileContents, read_files, records_of
 from vlamon.store import RunStore
 
 LONGEST = 60.0
 """Seconds that the history of a live training may take."""
 QUIET = 1.0
-"""Seconds without a record after which a training that logs slowly has said all."""
+"""Seconds without a record after which a training that logs slowly has sent all."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Run:
 def read_run(where: RunPlaces) -> Run:
     """The whole history. Raises SourceError with the sentence for the user."""
     if where.files:
-        logs, _ = drained_run(where.files)
+        logs, _ = read_files(where.files)
         return Run(where, _judged(records_of(logs)), logs)
     if where.ssh is not None:
         from vlamon.sources.ssh import ssh_source
@@ -55,7 +55,7 @@ def read_run(where: RunPlaces) -> Run:
 
 
 def _history(source: Source) -> list[Record]:
-    """What a live training says until its batches are those of now."""
+    """Read a live training until its batches are up to date."""
     began, last = time.time(), time.monotonic()
     end = last + LONGEST
     records: list[Record] = []
@@ -88,8 +88,8 @@ def _judged(records: Sequence[Record]) -> list[Record]:
     from vlamon.config import rules_in_force
     from vlamon.detect.monitor import ExplosionMonitor
 
-    # A mistake in the settings was told where `vlamon` started.
+    # A mistake in the settings was reported where `vlamon` started.
     monitor, judged = ExplosionMonitor(rules_in_force(lambda complaint: None)), []
     for record in [*records, Link("ended")]:
-        judged += [record, *monitor.hear(record)]
+        judged += [record, *monitor.observe(record)]
     return judged

@@ -14,8 +14,7 @@ from vlamon.agents.questions import QUESTIONS
 from vlamon.agents.where import find_run
 from vlamon.errors import VlamonError
 from vlamon.protocol.commands import NO_CONTROL, CommandError, make
-from vlamon.records import Record, Reply
-from vlamon.sources.talking import Talk, TimedOut
+from vlamon.sources.brief_connection import BriefConnection, TimedOut
 from vlamon.views.json_lines import plain
 
 if TYPE_CHECKING:
@@ -82,8 +81,8 @@ def _tool(asked: Callable[..., dict[str, Any]]) -> Callable[..., str]:
     return tool
 
 
-def _give(run: str, name: str, reason: str, /, **args: Any) -> dict[str, Any]:
-    """Give the command and wait until it is done; what the training answered."""
+def _send(run: str, name: str, reason: str, /, **args: Any) -> dict[str, Any]:
+    """Send the command and wait until it is done; returns the training's answer."""
     if not reason.strip():
         raise VlamonError(f"say why: {name} needs a reason, which is recorded with the command.")
     where = find_run(run)
@@ -95,15 +94,11 @@ def _give(run: str, name: str, reason: str, /, **args: Any) -> dict[str, Any]:
     except CommandError as error:
         raise VlamonError(str(error)) from error
 
-    def ours(record: Record) -> Reply | None:
-        return record if isinstance(record, Reply) and record.id == command.id else None
-
-    with Talk(where.socket, where.ssh) as talk:
-        info = talk.greet(ANSWER)
+    with BriefConnection(where.socket, where.ssh) as connection:
+        info = connection.greet(ANSWER)
         if not info.control:
             raise VlamonError(f"{info.name}: {NO_CONTROL}.")
-        talk.source.send(command)
-        reply = talk.wait(ours, ANSWER)
+        reply = connection.ask(command, ANSWER)
     if reply is None:
         raise TimedOut(f"{info.name} did not answer in {ANSWER:g} s; {name} may still be executed.")
     return {
@@ -117,7 +112,7 @@ def _give(run: str, name: str, reason: str, /, **args: Any) -> dict[str, Any]:
 
 def checkpoint(reason: str, run: str = "") -> dict[str, Any]:
     """Have the training write a checkpoint now. `reason` is recorded in the run."""
-    return _give(run, "checkpoint", reason)
+    return _send(run, "checkpoint", reason)
 
 
 def rollback(reason: str, run: str = "", to: int | None = None) -> dict[str, Any]:
@@ -125,22 +120,22 @@ def rollback(reason: str, run: str = "", to: int | None = None) -> dict[str, Any
 
     `reason` is recorded in the run. Batches since then are skipped.
     """
-    return _give(run, "rollback", reason, to=to)
+    return _send(run, "rollback", reason, to=to)
 
 
 def pause(reason: str, run: str = "") -> dict[str, Any]:
     """Stop the training at the next step boundary until `resume`. `reason` is recorded."""
-    return _give(run, "pause", reason)
+    return _send(run, "pause", reason)
 
 
 def resume(reason: str, run: str = "") -> dict[str, Any]:
     """Continue after a pause. `reason` is recorded in the run."""
-    return _give(run, "resume", reason)
+    return _send(run, "resume", reason)
 
 
 def stop(reason: str, run: str = "") -> dict[str, Any]:
     """End the training after this step, with a checkpoint if possible. `reason` is recorded."""
-    return _give(run, "stop", reason)
+    return _send(run, "stop", reason)
 
 
 def set_value(reason: str, name: str, value: str, run: str = "") -> dict[str, Any]:
@@ -148,12 +143,12 @@ def set_value(reason: str, name: str, value: str, run: str = "") -> dict[str, An
 
     `reason` is recorded in the run.
     """
-    return _give(run, "set", reason, name=name, value=value)
+    return _send(run, "set", reason, name=name, value=value)
 
 
 def note(reason: str, text: str, run: str = "") -> dict[str, Any]:
     """Add a note at this step, for the people who read the run later. `reason` is recorded."""
-    return _give(run, "note", reason, text=text)
+    return _send(run, "note", reason, text=text)
 
 
 COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {

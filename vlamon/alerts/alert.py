@@ -46,7 +46,7 @@ _KINDS: Mapping[str, tuple[Kind, Urgency]] = {
 
 
 BY_OPERATOR = "paused by the operator"
-"""How the guard says that a pause was ordered."""
+"""How the guard reports a pause that a person commanded."""
 
 
 def of_event(event: Event, info: RunInfo) -> Alert | None:
@@ -62,7 +62,7 @@ def of_event(event: Event, info: RunInfo) -> Alert | None:
     if kind == "rollback" and event.data.get("ok") is False:
         urgency = "high"
     if kind == "waiting" and event.text == BY_OPERATOR:
-        return None  # a person ordered this pause and knows
+        return None  # a person commanded this pause and knows
     return Alert(
         id=f"{info.boot}-{event.id}",
         kind=kind,

@@ -75,10 +75,10 @@ class AlertSender:
                 self._keep(alert)
 
     def _keep(self, alert: Alert) -> None:
-        told = message(alert, self._language, self._limit.take_held_back())
+        text = message(alert, self._language, self._limit.take_held_back())
         for delivery in self._deliveries:
             try:
-                self._outbox.put(delivery.name, told)
+                self._outbox.put(delivery.name, text)
             except OSError as error:
-                delivery.send_once(told, error.strerror or str(error))
+                delivery.send_once(text, error.strerror or str(error))
             delivery.wake()

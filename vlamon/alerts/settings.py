@@ -76,7 +76,7 @@ def load_settings(
 
 
 def channels_needed(settings: AlertSettings) -> AlertSettings:
-    """The settings, refused where they have no channel: a watchdog that cannot bark."""
+    """The settings, refused where they have no channel: a watchdog without one can send nothing."""
     if settings.channels:
         return settings
     raise AlertSettingsError(

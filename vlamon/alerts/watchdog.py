@@ -95,8 +95,8 @@ class Watchdog:
     def _event(self, event: Event) -> list[Alert]:
         if event.kind == "end":
             self.over, self.failed = True, event.severity == "error"
-        told = of_event(event, self.info) if self.every_event else None
-        return [] if told is None else [told]
+        alert = of_event(event, self.info) if self.every_event else None
+        return [] if alert is None else [alert]
 
     def _linked(self, link: Link, now: float) -> None:
         if link.state == "live":

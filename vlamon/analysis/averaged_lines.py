@@ -125,14 +125,14 @@ def joined(
     present: Bools,
     resumed: Ints,
     stride: int,
-    beheaded: bool = False,
+    head_missing: bool = False,
 ) -> tuple[Lines, int]:
     """Context and block as one table, and the rhythm in which the log prints.
 
     Where the iteration falls back, a process was resumed and its first line is one of its first
     `stride` iterations; `resumed` says so of other lines, with the earliest possible one. Where an
-    epoch begins in the middle, a resume is assumed; of a log that lost its head (`beheaded`) any
-    start since the epoch's begin is possible.
+    epoch begins in the middle, a resume is assumed; with `head_missing` any start since the epoch's
+    begin is possible.
     """
     old = len(context.iteration)
     epochs = np.concatenate([context.epoch, epoch])
@@ -145,7 +145,7 @@ def joined(
         # The usual distance: some loggers print an epoch's last iteration, too.
         stride = int(np.partition(inside, len(inside) // 2)[len(inside) // 2])
     start, slack, doubt = _starts(context, ks, head, advanced, resumed, stride)
-    if beheaded and not old:
+    if head_missing and not old:
         first = head == 0
         slack[first] = start[first]
         doubt[first] = np.where(slack[first] > stride, DOUBTFUL, COUNTED)

@@ -1,6 +1,6 @@
-"""Where two runs part, and which term first.
+"""Where two runs diverge, and which term first.
 
-Two runs of one recipe say the same numbers until something differs: a seed, a batch, a version of
+Two runs of one recipe log the same numbers until something differs: a seed, a batch, a version of
 a kernel. From there on everything differs, so the place that matters is the first one, and the term
 that differs first (at the same step: by the most) points at the cause.
 """
@@ -25,7 +25,7 @@ CLOCKS = frozenset(
     {"time", "data", "samples/sec", "samples_per_second", "tokens_per_second", "updt_s", "data_s"}
     | {"step_time", "step_avg", "train_time", "max_memory"}
 )
-"""Metrics that no two runs share: they part at once and say nothing."""
+"""Metrics that differ between any two runs and say nothing about the training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Comparison:
     """Two runs side by side."""
 
     differences: tuple[MetricDifference, ...]
-    """Common metrics: those that part, the earliest first, then those that never do."""
+    """Common metrics: those that diverge, the earliest first, then those that never do."""
     only_left: tuple[str, ...]
     """Metrics that only the first run has."""
     only_right: tuple[str, ...]
@@ -91,7 +91,7 @@ class Comparison:
 
     @property
     def first(self) -> MetricDifference | None:
-        """The term that parts first; a loss goes before a watched metric of the same step."""
+        """The term that diverges first; a loss goes before a watched metric of the same step."""
         parted = (p for p in self.differences if p.differs and p.metric not in CLOCKS)
         return next(parted, None)
 

@@ -22,7 +22,7 @@ REFERENCE_WEIGHTS: Mapping[str, float] = {"closs": 1.0, "loss_ct": 10.0, "z_loss
 
 
 def assumed_weights(names: Collection[str]) -> dict[str, float]:
-    """Give the reference run's weights to a run of its family that tells none."""
+    """Give the reference run's weights to a run of its family that sends none."""
     if "closs" not in names and "loss_ct" not in names:
         return {}
     return {name: weight for name, weight in REFERENCE_WEIGHTS.items() if name in names}
@@ -68,7 +68,7 @@ def contributions(
 ) -> Contributions:
     """Weigh the values of one batch; `values` may hold watched metrics too, pulls among them.
 
-    The energy model's loss stands apart, for its inputs are detached as a rule; where the run logs
+    The energy model's loss stands apart because its inputs are usually detached; where the run logs
     its `total`, that tells whether it does.
     """
     names = [name for name in order if name in weights]

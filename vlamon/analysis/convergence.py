@@ -1,4 +1,4 @@
-"""Has a loss converged? The rule of the trade: |Δ| < 0.01 over 3 to 5 epochs."""
+"""Whether a loss has converged: |Δ| < 0.01 over 3 to 5 epochs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TOLERANCE = 0.01
 RELATIVE = 0.02
 """For a small loss a change must be below this share of its value."""
 LEAST = 3
-"""Changes in a row that make a rest."""
+"""Consecutive changes below the tolerance that a converged loss has."""
 MOST = 5
 """Changes looked at."""
 PIECES = 12
@@ -23,7 +23,7 @@ PIECES = 12
 
 @dataclass(frozen=True, slots=True)
 class Convergence:
-    """Whether one metric rests, and what it did last."""
+    """Whether one metric has converged, and its last changes."""
 
     metric: str
     """Which metric."""
@@ -74,7 +74,7 @@ def _judge(metric: str, values: list[float], unit: str, left_out: tuple[str, ...
     changes = [after - before for before, after in pairwise(values)][-MOST:]
     quiet = 0
     for change in reversed(changes):
-        # A loss that is exactly 0 has a tolerance of 0, and rests in it all the same.
+        # A loss that is exactly 0 has a tolerance of 0, and has converged all the same.
         if change != 0 and abs(change) >= tolerance:
             break
         quiet += 1

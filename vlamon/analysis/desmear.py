@@ -70,7 +70,7 @@ class Recovered:
     known: Bools
     """Whether `mean` says anything; a known NaN is a NaN that the interval brought."""
     restarted: Bools
-    """Lines from which on a new process counts in the same epoch, told or found out."""
+    """Lines from which on a new process counts in the same epoch, announced or found out."""
     invertible: Bools
     """Cells of meters that every iteration updates: unknown there means in doubt, or after NaN."""
 
@@ -79,10 +79,10 @@ class Desmearer:
     """Turns lines of running averages into interval means, block by block, in the log's order."""
 
     def __init__(
-        self, half_unit: float = HALF_UNIT, window: int = WINDOW, *, beheaded: bool = False
+        self, half_unit: float = HALF_UNIT, window: int = WINDOW, *, head_missing: bool = False
     ) -> None:
-        """`beheaded`: lines are missing before the first one, so its count is not a resume's."""
-        self.beheaded = beheaded
+        """`head_missing`: the log lost its first lines, so its first count is no resume's."""
+        self.head_missing = head_missing
         self.half_unit = half_unit
         self.window = window
         self.stride = STRIDE
@@ -90,7 +90,7 @@ class Desmearer:
         self._refuted: Bools = np.zeros(0, bool)
         self._slides: Bools = np.zeros(0, bool)
         """Meters whose first number has left the average behind the window's length, as a mean over
-        the window does; of another that never does, nothing can be told from that."""
+        the window does; of another that never does, nothing follows from that."""
         self._context = Context.empty(0)
 
     def feed(
@@ -130,7 +130,7 @@ class Desmearer:
             present,
             since,
             self.stride,
-            self.beheaded,
+            self.head_missing,
         )
         none = np.zeros(meters, bool)
         rules = Rules(self.half_unit, self.window, none if positive is None else positive)
@@ -298,7 +298,7 @@ class Desmearer:
             row, unmet = found
             end = lines.end_of(row)
             if lines.doubt[row] == ASSUMED:
-                self._behead(lines, row, rules)
+                self._drop_resume(lines, row, rules)
             elif lines.doubt[row] != COUNTED:
                 lines.doubt[row:end] = LOST
             elif unmet and row > 0 and lines.checked[row - 1]:
@@ -314,8 +314,8 @@ class Desmearer:
                 again[row - lines.old] = True
             self._recover(lines, row, rules, end)
 
-    def _behead(self, lines: Lines, row: int, rules: Rules) -> None:
-        """It was no resume: lines are missing before the first one, and what was said is void."""
+    def _drop_resume(self, lines: Lines, row: int, rules: Rules) -> None:
+        """Discard what was recovered: lines are missing before the first, which is no resume."""
         head = int(lines.head[row])
         process = slice(head, lines.end_of(head))
         lines.slack[process] = lines.start[process]
@@ -349,8 +349,8 @@ class Desmearer:
                 apart = np.abs(window - average)
                 # The first line of a resume has counted a few updates: its two numbers are one.
                 fresh = (lines.head[rows][short] == begin + short) & (lines.slack[rows][short] > 0)
-                told = self._shown | (fresh[:, None] & ~self._refuted)
-                among = told & np.isfinite(apart)
+                shown = self._shown | (fresh[:, None] & ~self._refuted)
+                among = shown & np.isfinite(apart)
                 wrong[short] |= majority(apart > tolerance(average, self.half_unit), among)
             if rules.positive.any():
                 top = lines.mean[rows][:, rules.positive] + lines.bound[rows][:, rules.positive]

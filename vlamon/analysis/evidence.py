@@ -57,13 +57,13 @@ class Evidence:
     assumed: bool
     """Whether these weights are the reference's and not the run's own."""
     settings: Settings
-    """What the user said."""
+    """Settings that the user gave."""
     clip: float | None
     """Gradient clipping, None where unknown."""
     vocab: int = REFERENCE_VOCAB
     """Vocabulary that closs is measured against."""
     events: tuple[Event, ...] = ()
-    """What the run itself told: explosions, rollbacks, verdicts."""
+    """Events that the run reported: explosions, rollbacks, verdicts."""
     orders: tuple[KeyOrder, ...] = ()
     """Order of the meters, line by line, where a log shows it."""
     restarts: tuple[str, ...] = ()

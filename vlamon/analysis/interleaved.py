@@ -1,4 +1,4 @@
-"""Two jobs that write to one log: their rows alternate, and no judgement of the mixture is true."""
+"""Tells apart jobs that write to one log: no verdict on the mixture of their rows would hold."""
 
 from __future__ import annotations
 

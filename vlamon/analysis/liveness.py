@@ -1,4 +1,4 @@
-"""Is the run alive? Live, paused, waiting, reconnecting, over, or silent: connected but no batch.
+"""Whether the run is alive: live, paused, waiting, reconnecting, over, or silent (no batches).
 
 Silence is measured on the trainer's own clock as far as it is known, so that a watcher whose clock
 is wrong neither raises nor hides the alarm; between two signs of life the watcher's clock goes on.
@@ -112,7 +112,7 @@ class Heartbeat:
             self.row_time = row_time if math.isfinite(row_time) else self._trainer_now(now)
 
     def rest(self, now: float) -> None:
-        """Note that the trainer rests because it was told to: silence counts from its end."""
+        """Note that the trainer is paused on command: silence counts from the end of the pause."""
         if math.isfinite(self.newest):
             self.row_time = max(self.row_time, self._trainer_now(now))
 
@@ -139,7 +139,7 @@ class Heartbeat:
 def judge(
     link: Link | None, status: Status | None, rows: int, interval: float, quiet: float
 ) -> Alive:
-    """Say how the run is: from the link, the trainer's own word, and the time without a batch."""
+    """Say how the run is: from the link, the trainer's status, and the time without a batch."""
     state = link.state if link is not None else "connecting"
     said = link.text if link is not None else ""
     if state == "failed":

@@ -30,7 +30,7 @@ _SEQUELS: Sequence[tuple[Kind, re.Pattern[str]]] = (
     ),
     ("nccl", re.compile(r"collective operation timeout|nccl\w*Error|NCCL (?:error|time-?out)")),
 )
-"""Each brings the other: killed ranks break the collectives of the rest, and who sees those time
+"""Each brings the other: killed ranks break the collectives of the rest, and what sees those time
 out cancels the job. What comes first is the cause."""
 _TRACEBACK = "Traceback (most recent call last)"
 _RAISED = re.compile(r"^\s*[\w.]*(?:Error|Exception|Exit)\b(?:: .*)?$")

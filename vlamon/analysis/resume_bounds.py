@@ -130,12 +130,12 @@ def _counts_a_window_apart(
     # Of c updates the last w have the mean m: c·(a_k − a_{k−w}) = w·(m − a_{k−w}).
     top = (np.abs(share) + rounding) * rules.window
     bottom = np.abs(change) - 2 * rules.half
-    told = usable[rows] & np.isfinite(before)
-    sure = told & (bottom > 0)
+    known = usable[rows] & np.isfinite(before)
+    sure = known & (bottom > 0)
     ratio = np.where(sure, top / np.where(sure, bottom, 1.0), np.inf)
     most[rows] = np.minimum(most[rows], np.min(ratio, axis=1))
     top = (np.abs(share) - rounding) * rules.window
-    sure = told & (top > 0)
+    sure = known & (top > 0)
     ratio = np.where(sure, top / (np.abs(change) + 2 * rules.half), 1.0)
     least[rows] = np.maximum(1.0, np.max(ratio, axis=1))
     return least, most

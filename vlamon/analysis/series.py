@@ -35,7 +35,7 @@ class Series:
     attempt: Ints
     """Attempt of each."""
     bound: Floats
-    """Largest possible error of each: 0 but for recovered means."""
+    """Largest possible error of each: 0 except for recovered means."""
     averaged: Bools
     """Which of them are means, over the interval, the epoch or the steps since the one before."""
 

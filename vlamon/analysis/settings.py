@@ -1,6 +1,6 @@
-"""The weights, the clip and the vocabulary of a run, and who says so.
+"""The weights, the clip and the vocabulary of a run, and where each comes from.
 
-What the user says goes first, then what the run sent, then what its log prints, then the reference
+What the user gives goes first, then what the run sent, then what its log prints, then the reference
 run's own, for logs of that family.
 """
 
@@ -21,7 +21,7 @@ REFERENCE_VOCAB = 65536
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the user says about the run because its logs do not."""
+    """What the user gives about the run because its logs do not."""
 
     weights: Mapping[str, float] = field(default_factory=dict)
     """Weights of the terms; they go before what a log says."""
@@ -35,7 +35,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """What the run sent of itself."""
+    """What the run sent about itself."""
 
     weights: Mapping[str, float]
     """Weights of its terms."""
@@ -60,14 +60,14 @@ class Chosen:
 
 
 def choose(
-    names: Collection[str], settings: Settings, told: RunSettings, printed: Sequence[PrintedSetting]
+    names: Collection[str], settings: Settings, sent: RunSettings, printed: Sequence[PrintedSetting]
 ) -> Chosen:
-    """Settle each setting by the first who says something of it."""
+    """Take each setting from the first source that has it."""
     reference = "loss_ct" in names or "closs" in names
-    weights = dict(told.weights) or assumed_weights(names)
+    weights = dict(sent.weights) or assumed_weights(names)
     origins: dict[str, str] = {}
-    clip, vocab = settings.clip, settings.vocab or told.vocab
-    taken = {name for name in weights if name in settings.weights or name in told.weights}
+    clip, vocab = settings.clip, settings.vocab or sent.vocab
+    taken = {name for name in weights if name in settings.weights or name in sent.weights}
     for one in printed:
         if one.setting == "clip" and clip is None:
             clip = one.value
@@ -79,7 +79,7 @@ def choose(
             taken.add(one.metric)
             weights[one.metric] = one.value
             origins[f"weight of {one.metric} {one.value:g}"] = one.where
-    assumed = reference and not told.weights and not settings.weights
+    assumed = reference and not sent.weights and not settings.weights
     assumed = assumed and not any(name.startswith("weight") for name in origins)
     weights.update({name: w for name, w in settings.weights.items() if name in names})
     if clip is None and reference:

@@ -39,8 +39,8 @@ def draw_guide(
 def label_guide(
     grid: Cells, guide: Guide, scale: Scale, dark: NDArray[np.bool_], signs: Signs
 ) -> None:
-    """Write a guide's label into its row, else beside it, else its value alone: a line that says
-    nothing is a riddle."""
+    """Write a guide's label into its row, else beside it, else its value alone: no line is without
+    its meaning."""
     row = scale.row(guide.value, len(grid.glyphs))
     if row is None or not guide.label:
         return

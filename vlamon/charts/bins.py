@@ -82,7 +82,7 @@ class Bins:
         return np.minimum(self.finite, 2).astype(np.uint8)
 
     def odd(self) -> bytes:
-        """Return the flags of each bin but for FINITE, a byte each."""
+        """Return the flags of each bin without FINITE, a byte each."""
         return self.flags.tobytes().translate(_WITHOUT_FINITE)
 
     def break_before(self, column: int) -> None:

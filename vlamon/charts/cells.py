@@ -92,7 +92,7 @@ BASELINE: Final = "note"
 MISSING: Final = "explode"
 """Role of the signs for NaN and infinity."""
 OUTSIDE: Final = "muted"
-"""Role of an arrow that stands for values out of range that nobody judged."""
+"""Role of an arrow for values out of range without a verdict."""
 MARKED: Final = 0x80
 """Bit of a role number: the cell is in the cursor's column."""
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vlamon.charts.band import Band
 from vlamon.charts.baseline import Baseline, BaselineTracks
@@ -16,11 +15,10 @@ from vlamon.charts.bins import FINITE
 from vlamon.charts.braille import DOTS_HIGH
 from vlamon.charts.cells import ASCII, UNICODE, Cells, Guide, JudgedDot
 from vlamon.charts.chart_style import ChartStyle, border_role
-from vlamon.charts.frame import AROUND, axis_row, plot_row
+from vlamon.charts.frame import AROUND, plot_row
 from vlamon.charts.glyphs import ASCII as ASCII_GLYPHS
 from vlamon.charts.glyphs import UNICODE as UNICODE_GLYPHS
 from vlamon.charts.glyphs import Glyphs
-from vlamon.charts.marks import loudest, mark_broken
 from vlamon.charts.numbers import number
 from vlamon.charts.panels import line_names
 from vlamon.charts.raster import rasterise
@@ -30,6 +28,7 @@ from vlamon.charts.series import MANY, Drawing, draw, end_rows, end_width
 from vlamon.charts.shapes import Shape, shape
 from vlamon.charts.tail import PlacedTail, Tail, placed_tail, reshaped, tail_of, with_tail
 from vlamon.charts.ticks import spoken
+from vlamon.charts.time_line import TimeLine
 from vlamon.charts.title import Title
 from vlamon.charts.track import EventTrack, Stretch, Track
 from vlamon.charts.viewport import View, Window
@@ -75,7 +74,7 @@ class Picture:
         self._events = EventTrack()
         self._seen: tuple[object, ...] = ()
         self._drawn: tuple[object, ...] = ()
-        self._marks_seen: tuple[object, ...] = ()
+        self._time_line = TimeLine(self.tracks, self._events)
         self._look = ChartStyle()
         self._frames = 0
         self._baseline: RunStore | None = None
@@ -125,7 +124,12 @@ class Picture:
         rows = {0: self._title_row(store, cursor_row, width, look, baseline)}
         rows.update(self._plot(store, shown, size, view, look, glyphs, moved is not False))
         if height >= 2:
-            rows.update(self._axis(store, view, shown, size, look, glyphs))
+            tail = end_width(self.names, width)
+            line = self._time_line.row(
+                store, view, shown, look, glyphs, self.drawing, tail=tail, seen=self._seen
+            )
+            if line is not None:
+                rows[height - 1] = line
         if len(self.rows) != height:
             self.rows = [()] * height
         changed = [n for n, row in rows.items() if n < height and row != self.rows[n]]
@@ -309,7 +313,7 @@ class Picture:
         )
 
     def _say_alone(self, grid: Cells, store: RunStore, view: View, look: ChartStyle) -> None:
-        """Say a single value in words: a speck would not be seen."""
+        """Write a single value in words: one dot would not be seen."""
         if len(self.drawing.curves) != 1 or int(self.drawing.curves[0].bins.finite.sum()) != 1:
             return
         bins, shown = self.drawing.curves[0].bins, self.window
@@ -320,70 +324,6 @@ class Picture:
         row, width = len(grid.glyphs) // 2, grid.glyphs.shape[1]
         if len(text) <= width and len(grid.glyphs) > 1:
             grid.write(row, (width - len(text)) // 2, text, "muted")
-
-    # The axis
-
-    def _axis(
-        self,
-        store: RunStore,
-        view: View,
-        shown: Window,
-        size: tuple[int, int],
-        look: ChartStyle,
-        glyphs: Glyphs,
-    ) -> dict[int, Row]:
-        """Return the time line where the window, its end or a mark changed."""
-        odd = tuple(track.live.odd() for track in self.tracks)
-        points = self._points()
-        end = self._end(store, view)
-        column = shown.column(end)
-        # As far as it is written: a label moves by whole cells and has three digits.
-        newest = (None if column is None else column // 2, f"{end:.3g}")
-        seen = (self._seen, len(store.events), odd, newest, points)
-        if seen == self._marks_seen and len(self.rows) == size[1]:
-            return {}
-        self._marks_seen = seen
-        row = axis_row(
-            shown,
-            view,
-            self._marks(shown, look),
-            glyphs,
-            utc_offset=look.utc_offset,
-            border=border_role(look),
-            plain=look.ascii_only,
-            newest=end,
-            points=points,
-            tail=end_width(self.names, size[0]),
-        )
-        return {size[1] - 1: row}
-
-    def _end(self, store: RunStore, view: View) -> float:
-        """Return where the newest batch stands on an axis of steps or epochs."""
-        if not store.rows or view.axis not in ("step", "epoch"):
-            return math.nan
-        last = store.rows - 1
-        axis = store.steps if view.axis == "step" else store.epochs_of_rows
-        return float(axis(last, last + 1)[0])
-
-    def _points(self) -> tuple[int, ...]:
-        """Return the cells of the values of a curve that has few of them."""
-        found = {
-            column // 2
-            for curve in self.drawing.live
-            if curve.points
-            for column in np.flatnonzero(curve.bins.finite).tolist()
-        }
-        return tuple(sorted(found))
-
-    def _marks(self, shown: Window, look: ChartStyle) -> NDArray[np.uint8]:
-        """Return the loudest mark of each cell of the time line: events, and this chart's NaN."""
-        width = shown.columns // 2
-        marks = np.zeros(width, dtype=np.uint8)
-        if look.marks:
-            marks = loudest(*self._events.cells(shown), width)
-        for track in self.tracks:
-            mark_broken(marks, track.live.flags)
-        return marks
 
     def _title_row(
         self,

@@ -107,8 +107,7 @@ _EVENT = {
 
 
 def event_glyph(event: Event, glyphs: Glyphs) -> str:
-    """Return the mark of an event; kinds that nobody has heard of get a plain one, and what did not
-    come about a warning's."""
+    """Return the mark of an event: a plain one for unknown kinds, a warning's for what failed."""
     kind = event.kind if came_about(event) else "warn"
     return str(getattr(glyphs, _EVENT.get(kind, "other")))
 

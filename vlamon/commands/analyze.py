@@ -105,7 +105,7 @@ def command(
     reading = _Reading(settings, log_format, lang, unknown, typed)
     if len(files) > 1 and all(map(_is_run, files)):
         reports = _reports(files, reading)
-        text, code = _runs_set(reports, layout or _by_name(output), lang)
+        text, code = _formatted_runs(reports, layout or _by_name(output), lang)
         _write(text, output)
         return code
     found = [(given, run_files(given)) for given in files]
@@ -114,7 +114,7 @@ def command(
     except UnrecognisedError as error:
         raise NotJudgedError(f"NOT JUDGED · {error.lines[0]}", *error.lines[1:]) from None
     chosen = layout or _by_name(output)
-    _write(_set(report, chosen), output)
+    _write(_formatted(report, chosen), output)
     if output is None and chosen == "text" and sys.stdout.isatty():
         click.echo(f"\n{_verdict(report)}")  # its first lines have scrolled away
     return report.exit_code
@@ -135,14 +135,14 @@ class _Reading:
         """The report on one run; what was taken, left out and not understood goes to stderr."""
         from vlamon.report import SourceNote, compile_report
         from vlamon.sources.formats import ANY_MAKE
-        from vlamon.sources.read_all import drained_run
+        from vlamon.sources.read_all import read_files
         from vlamon.sources.runs import each_once
 
         for given, files in found:
             if files.why:
                 _tell(files.sentence(given))
         paths = each_once(path for _, files in found for path in files.paths)
-        logs, problems = drained_run(paths, self.log_format)
+        logs, problems = read_files(paths, self.log_format)
         for problem in problems:
             _tell(f"left out: {problem.lines[0]}")
         notes = [
@@ -221,7 +221,7 @@ def _by_name(output: str | None) -> str:
     )
 
 
-def _set(report: Report, layout: str) -> str:
+def _formatted(report: Report, layout: str) -> str:
     if layout == "json":
         from vlamon.report.json import as_json
 
@@ -229,19 +229,19 @@ def _set(report: Report, layout: str) -> str:
     from vlamon.report.body import compose
     from vlamon.report.text import as_text
 
-    return as_text(report) if layout == "text" else _set_body(compose(report), layout)
+    return as_text(report) if layout == "text" else _formatted_body(compose(report), layout)
 
 
-def _runs_set(reports: Mapping[str, Report], layout: str, lang: str) -> tuple[str, int]:
+def _formatted_runs(reports: Mapping[str, Report], layout: str, lang: str) -> tuple[str, int]:
     from vlamon.report.runs import runs_body, runs_json, worst
 
     code = worst(reports)
     if layout == "json":
         return runs_json(reports), code
-    return _set_body(runs_body(reports, lang), layout), code
+    return _formatted_body(runs_body(reports, lang), layout), code
 
 
-def _set_body(body: Body, layout: str) -> str:
+def _formatted_body(body: Body, layout: str) -> str:
     if layout == "md":
         from vlamon.report.markdown import markdown_of
 

@@ -13,7 +13,7 @@ from vlamon.commands.assignments import THRESHOLD, actions, keys
 from vlamon.safe_text import line
 from vlamon.tui.options import Options
 
-LOOKS = (
+PASSED_ON = (
     "theme",
     "ascii",
     "low_bandwidth",
@@ -36,7 +36,7 @@ def appearance(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --plain, --json and the dashboard's settings, which arrive as one `Options`."""
 
     def called(ctx: click.Context, /, *args: Any, **given: Any) -> Any:
-        shown = {name: given.pop(name) for name in LOOKS}
+        shown = {name: given.pop(name) for name in PASSED_ON}
         shown["theme"] = _known_theme(ctx, shown["theme"])
         options = Options(
             **shown,

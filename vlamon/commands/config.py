@@ -11,7 +11,7 @@ import click
 from vlamon import config
 from vlamon.safe_text import line
 
-WRONG = 2
+EXIT_MISTAKES = 2
 
 
 @click.command()
@@ -35,7 +35,7 @@ def command(as_json: bool, example: bool) -> int:
     else:
         for shown in table(settings):
             click.echo(line(shown))
-    return WRONG if settings.complaints else 0
+    return EXIT_MISTAKES if settings.complaints else 0
 
 
 def as_object(settings: config.Configuration) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def _here(name: str) -> str:
 
 
 def _alerts_file() -> str:
-    """Where the channels of alerts are set up: a file of its own, for it holds secrets."""
+    """Where the channels of alerts are set up: a file of its own, because it holds secrets."""
     from vlamon.alerts.settings import alerts_file
 
     return str(alerts_file())

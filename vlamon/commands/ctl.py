@@ -13,9 +13,9 @@ import click
 
 from vlamon.errors import VlamonError
 from vlamon.protocol.commands import COMMANDS, Command, CommandError, CommandSpec, make
-from vlamon.records import Record, Reply
+from vlamon.records import Reply
 from vlamon.safe_text import line
-from vlamon.sources.talking import DONE, REFUSED, Talk, TimedOut
+from vlamon.sources.brief_connection import DONE, REFUSED, BriefConnection, TimedOut
 
 ANSWER = 60.0
 """Seconds for an answer: a command waits for the end of the step, and a step may be long."""
@@ -23,7 +23,7 @@ ANSWER = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What all commands have in common."""
+    """The options that all subcommands share."""
 
     socket: str | None = None
     ssh: str | None = None
@@ -55,7 +55,7 @@ def shared_options(*, command: bool) -> list[click.Parameter]:
 
 
 def _shared(ctx: click.Context, options: dict[str, Any]) -> Shared:
-    """What stands before the command's name and after it; takes that out of `options`."""
+    """The shared options before and after the subcommand's name; removes them from `options`."""
     given = {option.name: options.pop(option.name) for option in fields(Shared)}
     timeout = given["timeout"]
     if timeout is not None and not timeout > 0:
@@ -79,7 +79,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
 command.params.extend(shared_options(command=False))
 
 _SHOWN: dict[str, tuple[str, ...]] = {"rollback": ("to", "data")}
-"""Options of a command; required arguments follow its name, the others are for programs."""
+"""Optional arguments that have an option; the others are for programs."""
 
 
 def _click_command(spec: CommandSpec) -> click.Command:
@@ -115,7 +115,7 @@ def _callback(spec: CommandSpec) -> Callable[..., int]:
             given = make(spec.name, **words)
         except CommandError as error:
             raise click.UsageError(str(error)) from error
-        return _give(shared, given)
+        return _send(shared, given)
 
     return run
 
@@ -124,28 +124,23 @@ for _spec in COMMANDS.values():
     command.add_command(_click_command(_spec))
 
 
-def _give(shared: Shared, given: Command) -> int:
+def _send(shared: Shared, given: Command) -> int:
     """Send the command, wait for the answer, print it; returns the exit code."""
     try:
-        return _given(shared, given)
+        return _answered(shared, given)
     except VlamonError as error:
         if shared.as_json:  # a script reads stdout, whatever became of its command
             _print(given.name, Reply("", False, error=str(error)))
         raise
 
 
-def _given(shared: Shared, given: Command) -> int:
-    with Talk(shared.socket, shared.ssh, shared.job) as talk:
-        info = talk.greet(shared.timeout)
+def _answered(shared: Shared, given: Command) -> int:
+    with BriefConnection(shared.socket, shared.ssh, shared.job) as connection:
+        info = connection.greet(shared.timeout)
         if not info.control:
             refusal = f"{info.name} takes no commands: its script never calls emitter.commands()"
             return _answer(shared, given.name, Reply("", False, error=refusal))
-        talk.source.send(given)
-
-        def ours(record: Record) -> Reply | None:
-            return record if isinstance(record, Reply) and record.id == given.id else None
-
-        reply = talk.wait(ours, shared.timeout)
+        reply = connection.ask(given, shared.timeout)
     if reply is None:
         raise TimedOut(
             f"{info.name} did not answer the command {given.name!r} in {shared.timeout:g} s; "

@@ -36,7 +36,7 @@ class NarratedSource:
         self._source = source
         self._explodes_at = explodes_at
         self._brief = brief
-        self._told: set[str] = set()
+        self._narrated: set[str] = set()
         self._step = 0
         self._attempt = 0
 
@@ -72,8 +72,8 @@ class NarratedSource:
             yield from self._chapter(record.kind, record.time)
 
     def _chapter(self, name: str, time: float) -> Iterator[Event]:
-        if name not in self._told:
-            self._told.add(name)
+        if name not in self._narrated:
+            self._narrated.add(name)
             yield Event(
                 f"demo-{name}", "note", self._step, self._attempt, time, text=CHAPTERS[name]
             )

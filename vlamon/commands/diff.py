@@ -39,7 +39,7 @@ def command(
     from vlamon.analysis.compare import compare
     from vlamon.analysis.evidence import gather
     from vlamon.report.difference import difference_json, difference_text
-    from vlamon.sources.read_all import drained_run, records_of
+    from vlamon.sources.read_all import read_files, records_of
     from vlamon.sources.runs import run_files
 
     runs = []
@@ -47,7 +47,7 @@ def command(
         found = run_files(given)
         if found.why:
             click.echo(line(f"vlamon: {found.sentence(given)}"), err=True)
-        runs.append(gather(records_of(drained_run(found.paths, log_format)[0])))
+        runs.append(gather(records_of(read_files(found.paths, log_format)[0])))
     comparison = compare(runs[0], runs[1], tolerance)
     text = (difference_json if as_json and not plain else difference_text)(
         (run_a, run_b), comparison

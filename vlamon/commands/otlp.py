@@ -13,8 +13,8 @@ from vlamon.alerts.channels.http import ChannelError, post_json
 from vlamon.commands.prometheus import read
 from vlamon.errors import VlamonError
 from vlamon.sources import SourceError
+from vlamon.sources.brief_connection import TimedOut
 from vlamon.sources.discovery import NoTrainer
-from vlamon.sources.talking import TimedOut
 from vlamon.views.otlp import request
 from vlamon.views.prometheus import Scrape
 

@@ -50,9 +50,10 @@ def present(
     try:
         if mode == "screen":
             return _screen([source, *others], options, baseline, names)
-        ordering = _Ordering(source, options.rules) if options.auto_rollback else None
+        wanted = options.auto_rollback
+        auto_rollback = _HeadlessAutoRollback(source, options.rules) if wanted else None
         encode = _json_encoder() if mode == "json" else _plain_encoder(options.every)
-        return _lines(source, encode, ordering)
+        return _lines(source, encode, auto_rollback)
     finally:
         source.close()
 
@@ -89,7 +90,7 @@ def _screen(
     return dashboard.return_code or 0
 
 
-class _Ordering:
+class _HeadlessAutoRollback:
     """`--auto-rollback` without a screen: reports each command and its outcome on stderr."""
 
     def __init__(self, source: Source, rules: SpikeRules) -> None:
@@ -97,22 +98,22 @@ class _Ordering:
 
         self._source = source
         self._monitor = AutoRollback(rules)
-        self._given: set[str] = set()
+        self._sent: set[str] = set()
 
-    def hear(self, record: Record) -> None:
+    def observe(self, record: Record) -> None:
         """Answer a live explosion; report the reply to a command of ours."""
-        wanted = self._monitor.hear(record)
-        if wanted is not None:
-            command = make("rollback", event=wanted.event)
+        request = self._monitor.observe(record)
+        if request is not None:
+            command = make("rollback", event=request.event)
             try:
                 self._source.send(command)
             except SourceError as error:
-                _say(f"explosion at step {wanted.step} ({wanted.text}), no rollback: {error}")
+                _say(f"explosion at step {request.step} ({request.text}), no rollback: {error}")
                 return
-            self._given.add(command.id)
-            _say(f"explosion at step {wanted.step} ({wanted.text}): rollback ordered")
-        if isinstance(record, Reply) and record.id in self._given:
-            self._given.discard(record.id)
+            self._sent.add(command.id)
+            _say(f"explosion at step {request.step} ({request.text}): rollback requested")
+        if isinstance(record, Reply) and record.id in self._sent:
+            self._sent.discard(record.id)
             done = ", ".join(f"{name} {value}" for name, value in record.result.items())
             _say(f"rollback done: {done}" if record.ok else f"rollback refused: {record.error}")
 
@@ -124,7 +125,7 @@ def _say(text: str) -> None:
 def _lines(
     source: Source,
     encode: Callable[[Record], Iterable[bytes]],
-    ordering: _Ordering | None = None,
+    auto_rollback: _HeadlessAutoRollback | None = None,
 ) -> int:
     out: IO[bytes] = sys.stdout.buffer
     leave_by = math.inf
@@ -132,8 +133,8 @@ def _lines(
         records = source.read(WAIT)
         for record in records:
             _tell(record)
-            if ordering is not None:
-                ordering.hear(record)
+            if auto_rollback is not None:
+                auto_rollback.observe(record)
             for encoded in encode(record):
                 out.write(encoded)
         if records:
@@ -164,17 +165,17 @@ def _plain_encoder(every: float) -> Callable[[Record], Iterable[bytes]]:
     from vlamon.views.plain_lines import Thinned
 
     thinned = Thinned(every)
-    told: RunInfo | None = None
+    shown: tuple[str, str] | None = None
 
     def encode(record: Record) -> Iterable[bytes]:
-        nonlocal told
+        nonlocal shown
         if isinstance(record, Link):
             return ()
         if isinstance(record, RunInfo):
             # It comes again with each newly announced metric; a person needs it once a boot.
-            if told is not None and told.boot == record.boot and told.run_id == record.run_id:
+            if shown == (record.boot, record.run_id):
                 return ()
-            told = record
+            shown = record.boot, record.run_id
         return (f"{text}\n".encode() for text in thinned.lines(record))
 
     return encode
@@ -184,7 +185,7 @@ def _give_the_screen_a_terminal() -> None:
     """Textual reads keys from stdin and paints on stderr: put the terminal there.
 
     Stdin is a pipe in `train.py | vlamon tail -`, stderr a file in `vlamon watch 2> errors`. The
-    pipe lives on under another number, which `sources.bytestream` is told.
+    pipe stays open under another number, which `sources.bytestream` reads from.
     """
     if not os.isatty(0):
         from vlamon.sources import bytestream

@@ -17,8 +17,8 @@ from vlamon.errors import VlamonError
 from vlamon.hardware import GpuSample
 from vlamon.records import Record
 from vlamon.sources import SourceError
+from vlamon.sources.brief_connection import BriefConnection, TimedOut
 from vlamon.sources.discovery import NoTrainer
-from vlamon.sources.talking import Talk, TimedOut
 from vlamon.views.prometheus import Scrape, exposition
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -72,19 +72,19 @@ def page(socket: str | None) -> str:
 
 def read(socket: str | None) -> Scrape:
     """One conversation."""
-    with Talk(socket) as talk:
-        info = talk.greet(GREETING)
+    with BriefConnection(socket) as connection:
+        info = connection.greet(GREETING)
         samples: list[GpuSample] = []
 
         def settled(record: Record) -> bool | None:
             if isinstance(record, GpuSample):
                 samples.append(record)
-            whole = talk.status is not None and talk.source.latest and samples
+            whole = connection.status is not None and connection.source.latest and samples
             return True if whole else None
 
-        talk.wait(settled, SETTLE)
+        connection.wait(settled, SETTLE)
         newest = samples[-1] if samples else None
-        return Scrape(info, talk.status, dict(talk.source.latest), newest)
+        return Scrape(info, connection.status, dict(connection.source.latest), newest)
 
 
 def serve(socket: str | None, listen: Listen) -> None:

@@ -1,7 +1,7 @@
 """`vlamon run -- python train.py …`: a training becomes visible without an edit.
 
 The command takes vlamon's place in the same process, so signals, terminal, standard streams and the
-exit code are its own. The tap rides along in the environment: a sitecustomize on PYTHONPATH.
+exit code are its own. The tap comes through the environment: a sitecustomize on PYTHONPATH.
 """
 
 from __future__ import annotations

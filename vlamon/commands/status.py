@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from vlamon.records import Record, RunInfo, Status
+from vlamon.records import RunInfo, Status
 from vlamon.safe_text import line as one_line
-from vlamon.sources.talking import Talk
+from vlamon.sources.brief_connection import BriefConnection
 
 SETTLE = 2.0
 """Seconds that status and newest values may take after the greeting; only a training that has
@@ -34,14 +34,10 @@ def command(
 
     Exit codes: 0 said, 2 usage, 3 no trainer, 4 the trainer did not answer in time.
     """
-    with Talk(socket, ssh, job) as talk:
-        info = talk.greet(timeout)
-
-        def settled(_: Record) -> bool | None:
-            return True if talk.status is not None and talk.source.latest else None
-
-        talk.wait(settled, min(timeout, SETTLE))
-        status, latest = talk.status, dict(talk.source.latest)
+    with BriefConnection(socket, ssh, job) as connection:
+        info = connection.greet(timeout)
+        connection.settle(min(timeout, SETTLE))
+        status, latest = connection.status, dict(connection.source.latest)
     quiet = silence(status, time.time(), LEAST_SILENCE_REMOTE if ssh or job else LEAST_SILENCE)
     if as_json:
         click.echo(as_line(info, status, latest, quiet))

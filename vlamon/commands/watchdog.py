@@ -60,7 +60,7 @@ def command(
             records = source.read(TICK)
             now, wall = time.monotonic(), time.time()
             for alert in [*dog.observe(records, now, wall), *dog.check(now, wall)]:
-                if alert.time >= began - silent_after:  # reading a history alerts nobody
+                if alert.time >= began - silent_after:  # reading a history sends no alerts
                     click.echo(f"vlamon: {line(alert.kind)}: {line(alert.text)}", err=True)
                     sender.put(alert)
             if announced != (announced := dog.info.boot):

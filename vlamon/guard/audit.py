@@ -1,6 +1,6 @@
 """What the guard did and why, one JSON line each in `guard.jsonl`, and the samples it blames.
 
-Written by a thread of its own: a disk that freezes, or a pipe that nobody reads behind stderr, must
+Written by a thread of its own: a disk that freezes, or an unread pipe behind stderr, must
 not hold the training up. What the thread cannot take is counted and said.
 """
 
@@ -29,7 +29,7 @@ class Audit:
 
     def __init__(self, run_dir: Path | None) -> None:
         self.run_dir = run_dir
-        self._thread = BesideThread()
+        self._thread = BackgroundWriter()
 
     @property
     def lost(self) -> int:
@@ -67,7 +67,7 @@ class Audit:
             self._thread.do(lambda: _to_file(path, text))
 
 
-class BesideThread:
+class BackgroundWriter:
     """Does small writes in their order, beside the training; a daemon, begun with the first one."""
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class BesideThread:
                 return
 
     def _begin(self) -> bool:
-        """In a forked child everything is made anew: the thread is gone, and may hold the lock.
+        """In a forked child everything is made again: the thread is gone, and may hold the lock.
 
         False where there is no memory for a thread, or there are too many: the next write tries.
         """

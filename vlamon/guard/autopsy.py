@@ -6,7 +6,7 @@ the snapshot to the spike is trained once more with the same random numbers and 
 explodes again, *dynamics* drove the weights there; if it does not, the fault was *transient*: a
 flipped bit, a race, numerics that differ from run to run.
 
-Probe and replay are a user's: what they raise on one rank is told to all, which give up together. A
+Probe and replay are a user's: what they raise on one rank is sent to all, which give up together. A
 rank that left alone would leave the others waiting for it.
 """
 

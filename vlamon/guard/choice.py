@@ -31,7 +31,7 @@ class Trouble:
     again: bool = False
     """Whether it is the trouble of the last rollback once more, right behind it."""
     careful: bool = False
-    """Whether trusted states come first: for an order, and where the lr is lowered."""
+    """Whether trusted states come first: for a command, and where the lr is lowered."""
     returned_to: int | None = None
     """Step of the state that the last rollback put in force."""
 

@@ -1,7 +1,7 @@
-"""All ranks decide as one: each casts a ballot of a few numbers, and their sum is the decision.
+"""Decides on all ranks together: each has a ballot of a few numbers, and their sum is the decision.
 
-A sum, so that it can ride on the reduction that a training does anyway: append `Guard.ballot(...)`
-to what is all-reduced and hand the summed part back. Commands reach rank 0 alone and travel in the
+A sum, so that a training's own reduction can carry it: append `Guard.ballot(...)` to what is
+all-reduced and hand the summed part back. Commands reach rank 0 alone and travel in the
 same numbers, so no rank ever waits for another one's socket.
 """
 
@@ -18,7 +18,6 @@ from vlamon.guard.command_queue import NUMBERS, AgreedCommand, CommandCode
 
 SEEN = 5
 """Numbers that say what a rank saw."""
-SIZE = SEEN + NUMBERS
 
 
 def world() -> int:
@@ -35,7 +34,7 @@ def rank() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What all ranks together saw and what they were told."""
+    """What all ranks together saw and what they were asked to do."""
 
     exploded: int
     """Ranks on which a component exploded."""
@@ -44,9 +43,9 @@ class Outcome:
     writing: int
     """Ranks that are still writing a checkpoint: none may begin another one alone."""
     known: int
-    """Ranks on which an explosion goes on that was told before; they count as warned."""
+    """Ranks on which a reported explosion goes on; they count as warned."""
     ending: int
-    """Ranks that are told to end the training: a signal reaches one of them alone."""
+    """Ranks that are asked to end the training: a signal reaches one of them alone."""
     command: CommandCode | None
     """A command to carry out now, the same on every rank."""
 
@@ -86,7 +85,7 @@ def _outcome(numbers: Sequence[float]) -> Outcome:
 
 
 def reduced(ballot: torch.Tensor) -> torch.Tensor:
-    """The sum over ranks, for a training that has no reduction of its own to ride on."""
+    """The sum over ranks, for a training without a reduction of its own to be part of."""
     if world() == 1:
         return ballot
     if dist.get_backend() == "nccl":
@@ -105,7 +104,7 @@ def on_all_ranks(verdict: torch.Tensor) -> torch.Tensor:
 
 
 def least_on_all_ranks(numbers: torch.Tensor) -> torch.Tensor:
-    """Of each number the least that a rank has, in one reduction that nobody waits for."""
+    """The least of each number over ranks, in one reduction that is not waited for."""
     if world() == 1:
         return numbers
     there = numbers.to(_carrier(numbers.device), torch.float32)
@@ -114,7 +113,7 @@ def least_on_all_ranks(numbers: torch.Tensor) -> torch.Tensor:
 
 
 def summed(number: torch.Tensor) -> torch.Tensor:
-    """The sum over ranks, which nobody waits for."""
+    """The sum over ranks, which is not waited for."""
     if world() == 1:
         return number
     there = number.to(_carrier(number.device), torch.float32)

@@ -1,7 +1,7 @@
 """Commands from outside, carried out at a step boundary by every rank.
 
-A pause is one state and one loop: whatever is ordered while it lasts, another pause included, is
-carried out or refused in that loop, and only what moves the training on ends it.
+A pause is one state and one loop: every command that arrives while it lasts, another pause
+included, is carried out or refused in that loop, and only what moves the training on ends it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Pause:
     deadline: float | None = None
     """When the policy is asked again, on the monotonic clock; None where it waits for ever."""
     explosion: Explosion | None = None
-    """What the operator is asked about; None for a pause that was ordered."""
+    """What the operator is asked about; None for a pause that was commanded."""
     decision: Decision | None = None
     """The policy's, to ask."""
 
@@ -71,7 +71,7 @@ class Commands:
         self._reporter = reporter
         self._status = status
         self.ending = ending
-        """Whether this rank is told to end."""
+        """Whether this rank is asked to end the training."""
         self.stopped = False
         """Whether the training is to end."""
         self.signalled = False
@@ -100,14 +100,14 @@ class Commands:
         carried, self._carried = self._carried, None
         return carried if carried is not None else AgreedCommand(code)
 
-    def obey(self, command: AgreedCommand, step: int) -> int:
+    def execute(self, command: AgreedCommand, step: int) -> int:
         """Carry a command out, and stand still as long as it asks for: the next step."""
         following = self._carry_out(command, step)
         return self._hold(step) if following is None else following
 
-    def end_as_told(self, step: int) -> None:
-        """Some rank was told to end: all of them end behind this step. Called by all ranks."""
-        said = collectives.everyone(self.ending.signalled if self.ending.told() else None)
+    def end_if_requested(self, step: int) -> None:
+        """Some rank was asked to end: all of them end behind this step. Called by all ranks."""
+        said = collectives.everyone(self.ending.signalled if self.ending.requested() else None)
         places = [rank for rank, each in enumerate(said) if each is not None]
         signals = sorted({each for each in said if each})
         by = f" by {' and '.join(signals)}" if signals else ""
@@ -131,7 +131,7 @@ class Commands:
     def _carry_out(self, command: AgreedCommand, step: int) -> int | None:
         """Carry a command out: the next step, or None where the training stays where it is.
 
-        Whatever is wrong with a command is told to its sender, and never ends the training.
+        A wrong command is refused with the reason, and never ends the training.
         """
         try:
             return self._dispatch(command, step)
@@ -253,7 +253,7 @@ class Commands:
         self._enter_pause(step, Pause(why, deadline, question.explosion, question.decision))
 
     def _end(self, step: int, stop: Stop) -> int:
-        """Nothing is left to try, and nobody to ask."""
+        """End a training with nothing left to try and no operator to ask."""
         explosion = self._pause.explosion if self._pause is not None else None
         self.stopped = True
         self._pause = None
@@ -279,7 +279,7 @@ class Commands:
             if outcome.ending:
                 if command is not None:
                     command.refuse("the training is told to end")
-                self.end_as_told(step)
+                self.end_if_requested(step)
                 following = self._go_on(step, "the training is told to end")
             elif command is not None:
                 following = self._carry_out(command, step)
@@ -288,12 +288,12 @@ class Commands:
         return step + 1 if following is None else following
 
     def _poll(self, pause: Pause) -> collectives.Outcome:
-        """What all ranks were told; nothing is judged here."""
+        """The commands of all ranks; nothing is judged here."""
         mine = self.next()
         late = pause.deadline is not None and time.monotonic() >= pause.deadline
         if mine is None and late and collectives.rank() == 0:
             mine = self._carried = AgreedCommand(CommandCode(command_queue.ACT))
-        return collectives.decided("ok", mine, ending=self.ending.told())
+        return collectives.decided("ok", mine, ending=self.ending.requested())
 
     def _go_on(self, step: int, why: str) -> int:
         """Go on where the training stood, with what it was asked about as it is."""

@@ -82,7 +82,7 @@ class GuardedLoader:
         last = self.epoch
         while self.epoch <= last:
             if self._iterator is None:
-                self._seat()
+                self._open_iterator()
                 continue
             self._before_last = capture_host_rng()
             try:
@@ -95,11 +95,11 @@ class GuardedLoader:
 
     def endless(self) -> Iterator[Any]:
         """Pass after pass."""
-        barren = 0
-        while barren < 3:  # a skip beyond an end may leave a pass without a batch
-            barren += 1
+        empty = 0
+        while empty < 3:  # a skip beyond an end may leave a pass without a batch
+            empty += 1
             for batch in self:
-                barren = 0
+                empty = 0
                 yield batch
         raise ValueError("the loader has no batches")
 
@@ -148,7 +148,7 @@ class GuardedLoader:
         """Drop the iterator, and its workers with it."""
         if self._iterator is None:
             return
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):  # it belongs to a loader that is left anyway
             self._iterator.close()  # type: ignore[attr-defined]  # of a generator
         end = getattr(self.loader, "end", None)
         if callable(end) and hasattr(self.loader, "gradient_state"):  # Accelerate counts passes
@@ -159,7 +159,7 @@ class GuardedLoader:
         self._iterator, self._began, self._inner = None, None, None
         self.epoch, self.batch = self.epoch + 1, 0
 
-    def _seat(self) -> None:
+    def _open_iterator(self) -> None:
         """An iterator whose next batch is the one of this position."""
         streams = capture_rng()
         done, begins = 0, self._began is None
@@ -217,8 +217,8 @@ class GuardedLoader:
             self._set(self._counters[self.epoch])
         before = self._counters.get(self.epoch - 1)
         for index, (each, name) in enumerate(self._counting()):
-            told = self.epoch > 1 and before is not None and before[index] == self.epoch - 1
-            if told and getattr(each, name) < self.epoch:
+            set_by_loop = self.epoch > 1 and before is not None and before[index] == self.epoch - 1
+            if set_by_loop and getattr(each, name) < self.epoch:
                 setattr(each, name, self.epoch)
         self._counters[self.epoch] = [getattr(each, name) for each, name in self._counting()]
 

@@ -1,4 +1,4 @@
-"""What a training's losses are, step by step: judged, remembered, and told once an episode."""
+"""Judges a training's losses step by step, remembers them, and reports each episode once."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Detection:
     def judge_ready(self, step: int) -> list[JudgedStep]:
         """Judge what is on the host: this step on a CPU, the step before on a GPU.
 
-        Returns the explosions that nobody was told of yet.
+        Returns the explosions that were not reported yet.
         """
         news: list[JudgedStep] = []
         while self._readings:
@@ -120,7 +120,7 @@ class Detection:
         return judged
 
     def goes_on(self, step: int, judged: Iterable[JudgedStep]) -> bool:
-        """Whether the explosion that was told goes on at this step, on any rank; it is not news.
+        """Whether the reported explosion goes on at this step, on any rank; it is not news.
 
         A level that stays becomes the usual one, so that the next explosion is seen.
         """
@@ -131,8 +131,11 @@ class Detection:
         return True
 
     def begin_episode(self, step: int, ratio: float, onset: int) -> Episode:
-        """An explosion was told; while it goes on it is not told again, unless a rung of the ladder
-        answered it: then the next batch that explodes is one more reason to climb."""
+        """Begin the episode of a reported explosion.
+
+        While it goes on it is not reported again, unless a rung of the ladder answered it: then
+        the next batch that explodes is one more reason to climb.
+        """
         before = self.episode
         if before is not None and before.climbed and step - before.last <= QUIET_STEPS:
             before.last, before.worst = step, max(before.worst, ratio)
@@ -149,7 +152,7 @@ class Detection:
     def climbing(self) -> dict[str, Any] | None:
         """The explosion that the ladder answers, for a durable checkpoint: how far it was climbed.
 
-        Any other is told again after a resume: the mode that let it pass may have changed.
+        Any other is reported again after a resume: the mode that let it pass may have changed.
         """
         episode = self.episode
         return None if episode is None or not episode.climbed else asdict(episode)

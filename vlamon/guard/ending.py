@@ -1,4 +1,4 @@
-"""Whether this rank is told to end the training: by the script, or by a signal.
+"""Whether this rank is asked to end the training: by the script, or by a signal.
 
 A scheduler's signal reaches one process, and the others would wait for it in their next collective.
 So the answer travels in the ballot of every step, and all ranks end behind the same one.
@@ -25,8 +25,8 @@ class Ending:
         self.signalled: str = ""
         """Name of the signal that this rank received."""
 
-    def told(self) -> bool:
-        """Whether to end; a function that fails is told once and asked no more."""
+    def requested(self) -> bool:
+        """Whether to end; a function that fails is reported once and asked no more."""
         if self.signalled:
             return True
         if self._should_stop is None:

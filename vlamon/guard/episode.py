@@ -1,9 +1,9 @@
-"""An explosion that the training goes on with: told once, and never a reason to look away.
+"""An explosion that the training goes on with: reported once, and again only when it gets worse.
 
-Watching, an operator's resume, or nowhere to go back to: the next batches explode as well, and to
-say so each time would bury the news. But what is told once must not hide what comes after it. News
-is a number that is not finite after finite ones, and a rise far beyond what was told; a level that
-stays becomes the usual one, so that the detectors see again and snapshots are taken again.
+In watch mode, after an operator's resume, or without a state to return to, the next batches explode
+as well, and a report of each would bury the news. But one report must not hide what comes after it.
+News is a non-finite value after finite ones, and a rise far beyond what was reported. A level that
+stays becomes the usual one, so that detection and snapshots work again.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from vlamon.detect.spikes import Judgement
 
 FURTHER = 8.0
-"""A ratio this many times the worst that was told is another explosion."""
+"""A ratio this many times the worst that was reported is another explosion."""
 ACCEPTED_AFTER = 12
 """Steps for which a level must stay after an operator's resume to be the usual one."""
 UNANSWERED_AFTER = 500
-"""Steps after which it is the usual one though nobody has said so."""
+"""Steps after which it is the usual one even without an operator's resume."""
 
 
 @dataclass(slots=True)
@@ -27,11 +27,11 @@ class Episode:
     """What is known of the explosion that goes on."""
 
     began: int
-    """Step at which it was told, or at which its level was looked at last."""
+    """Step at which it was reported, or at which its level was looked at last."""
     last: int
     """Last step that exploded on any rank."""
     worst: float
-    """Highest ratio that was told, over all ranks; inf after a non-finite value."""
+    """Highest ratio that was reported, over all ranks; inf after a non-finite value."""
     onset: int = 0
     """Step of the batch that exploded first."""
     climbed: int = 0
@@ -44,7 +44,7 @@ class Episode:
     """Level of every loss before it began."""
 
     def is_news(self, judgement: Judgement) -> bool:
-        """Whether this explosion is more than what was told."""
+        """Whether this explosion is more than what was reported."""
         if self.climbed and not self.accepted:
             return True
         ratio = worst_ratio(judgement)

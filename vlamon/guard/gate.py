@@ -59,7 +59,7 @@ def pass_on(optimizers: Sequence[Optimizer], may: bool) -> bool:
 
 
 def skip_where(blocked: torch.Tensor, optimizers: Sequence[Optimizer]) -> None:
-    """Let fused optimizers leave out their next step where this holds, which nobody waits for."""
+    """Let fused optimizers leave out their next step where this holds, without waiting for it."""
     flag = blocked.to(torch.float32)
     for optimizer in optimizers:
         stepping(optimizer).found_inf = flag  # type: ignore[attr-defined]
@@ -100,7 +100,8 @@ def _device_of(optimizers: Sequence[Optimizer]) -> torch.device:
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             for parameter in group["params"]:
-                return parameter.device  # type: ignore[no-any-return]
+                device: torch.device = parameter.device
+                return device
     return torch.device("cpu")
 
 

@@ -13,7 +13,7 @@
         step = guard.after_step(step, batch=batch)   # the next step, or one to go back to
 
 Everything happens on the training thread at a step boundary, the same on every rank. There, in this
-order: what was judged is put into a ballot and summed over ranks; an explosion is told and
+order: what was judged is put into a ballot and summed over ranks; an explosion is reported and
 answered, else snapshots that are old enough become trusted; a command is carried out; and where the
 training goes on with the next step, a snapshot or checkpoint that is due is taken.
 """
@@ -261,13 +261,13 @@ class Guard:
         self._poll_writers()
         following = self._answer(step, outcome)
         if command is not None and not self.ledger.just_rolled_back:
-            following = self.commands.obey(command, step)
+            following = self.commands.execute(command, step)
         elif command is not None:
             command.refuse("the guard rolled back at this very step")
         if not self.ledger.just_rolled_back:
             self._keep(step, outcome)
         if outcome.ending and not self.stopped:
-            self.commands.end_as_told(step)
+            self.commands.end_if_requested(step)
         self.skips.pass_over()
         self._rng_before = self._streams()
         self._following.append(following)
@@ -318,13 +318,13 @@ class Guard:
         try:
             with memory_for("the random streams"):
                 return capture_rng(self._state.generators)
-        except NoMemory:  # told where an explosion could need them
+        except NoMemory:  # reported where an explosion could need them
             return None
 
     def _mine(self) -> tuple[str, AgreedCommand | None, bool, bool]:
-        """What this rank saw and was told."""
+        """What this rank saw and was asked to do."""
         level, command = self.detection.level(), self.commands.next()
-        writing, ending = self.snapshots.checkpoints.busy, self.commands.ending.told()
+        writing, ending = self.snapshots.checkpoints.busy, self.commands.ending.requested()
         return level, command, writing, ending
 
     def _answer(self, step: int, outcome: collectives.Outcome) -> int:

@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from vlamon.guard import collectives
+from vlamon.guard.sizes import size_text
 from vlamon.guard.state.capture import TrainingState, Tree
 from vlamon.guard.state.tree import local, tensors_of
 
@@ -24,7 +25,7 @@ AUTO_SLOTS = 8
 USUAL_SLOTS = 4
 """Slots that `auto` fills before the near ones get any."""
 WORTH_TELLING = 1 << 30
-"""Bytes from which on a training is told what its snapshots take."""
+"""Bytes from which on the size of the snapshots is reported."""
 WORTH_SHARING = 4096
 """Bytes from which on a frozen tensor is shared: sums over fewer may agree though they differ."""
 
@@ -111,15 +112,15 @@ def plan(asked: int | str, near: int, needed: MemoryNeed, free: int) -> RingPlan
     slots = min(most, fitting - spared)
     slots = slots if slots > 1 else 0
     held = min(near, fitting - slots) if slots else 0
-    takes = f"{slots + held} snapshots in memory take {_told(needed.of(slots + held))}"
+    takes = f"{slots + held} snapshots in memory take {size_text(needed.of(slots + held))}"
     if not automatic and slots + held < most + near:
         text = (
-            f"{takes}: {most + near} would take {_told(needed.of(most + near))} of the "
-            f"{_told(free)} that are free on this host"
+            f"{takes}: {most + near} would take {size_text(needed.of(most + near))} of the "
+            f"{size_text(free)} that are free on this host"
         )
         return RingPlan(slots, held, text, lowered=True)
     if automatic or needed.of(slots + held) >= WORTH_TELLING:
-        return RingPlan(slots, held, f"{takes} of the {_told(free)} that are free on this host")
+        return RingPlan(slots, held, f"{takes} of the {size_text(free)} that are free on this host")
     return RingPlan(slots, held)
 
 
@@ -183,7 +184,7 @@ def frozen_tensors(tree: Tree) -> dict[tuple[Any, ...], torch.Tensor]:
 
 @dataclass(slots=True)
 class Unchanged:
-    """Copies of frozen tensors that all snapshots share, as long as nobody writes to them.
+    """Copies of frozen tensors that all snapshots share, as long as nothing writes to them.
 
     An EMA is frozen too and changes with every step; what has changed once is copied each time.
     """
@@ -238,8 +239,4 @@ def _bytes(tensor: torch.Tensor) -> int:
 
 def total(tensors: Iterable[torch.Tensor]) -> str:
     """The size of some tensors, for people."""
-    return _told(sum(_bytes(tensor) for tensor in tensors))
-
-
-def _told(size: float) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+    return size_text(sum(_bytes(tensor) for tensor in tensors))

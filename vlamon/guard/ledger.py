@@ -35,7 +35,7 @@ class Ledger:
     attempt: int = 0
     """Branches begun so far."""
     explosions: int = 0
-    """Explosions that were told."""
+    """Explosions that were reported."""
     rollbacks: int = 0
     """Rollbacks of any kind."""
     steps_lost: int = 0

@@ -39,7 +39,7 @@ def memory_for(what: str) -> Iterator[None]:
 
 
 def free() -> None:
-    """Give back what nobody holds, before something is tried once more."""
+    """Free memory that is no longer used, before something is tried once more."""
     gc.collect()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()

@@ -38,7 +38,7 @@ class Decision:
     deadline: float | None = None
     """ask: seconds after which the policy is asked again; None waits for ever."""
     last_resort: bool = False
-    """ask: nothing else is left to try. Where nobody can answer, the training ends."""
+    """ask: nothing else is left to try. Without an operator to answer, the training ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +74,14 @@ class Situation:
     lowered: bool = False
     """Whether one of them was a lower lr."""
     unanswered: Decision | None = None
-    """The question that nobody answered before its deadline; None at first."""
+    """The question that was not answered before its deadline; None at first."""
 
 
 class Policy(Protocol):
     """Decides about explosions."""
 
     def decide(self, situation: Situation) -> Decision:
-        """The answer to an explosion, or to a question that nobody answered in time."""
+        """The answer to an explosion, or to a question that was not answered in time."""
         ...
 
 
@@ -92,7 +92,7 @@ class DefaultPolicy:
     settings: GuardSettings = field(default_factory=GuardSettings)
 
     def decide(self, situation: Situation) -> Decision:
-        """By mode; a question that nobody answered is answered as in `auto`."""
+        """Decide by mode; an unanswered question is answered as in `auto`."""
         response = GUARD_MODES[situation.mode].response
         if response == "report":
             return Decision(action="report", why=f"guard is in {situation.mode} mode")

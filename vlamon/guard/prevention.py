@@ -1,9 +1,9 @@
 """The rungs of the ladder that act before an update: clip an outlier's gradient, skip its update.
 
-Loss and gradient norm are held against a moving mean and deviation of their logarithms; what lies
-beyond enters these no further than the limit, so that a spike does not hide the next one. All of it
-stays on the device: nobody waits for it. What one rank sees holds on all, by the one reduction that
-keeps numbers that are not finite from the weights.
+Loss and gradient norm are compared with a moving mean and deviation of their logarithms. Outliers
+enter these only up to the limit, so that a spike does not hide the next one. All of it stays on the
+device and is not waited for. What one rank sees holds on all ranks, by the one reduction that keeps
+non-finite numbers from the weights.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ class Prevention:
         self._call = 0
         self._skipped: torch.Tensor | None = None
         """Whether an earlier call of this step was an outlier."""
-        self._absence_told = False
+        self._absence_reported = False
         self._too_late = any(getattr(each, "steps_in_backward", False) for each in optimizers)
         """Whether the update has been made when it could be examined."""
         self._abstention = torch.ones(3)
         """The vote of a rank that has no memory to look: as if there were no guard."""
         self._lack = ""
         """Why an update of this step was not examined."""
-        self._lack_told = False
+        self._lack_reported = False
 
     @property
     def watches(self) -> bool:
@@ -153,14 +153,14 @@ class Prevention:
         examined, self._call, self._skipped = self._call, 0, None
         lack, self._lack = self._lack, ""
         if lack:
-            told, self._lack_told = self._lack_told, True
-            return "" if told else f"the update was not examined: {lack}"
-        if self._lack_told:
-            self._lack_told = False
+            reported, self._lack_reported = self._lack_reported, True
+            return "" if reported else f"the update was not examined: {lack}"
+        if self._lack_reported:
+            self._lack_reported = False
             return "updates are examined again"
-        if examined or self._absence_told or not self._awake:
+        if examined or self._absence_reported or not self._awake:
             return ""
-        self._absence_told = True
+        self._absence_reported = True
         if self._too_late:
             return "the rungs clip and skip of the ladder do nothing: backward makes the update"
         return "the rungs clip and skip of the ladder act in Guard.check, which was not called"

@@ -1,4 +1,4 @@
-"""What the guard tells the world: events to the emitter, lines to the audit, both or neither."""
+"""Reports what the guard does: events through the emitter, lines in the audit, both or neither."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from vlamon.guard import collectives
 from vlamon.guard.audit import Audit, finite
 from vlamon.guard.autopsy import AutopsyResult
 from vlamon.guard.worth import said
+from vlamon.records import Severity
 from vlamon.safe_text import line
 
 if TYPE_CHECKING:
     from vlamon import Emitter
 
 LOUD = ("explode", "rollback", "paused", "resumed", "recovered")
-"""Kinds of events that are told on stderr too: a job that nobody watches has only its output."""
+"""Kinds of events that are written to stderr too: an unwatched job has only its output."""
 _TITLES = {
     "recovered": "recovered: ",
     "explode": "explosion: ",
@@ -28,26 +29,24 @@ QUIET_STEPS = 12
 
 
 class Reporter:
-    """One voice for events. Says an alarm once an episode, not once a batch."""
+    """Sends the guard's events, and an alarm once an episode instead of once a batch."""
 
     def __init__(self, emitter: Emitter | None, audit: Audit) -> None:
         self.emitter = emitter
         self.audit = audit
         self._leads = collectives.rank() == 0
         self.attempt = emitter.attempt if emitter else 0
-        self._told_of_loss = False
+        self._loss_reported = False
         self._last: dict[tuple[str, str], int] = {}
 
-    def event(self, kind: str, step: int, text: str, severity: str = "info", **data: Any) -> str:
+    def event(
+        self, kind: str, step: int, text: str, severity: Severity = "info", **data: Any
+    ) -> str:
         """An event, and its line in the audit. Returns the event's id."""
         identity = ""
         if self.emitter is not None:
             identity = self.emitter.event(
-                kind,
-                step=step,
-                text=text,
-                severity=severity,  # type: ignore[arg-type]
-                **finite(data),
+                kind, step=step, text=text, severity=severity, **finite(data)
             )
         self.audit.write(kind, step, self.attempt, text=text, id=identity, **data)
         if kind in LOUD and self._leads:
@@ -112,8 +111,8 @@ class Reporter:
 
     def poll_audit(self, step: int) -> None:
         """Say once that the audit loses lines."""
-        if self.audit.failure and not self._told_of_loss:
-            self._told_of_loss = True
+        if self.audit.failure and not self._loss_reported:
+            self._loss_reported = True
             text = f"guard.jsonl loses lines: {self.audit.failure}"
             self.event("note", step, text, "warn")
 

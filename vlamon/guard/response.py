@@ -51,7 +51,7 @@ Answer = Continue | Question | Stop
 
 
 class Response:
-    """Tells explosions, asks the policy about them, and does what it decides."""
+    """Reports explosions, asks the policy about them, and does what it decides."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Response:
         self._status = status
 
     def to_explosion(self, step: int, judged: JudgedStep) -> Answer:
-        """Tell an explosion that some rank saw, and answer it; called by all ranks."""
+        """Report an explosion that some rank saw, and answer it; called by all ranks."""
         reading, judgement = judged.reading, judged.judgement
         mine = None
         if judgement.level == "explode":
@@ -84,7 +84,7 @@ class Response:
             mine = judgement, reading.values, samples, reading.prevented
         seen = collectives.everyone(mine)
         found = {rank: each for rank, each in enumerate(seen) if each is not None}
-        # The worst rank's is told: on the others nothing needs to be wrong.
+        # The worst rank's is reported: on the others nothing needs to be wrong.
         worst, values, samples, prevented = max(
             found.values(), key=lambda each: worst_ratio(each[0])
         )
@@ -165,7 +165,7 @@ class Response:
         return step + 1
 
     def _ask(self, explosion: Explosion, decision: Decision) -> Answer:
-        """Where nobody can be asked, waiting helps only if it ends in an answer of its own."""
+        """Ask the operator; without one, waiting helps only if it ends in an answer of its own."""
         for_ever = decision.deadline is None or math.isinf(decision.deadline)
         if not (decision.last_resort or for_ever):
             return Question(explosion, decision)

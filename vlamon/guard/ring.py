@@ -55,7 +55,8 @@ class Slot:
         """The state that it holds; the tensors are the slot's own."""
         if self.copied is not None:
             self.copied.synchronize()
-        return join(self.skeleton, self.tensors)  # type: ignore[no-any-return]
+        state: Tree = join(self.skeleton, self.tensors)
+        return state
 
     @torch.no_grad()
     def fill(
@@ -158,7 +159,7 @@ class Ring:
             self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         shared = self._unchanged.share(state)
         self._make_room(state, shared)
-        slot.filled = False  # should the copy fail half-way, nobody may return to it
+        slot.filled = False  # should the copy fail half-way, no rollback may return to it
         slot.fill(state, self._stream, shared)
         slot.step = slot.since = step
         slot.trusted, slot.filled = trusted, True

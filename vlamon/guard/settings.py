@@ -44,8 +44,8 @@ class GuardSettings:
     every: int = 50
     """Steps between two snapshots in memory."""
     slots: int | Literal["auto"] = 4
-    """Snapshots in memory, each a whole state but for what is frozen, which they share. Fewer where
-    the host has no memory for them; `auto` takes a quarter of what is free; 0 is none."""
+    """Snapshots in memory, each a whole state; frozen parameters are shared. Fewer where the host
+    has no memory for them; `auto` takes a quarter of what is free; 0 is none."""
     near: int = 2
     """Snapshots in memory besides them, from right before: what an instant fault goes back to."""
     near_every: int = 12
@@ -70,9 +70,9 @@ class GuardSettings:
     """Seconds that ask mode waits for the operator before it rolls back by itself."""
     last_deadline: float = 3600.0
     """Seconds that a training waits for the operator when budget and back-off are spent; then it
-    ends, so that a job that nobody looks at does not hold its GPUs for ever."""
+    ends, so that an unwatched job does not hold its GPUs for ever."""
     durable_every: int = 0
-    """Steps between two checkpoints on disk; 0 for none but ordered ones."""
+    """Steps between two checkpoints on disk; 0 for none but commanded ones."""
     keep: int = 3
     """Checkpoints that stay on disk."""
     stall: float = 300.0

@@ -1,12 +1,12 @@
-"""Which samples a training sees after it went back: never the ones that it was told to skip.
+"""Which samples a training sees after it went back: never the ones that it was to skip.
 
 A rollback with `skip` restores everything but the sampler, which stays where the spike was. What
 was skipped is remembered, so that a later return to an older snapshot, or a resume, jumps over it
 again.
 
-Where a sampler stands is told by the guard's own count of the batches that lie behind it, skipped
-ones included. A sampler's own `cursor` may start over with every epoch, and its state may
-hold anything: neither tells two passes over the data apart.
+A sampler's place is the guard's own count of the batches behind it, skipped ones included. A
+sampler's own `cursor` may start over with every epoch, and its state may hold anything: neither
+distinguishes two passes over the data.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Skips:
         """After a rollback: go on behind the spike instead of at the snapshot."""
         if self._sampler is None or self._target is None:
             return None
-        origin, told = self.place, self._told()
+        origin, start = self.place, self._shown_place()
         spike, state = self._target
         self._target = None
         passed = self._behind(state, margin)
@@ -74,7 +74,7 @@ class Skips:
         behind = Skipped(origin, self.place, duplicate(self._sampler.state_dict()))
         self._ranges = [known for known in self._ranges if known.origin != origin]
         self._ranges.append(behind)
-        skipped = {"from": told, "to": self._told(), "batches": self.place - origin}
+        skipped = {"from": start, "to": self._shown_place(), "batches": self.place - origin}
         return skipped if passed == margin else {**skipped, "margin": passed}
 
     def _behind(self, state: Any, margin: int) -> int:
@@ -102,7 +102,7 @@ class Skips:
             self._sampler.load_state_dict(duplicate(known.state))
             self.place = known.behind
 
-    def _told(self) -> int:
+    def _shown_place(self) -> int:
         """Where the sampler is, for people: its `cursor` if it counts one, else the place."""
         cursor = getattr(self._sampler, "cursor", None)
         counts = isinstance(cursor, int | np.integer) and not isinstance(cursor, bool)

@@ -194,7 +194,7 @@ class Snapshots:
         ]
 
     def open(self, candidate: Candidate) -> ReturnPoint | None:
-        """Its state; None for a checkpoint that cannot be read, which is told and forgotten."""
+        """Its state; None for a checkpoint that cannot be read, which is reported and forgotten."""
         slot = candidate.slot
         if slot is not None:
             return ReturnPoint("ring", slot.state(), slot.step, slot.note)

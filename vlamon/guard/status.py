@@ -1,4 +1,4 @@
-"""What the monitors read in the header: what the training does now, and what it can return to."""
+"""Sends the monitors what the training does now, and which snapshots it can return to."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class StatusReporter:
         self._deadline: float | None = None
 
     def enter(self, state: str, deadline: float | None = None) -> None:
-        """From now on the training does this; `deadline` is on the monotonic clock."""
+        """Set what the training does from now on; `deadline` is on the monotonic clock."""
         self._state, self._deadline = state, deadline
         self.refresh()
 
     def during(self, state: str) -> None:
-        """It does this for a moment; the next `refresh` ends it."""
+        """Show this state until the next `refresh`."""
         self._send(state)
 
     def refresh(self) -> None:

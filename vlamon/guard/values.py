@@ -87,7 +87,7 @@ def read(
 ) -> StepValues:
     """Begin to read a step's values; device tensors are copied as one, without a sync.
 
-    A value that is no number is left out, and `unreadable` is told why.
+    A value that is not a number is left out, and `unreadable` is called with the reason.
     """
     taken = StepValues(step, {name: None for name, value in values.items() if value is None})
     found = settle({**values, **_known(gate)}, unreadable)

@@ -20,7 +20,7 @@ class JudgedStep:
     judgement: Judgement
     """What the detectors said; the worst, where they were asked several times."""
     news: bool = False
-    """Whether it is an explosion that nobody was told of yet."""
+    """Whether it is an explosion that was not reported yet."""
 
     @property
     def level(self) -> str:
@@ -38,7 +38,7 @@ class JudgedStep:
         for name, value in reading.values.items():
             verdict, before = other.judgement.verdicts.get(name), verdicts.get(name)
             if verdict is not None and before is not None and severity(before) > severity(verdict):
-                continue  # of two values of a name (micro-batches) the worse one is told
+                continue  # of two values of a name (micro-batches) the worse one is reported
             self.reading.values[name] = value
             if verdict is not None:
                 verdicts[name] = verdict

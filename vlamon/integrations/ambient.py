@@ -1,4 +1,4 @@
-"""`vlamon.note(z_loss=z)`: what a model's forward can report without knowing who logs the step.
+"""`vlamon.note(z_loss=z)`: what a model's forward can report without knowing what logs the step.
 
 Notes of the micro-batches of one step are averaged. What logs the step (a callback, the tap)
 takes them; otherwise the oldest are dropped.
@@ -13,7 +13,7 @@ from vlamon.integrations.components import read
 from vlamon.integrations.micro_batches import MicroBatches
 
 KEPT = 4096
-"""Notes that may wait for a step; more means that nobody takes them."""
+"""Notes that may wait for a step; more means that they are not taken."""
 
 _lock = threading.Lock()
 _noted = MicroBatches()

@@ -197,7 +197,7 @@ class _Training:
                 self._sink.emitter.swallow(f"the policy's output cannot be read: {error}"[:200])
         if self._guard is not None:
             self._guard.after_update(self._step, values)
-            if self._guard.stopped:  # on every rank at the same step; LeRobot's loop asks nobody
+            if self._guard.stopped:  # on every rank at the same step; LeRobot's loop has no flag
                 say(f"step {self._step}: the training ends here: its guard or an operator said so")
                 sys.exit(0)
 

@@ -166,7 +166,7 @@ def _check_directory(path: str) -> None:
 
 
 def _make_own(folder: str) -> None:
-    """Make `$XDG_RUNTIME_DIR/vlamon`, where monitors look: nobody else ever does, and it is ours.
+    """Make `$XDG_RUNTIME_DIR/vlamon`, where monitors look: nothing else makes it, and it is ours.
 
     Any other directory that is missing may be a mistyped one: that stays an error.
     """

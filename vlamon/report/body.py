@@ -329,9 +329,9 @@ def _reading(report: Report, reading: Interpretation) -> str:
 
 def _event_lines(report: Report) -> list[str]:
     """What the run itself reported, one line an event."""
-    told = [f"step {event.step}: {event.kind}, {event.text}" for event in report.events[:_EVENTS]]
+    lines = [f"step {event.step}: {event.kind}, {event.text}" for event in report.events[:_EVENTS]]
     more = len(report.events) - _EVENTS
-    return [*told, f"+{more}"] if more > 0 else told
+    return [*lines, f"+{more}"] if more > 0 else lines
 
 
 def _files(report: Report) -> Iterator[str]:

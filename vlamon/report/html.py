@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from vlamon.report.body import Bar, Block, Body, Curve, DiagnosisBlock, Items, Note, Table, compose
-from vlamon.report.contents import Report
+from vlamon.report.body import Bar, Block, Body, Curve, DiagnosisBlock, Items, Note, Table
 from vlamon.report.svg import bars, chart
 from vlamon.safe_text import html_text
 
@@ -46,11 +45,6 @@ svg text.legend { font-size: 12px; fill: var(--ink); }
 .diagnosis code { color: var(--soft); font-size: .8rem; font-weight: 400; }
 .advice { color: var(--soft); } ul { padding-left: 1.2rem; }
 """
-
-
-def as_html(report: Report) -> str:
-    """The whole page."""
-    return html_of(compose(report))
 
 
 def html_of(body: Body) -> str:

@@ -8,18 +8,12 @@ import numpy as np
 
 from vlamon.analysis.series import Series
 from vlamon.charts.numbers import number
-from vlamon.report.body import Bar, Block, Body, Curve, DiagnosisBlock, Items, Note, Table, compose
-from vlamon.report.contents import Report
+from vlamon.report.body import Bar, Block, Body, Curve, DiagnosisBlock, Items, Note, Table
 from vlamon.report.drawing import columns_of
 from vlamon.safe_text import markdown
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SPARK = 48
-
-
-def as_markdown(report: Report) -> str:
-    """The whole report."""
-    return markdown_of(compose(report))
 
 
 def markdown_of(body: Body) -> str:

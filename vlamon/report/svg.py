@@ -36,7 +36,7 @@ def chart(series: Series, title: str, anomalies: Sequence[Anomaly], guide: float
         robust=False,
         keep=keep,
     )
-    frame = _Frame(scale, len(drawn.low), few)
+    frame = _Frame(scale, len(drawn.low))
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html_text(title)}">',
         f"<title>{html_text(title)}</title>",
@@ -79,10 +79,9 @@ def bars(shares: Contributions) -> str:
 class _Frame:
     """Places values and columns in the picture."""
 
-    def __init__(self, scale: Scale, columns: int, few: bool) -> None:
+    def __init__(self, scale: Scale, columns: int) -> None:
         self.scale = scale
         self._columns = columns
-        self._few = few
 
     def x(self, column: float) -> float:
         """Middle of a column."""

@@ -28,7 +28,7 @@ class Source(Protocol):
         """
 
     def send(self, command: Command) -> None:
-        """Order something from the trainer; the `Reply` arrives through `read`.
+        """Send a command to the trainer; its `Reply` arrives through `read`.
 
         Raises SourceError at once where no trainer listens (a log file, a control-less script).
         """

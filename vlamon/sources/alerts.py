@@ -77,7 +77,7 @@ class JudgedLog:
         self._levels: dict[tuple[str, bool], _Level] = {}
         self._names: dict[tuple[str, bool], dict[str, None]] = {}
         """Metrics seen so far: not every row has every one."""
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._per_epoch = 0
 
     @property
@@ -183,8 +183,8 @@ class JudgedLog:
             if not math.isfinite(value):
                 said = f"{metric} is {value}"
             event = _explosion(rows, int(kept[at]), metric, value, ratio, said)
-            if event.id not in self._told:
-                self._told.add(event.id)
+            if event.id not in self._reported:
+                self._reported.add(event.id)
                 yield event
 
 

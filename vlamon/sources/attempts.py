@@ -1,8 +1,8 @@
 """Which attempt an epoch line belongs to, found in the batch log beside it.
 
 A run that died in the middle of an epoch and was resumed writes one line for that epoch; only the
-batch log shows that there were two attempts at it. Lines of an epoch are dealt to the attempts that
-have batches of it, the last line to the last of them.
+batch log shows that there were two attempts at it. Lines of an epoch are assigned to the attempts
+that have batches of it, the last line to the last of them.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class AttemptsOfEpochs:
 
     def __init__(self) -> None:
         self._attempts: dict[int, list[int]] = {}
-        self._told: Counter[tuple[str, int]] = Counter()
+        self._assigned: Counter[tuple[str, int]] = Counter()
 
-    def see(self, block: BatchBlock | IntervalBlock) -> None:
+    def observe(self, block: BatchBlock | IntervalBlock) -> None:
         """Note the epochs of these rows."""
         epochs = np.asarray(block.epoch, np.float64)
         for epoch in np.unique(np.floor(epochs[np.isfinite(epochs)])).astype(int).tolist():
@@ -36,25 +36,25 @@ class AttemptsOfEpochs:
             if block.attempt not in known:
                 known.append(block.attempt)
 
-    def deal(self, records: Sequence[EpochRecord]) -> list[EpochRecord]:
+    def assign(self, records: Sequence[EpochRecord]) -> list[EpochRecord]:
         """Give each line its attempt; a block is cut where the attempt changes."""
         coming: Counter[tuple[str, int]] = Counter()
         for record in records:
             coming.update((record.split, epoch) for epoch in _epochs(record))
-        coming.update(self._told)
-        dealt: list[EpochRecord] = []
+        coming.update(self._assigned)
+        assigned: list[EpochRecord] = []
         for record in records:
             attempts = [self._attempt(record, epoch, coming) for epoch in _epochs(record)]
             if isinstance(record, EpochRow):
-                dealt.append(replace(record, attempt=attempts[0]))
+                assigned.append(replace(record, attempt=attempts[0]))
             else:
-                dealt += _cut(record, np.array(attempts))
-        return dealt
+                assigned += _cut(record, np.array(attempts))
+        return assigned
 
     def _attempt(self, record: EpochRecord, epoch: int, coming: Counter[tuple[str, int]]) -> int:
         key = (record.split, epoch)
-        turn = self._told[key]
-        self._told[key] += 1
+        turn = self._assigned[key]
+        self._assigned[key] += 1
         known = self._attempts.get(epoch)
         if not known:
             return record.attempt

@@ -1,4 +1,4 @@
-"""A short conversation with a trainer: what `status` and `ctl` share; imports no NumPy."""
+"""A short connection to a trainer, for one question or command. Imports no NumPy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import TypeVar
 
 from vlamon.errors import VlamonError
-from vlamon.records import Link, Record, RunInfo, Status
+from vlamon.protocol.commands import Command
+from vlamon.records import Link, Record, Reply, RunInfo, Status
 from vlamon.sources import SourceError
 from vlamon.sources.discovery import NoTrainer, chosen_socket
 from vlamon.sources.socket import socket_source
@@ -27,8 +28,8 @@ class TimedOut(VlamonError):
     exit_code = TIMED_OUT
 
 
-class Talk:
-    """A connection without rows, as a context manager; raises NoTrainer where nobody serves."""
+class BriefConnection:
+    """A connection without rows, as a context manager; raises NoTrainer where none serves."""
 
     def __init__(self, socket: str | None, ssh: str | None = None, job: str | None = None) -> None:
         if sum(each is not None for each in (socket, ssh, job)) > 1:
@@ -51,7 +52,7 @@ class Talk:
             self.path = self._source.name
         self._unread: deque[Record] = deque()
 
-    def __enter__(self) -> Talk:
+    def __enter__(self) -> BriefConnection:
         return self
 
     def __exit__(
@@ -68,12 +69,12 @@ class Talk:
         return self._source
 
     def greet(self, timeout: float) -> RunInfo:
-        """The trainer's card; GREETING is its limit however long an answer may take."""
+        """The trainer's greeting, within GREETING however long an answer may take."""
 
-        def card(record: Record) -> RunInfo | None:
+        def greeting(record: Record) -> RunInfo | None:
             return record if isinstance(record, RunInfo) else None
 
-        found = self.wait(card, min(timeout, GREETING), connecting=True)
+        found = self.wait(greeting, min(timeout, GREETING), connecting=True)
         if found is None:
             raise TimedOut(
                 f"the training behind {self.path} accepted the connection but did not answer in "
@@ -81,10 +82,19 @@ class Talk:
             )
         return found
 
+    def ask(self, command: Command, timeout: float) -> Reply | None:
+        """Send a command; its reply, or None after `timeout` seconds."""
+        self._source.send(command)
+
+        def reply(record: Record) -> Reply | None:
+            return record if isinstance(record, Reply) and record.id == command.id else None
+
+        return self.wait(reply, timeout)
+
     def wait(
-        self, wanted: Callable[[Record], Found | None], timeout: float, *, connecting: bool = False
+        self, find: Callable[[Record], Found | None], timeout: float, *, connecting: bool = False
     ) -> Found | None:
-        """The first thing that `wanted` makes of a record, None after `timeout` seconds."""
+        """The first result of `find` that is not None; None after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0:
             if not self._unread:
@@ -96,13 +106,21 @@ class Talk:
                 record = self._unread.popleft()
                 if isinstance(record, Status):
                     self.status = record
-                found = wanted(record)
+                found = find(record)
                 if found is not None:
                     return found
                 if isinstance(record, Link) and _gone(record, connecting):
                     why = record.text.removeprefix(f"waiting for {self.path}: ")
                     raise NoTrainer(f"no training answers on {self.path}: {why}.")
         return None
+
+    def settle(self, timeout: float) -> None:
+        """Wait at most `timeout` seconds until status and newest values are known."""
+
+        def known(_: Record) -> bool | None:
+            return True if self.status is not None and self._source.latest else None
+
+        self.wait(known, timeout)
 
 
 def _gone(link: Link, connecting: bool) -> bool:

@@ -1,7 +1,7 @@
 """Bytes as they come: a file that grows, a pipe, a gzip; one face for all.
 
-A file is watched with inotify and looked at a few times a second all the same: on NFS, Lustre or
-an overlay no event comes, and a `stat` costs two microseconds.
+A file is watched with inotify and also polled a few times a second: on NFS, Lustre or an overlay no
+event comes, and a `stat` costs two microseconds.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Descriptor:
 
 
 STDIN = Descriptor(0)
-"""Where what is piped in can be read; a screen moves it, for it needs 0 to read keys."""
+"""Where what is piped in can be read; a screen moves it because it reads keys from 0."""
 
 
 class Pipe:
@@ -162,7 +162,7 @@ class Unpacking:
 
 
 class Gzip:
-    """A compressed log: read once to its end, for nobody appends to one."""
+    """A compressed log: read once to its end, since it does not grow."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -194,7 +194,7 @@ class GrowingFile:
         self._position = 0
         self._before = b""
         self._touched = (0, 0)
-        self._waiting_told = False
+        self._waiting_reported = False
         self._changed = threading.Event()
         self._unwatch: Callable[[], None] | None = None
 
@@ -256,9 +256,9 @@ class GrowingFile:
     def _absent(self) -> Chunk:
         if not self._follow:
             raise SourceError(f"{self._path} does not exist.")
-        if self._waiting_told:
+        if self._waiting_reported:
             return Chunk()
-        self._waiting_told = True
+        self._waiting_reported = True
         return Chunk(link="waiting", text=f"waiting for {self._path} to appear")
 
     def _rewritten(self, status: os.stat_result) -> bool:

@@ -131,7 +131,7 @@ def candidates() -> list[str]:
 
 
 def probe(path: str, seconds: float | None = None) -> ProbedSocket | None:
-    """What serves a socket; None where nobody does."""
+    """The training that serves a socket; None where none does."""
     source = socket_source(path, rows=False)
     try:
         return _greeted(source, path, PROBE_SECONDS if seconds is None else seconds)
@@ -148,8 +148,8 @@ def described(found: ProbedSocket) -> str:
     doing = ""
     if found.status is not None:
         doing = f", {found.status.state} at step {found.status.step}"
-    told = f"{found.path}  {found.info.name} (pid {found.info.pid} on {found.info.host}{doing})"
-    return line(told)  # a name with a newline must not forge another training in the list
+    text = f"{found.path}  {found.info.name} (pid {found.info.pid} on {found.info.host}{doing})"
+    return line(text)  # a name with a newline must not forge another training in the list
 
 
 def _greeted(source: StreamSource, path: str, seconds: float) -> ProbedSocket | None:
@@ -157,7 +157,7 @@ def _greeted(source: StreamSource, path: str, seconds: float) -> ProbedSocket | 
     info: RunInfo | None = None
     status: Status | None = None
     records = source.read(0.0)
-    if source.stranger is not None:  # the name is ours, what answers on it is not
+    if source.other_user is not None:  # the name is ours, what answers on it is not
         return None
     while True:
         for record in records:

@@ -54,7 +54,7 @@ class Feed:
     def send(self, name: str, /, **args: Any) -> str:
         """Give a command; returns the id that the `Reply` in `store.replies` will carry.
 
-        Raises an error with a sentence where it is not valid or nobody serves commands.
+        Raises an error with a sentence where it is not valid or the run takes no commands.
         """
         command = make(name, **args)
         self.source.send(command)
@@ -112,7 +112,7 @@ class Feed:
         self._changed()
 
     def _fill(self, backfill: Backfill) -> None:
-        """Gather older rows apart, without the lock: nobody draws from them yet."""
+        """Gather older rows apart, without the lock: no view draws from them yet."""
         if self._behind is None:
             self._behind = RunStore()
         for record in backfill.records:

@@ -50,7 +50,7 @@ class LogFile:
         self._recognition = Recognition(path)
         self._decoder = Decoder()
         self._plain = PlainText()
-        self._told = self._told_unknown = False
+        self._introduced_run = self._unknown_reported = False
         self._live = False
         self._finished = False
         self._grown = time.monotonic()
@@ -104,11 +104,11 @@ class LogFile:
             records += self._parse(lines)
         if chunk.end:
             records += self._finish()
-        elif chunk.caught_up and self._recognition.lines and not self._told_unknown:
-            self._told_unknown = True
+        elif chunk.caught_up and self._recognition.lines and not self._unknown_reported:
+            self._unknown_reported = True
             text = f"no line of {self.path} is in a known format yet; looking on as it grows"
             records.append(Link("waiting", f"{text} (--format NAME forces one)"))
-        elif chunk.caught_up and self._told and not self._live:
+        elif chunk.caught_up and self._introduced_run and not self._live:
             self._live = True
             records.append(Link("live", f"following {self.path}"))
         return records
@@ -182,15 +182,15 @@ class LogFile:
         return self._introduced(parser.feed(bytes(lines)))
 
     def _introduced(self, records: list[Record]) -> list[Record]:
-        """The run's card before its first record; a parser's own card gets name and source."""
+        """The RunInfo before the first other record; a parser's own one gets name and source."""
         named = [
             replace(record, name=record.name or self._name, source=record.source or self.path)
             if isinstance(record, RunInfo)
             else record
             for record in records
         ]
-        if not self._told and named:
-            self._told = True
+        if not self._introduced_run and named:
+            self._introduced_run = True
             if not isinstance(named[0], RunInfo):
                 named.insert(0, RunInfo(run_id=self.path, name=self._name, source=self.path))
         return named
@@ -212,7 +212,7 @@ class LogFile:
             records += self._taken(found)
         assert self._parser is not None
         records += self._introduced(self._parser.finish())
-        if not self._told and self.unknown.count and self._format is not None:
+        if not self._introduced_run and self.unknown.count and self._format is not None:
             raise misfit(self._format, self.unknown, self.path)
         return [*records, Link("ended", f"read to the end of {self.path}")]
 

@@ -23,13 +23,13 @@ class Monitored:
         self._monitor = ExplosionMonitor(rules)
         self._info: RunInfo | None = None
         self._reported: Event | None = None
-        """An explosion that the run told of itself."""
+        """An explosion that the run itself reported."""
         self._status: Status | None = None
         self._head: list[BatchBlock] = []
         """The first rows of what has come."""
         self._older: list[BatchBlock] = []
         """Rows from before them, as far as they have come."""
-        self._told: set[str] = set()
+        self._yielded: set[str] = set()
 
     @property
     def finished(self) -> bool:
@@ -41,7 +41,7 @@ class Monitored:
         records: list[Record] = []
         for record in self._source.read(timeout):
             records.append(record)
-            records += self._hear(record)
+            records += self._observe(record)
         return records
 
     def send(self, command: Command) -> None:
@@ -52,7 +52,7 @@ class Monitored:
         """Close the source."""
         self._source.close()
 
-    def _hear(self, record: Record) -> Iterator[Event]:
+    def _observe(self, record: Record) -> Iterator[Event]:
         if isinstance(record, Backfill):
             self._older += [block for block in record.records if isinstance(block, BatchBlock)]
             if record.done:
@@ -66,14 +66,14 @@ class Monitored:
             self._reported = record
         elif isinstance(record, BatchBlock) and sum(b.rows for b in self._head) < OVERLAP:
             self._head.append(record)
-        yield from self._once(self._monitor.hear(record))
+        yield from self._once(self._monitor.observe(record))
 
     def _look_back(self) -> Iterator[Event]:
         """Judge rows from before those that came first, and the first of those by them."""
         monitor, older = ExplosionMonitor(self._rules), self._older
         for record in (self._info, self._reported, *older, *self._head, self._status):
             if record is not None:
-                yield from monitor.hear(record)
+                yield from monitor.observe(record)
         head: list[BatchBlock] = []
         for block in older:
             if sum(b.rows for b in head) < OVERLAP:
@@ -82,6 +82,6 @@ class Monitored:
 
     def _once(self, events: Iterator[Event]) -> Iterator[Event]:
         for event in events:
-            if event.id not in self._told:
-                self._told.add(event.id)
+            if event.id not in self._yielded:
+                self._yielded.add(event.id)
                 yield event

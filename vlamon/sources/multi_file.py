@@ -73,7 +73,7 @@ class MergedSource:
         records: list[Record] = []
         going = [number for number in range(len(self._sources)) if not self._is_over(number)]
         for number in going:
-            # While one of them still has much to say, nobody waits for another.
+            # While one of them still has much to say, the others are not waited for.
             came = self._from(number, 0.0 if records else timeout / len(going))
             if self._is_over(number) or not _has_rows(came):
                 self._behind.discard(number)
@@ -114,21 +114,21 @@ class MergedSource:
         """
         for record in records:
             if isinstance(record, BatchBlock | IntervalBlock):
-                self._attempts.see(record)
+                self._attempts.observe(record)
             elif isinstance(record, Backfill):
                 for row in record.records:
                     if isinstance(row, BatchBlock | IntervalBlock):
-                        self._attempts.see(row)
+                        self._attempts.observe(row)
             elif isinstance(record, EpochBlock | EpochRow):
                 self._held.append(record)
         records[:] = [r for r in records if not isinstance(r, EpochBlock | EpochRow)]
         if self._behind:
             return []
         held, self._held = self._held, []
-        return self._attempts.deal(held)
+        return self._attempts.assign(held)
 
     def _merged(self, record: Record) -> Record | None:
-        """One card for the run: the first file names it, a later one adds what that left open."""
+        """One RunInfo for the run: the first file's, completed by the later ones."""
         if not isinstance(record, RunInfo):
             return record
         before = self._info

@@ -1,4 +1,4 @@
-"""Whole logs at once: what `analyze` and `diff` read, and from what they read it."""
+"""Reads whole logs at once, for `analyze`, `diff` and agents."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vlamon.sources.one_run import OneRun
 from vlamon.sources.plain_text import PlainText
 
 _MOST_LINES = 100_000
-"""Epoch lines whose key order is compared; nobody has trained more epochs than that."""
+"""Epoch lines whose key order is compared; no run has more epochs than that."""
 _HEAD = 1 << 20
 """Bytes at the begin of a log that are searched for settings."""
 _TAIL = 64 << 10
@@ -50,7 +50,7 @@ class FileContents:
     """Settings that the training printed into it."""
 
 
-def drained(path: str, format_name: str | None = None) -> FileContents:
+def read_log(path: str, format_name: str | None = None) -> FileContents:
     """Read a log to its end; raises SourceError with the sentence for the user."""
     if path != "-" and not Path(path).exists():
         raise SourceError(f"{path} does not exist{nearest_file(path)}.")
@@ -101,7 +101,7 @@ def records_of(logs: Sequence[FileContents]) -> list[Record]:
     return records
 
 
-def drained_run(
+def read_files(
     paths: Sequence[str], format_name: str | None = None
 ) -> tuple[list[FileContents], list[SourceError]]:
     """Every file of a run; of several, those that could be read, and why others could not."""
@@ -110,7 +110,7 @@ def drained_run(
     ends: list[LogEnd | None] = []
     for path in paths:
         try:
-            logs.append(drained_file(path, format_name))
+            logs.append(read_file(path, format_name))
         except SourceError as error:
             problems.append(error)
             if isinstance(error, FormatError) and path != "-":
@@ -131,16 +131,16 @@ def _last_error(lines: Sequence[str]) -> LogEnd | None:
     return end if end is not None and any(end.line in line for line in last) else None
 
 
-def drained_file(path: str, format_name: str | None = None) -> FileContents:
+def read_file(path: str, format_name: str | None = None) -> FileContents:
     """Everything that a log or a journal says."""
     if path.endswith(".vlaj") and Path(path).exists():
         from vlamon.sources.journal import JournalSource
 
-        return drained_source(path, "journal", JournalSource(path, follow=False))
-    return drained(path, format_name)
+        return read_source(path, "journal", JournalSource(path, follow=False))
+    return read_log(path, format_name)
 
 
-def drained_source(path: str, name: str, source: Source) -> FileContents:
+def read_source(path: str, name: str, source: Source) -> FileContents:
     """Read any source to its end."""
     records: list[Record] = []
     try:

@@ -44,7 +44,7 @@ class ReplaySource:
         """Recorded time up to which all was handed over."""
         self._at = 0.0
         self._closed = False
-        self._told = False
+        self._announced = False
 
     @property
     def finished(self) -> bool:
@@ -62,8 +62,8 @@ class ReplaySource:
 
     def read(self, timeout: float) -> Sequence[Record]:
         """What is due now, after a wait of at most `timeout`."""
-        if not self._told:
-            self._told = True
+        if not self._announced:
+            self._announced = True
             pace = f"at {self.speed:g}×" if math.isfinite(self.speed) else "as fast as it is read"
             return [Link("replay", f"played {pace}")]
         if not math.isfinite(self.speed):

@@ -36,7 +36,7 @@ class SocketStream:
         return self._socket.send(data)
 
     @property
-    def stranger(self) -> int | None:
+    def other_user(self) -> int | None:
         """Who serves it, as the kernel says, where that is neither ourselves nor root."""
         uid = peer_of(self._socket).uid
         return None if trusted(uid) else uid

@@ -33,7 +33,7 @@ class PipeStream:
 
     def __init__(self, command: list[str], host: str, carrier: str) -> None:
         self._carrier = carrier
-        # A file, not a pipe: nobody reads it while all is well, and the screen is not ssh's.
+        # A file, not a pipe: it is read only after a failure, and the screen is not ssh's.
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (closed in close)
         self._host = host
         self._process = process = subprocess.Popen(
@@ -65,7 +65,7 @@ class PipeStream:
         return os.write(self._out, data)
 
     @property
-    def stranger(self) -> int | None:
+    def other_user(self) -> int | None:
         """None: the far end looks who serves the socket, as the user that ssh logged in."""
         return None
 
@@ -105,7 +105,7 @@ class CarriedEndpoint:
     name: str
     """The host, and the socket there where one is named."""
     host: str
-    """Where the command leads, for its complaints."""
+    """The host that error messages name."""
     command: tuple[str, ...]
     """What is run; its first word is the carrier."""
     retry: float = 2.0

@@ -51,11 +51,11 @@ class Stream(Protocol):
         """How many bytes were taken. Raises BlockingIOError or OSError."""
 
     @property
-    def stranger(self) -> int | None:
+    def other_user(self) -> int | None:
         """Another user who serves it; None for ourselves, root, and what ssh carries."""
 
     def last_words(self) -> str:
-        """After its end: why there was no greeting, empty where nobody knows.
+        """After its end: why there was no greeting, empty where unknown.
 
         Raises SourceError where trying again is of no use.
         """
@@ -95,8 +95,8 @@ class StreamSource:
         self.endpoint = endpoint
         self.rows = rows
         self.newest = newest
-        self.stranger: int | None = None
-        """Another user who serves the newest stream; a command is not for his ears."""
+        self.other_user: int | None = None
+        """Another user who serves the newest stream, who must get no command."""
         self._cursor = Cursor()
         self._stream: Stream | None = None
         self._talk: Conversation | None = None
@@ -154,9 +154,9 @@ class StreamSource:
 
         Never for a server of another user, who would read what it says.
         """
-        if self.stranger is not None:
+        if self.other_user is not None:
             raise SourceError(
-                f"{self.name} is served by uid {self.stranger}; only its owner may give commands"
+                f"{self.name} is served by uid {self.other_user}; only its owner may give commands"
             )
         info = self.info
         if info is None or self._link is None or self._link.state != "live":
@@ -197,7 +197,7 @@ class StreamSource:
             self._stream = self.endpoint.open()
         except NotThere as error:
             return self._tell("waiting", str(error))
-        self.stranger = self._stream.stranger
+        self.other_user = self._stream.other_user
         self._talk = Conversation(self._cursor, self.name, self.rows, self.newest)
         self._opened = time.monotonic()
         self._unsent = b""
@@ -240,7 +240,7 @@ class StreamSource:
             raise SourceError(f"{self.name} cannot be read: {error}") from error
         return self._tell("reconnecting", f"the stream broke ({error}); connecting again")
 
-    # ---- talking ----
+    # ---- exchanging ----
 
     def _exchange(self, stream: Stream, timeout: float) -> list[Record]:
         talk = self._talk
@@ -307,20 +307,19 @@ class StreamSource:
         """After the greeting: say so, and ask again for what was not answered."""
         assert talk.info is not None
         self._ended = False
-        told = self._tell("live", self._connected(talk))
+        links = self._tell("live", self._connected(talk))
         waiting = list(self._waiting.values())
         if talk.restarted:
             self._waiting.clear()
-            return [*told, *unanswered(waiting)]
+            return [*links, *unanswered(waiting)]
         for command in waiting:
             talk.ask(command)
-        return told
+        return links
 
     def _connected(self, talk: Conversation) -> str:
         assert talk.info is not None
-        whose = (
-            "" if self.stranger is None else f", which is served by uid {self.stranger}, not you"
-        )
+        uid = self.other_user
+        whose = "" if uid is None else f", which is served by uid {uid}, not you"
         backlog = self._cursor.backlog
         rest = "" if backlog is None else f"; {backlog.left:,} older rows are on their way"
         return f"connected to {talk.info.name} on {self.name}{whose}{rest}"
@@ -365,8 +364,8 @@ class StreamSource:
             raise SourceError(f"{self.name}: {bye.reason}")
         if bye.code == "full":
             return self._tell("waiting", f"{self.name}: {bye.reason}")
-        told = self._tell("ended", bye.reason)
+        links = self._tell("ended", bye.reason)
         self._ended = True
         lost = unanswered(list(self._waiting.values()))
         self._waiting.clear()
-        return [*told, *lost]
+        return [*links, *lost]

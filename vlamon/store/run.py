@@ -129,7 +129,7 @@ class RunStore:
 
     @property
     def replies(self) -> Sequence[Reply]:
-        """Answers to orders, in order of arrival."""
+        """Replies to commands, in order of arrival."""
         return self._replies
 
     # Rows

@@ -56,14 +56,14 @@ class Collector:
         self._emitter: Emitter | None = None
         self._total_steps: int | None = None
         self._failed = False
-        self._strides_told = 0
-        self._told: set[str] = set()
+        self._strides_seen = 0
+        self._said: set[str] = set()
 
     @property
     def emitter(self) -> Emitter | None:
         """The emitter, made on first use; None where it cannot be made."""
         with self._lock:
-            if os.getpid() != self._pid:  # a forked worker logs on behalf of nobody
+            if os.getpid() != self._pid:  # a forked worker's values are not the run's
                 return None
             if self._emitter is None and not self._failed:
                 self._make()
@@ -123,8 +123,8 @@ class Collector:
     def say(self, text: str) -> None:
         """Tell the monitors something about what they see, once."""
         with self._lock:
-            if text not in self._told and self.emitter is not None:
-                self._told.add(text)
+            if text not in self._said and self.emitter is not None:
+                self._said.add(text)
                 self.emitter.event("note", text=text)
 
     def complain(self, reason: str) -> None:
@@ -172,8 +172,8 @@ class Collector:
             return
         values = {short(name): value for name, value in row.values.items()}
         log_row(self._emitter, row.step, values)
-        self._strides_told = self._strides_told + 1 if self._rows.stride > 1 else 0
-        if self._strides_told == 4:
+        self._strides_seen = self._strides_seen + 1 if self._rows.stride > 1 else 0
+        if self._strides_seen == 4:
             self.say(
                 f"the script logs every {self._rows.stride} steps: batches between are not seen, "
                 "and whether a value is their mean only the script knows"

@@ -14,7 +14,7 @@ from vlamon.tui.notices import Notice
 from vlamon.tui.pending_commands import PendingCommands
 
 if TYPE_CHECKING:
-    from vlamon.detect.auto_rollback import WantedRollback
+    from vlamon.detect.auto_rollback import RollbackRequest
     from vlamon.records import Event, Record
     from vlamon.tui.dialogs.choice import Choice
     from vlamon.tui.frame_context import FrameContext
@@ -31,7 +31,7 @@ class Acting:
         self._pending = PendingCommands(host.feed)
         self._asked: set[str] = set()
         self._dialog: Choice | None = None
-        self._wanted: deque[WantedRollback] = deque()
+        self._requested: deque[RollbackRequest] = deque()
         self._asking = False
 
     def start(self) -> None:
@@ -42,14 +42,14 @@ class Acting:
 
         monitor = AutoRollback(self._host.shell.options.rules)
 
-        def hear(records: Sequence[Record]) -> None:
+        def observe(records: Sequence[Record]) -> None:
             """Run on the feed's thread, in the order of the records."""
             for record in records:
-                wanted = monitor.hear(record)
-                if wanted is not None:
-                    self._wanted.append(wanted)
+                request = monitor.observe(record)
+                if request is not None:
+                    self._requested.append(request)
 
-        self._host.feed.on_records = hear
+        self._host.feed.on_records = observe
 
     def stop(self) -> None:
         """Stop listening."""
@@ -57,23 +57,24 @@ class Acting:
 
     # What is new
 
-    def hear(self, frame: FrameContext, *, dialog_open: bool) -> Notice | None:
-        """Read replies, answer explosions, ask; gives what there is to say."""
+    def update(self, frame: FrameContext, *, dialog_open: bool) -> Notice | None:
+        """Read replies, answer explosions, ask; return what there is to say."""
         now = self._host.shell.monotonic()
         said = None
-        while self._wanted:
-            said = self._roll_back(self._wanted.popleft(), now)
-        said = self._pending.hear(self._host.store.replies, now) or said
+        while self._requested:
+            said = self._roll_back(self._requested.popleft(), now)
+        said = self._pending.take_replies(self._host.store.replies, now) or said
         if not dialog_open:
             self._ask(frame)
         self._keep_dialog(frame)
         return said
 
-    def _roll_back(self, wanted: WantedRollback, now: float) -> Notice:
+    def _roll_back(self, request: RollbackRequest, now: float) -> Notice:
         """Send a rollback for an explosion; it carries the explosion's id, so it is done once."""
         if not takes_commands(self._host.store):
-            return Notice(f"{wanted.text}: this run takes no commands, nothing rolled back", "warn")
-        return self._pending.send("rollback", now, event=wanted.event)
+            text = f"{request.text}: this run takes no commands, nothing rolled back"
+            return Notice(text, "warn")
+        return self._pending.send("rollback", now, event=request.event)
 
     def _ask(self, frame: FrameContext) -> None:
         """Open the rollback dialog when the guard waits for a person, once an explosion."""

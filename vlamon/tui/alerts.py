@@ -56,7 +56,7 @@ class Alerts:
         return fresh
 
     def acknowledge(self) -> int:
-        """Take all alerts as seen; gives how many there were."""
+        """Take all alerts as seen; return how many there were."""
         seen, self.unseen = self.unseen, 0
         return seen
 
@@ -83,7 +83,7 @@ class WatchAlerts:
         self._newest: Event | None = None
         """The newest break among them."""
 
-    def hear(self, frame: FrameContext, newest: float) -> None:
+    def update(self, frame: FrameContext, newest: float) -> None:
         """Take in what is new; `newest` is the newest moment on the trainer's clock."""
         store = self._host.store
         for event in self.alerts.new_events(

@@ -34,7 +34,7 @@ class FrameContext:
     unseen: int = 0
     """Alerts that nobody has acknowledged."""
     notice: str = ""
-    """What became of the last order, or a word from the dashboard itself."""
+    """What became of the last command, or a message of the dashboard itself."""
     notice_role: str = "note"
     """Role of the notice."""
     diagnoses: tuple[tuple[str, str, str], ...] = ()
@@ -92,5 +92,5 @@ def takes_commands(store: RunStore) -> bool:
 
 
 def has_ended(store: RunStore) -> bool:
-    """Say whether the training is over, so that nobody is there to execute a command."""
+    """Say whether the training is over, so that no command can be executed."""
     return store.link is not None and store.link.state == "ended"

@@ -1,4 +1,4 @@
-"""Words for the status line: what became of an order, where a file was saved."""
+"""Words for the status line: what became of a command, where a file was saved."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ class CommandSender(Protocol):
     """The feed's way to the trainer."""
 
     def send(self, name: str, /, **args: Any) -> str:
-        """Send a command; gives its id, raises an error with a sentence otherwise."""
+        """Send a command and return its id; raises an error with a sentence otherwise."""
 
 
 @dataclass(slots=True)
@@ -45,8 +45,8 @@ class PendingCommands:
         self._pending[command] = _Pending(name, now)
         return Notice(f"{name} sent, waiting for the step to end", "accent")
 
-    def hear(self, replies: Sequence[Reply], now: float) -> Notice | None:
-        """Read the replies that came since; gives the newest one to a command of ours, if any."""
+    def take_replies(self, replies: Sequence[Reply], now: float) -> Notice | None:
+        """Read the replies that came since; return the newest one to a command of ours, if any."""
         said: Notice | None = None
         for reply in replies[self._read :]:
             sent = self._pending.pop(reply.id, None)
@@ -67,8 +67,8 @@ class PendingCommands:
 def _answer(name: str, reply: Reply) -> Notice:
     if not reply.ok:
         return Notice(f"{name} refused: {reply.error or 'no reason given'}", "explode")
-    told = _words(reply.result)
-    return Notice(f"{name} done{': ' + told if told else ''}", "ok")
+    details = _words(reply.result)
+    return Notice(f"{name} done{': ' + details if details else ''}", "ok")
 
 
 REPEATED = ("step", "from", "to", "name", "value", "path", "seconds")

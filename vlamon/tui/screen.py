@@ -146,9 +146,9 @@ class MainScreen(DirectRows, Screen[None]):
     # One frame
 
     def _complete(self, frame: FrameContext) -> FrameContext:
-        """Have the controllers hear what is new, and add what they know to the frame."""
-        self.alerting.hear(frame, self.painter.pulse.heartbeat.newest)
-        said = self.acting.hear(frame, dialog_open=len(self.app.screen_stack) > 1)
+        """Have the controllers take what is new, and add what they know to the frame."""
+        self.alerting.update(frame, self.painter.pulse.heartbeat.newest)
+        said = self.acting.update(frame, dialog_open=len(self.app.screen_stack) > 1)
         if said is not None:
             self.notices.say(said, self.shell.monotonic())
         self.shell.set_terminal_title(self._title(frame))

@@ -21,7 +21,7 @@ def snapshots(store: RunStore) -> list[Snapshot]:
     status = store.status
     if status is None:
         return []
-    found = [_told(store, snapshot) for snapshot in status.snapshots]
+    found = [_completed(store, snapshot) for snapshot in status.snapshots]
     return sorted(found, key=lambda one: one.step, reverse=True)
 
 
@@ -30,7 +30,7 @@ def step_of(snapshot: Snapshot) -> str:
     return count(snapshot.step) if snapshot.step >= 0 else "start"
 
 
-def _told(store: RunStore, snapshot: Snapshot) -> Snapshot:
+def _completed(store: RunStore, snapshot: Snapshot) -> Snapshot:
     if not snapshot.time:
         snapshot = replace(snapshot, time=_written(store, snapshot))
     if snapshot.closs is None:

@@ -21,7 +21,7 @@ Point = tuple[Mapping[str, str], float]
 
 
 def request(reading: Scrape, now: float | None = None) -> dict[str, Any]:
-    """The document of one export; without a training it says `vlamon.up` 0 of nobody."""
+    """The document of one export; without a training it holds `vlamon.up` 0 alone."""
     nanoseconds = str(int((time.time() if now is None else now) * 1e9))
     metrics = [
         _gauge(name, about, unit, points, nanoseconds)

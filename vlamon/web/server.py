@@ -132,7 +132,7 @@ class BrowserView:
             await viewer.start(_number(request, "width", 80), _number(request, "height", 24))
             async for message in websocket:
                 if message.type is WSMsgType.TEXT:
-                    answer = await viewer.hear(_decoded(message.data))
+                    answer = await viewer.receive(_decoded(message.data))
                     if answer is not None:
                         await websocket.send_json(answer)
         except ConnectionError:

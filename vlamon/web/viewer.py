@@ -77,7 +77,7 @@ class Viewer(AppService):
             size = int.from_bytes(await stdout.readexactly(4), "big")
             await handler(await stdout.readexactly(size))
 
-    async def hear(self, envelope: object) -> list[object] | None:
+    async def receive(self, envelope: object) -> list[object] | None:
         """Pass on what the browser sent; returns an answer where there is one."""
         match envelope:
             case ["stdin", str(typed)]:

@@ -13,6 +13,6 @@ class Discord:
         self._url = url
 
     def send(self, message: Message) -> None:
-        """Accepted with any 2xx. A run called @everyone mentions nobody."""
+        """Accepted with any 2xx. A run called @everyone notifies nobody."""
         document = {"content": message.text[:2000], "allowed_mentions": {"parse": []}}
         post_json(self._url, document)

@@ -70,7 +70,7 @@ def meter_order_changed(evidence: Evidence, found: Sequence[Anomaly]) -> list[Fi
 
 
 def alternating_levels(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
-    """A loss jumps to and fro between two levels: two things are averaged under one name."""
+    """A loss alternates between two levels: two things are averaged under one name."""
     findings = []
     for name in ("loss_ct", "closs"):
         series = evidence.lines.get(name)

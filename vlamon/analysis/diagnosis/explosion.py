@@ -1,4 +1,4 @@
-"""Rules about what broke: explosions, values that are no numbers, restarts."""
+"""Rules about what broke: explosions, non-finite values, crashes, restarts."""
 
 from __future__ import annotations
 

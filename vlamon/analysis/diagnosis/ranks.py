@@ -45,11 +45,11 @@ def ranks_apart(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
 
 
 def _last_of(evidence: Evidence, finding: str, name: str) -> list[Finding]:
-    told = [event for event in evidence.events if event.data.get("finding") == finding]
-    if not told:
+    events = [event for event in evidence.events if event.data.get("finding") == finding]
+    if not events:
         return []
-    ranks = sorted({rank for event in told for rank in _ranks(event)})
-    return [Finding(name, "warn", {"ranks": _listed(ranks), "text": told[-1].text})]
+    ranks = sorted({rank for event in events for rank in _ranks(event)})
+    return [Finding(name, "warn", {"ranks": _listed(ranks), "text": events[-1].text})]
 
 
 def rank_with_broken_batch(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:

@@ -26,7 +26,7 @@ def judged(evidence: Evidence, found: Sequence[Anomaly], name: str) -> Convergen
     """Convergence of one metric by epoch, or by pieces of a run that knows no epochs.
 
     None, too, of a metric that is exploded or no number at its end: nothing can be said of where
-    it would have gone, least of all that it rests.
+    it would have gone, least of all that it converged.
     """
     by_epoch, fine = evidence.by_epoch(name), evidence.fine.get(name)
     lines = by_epoch is not None and evidence.lines.get(name) is by_epoch
@@ -44,7 +44,7 @@ def judged(evidence: Evidence, found: Sequence[Anomaly], name: str) -> Convergen
 
 
 def converged(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
-    """The main loss came to rest."""
+    """The main loss has converged."""
     state = None if evidence.main is None else judged(evidence, found, evidence.main)
     if state is None or not state.converged:
         return []

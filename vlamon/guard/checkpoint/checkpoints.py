@@ -125,7 +125,7 @@ class Checkpoints:
         if staged is None or cut is None or failures:
             self._give_up(step, failures[0], command)
             return
-        self._group.open(anew=any(broken for _, broken in said))
+        self._group.open(again=any(broken for _, broken in said))
         shards = Shards(rank, collectives.world(), cut[1], self._group.ranks)
         self._number += 1
         session = f"{self._session}.{self._number}"
@@ -185,8 +185,8 @@ class Checkpoints:
                 "bytes": outcome.bytes,
             }
             text = f"checkpoint of step {outcome.step} in {outcome.path} ({outcome.seconds:.2f} s)"
-            told = {name: value for name, value in done.items() if name != "step"}
-            self._reporter.event("checkpoint", outcome.step, text, ok=True, **told)
+            details = {name: value for name, value in done.items() if name != "step"}
+            self._reporter.event("checkpoint", outcome.step, text, ok=True, **details)
             if command:
                 command.done(done)
 
@@ -321,11 +321,11 @@ class _Writers:
     broken: bool = False
     """Whether the last write failed on this rank, which may have left an answer under way."""
 
-    def open(self, anew: bool) -> None:
+    def open(self, again: bool) -> None:
         """Called by all ranks at a step boundary."""
         if not (dist.is_available() and dist.is_initialized()):
             return
-        if self.ranks is not None and anew:
+        if self.ranks is not None and again:
             dist.destroy_process_group(self.ranks)
             self.ranks = None
         if self.ranks is None:

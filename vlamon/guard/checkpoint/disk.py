@@ -24,6 +24,8 @@ from typing import Any
 
 import torch
 
+from vlamon.guard.sizes import size_text
+
 CHUNK = 8 << 20
 """Bytes written and hashed at a time."""
 RESERVE = 16 << 20
@@ -210,7 +212,7 @@ def sync_directory(path: Path) -> None:
 def hidden_directory(path: Path) -> Iterator[Path]:
     """A new directory under a hidden name, for its files to be renamed into force with it.
 
-    It is locked, so that nobody takes it for the left-over of a killed process. What is not renamed
+    It is locked, so that no process takes it for the left-over of a killed one. What is not renamed
     is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -222,13 +224,13 @@ def hidden_directory(path: Path) -> Iterator[Path]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield path
     finally:
-        with contextlib.suppress(OSError):  # all that counts is synced: it is but a lock
+        with contextlib.suppress(OSError):  # all that counts is synced: this is only a lock
             os.close(handle)
         _delete(path)
 
 
 def clear_left_over(root: Path, but: str = "") -> None:
-    """Delete what killed processes left in a directory of checkpoints, but for this name."""
+    """Delete what killed processes left in a directory of checkpoints, except for this name."""
     for path in (*root.glob(".writing-*"), *root.glob(".latest-*")):
         if path.name == but or _owner_lives(path):
             continue
@@ -240,7 +242,7 @@ def clear_left_over(root: Path, but: str = "") -> None:
 
 
 def remove(path: Path) -> None:
-    """Delete a checkpoint so that nobody finds it half deleted."""
+    """Delete a checkpoint, which no reader finds half deleted."""
     doomed = path.with_name(f".writing-retired-{path.name}")
     try:
         os.rename(path, doomed)
@@ -281,13 +283,9 @@ def make_room(root: Path, size: int) -> None:
     if found.f_blocks and free < size + RESERVE:
         raise OSError(
             errno.ENOSPC,
-            f"No space left on device: it takes {_told_size(size)}, {_told_size(free)} are free, "
-            f"and {_told_size(RESERVE)} stay free for logs",
+            f"No space left on device: it takes {size_text(size)}, {size_text(free)} are free, "
+            f"and {size_text(RESERVE)} stay free for logs",
         )
-
-
-def _told_size(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 @dataclass(frozen=True, slots=True)

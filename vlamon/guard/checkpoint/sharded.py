@@ -114,8 +114,8 @@ def write(
         "state": to_json(skeleton),
     }
     files = _Files(folder, head_name(shards.rank), json.dumps(head).encode(), prepare)
-    planner = _Pieces(shards.named, tensors)
-    with _in_a_sentence(), _alone() if shards.group is None else nullcontext():
+    planner = _PiecePlanner(shards.named, tensors)
+    with _errors_as_sentences(), _without_solo_warning() if shards.group is None else nullcontext():
         dcp_save({}, storage_writer=files, planner=planner, process_group=shards.group)
     return files.manifest
 
@@ -143,7 +143,7 @@ def _size_of_all(shards: Shards, tensors: Sequence[torch.Tensor]) -> int:
     return size
 
 
-class _Pieces(DefaultSavePlanner):
+class _PiecePlanner(DefaultSavePlanner):
     """Plans the pieces of this rank; copies of one piece are written by one rank."""
 
     def __init__(self, named: Sequence[NamedTensor], tensors: Sequence[torch.Tensor]) -> None:
@@ -208,7 +208,7 @@ class _Files(FileSystemWriter):
         head = write_bytes(self._folder / self._head, self._text)
         written = {**self._hashing.written, self._head: head}
         sync_directory(self._folder)
-        # The digests ride on the results that DCP gathers on rank 0 anyway.
+        # The digests travel with the results that DCP gathers on rank 0 anyway.
         results += [
             WriteResult(MetadataIndex(name), entry["bytes"], entry)
             for name, entry in written.items()
@@ -251,7 +251,7 @@ class _HashingFiles(FileSystem):
 
 
 @contextmanager
-def _in_a_sentence() -> Iterator[None]:
+def _errors_as_sentences() -> Iterator[None]:
     """What any rank says of its disk, instead of a traceback of every rank."""
     try:
         yield
@@ -278,7 +278,7 @@ def _line(error: BaseException) -> str:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def _without_solo_warning() -> Iterator[None]:
     """DCP warns of a process that reads or writes by itself, which is what is meant here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
@@ -325,8 +325,8 @@ class Sharded:
             boxes[named.name] = box, piece
             found.append(piece if cut is None else UnplacedShard(piece, shape, cut))
         reader = _Reader(self.path, self._metadata, self._files)
-        with _in_a_sentence(), _alone():
-            dcp_load({}, storage_reader=reader, planner=_Cut(boxes), no_dist=True)
+        with _errors_as_sentences(), _without_solo_warning():
+            dcp_load({}, storage_reader=reader, planner=_BoxPlanner(boxes), no_dist=True)
         return join(from_json(head["state"]), found), from_json(head["meta"])  # type: ignore[arg-type]
 
     def _described(self, name: str) -> TensorStorageMetadata:
@@ -336,7 +336,7 @@ class Sharded:
         return described
 
 
-class _Cut(DefaultLoadPlanner):
+class _BoxPlanner(DefaultLoadPlanner):
     """Reads these boxes of these tensors."""
 
     def __init__(self, boxes: Mapping[str, tuple[Box, torch.Tensor]]) -> None:

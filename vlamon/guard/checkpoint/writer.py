@@ -106,7 +106,7 @@ class Durable:
         begun = time.monotonic()
         skeleton, tensors = split(state)
         name = f".writing-{step:09d}-{os.getpid()}-{threading.get_native_id()}"
-        with self._told(step), hidden_directory(self.root / name) as hidden:
+        with self._naming_step(step), hidden_directory(self.root / name) as hidden:
             make_room(self.root, sum(tensor.nbytes for tensor in tensors))
             files = {"tensors.bin": write_tensors(hidden / "tensors.bin", tensors)}
             text = json.dumps(
@@ -133,7 +133,7 @@ class Durable:
         from vlamon.guard.checkpoint import sharded
 
         begun, path = time.monotonic(), self.root / f".writing-{step:09d}-{session}"
-        with self._told(step):
+        with self._naming_step(step):
             if shards.rank:
                 sharded.write(path, shards, step, state, meta)
                 return None
@@ -142,8 +142,8 @@ class Durable:
                 return self._seal(path, step, manifest, begun)
 
     @contextmanager
-    def _told(self, step: int) -> Iterator[None]:
-        """What went wrong, with what is in force now."""
+    def _naming_step(self, step: int) -> Iterator[None]:
+        """Raise what goes wrong as a DurableError that names the step and what is in force."""
         try:
             yield
         except (OSError, DurableError, MemoryError) as error:
@@ -154,8 +154,8 @@ class Durable:
         """The files of a checkpoint are on disk: put it in force, and retire what is too old."""
         found = self.candidates()
         number = 1 + max((_number(path) for path in found), default=0)
-        told = json.dumps({**manifest, "number": number}, indent=1)
-        write_bytes(hidden / "manifest.json", told.encode())
+        encoded = json.dumps({**manifest, "number": number}, indent=1)
+        write_bytes(hidden / "manifest.json", encoded.encode())
         final = self._publish(hidden, step)
         if not found:  # the first: the directories above it may be as new as it is
             sync_directory(self.root.parent)
@@ -177,7 +177,7 @@ class Durable:
         while final.exists():  # a step reached once more, after a rollback
             again += 1
             final = self.root / f"step-{step:09d}.{again}"
-        # The pointer goes along in the directory, so that a kill leaves no file beside it.
+        # The pointer is moved with the directory, so that a kill leaves no file beside it.
         write_bytes(hidden / LATEST, final.name.encode() + b"\n")
         sync_directory(hidden)
         os.rename(hidden, final)

@@ -104,7 +104,7 @@ class TrainingState:
         return flat_shards(self.parts.get("model"))
 
     def restore(self, tree: Tree, keep: Iterable[str] = ()) -> None:
-        """Put a captured state back, but for the parts in `keep`. `tree` is left untouched.
+        """Put a captured state back, except for the parts in `keep`. `tree` is left untouched.
 
         All of it, or nothing and a `StateMismatch`, or `NoMemory` where that lacks. Called by all
         ranks.
@@ -125,7 +125,7 @@ class TrainingState:
         self._engine.renew_weights()
 
     def _put_back(self, tree: Tree, keep: Iterable[str]) -> None:
-        """The same, but for what an engine makes of it.
+        """The same without what an engine makes of it.
 
         A tree may itself name parts to leave alone: those that a resume on another number of ranks
         cannot deal out.
@@ -148,19 +148,19 @@ class TrainingState:
         if len(streams) != len(self.generators):
             having = f"this training has {len(self.generators)}"
             raise StateMismatch(f"the saved state has {len(streams)} generators, {having}")
-        way, split_up = RestorePlan(), self.sharded()
+        plan, split_up = RestorePlan(), self.sharded()
         of_names = bool(tree.get("by_name")) and self.flat()
         for name, part in parts.items():
             if name in spared or (of_names and (name == "model" or isinstance(part, Optimizer))):
                 continue
             if name not in tree["parts"]:
                 raise StateMismatch(f"the saved state lacks {name}, this training has it")
-            way.plan(name, part, tree["parts"][name], split_up)
+            plan.add(name, part, tree["parts"][name], split_up)
         if of_names:
             from vlamon.guard.state import fsdp1
 
             fsdp1.restore(tree, self.parts)
-        way.go()
+        plan.apply()
         if "rng" not in spared:
             restore_rng(tree["rng"], self.generators)
 

@@ -77,9 +77,9 @@ class RestorePlan:
     """Buffers that have another shape by now and are replaced."""
     optimizers: list[tuple[Optimizer, Tree]] = field(default_factory=list)
 
-    def plan(self, name: str, part: Any, saved: Any, split_up: bool) -> None:
+    def add(self, name: str, part: Any, saved: Any, split_up: bool) -> None:
         """Add a part, or say why its saved state does not fit."""
-        with told(name):
+        with naming_part(name):
             if isinstance(part, nn.Module):
                 self._plan_module(name, part, saved)
             elif isinstance(part, Optimizer):
@@ -90,8 +90,8 @@ class RestorePlan:
                 own = CustomLoad(name, saved, part.state_dict, part.load_state_dict, split_up)
                 self.own.append(own)
 
-    def go(self) -> None:
-        """Do it. Whatever takes memory comes first, so that a lack of it changes nothing."""
+    def apply(self) -> None:
+        """Restore all parts. What takes memory comes first: a lack of it then changes nothing."""
         with memory_for("the optimizers' states"):
             made = [self._made(optimizer, saved) for optimizer, saved in self.optimizers]
         self._load()
@@ -167,13 +167,13 @@ class RestorePlan:
         loaded: list[tuple[CustomLoad, Any]] = []
         for own in self.own:
             try:
-                with told(own.name):
+                with naming_part(own.name):
                     live = own.get()
                     loaded.append((own, duplicate(live)))
-                    own.put(_dressed(own.saved, live if own.split_up else None))
+                    own.put(_with_dtensors(own.saved, live if own.split_up else None))
             except (StateMismatch, NoMemory):
                 for each, before in reversed(loaded):
-                    with contextlib.suppress(Exception):
+                    with contextlib.suppress(Exception):  # the first failure is the one to report
                         each.put(before)
                 raise
 
@@ -247,8 +247,8 @@ class _LoadInPlace:
 
 
 @contextlib.contextmanager
-def told(name: str) -> Iterator[None]:
-    """What code of the owner's says of a state that it cannot take is told with its name."""
+def naming_part(name: str) -> Iterator[None]:
+    """Raise what a part's own loading code raises as a StateMismatch that names the part."""
     try:
         yield
     except (StateMismatch, NoMemory):
@@ -284,17 +284,17 @@ def _moment(
         return value.placed(parameter)
     if sharded(parameter) and value.dim() and value.shape == local(parameter).shape:
         return UnplacedShard(value.clone(), tuple(parameter.shape), ()).placed(parameter)
-    return value.clone().to(_home(key, parameter, group))
+    return value.clone().to(_moment_device(key, parameter, group))
 
 
-def _home(key: str, parameter: torch.Tensor, group: Mapping[str, Any]) -> torch.device:
-    """Where PyTorch keeps a moment: step counters stay on the host but for two variants."""
+def _moment_device(key: str, parameter: torch.Tensor, group: Mapping[str, Any]) -> torch.device:
+    """Where PyTorch keeps a moment: step counters stay on the host except in two variants."""
     if key == "step" and not (group.get("capturable") or group.get("fused")):
         return torch.device("cpu")
     return parameter.device
 
 
-def _dressed(saved: Any, live: Any) -> Any:
+def _with_dtensors(saved: Any, live: Any) -> Any:
     """A copy of a saved tree, with pieces as DTensors where the live one has such."""
     if isinstance(saved, torch.Tensor | UnplacedShard):
         piece = local(piece_of(saved, live))
@@ -303,8 +303,8 @@ def _dressed(saved: Any, live: Any) -> Any:
         return piece.clone()
     if isinstance(saved, dict):
         known = live if isinstance(live, Mapping) else {}
-        return {key: _dressed(value, known.get(key)) for key, value in saved.items()}
+        return {key: _with_dtensors(value, known.get(key)) for key, value in saved.items()}
     if isinstance(saved, list):
         there = live if isinstance(live, list) and len(live) == len(saved) else [None] * len(saved)
-        return [_dressed(value, other) for value, other in zip(saved, there, strict=True)]
+        return [_with_dtensors(value, other) for value, other in zip(saved, there, strict=True)]
     return copied(saved)

@@ -22,7 +22,7 @@ class UnknownValue(TypeError):
 
 
 ATOMS = (type(None), bool, int, float, str)
-"""Types whose values nobody can change."""
+"""Types whose values cannot change."""
 
 
 @dataclass(frozen=True, slots=True)

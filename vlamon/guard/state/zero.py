@@ -173,7 +173,8 @@ class ZeroOptimizer(Optimizer):
     def parts(self, name: str, model: nn.Module) -> dict[str, Any]:
         """What a snapshot holds of a training under this engine, besides what others add."""
         module = getattr(model, "module", model)
-        found = {"model": Beside(module, self), name: self, f"{name}{_SCALER}": Scaler(self.zero)}
+        untrained, scaler = UntrainedTensors(module, self), Scaler(self.zero)
+        found = {"model": untrained, name: self, f"{name}{_SCALER}": scaler}
         if all(hasattr(model, counter) for counter in _COUNTERS):
             found["scheduler.engine"] = Counters(model)
         return found
@@ -202,7 +203,7 @@ class _Group(MutableMapping[str, Any]):
 
 
 @dataclass(frozen=True, slots=True)
-class Beside(Held):
+class UntrainedTensors(Held):
     """What of a model is not made from the pieces: buffers, and parameters that are not trained."""
 
     module: nn.Module

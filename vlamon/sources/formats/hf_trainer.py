@@ -162,7 +162,7 @@ class TrainerOutputParser:
         self._ready: list[LogRow] = []
         self._last: int | None = None
         self._lines = 0
-        self._told = 0
+        self._last_dict = 0
         """Line of the last dict that stood alone."""
         self._summaries: list[Event] = []
 
@@ -192,7 +192,7 @@ class TrainerOutputParser:
         if metrics is None:
             bar = _BAR.search(line) is not None
             if bar:
-                if self._lines == self._told + 1:
+                if self._lines == self._last_dict + 1:
                     self._bars.redrawn(line, self._last)
                 if self._bars.apart is None and len(self._waiting) > 1:
                     self._bars.see(line)  # the first bar at all says how far they had come
@@ -205,7 +205,7 @@ class TrainerOutputParser:
             self._release()
             self._summaries.append(self._summary(metrics))
         elif not self._placed(line, metrics):
-            self._told = self._lines
+            self._last_dict = self._lines
             self._waiting.append((metrics, None))
 
     def _placed(self, line: str, metrics: dict[str, float]) -> bool:

@@ -44,7 +44,7 @@ _LOGGER = re.compile(r"[^{}\"']{1,160}?[\]\-:>|] *(?=\{\")")
 """What a logger puts in front of an object: `[2022-04-08 19:52:09][train_inner][INFO] - `."""
 _SUMMARY = frozenset(("train_runtime", "log_history"))
 _SERIES = 3
-"""So many lines without a count are a log all the same, no configuration."""
+"""So many lines without a count are a log and no configuration."""
 
 
 def numbers_of(entry: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""When one process went on where another had stopped, told by time that nobody accounts for."""
+"""Finds where a resumed process went on in the middle of an epoch, from unaccounted wall time."""
 
 from __future__ import annotations
 
@@ -139,10 +139,10 @@ def _narrow(stamps: _Stamps, begins: Bools) -> None:
         with np.errstate(invalid="ignore", divide="ignore"):
             rest, allowed = passed - np.diff(ks) * pace[1:], _allowed(most, passed)
             one, other = (rest - allowed) / change, (rest + allowed) / change
-            told = np.isfinite(one) & np.isfinite(other) & (most <= WINDOW)
+            known = np.isfinite(one) & np.isfinite(other) & (most <= WINDOW)
         start = ks[:-1] + 1
-        low = np.where(told, np.ceil(start - np.maximum(one, other)), -np.inf)
-        high = np.where(told, np.floor(start - np.minimum(one, other)), np.inf)
+        low = np.where(known, np.ceil(start - np.maximum(one, other)), -np.inf)
+        high = np.where(known, np.floor(start - np.minimum(one, other)), np.inf)
         low = np.maximum(np.maximum.accumulate(low), latest - slack).astype(np.int64)
         high = np.minimum(np.minimum.accumulate(high), latest).astype(np.int64)
         # Where none is left, another process prints: what was known of this one stands until then.
@@ -166,7 +166,7 @@ def _first_unexplained(stamps: _Stamps, begins: Bools) -> int | None:
         one, other = (passed - _inside(stamps, at, filled) for at in (latest, latest - slack))
         # The gap goes with the count, so between two ends of one sign no count explains it.
         over, under = np.minimum(one, other), np.maximum(one, other)
-        # A stall that leaves the window unseen looks like a gap, but nobody had to wait for it.
+        # A stall that leaves the window unseen looks like a gap, but no iteration waited for it.
         over = np.where(guessed, np.minimum(over, passed - usual), over)
         allowed = _allowed(most, passed)
         unexplained = (over > allowed) | ((under < -allowed) & ~guessed)

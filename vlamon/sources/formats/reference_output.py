@@ -95,7 +95,7 @@ class OutputLogParser:
         self.path = path
         self.attempt = 0
         self._shapes = ShapeReader(layout_of, MARK)
-        self._desmearer = Desmearer(beheaded=middle or path == "-")
+        self._desmearer = Desmearer(head_missing=middle or path == "-")
         self._lines = 0
         self._ends = EpochEnds(_METER)
         self._meters: list[str] = []

@@ -128,7 +128,7 @@ class RowBlocks:
                 )
                 continue
             step = self._place(row)
-            if self._begins_anew(row, step):
+            if self._starts_over(row, step):
                 out += self._block()
                 self.attempt += 1
                 self._before = 0
@@ -177,7 +177,7 @@ class RowBlocks:
         complete = self._of is not None and last + self._stride > self._of
         return complete and row.of == self._of
 
-    def _begins_anew(self, row: LogRow, step: int) -> bool:
+    def _starts_over(self, row: LogRow, step: int) -> bool:
         if self.step is None:
             return False
         if step < self.step:

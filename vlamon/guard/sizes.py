@@ -1,0 +1,6 @@
+"""How the guard writes sizes of memory and files."""
+
+
+def size_text(size: float) -> str:
+    """Write bytes as `1.5 GB` or `230 MB`."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
