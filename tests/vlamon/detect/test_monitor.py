@@ -275,7 +275,7 @@ def test_a_spike_near_the_beginning_or_the_end_of_a_history_is_judged_by_what_th
 def test_no_more_of_a_history_is_kept_than_may_be_looked_at_again() -> None:
     monitor = ExplosionMonitor()
     for record in (replace(RUN, boot=""), *history(3000, {}, 100)):
-        assert list(monitor.hear(record)) == []
+        assert list(monitor.observe(record)) == []
     assert len(monitor._unjudged) == 3
 
 
@@ -291,7 +291,7 @@ def test_a_level_that_stays_is_looked_at_until_it_is_the_usual_one() -> None:
     assert monitor.given == list(range(5000 - 256, 5120 + 2 * 256 + 256 + 64))
 
 
-def test_a_history_that_is_not_finite_from_its_first_batch_on_is_told() -> None:
+def test_a_history_that_is_not_finite_from_its_first_batch_on_is_reported() -> None:
     blank = batches(0, closs=[math.nan] * 100)
     assert seen([replace(RUN, boot=""), blank]) == [("explode", 0)]
 
@@ -339,11 +339,11 @@ def test_the_weights_of_the_newest_block_say_which_terms_are_judged() -> None:
 
 def test_only_the_end_of_a_source_or_the_word_of_a_guard_lets_out_what_was_held() -> None:
     monitor = ExplosionMonitor()
-    heard = [RUN, *one_by_one([*level(100).tolist(), 200.0])]
-    heard += [Event("1", "note", 100, 0, 1.7e9), Link("reconnecting")]
-    assert [event for record in heard for event in monitor.hear(record)] == []
-    assert [event.step for event in monitor.hear(Link("ended"))] == [100]
-    assert list(monitor.hear(Link("ended"))) == []
+    records = [RUN, *one_by_one([*level(100).tolist(), 200.0])]
+    records += [Event("1", "note", 100, 0, 1.7e9), Link("reconnecting")]
+    assert [event for record in records for event in monitor.observe(record)] == []
+    assert [event.step for event in monitor.observe(Link("ended"))] == [100]
+    assert list(monitor.observe(Link("ended"))) == []
 
 
 def test_a_status_before_the_first_batch_decides_nothing_unless_it_names_a_guard() -> None:
@@ -353,7 +353,7 @@ def test_a_status_before_the_first_batch_decides_nothing_unless_it_names_a_guard
         found = [
             event.step
             for record in (RUN, Status("training", 0, guard=guard), *spiky)
-            for event in monitor.hear(record)
+            for event in monitor.observe(record)
         ]
         assert found == told
 
@@ -369,6 +369,6 @@ def test_a_batch_without_a_time_is_told_at_zero() -> None:
     block = batches(0, closs=[*level(60).tolist(), 200.0])
     unknown = replace(block, time=np.full(61, math.nan))
     records = [RUN, unknown, Link("ended")]
-    (event,) = [event for record in records for event in monitor.hear(record)]
+    (event,) = [event for record in records for event in monitor.observe(record)]
     assert (event.time, event.step, event.attempt) == (0.0, 60, 0)
     assert event.data["ratio"] == pytest.approx(25.0, rel=0.02)

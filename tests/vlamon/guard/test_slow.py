@@ -84,7 +84,7 @@ def climb_in_watch_mode(emitter: Emitter, guard: Guard) -> tuple[int, int]:
     return 1000, step
 
 
-def test_states_of_a_slow_rise_are_not_offered_after_it_was_told() -> None:
+def test_states_of_a_slow_rise_are_not_offered_after_its_report() -> None:
     emitter = Emitter()
     guard = guard_over(emitter, mode="watch")
     onset, step = climb_in_watch_mode(emitter, guard)
