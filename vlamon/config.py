@@ -99,6 +99,13 @@ SETTINGS: tuple[Setting, ...] = (
         "Smoothing of the lines to start with.",
         choices=("off", "auto", "strong"),
     ),
+    Setting(
+        "panel",
+        "choice",
+        "auto",
+        "Panel below the charts to start with; the key b chooses another.",
+        choices=("auto", "gpu", "slots", "inspector", "diagnoses", "snapshots"),
+    ),
     Setting("pinned", "names", (), "Metrics whose charts come first, in this order."),
     Setting("hidden", "names", (), "Metrics whose charts are hidden."),
     Setting("log_y", "flag", False, "Start with logarithmic y axes."),

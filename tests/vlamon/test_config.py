@@ -108,6 +108,21 @@ def test_charts_are_pinned_hidden_and_smoothed_by_a_file(
     assert seen[1].pinned == ("closs",)
 
 
+def test_a_file_chooses_the_panel_below_the_charts(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vlamon.commands import tail
+    from vlamon.tui.panels import lower_panels
+
+    project(place, 'panel = "slots"\n')
+    seen: list[Any] = []
+    monkeypatch.setattr(tail, "present", lambda _, __, options, **_more: seen.append(options) or 0)
+
+    assert run(["tail", str(LOG), "--once"]) == 0
+    assert seen[0].panel == "slots"
+    assert config.BY_NAME["panel"].choices == ("auto", *lower_panels())
+
+
 def test_thresholds_of_a_file_decide_what_explodes(place: Path, capfdbinary: Any) -> None:
     assert run(["analyze", str(LOG), "--format", "json"]) == 20
     capfdbinary.readouterr()

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from vlamon import config
 from vlamon.commands.assignments import THRESHOLD, actions, keys
 from vlamon.safe_text import line
 from vlamon.tui.options import Options
@@ -24,6 +25,7 @@ PASSED_ON = (
     "bell",
     "axis",
     "smoothing",
+    "panel",
     "pinned",
     "hidden",
     "every",
@@ -112,6 +114,12 @@ OPTIONS = (
         type=click.Choice(["off", "auto", "strong"]),
         default="auto",
         help="Smoothing of the lines to start with.",
+    ),
+    click.option(
+        "--panel",
+        type=click.Choice(config.BY_NAME["panel"].choices),
+        default="auto",
+        help="Panel below the charts to start with.",
     ),
     click.option("--pin", "pinned", metavar="NAME", multiple=True, help="Show this metric first."),
     click.option("--hide", "hidden", metavar="NAME", multiple=True, help="Hide this metric."),

@@ -40,6 +40,8 @@ class Options:
     """Start with logarithmic y axes."""
     smoothing: str = "auto"
     """Smoothing of the lines to start with: off, auto or strong."""
+    panel: str = "auto"
+    """Panel below the charts to start with, by its name in `tui/panels.py`; auto for the usual."""
     pinned: tuple[str, ...] = ()
     """Metrics whose charts come first, in this order."""
     hidden: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ from vlamon.tui.event_list import fold
 from vlamon.tui.headline import headline
 from vlamon.tui.layout import Arrangement, ContentNeeds, PanelRect, arrange, is_below, side_width
 from vlamon.tui.notices import Notice
+from vlamon.tui.options import Options
 from vlamon.tui.panels import lower_panels, make_panels
 from vlamon.tui.widgets.chart import Chart
 from vlamon.tui.widgets.diagnoses import diagnoses_rows
@@ -52,7 +53,7 @@ class Placement:
         self.pinned = list(host.shell.options.pinned)
         self.hidden = set(host.shell.options.hidden)
         self.page = 0
-        self.lower = ""
+        self.lower = _first_lower_panel(host.shell.options)
         """Panel that was chosen for the lower place; empty for the usual one."""
         self.maximised = ""
         """Name of the chart that has the whole screen; empty for none."""
@@ -264,6 +265,13 @@ class Placement:
         now = choices.index(self.lower) if self.lower in choices else 0
         self.lower = choices[(now + 1) % len(choices)]
         self._host.repaint()
+
+
+def _first_lower_panel(options: Options) -> str:
+    """The panel that the settings ask for, where it is to be had."""
+    if options.panel not in lower_panels() or (options.panel == "gpu" and not options.gpu):
+        return ""
+    return options.panel
 
 
 def _put(widget: Chart | RowPanel, place: PanelRect | None) -> None:

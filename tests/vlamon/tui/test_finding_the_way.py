@@ -21,6 +21,7 @@ from vlamon.analysis.liveness import Alive
 from vlamon.charts.rows import text_of
 from vlamon.records import Link
 from vlamon.tui.frame_context import FrameContext
+from vlamon.tui.panels import lower_panels
 from vlamon.tui.screen import MainScreen
 from vlamon.tui.widgets.diagnoses import DiagnosesPanel
 
@@ -138,3 +139,10 @@ async def test_a_settled_explosion_is_not_asked_about_again() -> None:
         await until(pilot, lambda: "roll back to" in page(pilot))
         dialog = page(pilot).split("roll back to")[1].split("step")[0]
         assert "✗" not in dialog
+
+
+@pytest.mark.parametrize(("asked", "shown"), [("slots", ["slots"]), ("auto", []), ("gpu", [])])
+async def test_the_settings_choose_the_panel_below_the_charts(asked: str, shown: list[str]) -> None:
+    async with running(size=(120, 40), panel=asked, gpu=False) as (_, screen, _feed):
+        panels = screen.placement.panels
+        assert [name for name in lower_panels() if panels[name].display] == shown
