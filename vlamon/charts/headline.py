@@ -105,8 +105,8 @@ def _slope(trend: Trend, metric: str, glyphs: Glyphs, spare: int) -> list[Readou
     per, unit = (1000, "1k") if trend.span >= 1000 else (100, "100")
     share = 100 * per / abs(trend.mean)
     change, error = slope.per_step * share, slope.error * share
-    if error >= 999.5:
-        return []  # it says nothing
+    if error >= 100:
+        return []  # `flat ±189 %` of a metric that halved says nothing
     if slope.flat:
         return [Readout(f"flat {_error(error)} %/{unit}", "muted", spare=spare)]
     size = _rounded(abs(change), error)

@@ -231,13 +231,15 @@ def _spread(wanted: Sequence[int], rows: int) -> list[int]:
 def _end_row(ends: Sequence[End], width: int) -> Row:
     room = width // len(ends) - 1
     row: Row = tuple((f" {shorten(end.name, room)}", end.role) for end in ends)
-    value = f" {short_value(ends[0].value)}" if len(ends) == 1 else ""
-    if cells(row) + len(value) <= width:
-        row = (*row, (value, ends[0].role))
+    for digits in (3, 2, 1) if len(ends) == 1 else ():
+        value = f" {short_value(ends[0].value, digits)}"
+        if cells(row) + len(value) <= width:
+            row = (*row, (value, ends[0].role))
+            break
     return (*row, (" " * (width - cells(row)), ""))
 
 
-def short_value(value: float) -> str:
-    """Write a value with three digits and without the zero before its point."""
-    text = number(value, 3)
+def short_value(value: float, digits: int = 3) -> str:
+    """Write a value with a few digits and without the zero before its point."""
+    text = number(value, digits)
     return text.replace("0.", ".", 1) if text.startswith(("0.", "−0.")) else text

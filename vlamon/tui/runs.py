@@ -56,14 +56,16 @@ def run_row(label: str, store: RunStore, alive: Alive, glyphs: Glyphs, under: bo
         (f"{column(shorten_name(label + host, NAME, glyphs.ellipsis), NAME)} ", "title bold"),
         (f"{glyphs.dot} {column(shorten(word, STATE), STATE)}", role),
         (f"{step:>10} ", "foreground"),
-        *_figures(store, glyphs),
+        *_figures(store, alive, glyphs),
     )
 
 
-def _figures(store: RunStore, glyphs: Glyphs) -> Sequence[tuple[str, str]]:
+def _figures(store: RunStore, alive: Alive, glyphs: Glyphs) -> Sequence[tuple[str, str]]:
     names = leading_first(store, store.metrics)
     alert = _newest_alert(store, glyphs)
     if not names or not store.rows:
+        if alive.text and not alert[0].strip():
+            return ((f" {alive.text}", pulse_words(alive)[0]),)  # why there is none
         return ((column(" no batch yet", METRIC), "muted"), alert)
     name = names[0]
     edges = np.linspace(0, store.rows, min(SPARK, store.rows) + 1)

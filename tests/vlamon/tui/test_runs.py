@@ -218,3 +218,9 @@ def test_without_a_name_every_training_that_serves_is_in_the_list(
         assert sorted(shown[-1]) == paths
         found = CliRunner().invoke(command, ["--auto-rollback"])
         assert isinstance(found.exception, discovery.SeveralTrainers)
+
+
+def test_a_run_that_cannot_be_opened_says_why_in_the_list() -> None:
+    text = "ssh node7: vlamon: command not found; install vlamon there"
+    row = run_row("node7:/b", fed().store, Alive("failed", text), UNICODE)
+    assert text_of(row).endswith(text)

@@ -175,3 +175,10 @@ def test_a_setting_is_its_newest_value_and_no_mean() -> None:
     store, steps = RunStore(), np.arange(500)
     store.apply(BatchBlock(0, 0, steps, steps / 100, 1.7e9 + steps, {"lr": Column(steps * 1e-5)}))
     assert "lr  0.00499 ─" in titled(Picture(["lr"], "lr", ["lr"]), store)
+
+
+def test_a_trend_that_may_be_anything_is_left_out() -> None:
+    store = RunStore()
+    values = 100 * np.exp(-np.arange(130) / 40) + np.random.default_rng(0).normal(0, 3, 130)
+    store.apply(block(0, values.tolist()))
+    assert "%" not in titled(Picture(["closs"], "closs", ["closs"]), store)
