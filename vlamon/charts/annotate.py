@@ -89,6 +89,7 @@ def mark_outside(grid: Cells, curve: Curve, found: Shape, signs: Signs) -> None:
     above = np.where(drawn, found.top, found.first) < 0
     below = np.where(drawn, found.bottom, found.end - 1) >= dots
     some = (bins.finite > 0) if drawn else (bins.finite > 0) & lit
+    arrows: list[tuple[int, int, float]] = []
     for row, outside, sign, far in (
         (0, above & some, signs.above, max),
         (-1, below & some, signs.below, min),
@@ -104,7 +105,10 @@ def mark_outside(grid: Cells, curve: Curve, found: Shape, signs: Signs) -> None:
             cell = abs(column) // DOTS_WIDE
             written = grid.glyphs[row, cell] != ord(signs.guide)
             if not (written and grid.role(row, cell) in ("warn", "explode")):
-                _arrow(grid, row, cell, sign, value, role, signs, NEAR)
+                grid.write(row, cell, sign, role)
+                arrows.append((row, cell, value))
+    for row, cell, value in arrows:  # all arrows come first: none may stand in another's value
+        _write_value(grid, row, cell, value, role, signs, NEAR)
     for row, flag in ((0, POS_INF), (-1, NEG_INF)):
         infinite = (bins.flags & flag) != 0
         if infinite.any():
@@ -126,20 +130,39 @@ def _arrow(
     value: float,
     role: str,
     signs: Signs,
-    near: int = 0,
 ) -> None:
-    """Put an arrow into its cell and its value beside it, or up to `near` cells away."""
+    """Put an arrow into its cell and its value beside it."""
     grid.write(row, cell, sign, role)
+    _write_value(grid, row, cell, value, role, signs, 0)
+
+
+def _write_value(
+    grid: Cells, row: int, cell: int, value: float, role: str, signs: Signs, near: int
+) -> None:
+    """Write the value of an arrow beside it, or up to `near` cells away."""
     label = number(value, 3)
     label = label.replace("−", "-") if signs.ascii_only else label
     free = (grid.glyphs[row] == ord(" ")) | (grid.glyphs[row] == ord(signs.guide))
     for start in (cell + 1, cell - len(label)):
-        if start >= 0 and start + len(label) <= len(free) and free[start:][: len(label)].all():
+        if _apart(grid, row, start, len(label), free):
             grid.write(row, start, label, role)
             return
     away = _room_for(free, len(label), cell)
-    if away is not None and abs(away - cell) <= near:
+    if away is None or abs(away - cell) > near:
+        return
+    between = grid.glyphs[row, min(away, cell + 1) : max(away, cell)]
+    arrows = np.isin(between, (ord(signs.above), ord(signs.below))).any()
+    if not arrows and _apart(grid, row, away, len(label), free):
         grid.write(row, away, label, role)
+
+
+def _apart(grid: Cells, row: int, start: int, length: int, free: NDArray[np.bool_]) -> bool:
+    """Say whether cells are free and no other value is right beside them."""
+    end = start + length
+    if start < 0 or end > len(free) or not free[start:end].all():
+        return False
+    beside = grid.glyphs[row, [max(0, start - 1), min(end, len(free) - 1)]].tolist()
+    return not any(chr(char).isdigit() for char in beside)
 
 
 def draw_spot(grid: Cells, spot: JudgedDot, scale: Scale, signs: Signs) -> None:

@@ -162,6 +162,14 @@ def test_neighbours_out_of_range_share_one_mark_with_the_farthest_value() -> Non
     assert "95.0" in text(cells)[0]
 
 
+def test_no_mark_stands_in_the_value_of_another() -> None:
+    values: list[list[float]] = [[8.0, 8.5] for _ in range(100)]
+    values[0], values[6] = [8.0, 91.5], [8.0, 65.7]
+    first = text(rasterise([curve(bins_of(values))], Scale(7.0, 9.0), 100, ROWS))[0]
+    assert "↑65.7 " in first
+    assert "91.5" not in first, "there is no room that is not the other one's"
+
+
 def test_nan_alone_breaks_the_line_and_is_marked() -> None:
     values: list[list[float]] = [[1.0], [1.0], [np.nan], [np.nan], [1.0], [1.0]]
     cells = rasterise([curve(bins_of(values))], Scale(0.0, 2.0), 6, 3)
