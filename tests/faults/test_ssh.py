@@ -72,7 +72,7 @@ def test_a_forwarded_socket_carries_everything_and_commands_too(
             assert watching.ended() == 0
             assert watching.steps() == [(0, step) for step in range(300)]
             (told,) = [line for line in watching.lines if line.get("type") == "control"] or [
-                line for line in watching.lines if ": note done" in str(line.get("text"))
+                line for line in watching.lines if "left a note" in str(line.get("text"))
             ]
             assert told["data"]["uid"] == os.geteuid()
     finally:

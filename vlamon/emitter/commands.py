@@ -22,6 +22,16 @@ REMEMBERED = 1000
 OTHER_USERS = 64
 """Other users whose refused commands are recorded, one event each."""
 
+DID = {
+    "checkpoint": "wrote a checkpoint",
+    "rollback": "rolled back to {step}",
+    "pause": "paused",
+    "resume": "resumed",
+    "note": "left a note",
+    "set": "set {name} to {value}",
+}
+"""What somebody did whose command was executed."""
+
 READ_ONLY = "this training is served read-only and takes no commands"
 ENDED = "the training ended before the command was executed"
 
@@ -178,12 +188,17 @@ class CommandInbox:
 
 
 def outcome(command: Command, reply: Reply, owner: str) -> str:
-    """What became of a command, as its event says it: `root: rollback done`."""
+    """What became of a command, as its event says it: `root rolled back to 246`."""
     origin = command.origin or Peer(0, -1)
     names = {0: "root", os.geteuid(): owner}
     who = names.get(origin.uid, f"uid {origin.uid}")
-    became = "done" if reply.ok else f"refused: {reply.error}"
-    return text(f"{who}: {command.name} {became}")
+    if not reply.ok:
+        return text(f"{who}: {command.name} refused: {reply.error}")
+    did = DID.get(command.name, f"gave the command {command.name}")
+    try:
+        return text(f"{who} {did.format_map({**command.args, **reply.result})}")
+    except KeyError:  # a script of somebody else's answers as it likes
+        return text(f"{who}: {command.name} done")
 
 
 def _reply(identity: str, ok: bool, content: object) -> Reply:

@@ -280,8 +280,10 @@ class Emitter:
     def _answered(self, command: Command, reply: Reply) -> None:
         """Send the answer, and record who asked for what."""
         origin = command.origin or Peer(0, -1)
+        at = reply.result.get("step")  # after a rollback no batch says it
         self.event(
             "control",
+            step=at if isinstance(at, int) else None,
             text=outcome(command, reply, self._user),
             severity="info" if reply.ok else "warn",
             command=command.name,

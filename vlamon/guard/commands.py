@@ -160,7 +160,7 @@ class Commands:
                 return self._resume(command, step)
             case "stop":
                 self.stopped = True
-                following = self._go_on(step, "stop")
+                following = self._go_on(step, "to stop")
                 command.done({"step": step})
                 return following
             case "set":
@@ -182,7 +182,7 @@ class Commands:
             return None
         if self._pause.explosion is not None and self._detection.episode is not None:
             self._detection.episode.accepted = True
-        following = self._go_on(step, "resume")
+        following = self._go_on(step, "by the operator")
         command.done({"step": step})
         return following
 
@@ -201,7 +201,7 @@ class Commands:
             command.refuse(done.why)
             self._status.refresh()
             return None
-        self._end_pause(done.step, "rollback")
+        self._end_pause(done.step, "after the rollback")
         command.done(done.summary)
         return done.following
 
@@ -307,5 +307,5 @@ class Commands:
         if self._pause is None:
             return
         self._pause = None
-        self._reporter.event("resumed", step, f"goes on: {why}")
+        self._reporter.event("resumed", step, why)
         self._status.enter("training")

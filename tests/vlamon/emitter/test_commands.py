@@ -230,3 +230,17 @@ def test_a_reason_that_cannot_be_sent_is_a_refusal_all_the_same() -> None:
     desk, command = handed_out()
     command.refuse(Speechless())  # type: ignore[arg-type]
     assert [reply for _, reply in desk.reported] == [Reply("c1", False, error="no reason given")]
+
+
+def test_an_event_tells_what_somebody_did_and_to_what() -> None:
+    def said(name: str, result: object = None, **args: object) -> str:
+        command = Command("a", name, args, Peer(1, 1001))
+        named = result if isinstance(result, dict) else {}
+        return outcome(command, Reply("a", True, named), "me")
+
+    assert said("rollback", {"step": 246, "where": "ring"}) == "uid 1001 rolled back to 246"
+    value = {"name": "loss_ct", "before": 10.0, "value": 5.0}
+    assert said("set", value, name="loss_ct", value=5.0) == "uid 1001 set loss_ct to 5.0"
+    assert said("pause", {"step": 91}) == "uid 1001 paused"
+    assert said("rollback") == "uid 1001: rollback done", "a script may answer without saying where"
+    assert said("shuffle") == "uid 1001 gave the command shuffle"

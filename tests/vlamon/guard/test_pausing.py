@@ -79,7 +79,7 @@ def test_a_refused_order_leaves_the_training_paused() -> None:
     orders = one_by_one(toy, "pause", "rollback", ("rollback", {"to": 3}), "note", "stop")
     assert toy.run(160, {150: [orders[0]]}) == 151, "it stood still until the stop"
     assert "no trusted snapshot" in orders[1].error
-    assert [data["text"] for _, data in toy.emitter.kinds("resumed")] == ["goes on: stop"]
+    assert [data["text"] for _, data in toy.emitter.kinds("resumed")] == ["to stop"]
 
 
 def test_a_refused_rollback_leaves_the_question_open_and_the_snapshots_alone() -> None:

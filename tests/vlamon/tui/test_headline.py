@@ -61,7 +61,7 @@ def test_no_rollback_is_advised_while_the_guard_rolls_back() -> None:
 
 def test_a_training_that_ended_unanswered_did_not_continue() -> None:
     store = RunStore()
-    went_on = replace(ROLLBACK, kind="resumed", data={}, text="goes on: nobody answered")
+    went_on = replace(ROLLBACK, kind="resumed", data={}, text="nobody answered")
     for record in (info(), EXPLOSION, went_on):
         store.apply(record)
     found = newest_break(store)
