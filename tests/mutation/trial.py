@@ -35,6 +35,8 @@ LONGEST = 240.0
 """Seconds that the tests of one file may take without a mutant."""
 ENOUGH = 20.0
 """Seconds of tests that a mutant is tried with, as they take while lines are noted."""
+REST = 4.0
+"""Seconds of any other tests, for a mutant of what is used at import."""
 SLACK = 15.0
 """Seconds beyond three times that, after which a mutant counts as noticed: it hangs."""
 EVERY_LINE = frozenset(range(1, 10_000))
@@ -149,6 +151,9 @@ class Trial:
         if codes is None:  # used at import: whatever runs anything of its users may notice
             lines = {str(each): EVERY_LINE for each in self._users(path)}
         tests = chosen(self._tests, lines, ENOUGH)
+        if codes is None:  # and a module that is found by its name has no users that say so
+            rest = [test for test in self._tests if test not in tests]
+            tests += chosen(rest, {file: EVERY_LINE for test in rest for file in test.lines}, REST)
         if not tests:
             self._survived(site, changed.line, "no test runs it")
             return

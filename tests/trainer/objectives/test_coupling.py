@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from trainer.model.energy import EnergyConfig
 from trainer.model.vla import VLA
 from trainer.objectives import ObjectiveError, Objectives
 from trainer.objectives.coupling import REMEDIES, Cache, Coupling, EmaTarget
-from trainer.objectives.energy_task import KINDS, EnergyTask
+from trainer.objectives.energy_task import KINDS, EnergyTask, _to_horizon
 
 BATCHES = [batch for batch, _ in zip(ToyTask(0, train=64).batches(), range(24), strict=False)]
 
@@ -122,6 +123,8 @@ def test_freeze_backbone_trains_the_action_head_alone() -> None:
     changed = moved(pair.policy, before)
     assert changed
     assert all(name.startswith("action_head.") for name in changed)
+    learning = [name for name, each in pair.policy.named_parameters() if each.requires_grad]
+    assert learning == [name for name in before if name.startswith("action_head.")]
 
 
 def test_alternation_steps_only_its_group() -> None:
@@ -318,3 +321,29 @@ def test_chosen_layers_are_counted_from_the_embedding_to_the_normed_last() -> No
     head = pair.policy.action_head
     torch.testing.assert_close(found[:, 0], head(embedded, layout.prefix_length))
     torch.testing.assert_close(found[:, 1], outputs.actions)
+
+
+def test_chunks_are_cut_or_filled_up_to_the_horizon() -> None:
+    steps = torch.arange(1.0, 13.0).reshape(2, 3, 2)
+    longer = _to_horizon(steps, 5)
+    assert longer.shape == (2, 5, 2)
+    assert torch.equal(longer[:, :3], steps)
+    assert not longer[:, 3:].any()
+    assert torch.equal(_to_horizon(steps, 2), steps[:, :2])
+    assert torch.equal(_to_horizon(steps, 3), steps)
+    assert _to_horizon(torch.ones(2, 3, dtype=torch.bool), 4).tolist() == 2 * [[True] * 3 + [False]]
+
+
+def test_a_step_of_a_chunk_that_lacks_a_dimension_is_not_there() -> None:
+    pair = Pair("joint")
+    batch = BATCHES[0]
+    layout = batch.layout
+    valid = layout.action_valid.clone()
+    valid[0, 0, 3] = False
+    cut = replace(batch, layout=replace(layout, action_valid=valid))
+    outputs = pair.policy(cut, keep_layers=True, project=False)
+    found = pair.task._inputs(outputs, pair.policy.action_head)
+    assert found is not None
+    shown = min(found.valid.shape[1], valid.shape[1])
+    assert torch.equal(found.valid[:, :shown], valid[:, :shown].all(-1))
+    assert not found.valid[0, 0]

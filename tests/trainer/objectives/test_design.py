@@ -163,3 +163,18 @@ def test_an_adaptive_coupling_learns_from_what_is_reduced_over_the_ranks() -> No
         loop.design.advance(own, lambda _, mean=mean: mean)  # type: ignore[misc]
     assert loop.design.weights["loss_ct"] == 5.0
     assert loop.design.weights["energy"] == 1.0
+
+
+def test_pulls_that_are_measured_move_the_weights_that_learn_from_them() -> None:
+    learning, fixed = (
+        Loop(DesignConfig(weighting=name, pull_every=2)) for name in ("gradnorm", "fixed")
+    )
+    for loop, moves in ((learning, True), (fixed, False)):
+        stated = dict(loop.design.objectives.stated)
+        before = dict(loop.design.weights)
+        loop.step(0)
+        after = dict(loop.design.weights)
+        assert (after != before) is moves
+        loop.step(1)
+        assert loop.design.weights == after, "nothing was measured at this step"
+        assert loop.design.objectives.stated == stated

@@ -229,3 +229,30 @@ def test_training_separates_true_pairs_from_swapped_ones() -> None:
         optimizer.step()
     assert float(found.accuracy) > 0.9
     assert float(found.positive) < float(found.negative) - 0.3
+
+
+class Table(nn.Module):
+    """Energies as a test says, whatever the states and chunks."""
+
+    def __init__(self, *rows: list[float]) -> None:
+        super().__init__()
+        self.energies = torch.tensor(rows)
+
+    def forward(self, *given: Tensor) -> Tensor:
+        return self.energies
+
+
+def test_swapped_chunks_are_told_apart_by_their_energies() -> None:
+    table = Table([1.0, 2.0, 0.5], [3.0, 1.5, 4.0], [0.0, 2.5, 2.0])
+    found = swap_infonce(table, inputs(rows=3))
+    assert found is not None
+    assert float(found.positive) == pytest.approx(4.5 / 3)
+    assert float(found.negative) == pytest.approx(12.0 / 6)
+    assert float(found.accuracy) == pytest.approx(4 / 6)
+    chances = (-table.energies / 0.5).log_softmax(-1).diagonal()
+    assert float(found.loss) == pytest.approx(float(-chances.mean()))
+
+
+def test_two_rows_can_be_swapped_and_one_cannot() -> None:
+    assert swap_infonce(Table([1.0, 2.0], [2.0, 1.0]), inputs(rows=2)) is not None
+    assert swap_infonce(Table([1.0]), inputs(rows=1)) is None

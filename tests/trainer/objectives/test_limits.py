@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from trainer.objectives.coupling import Adaptive, Alternate, Cache, EmaTarget
+from trainer.objectives.coupling import Adaptive, Alternate, Cache, Coupling, EmaTarget
 from trainer.objectives.weighting import DynamicAverage, GradNorm, RunningScale, Uncertainty
 
 
@@ -43,6 +43,25 @@ def test_a_pull_far_off_moves_its_weight_by_the_rate_and_no_further() -> None:
     weights = weighting.weights(stated)
     assert sum(weights.values()) == pytest.approx(2.0)
     assert weights["b"] > weights["a"]
+
+
+def test_a_pull_three_times_the_mean_moves_by_the_rate_too() -> None:
+    weighting, stated = GradNorm(rate=0.1), dict.fromkeys("abc", 1.0)
+    weighting.advance(stated, stated, {"a": 1e6, "b": 1.0, "c": 1.0})
+    assert weighting.log_factor["a"] == pytest.approx(-0.1), "though ln 3 is more than 1"
+
+
+def test_watched_losses_are_the_last_eleven_after_a_resume_too() -> None:
+    remedy, again = Adaptive(), Adaptive()
+    for step in range(30):
+        remedy.observe(float(step), float(step) / 10)
+    again.load_state_dict(remedy.state_dict())
+    for each in (remedy, again):
+        each.observe(30.0, 3.0)
+        assert list(each.policy) == [float(step) for step in range(20, 31)]
+        assert len(each.energy) == 11
+    assert Coupling.named("cache+adaptive").watches_losses
+    assert not Coupling.named("cache+isolate").watches_losses
 
 
 def test_a_loss_that_falls_more_slowly_is_to_pull_more() -> None:
