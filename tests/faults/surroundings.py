@@ -73,13 +73,13 @@ SURROUNDINGS: Mapping[str, Surrounding] = {
     "latin-1": Surrounding({"PYTHONIOENCODING": "latin-1"}),
     "no-home": Surrounding({"HOME": None}),
     "home-is-nowhere": Surrounding(
-        {"HOME": "/nonexistent/at/all", "XDG_STATE_HOME": None, "XDG_CONFIG_HOME": None}
+        {"HOME": "/proc/none/at/all", "XDG_STATE_HOME": None, "XDG_CONFIG_HOME": None}
     ),
     "home-is-a-file": Surrounding(
         {"HOME": "/dev/null", "XDG_STATE_HOME": None, "XDG_CONFIG_HOME": None, "VLAMON_HOME": None}
     ),
     "relative-directories": Surrounding({"XDG_STATE_HOME": "a", "VLAMON_HOME": "b", "TMPDIR": "c"}),
-    "no-temporary-directory": Surrounding({"TMPDIR": "/nonexistent"}),
+    "no-temporary-directory": Surrounding({"TMPDIR": "/proc/none"}),
     "no-working-directory": Surrounding(
         shell="d=$(mktemp -d {out}/gone.XXXX) && cd $d && rmdir $d && exec {command}"
     ),

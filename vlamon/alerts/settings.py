@@ -119,13 +119,13 @@ def _channel(path: Path, name: str, given: Mapping[str, str]) -> Channel:
 def _read(path: Path) -> dict[str, object]:
     """The file's tables; none where it does not exist. Refused where others may read it."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = open(path, "rb")  # noqa: SIM115 (closed below)
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise AlertSettingsError(f"{path} cannot be read: {error.strerror}") from error
-    with open(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
+    with file:
+        found = os.fstat(file.fileno())
         if found.st_uid not in (os.geteuid(), 0) or stat.S_IMODE(found.st_mode) & 0o077:
             raise AlertSettingsError(
                 f"{path} holds secrets and may be read by others: chmod 600 {path}"

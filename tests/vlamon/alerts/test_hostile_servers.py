@@ -61,7 +61,7 @@ def raw_server(serve: Callable[[socket.socket], None]) -> Iterator[int]:
 
 def channel(kind: str, monkeypatch: pytest.MonkeyPatch, **given: str) -> Channel:
     """The channel as settings make it."""
-    monkeypatch.setenv("VLAMON_ALERTS", "/nonexistent")
+    monkeypatch.setenv("VLAMON_ALERTS", "/proc/none")
     environment = {f"VLAMON_{kind}_{key}".upper(): value for key, value in given.items()}
     return load_settings(None, environment).channels[kind]
 

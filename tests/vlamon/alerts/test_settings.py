@@ -55,3 +55,9 @@ def test_a_file_that_others_may_read_is_refused(file: Path) -> None:
     with pytest.raises(AlertSettingsError, match="chmod 600") as refused:
         load_settings(None, {})
     assert "secret'" not in str(refused.value)
+
+
+def test_a_directory_in_the_files_place_is_a_sentence(file: Path) -> None:
+    file.mkdir()
+    with pytest.raises(AlertSettingsError, match=r"alerts\.toml cannot be read: Is a directory"):
+        load_settings(None, {})

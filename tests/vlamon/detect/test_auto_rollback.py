@@ -181,14 +181,14 @@ def test_the_last_thousand_rows_of_a_history_teach_what_is_usual() -> None:
 
 def test_a_long_block_is_kept_until_those_behind_it_are_enough() -> None:
     monitor = AutoRollback()
-    monitor.hear(INFO)
+    monitor.observe(INFO)
     for first, count, kept in (
         (0, 1000, 1000),
         (1000, 100, 1100),
         (1100, 923, 2023),
         (2023, 1, 1024),
     ):
-        monitor.hear(rows([8.5] * count, first, NOW - 900))
+        monitor.observe(rows([8.5] * count, first, NOW - 900))
         assert sum(block.rows for block in monitor._backlog) == kept
 
 
