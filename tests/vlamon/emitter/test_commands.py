@@ -233,7 +233,7 @@ def test_a_reason_that_cannot_be_sent_is_a_refusal_all_the_same() -> None:
 
 
 def test_an_event_tells_what_somebody_did_and_to_what() -> None:
-    def said(name: str, result: object = None, **args: object) -> str:
+    def said(name: str, result: object = None, /, **args: object) -> str:
         command = Command("a", name, args, Peer(1, 1001))
         named = result if isinstance(result, dict) else {}
         return outcome(command, Reply("a", True, named), "me")
