@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import copy, copytree, rmtree
 
@@ -171,11 +171,14 @@ def _until_it_says_something(words: list[str]) -> int:
     if words and words[0] in FOLLOWS:
         watching.start()
     try:
-        return run(words)
+        code = run(words)
     except KeyboardInterrupt:  # it ended by itself at that moment
-        return 130
-    finally:
+        code = 130
+    with suppress(KeyboardInterrupt):  # or at this one
         over.set()
+        if watching.ident is not None:
+            watching.join()
+    return code
 
 
 def test_what_is_not_executed_here_is_executed_elsewhere() -> None:
