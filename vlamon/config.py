@@ -215,6 +215,21 @@ def load(
     return Configuration(values, tuple(files), tuple(complaints))
 
 
+def misspelt_variables(environ: Mapping[str, str] | None = None) -> list[str]:
+    """A sentence for each variable whose name is nearly a setting's, and which sets nothing."""
+    import difflib
+
+    environ = os.environ if environ is None else environ
+    names = [name for name in environ if name.startswith(ENVIRONMENT)]
+    bare = {name: name.removeprefix(ENVIRONMENT).lower() for name in names}
+    return [
+        f"there is no variable {name} (did you mean {BY_NAME[near].variable}?)."
+        for name in sorted(names)
+        if bare[name] not in BY_NAME
+        for near in difflib.get_close_matches(bare[name], BY_NAME, n=1, cutoff=0.8)
+    ]
+
+
 def rules_in_force(complain: Callable[[str], None]) -> SpikeRules:
     """The detector's rules with the thresholds that are set; a mistake in them ends no training."""
     from vlamon.detect.rules import rules_with

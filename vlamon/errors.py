@@ -20,6 +20,16 @@ class VlamonError(Exception):
         """The sentence, and what it lists, a line each."""
 
 
+def unwritable(path: str, problem: OSError) -> VlamonError:
+    """The error of a file that cannot be written, with what to do about it."""
+    folder = os.path.dirname(path)
+    if isinstance(problem, FileNotFoundError) and folder:
+        advice = f"make the directory first: mkdir -p {folder}"
+    else:
+        advice = "name another place with -o"
+    return VlamonError(f"{path} cannot be written: {problem.strerror}; {advice}.")
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """` (did you mean 'theme'?)` where a known word is like it, else nothing."""
     import difflib

@@ -203,6 +203,17 @@ def test_a_bad_variable_is_named() -> None:
     )
 
 
+def test_a_variable_that_is_nearly_a_settings_is_named(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    for name in ("VLAMON_SMOTHING", "VLAMON_SOCKET", "VLAMON_ALERT_LANGUAGE"):
+        monkeypatch.setenv(name, "off")
+
+    assert run(["config"]) == 2
+    told = [shown for shown in capsys.readouterr().out.splitlines() if shown.startswith("wrong")]
+    assert told == ["wrong  there is no variable VLAMON_SMOTHING (did you mean VLAMON_SMOOTHING?)."]
+
+
 def test_weights_of_a_file_are_for_the_runs_that_have_them(place: Path, capfdbinary: Any) -> None:
     project(place, "weights = { loss_ct = 100, elsewhere = 3 }\n")
 

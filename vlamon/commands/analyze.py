@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from vlamon.commands.assignments import THRESHOLD, assignments
-from vlamon.errors import VlamonError
+from vlamon.errors import VlamonError, unwritable
 from vlamon.safe_text import line
 
 if TYPE_CHECKING:
@@ -263,4 +263,4 @@ def _write(text: str, output: str | None) -> None:
     try:
         Path(output).write_text(text, encoding="utf-8")
     except OSError as error:
-        raise VlamonError(f"{output}: cannot be written: {error.strerror}.") from error
+        raise unwritable(output, error) from error

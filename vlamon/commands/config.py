@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -28,6 +29,7 @@ def command(as_json: bool, example: bool) -> int:
         click.echo("\n".join(example_file()))
         return 0
     settings = config.load()
+    settings = replace(settings, complaints=(*settings.complaints, *config.misspelt_variables()))
     if as_json:
         from vlamon.views.json_lines import json_bytes
 

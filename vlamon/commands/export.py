@@ -11,7 +11,7 @@ from typing import IO, Literal, get_args
 
 import click
 
-from vlamon.errors import VlamonError
+from vlamon.errors import unwritable
 from vlamon.records import Record
 from vlamon.sources import Source
 from vlamon.sources.bytestream import JOURNAL, starts_with
@@ -24,7 +24,6 @@ ENDINGS: Mapping[str, Form] = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
-ELSEWHERE = (".xlsx", ".xls", ".feather", ".npz", ".pkl")
 EVENT_FILE = "events.out.tfevents.0000000000.vlamon"
 """TensorBoard knows its files by this name; a second export takes the place of the first."""
 
@@ -69,7 +68,7 @@ def _by_name(output: str) -> Form:
     if os.path.isdir(output) or output.endswith("/") or "tfevents" in os.path.basename(output):
         return "tensorboard"
     ending = os.path.splitext(output)[1].lower()
-    if ending in ELSEWHERE:
+    if ending and ending not in ENDINGS:
         raise click.UsageError(f"{ending} is not written here; name a .csv, .jsonl or .parquet")
     return ENDINGS.get(ending, "csv")
 
@@ -80,7 +79,7 @@ def _event_file(output: str) -> str:
     try:
         os.makedirs(output, exist_ok=True)
     except OSError as error:
-        raise VlamonError(f"{output} cannot be written: {error.strerror}.") from error
+        raise unwritable(output, error) from error
     return os.path.join(output, EVENT_FILE)
 
 
@@ -143,14 +142,14 @@ def _writer(path: str) -> Iterator[IO[bytes]]:
     try:
         descriptor, partial = tempfile.mkstemp(prefix=".vlamon-", dir=directory)
     except OSError as error:
-        raise VlamonError(f"{path} cannot be written: {error.strerror}.") from error
+        raise unwritable(path, error) from error
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
         os.chmod(partial, 0o666 & ~_umask())
         os.replace(partial, path)
     except OSError as error:
-        raise VlamonError(f"{path} cannot be written: {error.strerror}.") from error
+        raise unwritable(path, error) from error
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(partial)

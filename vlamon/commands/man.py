@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from vlamon import __version__
-from vlamon.errors import VlamonError
+from vlamon.errors import unwritable
 
 
 @click.command()
@@ -31,7 +31,7 @@ def command(ctx: click.Context, output: str | None) -> int:
             text = "\n".join(lines) + "\n"
             Path(output, f"{name}.1").write_text(text, encoding="utf-8")
     except OSError as problem:
-        raise VlamonError(f"{output} cannot be written: {problem.strerror}.") from problem
+        raise unwritable(output, problem) from problem
     return 0
 
 

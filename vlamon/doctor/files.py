@@ -154,6 +154,7 @@ def settings(facts: Facts) -> Iterator[CheckResult]:
     from vlamon.tui.themes import load_themes
 
     complaints = [*config.load(facts.environ).complaints, *load_themes().complaints]
+    complaints += config.misspelt_variables(facts.environ)
     for complaint in complaints:
         yield CheckResult("settings", "warn", complaint, "vlamon config")
     if not complaints:

@@ -53,7 +53,9 @@ class FileContents:
 def read_log(path: str, format_name: str | None = None) -> FileContents:
     """Read a log to its end; raises SourceError with the sentence for the user."""
     if path != "-" and not Path(path).exists():
-        raise SourceError(f"{path} does not exist{nearest_file(path)}.")
+        raise SourceError(
+            f"{path} does not exist{nearest_file(path)}; `vlamon` alone lists what is here."
+        )
     source = LogFile(path, follow=False, format_name=format_name)
     records: list[Record] = []
     try:

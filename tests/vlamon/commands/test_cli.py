@@ -66,7 +66,12 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         (["a.log"], "No such command 'a.log'; to open it: `vlamon tail a.log`"),
         (["run.vlaj"], "No such command 'run.vlaj'; to open it: `vlamon watch run.vlaj`"),
         (["runs/a"], "No such command 'runs/a'; to open it: `vlamon watch runs/a`"),
-        (["analyze", "b.log"], "b.log does not exist (did you mean 'a.log'?)."),
+        (["analyze", "b.log"], "b.log does not exist (did you mean 'a.log'?); `vlamon` alone"),
+        (["ctl", "chekpoint"], "No such command 'chekpoint'"),
+        (["analyze", "b.log", "a.log"], "`vlamon` alone lists what is here."),
+        (["man", "-o", "run.vlaj/x"], "run.vlaj/x cannot be written: Not a directory; name"),
+        (["export", "a.log", "-o", "no/x.csv"], "make the directory first: mkdir -p no."),
+        (["export", "a.log", "-o", "x.xyz"], ".xyz is not written here; name a .csv"),
         (
             ["tail", "--once", "b.log"],
             "b.log does not exist (did you mean 'a.log'?); without --once",

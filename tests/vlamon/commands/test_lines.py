@@ -106,7 +106,7 @@ def test_a_script_that_only_emits_has_its_explosion_reported_by_the_monitor(
 
     (seen,) = [line for line in lines if line["kind"] == "event" and line["event"] == "explode"]
     assert seen["step"] == 150
-    assert seen["text"].startswith("closs 95.19: ×")
+    assert seen["text"].startswith("closs 95.19: 23.6× the median")
     assert seen["data"]["by"] == "monitor"
 
 
