@@ -8,30 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vlamon.protocol.commands import Command
-from vlamon.records import BatchBlock, Column, EpochBlock, Event, Record, RunInfo
+from tests.vlamon.sources.scripted import ScriptedSource
+from vlamon.records import BatchBlock, Column, EpochBlock, Event, RunInfo
 from vlamon.sources.alerts import JudgedLog
 from vlamon.sources.logfile import LogFile
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
-
-
-class Told:
-    """A source that says what it is given, a list a read."""
-
-    def __init__(self, *reads: Sequence[Record]) -> None:
-        self.reads = list(reads)
-
-    @property
-    def finished(self) -> bool:
-        return not self.reads
-
-    def read(self, timeout: float) -> Sequence[Record]:
-        return self.reads.pop(0)
-
-    def send(self, command: Command) -> None: ...
-
-    def close(self) -> None: ...
 
 
 def explosions(source: object) -> list[Event]:
@@ -61,26 +43,26 @@ def test_a_smeared_explosion_is_reported_once_and_none_is_made_up(sample: str, c
 
 def test_it_does_not_matter_how_the_lines_come() -> None:
     values = [3.0, 3.1, 2.9, 3.0, 40.0, 50.0, 45.0, 3.0, 3.1, 60.0]
-    at_once = explosions(Told([epochs(values)]))
-    one_by_one = explosions(Told(*[[epochs([v], i)] for i, v in enumerate(values)]))
+    at_once = explosions(ScriptedSource([epochs(values)]))
+    one_by_one = explosions(ScriptedSource(*[[epochs([v], i)] for i, v in enumerate(values)]))
     assert [event.step for event in at_once] == [4, 9]
     assert [event.id for event in one_by_one] == [event.id for event in at_once]
 
 
 def test_an_epochs_explosion_stands_at_its_last_step_where_that_is_known() -> None:
     info = RunInfo("x", "x", steps_per_epoch=100)
-    (event,) = explosions(Told([info, epochs([3.0, 3.1, 2.9, 95.0])]))
+    (event,) = explosions(ScriptedSource([info, epochs([3.0, 3.1, 2.9, 95.0])]))
     assert event.step == 399
     assert "epoch 3" in event.text
 
 
 def test_a_new_attempt_has_a_level_of_its_own() -> None:
     high = epochs([9.0, 9.1, 9.0], attempt=1)
-    assert explosions(Told([epochs([3.0, 3.1, 2.9]), high])) == []
+    assert explosions(ScriptedSource([epochs([3.0, 3.1, 2.9]), high])) == []
 
 
 def test_values_that_are_no_numbers_explode() -> None:
-    (event,) = explosions(Told([epochs([3.0, float("nan"), 3.0])]))
+    (event,) = explosions(ScriptedSource([epochs([3.0, float("nan"), 3.0])]))
     assert event.text.startswith("closs is nan")
 
 
@@ -90,7 +72,7 @@ def test_a_noisy_batch_is_no_explosion_and_a_broken_one_is() -> None:
     block = BatchBlock(
         0, 0, np.arange(400), np.zeros(400), np.full(400, np.nan), {"loss": Column(values)}
     )
-    assert [event.step for event in explosions(Told([block]))] == [300]
+    assert [event.step for event in explosions(ScriptedSource([block]))] == [300]
 
 
 def batches(values: np.ndarray) -> BatchBlock:
@@ -102,14 +84,16 @@ def batches(values: np.ndarray) -> BatchBlock:
 def test_the_text_is_what_the_judge_saw() -> None:
     values = 0.1 * np.random.default_rng(2).lognormal(0, 0.05, 400)
     values[300:] *= 2.4  # below any level times three, and an explosion by its length
-    (event,) = explosions(Told([batches(values)]))
+    (event,) = explosions(ScriptedSource([batches(values)]))
     assert event.text.endswith(": 3 batches in a row above 2× the median")
     assert event.data["ratio"] == pytest.approx(2.4, rel=0.2)
 
 
 def test_a_slow_rise_is_reported_by_its_rule_not_by_a_multiple_below_one() -> None:
     noise = np.random.default_rng(4).lognormal(0, 0.5, 3000)
-    found = explosions(Told([batches(np.clip(1.002 ** (np.arange(3000) - 500.0), 1, 20) * noise)]))
+    found = explosions(
+        ScriptedSource([batches(np.clip(1.002 ** (np.arange(3000) - 500.0), 1, 20) * noise)])
+    )
     assert found
     for event in found:
         assert "× its level" not in event.text
@@ -117,13 +101,13 @@ def test_a_slow_rise_is_reported_by_its_rule_not_by_a_multiple_below_one() -> No
 
 
 def test_a_mean_of_a_loss_below_zero_is_reported_without_a_multiple() -> None:
-    (event,) = explosions(Told([epochs([-3.0, -3.1, -2.9, -3.0, 30.0])]))
+    (event,) = explosions(ScriptedSource([epochs([-3.0, -3.1, -2.9, -3.0, 30.0])]))
     assert event.text == "closs 30, far above its level of -3 (mean of epoch 4)"
 
 
 def test_a_log_of_epochs_alone_counts_no_steps() -> None:
-    (event,) = explosions(Told([epochs([3.0, 3.1, 2.9, 95.0])]))
+    (event,) = explosions(ScriptedSource([epochs([3.0, 3.1, 2.9, 95.0])]))
     assert (event.counted, event.data["epoch"]) == (False, 3.0)
     info = RunInfo("x", "x", steps_per_epoch=100)
-    (event,) = explosions(Told([info, epochs([3.0, 3.1, 2.9, 95.0])]))
+    (event,) = explosions(ScriptedSource([info, epochs([3.0, 3.1, 2.9, 95.0])]))
     assert event.counted

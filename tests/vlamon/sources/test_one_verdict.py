@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from tests.vlamon.sources.scripted import ScriptedSource
 from vlamon.analysis.anomalies import anomalies
 from vlamon.analysis.evidence import gather
-from vlamon.protocol.commands import Command
 from vlamon.records import BatchBlock, Column, EpochBlock, EpochRow, Event, IntervalBlock, Record
 from vlamon.sources.alerts import JudgedLog
 
 Floats = np.ndarray
 
 
-class Told:
-    """A source that says what it is given, a list a read."""
-
-    def __init__(self, *reads: Sequence[Record]) -> None:
-        self.reads = list(reads)
-
-    @property
-    def finished(self) -> bool:
-        return not self.reads
-
-    def read(self, timeout: float) -> Sequence[Record]:
-        return self.reads.pop(0)
-
-    def send(self, command: Command) -> None: ...
-
-    def close(self) -> None: ...
-
-
 def tailed(*records: Record) -> list[Event]:
-    """What `tail` tells of."""
-    alerting = JudgedLog(Told(*[[record] for record in records]))
+    """Explosions that `tail` reports."""
+    alerting = JudgedLog(ScriptedSource(*[[record] for record in records]))
     found: list[Event] = []
     while not alerting.finished:
         found += [r for r in alerting.read(0.1) if isinstance(r, Event) and r.kind == "explode"]
@@ -45,7 +27,7 @@ def tailed(*records: Record) -> list[Event]:
 
 
 def analyzed(*records: Record) -> list[int]:
-    """Steps at which explosions of the main loss begin, as `analyze` says."""
+    """Steps at which explosions of the main loss begin, by `analyze`."""
     evidence = gather(records)
     return [
         a.onset_step
