@@ -119,7 +119,7 @@ class Detection:
                 self.good.append(GoodBatch(reading.step, reading.batch, dict(reading.values)))
         return judged
 
-    def goes_on(self, step: int, judged: Iterable[JudgedStep]) -> bool:
+    def explosion_continues(self, step: int, judged: Iterable[JudgedStep]) -> bool:
         """Whether the reported explosion goes on at this step, on any rank; it is not news.
 
         A level that stays becomes the usual one, so that the next explosion is seen.
@@ -157,7 +157,7 @@ class Detection:
         episode = self.episode
         return None if episode is None or not episode.climbed else asdict(episode)
 
-    def climb_on(self, saved: Mapping[str, Any] | None) -> None:
+    def restore_climb(self, saved: Mapping[str, Any] | None) -> None:
         """A resume: the ladder goes on where it was."""
         self.episode = Episode(**saved) if saved else None
 
@@ -192,7 +192,7 @@ class Detection:
         """A loss that is still far above the level known before the last return, and how far."""
         return self._known.elevated(self._recent_levels())
 
-    def proved(self) -> None:
+    def confirm_rollback(self) -> None:
         """The return was good: from now on the detectors judge alone."""
         self._known.forget()
 

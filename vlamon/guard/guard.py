@@ -336,11 +336,11 @@ class Guard:
         if outcome.warned:
             for each in judged:
                 self.reporter.warn(each.reading.step, each.judgement, each.reading.values)
-        if outcome.known and self.detection.goes_on(step, judged):
+        if outcome.known and self.detection.explosion_continues(step, judged):
             return self.response.continue_without_rollback(step, None)
         self.snapshots.trust(step)
         self.detection.end_episode(step)
-        self.rollback.proved(step)
+        self.rollback.confirm(step)
         return step + 1
 
     def _keep(self, step: int, outcome: collectives.Outcome) -> None:

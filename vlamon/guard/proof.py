@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 from vlamon.guard import collectives
 from vlamon.guard.autopsy import Probe
 from vlamon.guard.state.capture import TrainingState
-from vlamon.guard.state.owned import Held
+from vlamon.guard.state.owned import LiveTensors
 from vlamon.guard.state.tree import local
 
 INSTANT = 12
@@ -103,7 +103,7 @@ def all_finite(state: TrainingState) -> bool:
 
 def _trained(state: TrainingState) -> Iterator[torch.Tensor]:
     for part in state.everything().values():
-        if isinstance(part, Held):
+        if isinstance(part, LiveTensors):
             yield from (t for t in part.tensors().values() if t.requires_grad)
         elif isinstance(part, nn.Module):
             yield from (parameter.detach() for parameter in part.parameters())

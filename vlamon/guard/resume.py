@@ -55,7 +55,7 @@ class Resume:
             self._ledger.load_state_dict(loaded.meta["ledger"])
             place = loaded.meta["note"].get("place", loaded.step + 1)
             self._skips.load_state_dict(loaded.meta["skips"], place)
-            self._detection.climb_on(loaded.meta.get("climbing"))
+            self._detection.restore_climb(loaded.meta.get("climbing"))
         except NoMemory as error:
             raise DurableError(f"{loaded.path} cannot be loaded: {error}") from error
         except (StateMismatch, KeyError) as error:

@@ -188,7 +188,7 @@ class Rollback:
             self._reporter.event("note", request.step, f"the data are replayed: {error}", "error")
             return None
 
-    def proved(self, step: int) -> None:
+    def confirm(self, step: int) -> None:
         """Say so when no explosion came for a while after a rollback, and the losses are back."""
         if self._proved_at is None or self._ledger.ticks < self._proved_at:
             return
@@ -200,7 +200,7 @@ class Rollback:
         else:
             self._proved_at = None
             self._returned_to = None
-            self._detection.proved()
+            self._detection.confirm_rollback()
             text = f"{self._settings.cooldown} calm steps since the rollback"
             self._reporter.event("recovered", step, text)
 

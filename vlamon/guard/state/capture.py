@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from vlamon.guard import collectives
 from vlamon.guard.out_of_memory import NoMemory
-from vlamon.guard.state.owned import Groups, Held, OwnedParameters, inner_optimizers, is_zero
+from vlamon.guard.state.owned import Groups, LiveTensors, OwnedParameters, inner_optimizers, is_zero
 from vlamon.guard.state.restore import RestorePlan, extra_states
 from vlamon.guard.state.restore import Stateful as Stateful
 from vlamon.guard.state.restore import StateMismatch as StateMismatch
@@ -65,9 +65,9 @@ class TrainingState:
         """One more part, before the first state is taken."""
         self.parts[name] = part
 
-    def everything(self) -> dict[str, nn.Module | Optimizer | Stateful | Held]:
+    def everything(self) -> dict[str, nn.Module | Optimizer | Stateful | LiveTensors]:
         """The parts, and for every optimizer that owns parameters of its own those parameters."""
-        found: dict[str, nn.Module | Optimizer | Stateful | Held] = dict(self.parts)
+        found: dict[str, nn.Module | Optimizer | Stateful | LiveTensors] = dict(self.parts)
         modules = tuple(part for part in self.parts.values() if isinstance(part, nn.Module))
         for name, part in self.parts.items():
             if isinstance(part, Optimizer):
@@ -207,8 +207,8 @@ def unwrapped(module: nn.Module) -> nn.Module:
         module = inner
 
 
-def _state_of(part: nn.Module | Optimizer | Stateful | Held) -> Any:
-    if isinstance(part, Held):
+def _state_of(part: nn.Module | Optimizer | Stateful | LiveTensors) -> Any:
+    if isinstance(part, LiveTensors):
         return part.tensors()
     if not isinstance(part, nn.Module):
         return part.state_dict()

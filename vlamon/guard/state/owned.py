@@ -16,7 +16,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 
-class Held(ABC):
+class LiveTensors(ABC):
     """Tensors that are put back in place."""
 
     __slots__ = ()
@@ -27,7 +27,7 @@ class Held(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class OwnedParameters(Held):
+class OwnedParameters(LiveTensors):
     """The parameters of an optimizer that belong to no module of the training."""
 
     optimizer: Optimizer

@@ -17,7 +17,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from vlamon.guard.out_of_memory import NoMemory, is_lack, memory_for
-from vlamon.guard.state.owned import Held
+from vlamon.guard.state.owned import LiveTensors
 from vlamon.guard.state.sharding import UnplacedShard, piece_of, sharded
 from vlamon.guard.state.tree import copied, duplicate, local
 
@@ -84,8 +84,8 @@ class RestorePlan:
                 self._plan_module(name, part, saved)
             elif isinstance(part, Optimizer):
                 self._plan_optimizer(name, part, saved)
-            elif isinstance(part, Held):
-                self._plan_held(name, part.tensors(), saved)
+            elif isinstance(part, LiveTensors):
+                self._plan_live_tensors(name, part.tensors(), saved)
             else:
                 own = CustomLoad(name, saved, part.state_dict, part.load_state_dict, split_up)
                 self.own.append(own)
@@ -139,7 +139,7 @@ class RestorePlan:
                 put = owner.set_extra_state
                 self.own.append(CustomLoad(place, saved[key], owner.get_extra_state, put))
 
-    def _plan_held(self, name: str, live: Mapping[str, torch.Tensor], saved: Tree) -> None:
+    def _plan_live_tensors(self, name: str, live: Mapping[str, torch.Tensor], saved: Tree) -> None:
         if live.keys() != saved.keys():
             raise StateMismatch(
                 f"{name}: the saved state has {len(saved)} tensors of it, this training {len(live)}"

@@ -17,7 +17,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from vlamon.guard import collectives
-from vlamon.guard.state.owned import Held
+from vlamon.guard.state.owned import LiveTensors
 from vlamon.guard.state.tree import ATOMS
 
 _OF_ALL = ("averaged_gradients", "loss_scaler", "_update_scale", "optimizer")
@@ -203,7 +203,7 @@ class _Group(MutableMapping[str, Any]):
 
 
 @dataclass(frozen=True, slots=True)
-class UntrainedTensors(Held):
+class UntrainedTensors(LiveTensors):
     """What of a model is not made from the pieces: buffers, and parameters that are not trained."""
 
     module: nn.Module
