@@ -347,3 +347,16 @@ def test_a_step_of_a_chunk_that_lacks_a_dimension_is_not_there() -> None:
     shown = min(found.valid.shape[1], valid.shape[1])
     assert torch.equal(found.valid[:, :shown], valid[:, :shown].all(-1))
     assert not found.valid[0, 0]
+
+
+def test_the_energy_model_learns_and_no_gradient_that_is_not_finite_gets_in() -> None:
+    pair = Pair("isolate")
+    before = weights(pair.energy)
+    pair.step(0, BATCHES[0])
+    assert moved(pair.energy, before)
+    before = weights(pair.energy)
+    with torch.no_grad():
+        pair.policy.model.norm.weight.fill_(torch.nan)
+    metrics = pair.task.update(BATCHES[1], 1)
+    assert not torch.isfinite(metrics["energy_grad_norm"])
+    assert not moved(pair.energy, before)

@@ -178,3 +178,12 @@ def test_pulls_that_are_measured_move_the_weights_that_learn_from_them() -> None
         loop.step(1)
         assert loop.design.weights == after, "nothing was measured at this step"
         assert loop.design.objectives.stated == stated
+
+
+def test_a_step_without_a_forward_of_its_own_updates_no_energy_model() -> None:
+    design = Loop(DesignConfig(energy="swap", energy_width=16)).design
+    assert design.finish(0, updated=True) == {}
+    design.train(design.model, BATCHES[0], 0, first=False)
+    assert design.finish(0, updated=True) == {}
+    design.train(design.model, BATCHES[0], 0)
+    assert "energy" in design.finish(0, updated=True)

@@ -13,6 +13,7 @@ from trainer.model.config import SIZES
 from trainer.model.vla import VLA
 from trainer.objectives import Objectives
 from trainer.objectives.pull import Pull, measure_pull
+from trainer.objectives.term import Term
 
 CONFIG = replace(SIZES["micro"], dropout=0.1)
 
@@ -95,3 +96,12 @@ def test_value_share_is_not_pull() -> None:
     weighted = {name: losses.weights[name] * v.item() for name, v in losses.values.items()}
     share = weighted["closs"] / sum(weighted.values())
     assert abs(share - float(pull.shares["closs"])) > 0.05
+
+
+def test_a_term_that_another_weight_alone_decides_has_no_pull() -> None:
+    model, objectives = setup()
+    size = Term("size", lambda outputs: model.lm_head.weight.square().mean(), weight=1.0)
+    objectives.terms = {**objectives.terms, "size": size}
+    weights = {**objectives.weights, "size": 1.0}
+    pull = measure_pull(model, model(mixed_batch(), trace=True), objectives, weights)
+    assert set(pull.norms) == {"closs", "loss_ct", "z_loss", "loss_ct_mse"}

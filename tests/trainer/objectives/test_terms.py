@@ -145,6 +145,20 @@ def test_loss_ct_counts_labelled_dimensions_only(model: VLA) -> None:
     assert float(shipped()["loss_ct"].loss(outputs)) == pytest.approx(0.2)  # type: ignore[arg-type]
 
 
+def test_actions_beyond_the_horizon_of_the_head_are_none_that_it_missed(model: VLA) -> None:
+    """Only its first two are compared, and none of those is labelled."""
+    outputs = model(collate([policy_sample(0), policy_sample(1)]))
+    layout = outputs.batch.layout
+    valid = layout.action_valid.clone()
+    valid[:, :2] = False
+    late = replace(layout, action_valid=valid, labelled=(0, 0, *layout.labelled[2:]))
+    assert outputs.actions is not None
+    short = replace(
+        outputs, actions=outputs.actions[:, :2], batch=replace(outputs.batch, layout=late)
+    )
+    assert shipped()["loss_ct"].loss(short) is None
+
+
 def test_what_a_batch_has_nothing_for_is_absent(model: VLA) -> None:
     objectives, batch = everything(collate([world_sample(0), world_sample(1)]))
     values = objectives(model(batch)).values
