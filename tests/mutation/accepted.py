@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,7 +96,10 @@ class Accepted:
     def _meant(self, entry: Entry) -> int:
         return sum(map(entry.covers, self.sites))
 
-
-def without_mutant(entries: Iterable[Entry], sites: Sequence[Site]) -> list[Entry]:
-    """Entries that mean nothing any more: the code has changed since."""
-    return [entry for entry in entries if not any(map(entry.covers, sites))]
+    def missing(self, code: str) -> list[Entry]:
+        """Entries for files below `code` that mean nothing any more: these have changed since."""
+        return [
+            entry
+            for entry in self.entries
+            if entry.parts[0].startswith(f"{code}/") and not self._meant(entry)
+        ]

@@ -115,11 +115,13 @@ def test_what_no_test_notices_is_named_and_nothing_else(tmp_path: Path) -> None:
     listed = [
         Entry("sample/judge.py | unseen | number | *", "nobody calls it"),
         Entry("sample/judge.py | Judge.strict | Add is Sub | *", "as it was"),
+        Entry("sample/judge.py | Judge.mild | Add is Sub | *", "as it was"),
     ]
     wanted = Wanted(accepted=listed)
     done = forked(lambda: try_area(area, wanted, say, tmp_path / "base", []), 60.0)
     assert (done.sites, done.tried, done.broken) == (6, 6, "")
-    assert (done.survived, done.accepted, done.noticed) == (2, 1, [listed[1].text])
+    assert (done.survived, done.accepted) == (2, 1)
+    assert (done.noticed, done.missing) == ([listed[1].text], [listed[2].text])
     assert said.read_text().splitlines() == [
         "sample/judge.py | Judge | 7 is 8 | most = 7",
         "    line 7, 2 tests run it",

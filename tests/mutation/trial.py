@@ -67,6 +67,8 @@ class Result:
     """Of those that survived: they are on the list."""
     noticed: list[str] = field(default_factory=list)
     """What is on the list and need not be."""
+    missing: list[str] = field(default_factory=list)
+    """What is on the list and is no mutant any more."""
     broken: str = ""
     """Why nothing could be tried."""
 
@@ -106,6 +108,7 @@ class Trial:
             if time.monotonic() > end:
                 break
             self._try(path, mutant(sources[path], number), (told[path], found[path][number]))
+        self.result.missing = [entry.text for entry in self._accepted.missing(self.area.code)]
         self.result.noticed = [entry.text for entry in self._accepted.noticed()]
         return True
 
