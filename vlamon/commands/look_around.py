@@ -146,14 +146,25 @@ def _here(directory: str, now: float) -> Iterator[Offer]:
             text = os.path.basename(os.path.abspath(place)) if journal else ", ".join(logs)
             found.append((changed, _offer(HERE, text, command, changed, now)))
     # A run's own directory is one offer; its other logs belong to it.
-    is_run = any(os.path.isfile(os.path.join(directory, name)) for name in RUN_LOGS)
-    named = [] if is_run else _entries(directory)
+    named = [] if _is_run(directory) else list(_named_like_logs(directory))
     for path in sorted(named, key=_changed, reverse=True)[:SNIFFED]:
         if _is_log(path):
             name = os.path.normpath(path)
             found.append((_changed(path), _offer(HERE, name, ("tail", name), _changed(path), now)))
     found.sort(key=lambda each: each[0], reverse=True)
     yield from (offer for _, offer in found[:MOST])
+
+
+def _is_run(directory: str) -> bool:
+    return any(os.path.isfile(os.path.join(directory, name)) for name in RUN_LOGS)
+
+
+def _named_like_logs(directory: str) -> Iterator[str]:
+    """Files here, and in the usual directories of logs below, that are no run's own."""
+    yield from _entries(directory)
+    for place in _entries(directory, folders=True):
+        if os.path.basename(place) in RUN_FOLDERS and not _is_run(place):
+            yield from _entries(place)
 
 
 def _holds(place: str, journals: Sequence[str]) -> bool:

@@ -188,3 +188,11 @@ def test_on_a_terminal_a_number_does_it(here: Path) -> None:
     assert process.wait(60) == 0
     os.close(master)
     assert b"vlamon tail ." in said
+
+
+def test_a_log_in_a_directory_of_logs_is_offered_but_not_a_runs_own(here: Path) -> None:
+    for path in ("logs/mine.jsonl", "elsewhere/mine.jsonl", "output/mine.jsonl"):
+        log(here / path)
+    log(here / "output" / "log_train.txt")
+
+    assert sorted(commands()) == ["demo", "tail logs/mine.jsonl", "tail output"]
