@@ -74,7 +74,10 @@ EXIT_CODES = {
     "2": "A usage error, or a file that cannot be read.",
     "3": "No training was found.",
     "4": "The training did not answer in time.",
-    "10, 20": "analyze: warnings, an explosion.",
+    "10": "Warnings (analyze), or something to fix (doctor).",
+    "20": "An explosion (analyze).",
+    "30": "Not judged (analyze).",
+    "127": "The training's command does not exist (run, which else exits as the training does).",
     "130": "Interrupted with Ctrl-C.",
 }
 
