@@ -67,13 +67,18 @@ def chosen(tests: Sequence[Measured], wanted: Lines, seconds: float) -> list[Mea
     found = [
         test
         for test in tests
-        if test.passed
-        and any(test.lines.get(file, frozenset()) & lines for file, lines in wanted.items())
+        if any(test.lines.get(file, frozenset()) & lines for file, lines in wanted.items())
     ]
-    found.sort(key=lambda test: test.seconds)
+    return fastest(found, seconds)
+
+
+def fastest(tests: Sequence[Measured], seconds: float) -> list[Measured]:
+    """The fastest of these that pass, at least one, as many as fit into a time."""
     taken: list[Measured] = []
     left = seconds
-    for test in found:
+    for test in sorted(tests, key=lambda test: test.seconds):
+        if not test.passed:
+            continue
         if taken and test.seconds > left:
             break
         taken.append(test)

@@ -29,7 +29,7 @@ from tests.mutation.in_place import (
     put_where_imported,
 )
 from tests.mutation.mutants import Mutant, mutant, places
-from tests.mutation.touched import Measured, Tracer, chosen
+from tests.mutation.touched import Measured, Tracer, chosen, fastest
 
 LONGEST = 240.0
 """Seconds that the tests of one file may take without a mutant."""
@@ -154,9 +154,8 @@ class Trial:
         if codes is None:  # used at import: whatever runs anything of its users may notice
             lines = {str(each): EVERY_LINE for each in self._users(path)}
         tests = chosen(self._tests, lines, ENOUGH)
-        if codes is None:  # and a module that is found by its name has no users that say so
-            rest = [test for test in self._tests if test not in tests]
-            tests += chosen(rest, {file: EVERY_LINE for test in rest for file in test.lines}, REST)
+        if codes is None:  # and what only reads a constant runs no line of the area
+            tests += fastest([test for test in self._tests if test not in tests], REST)
         if not tests:
             self._survived(site, changed.line, "no test runs it")
             return
