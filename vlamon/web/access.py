@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 import secrets
 import socket
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ WRONG_HOST = (
     "address that a proxy gives it."
 )
 WRONG_ORIGIN = "Another site's page may not open a dashboard."
+_HOST = re.compile(r"[A-Za-z0-9._:\[\]-]+")
+"""What a Host header may consist of: it is a part of the page."""
 
 
 def new_token() -> str:
@@ -60,7 +63,7 @@ class AccessRules:
     def _knows(self, host: str | None) -> bool:
         """DNS rebinding needs a name of the attacker's: addresses and our own names are none."""
         name = _hostname(f"//{host}")
-        if not name:
+        if not name or not _HOST.fullmatch(host or ""):
             return False
         if name == "localhost" or name in self.names:
             return True

@@ -79,7 +79,10 @@ class BrowserView:
         )
         if refusal:
             return _sentence(HTTPStatus.FORBIDDEN, refusal)
-        return await handler(request)
+        try:
+            return await handler(request)
+        except OSError:  # the name of a static file may be any that no file system takes
+            return _sentence(HTTPStatus.NOT_FOUND, "There is no such file.")
 
     async def _to_page(self, request: web.Request) -> web.StreamResponse:
         """Relative addresses on the page need its slash."""
@@ -90,7 +93,8 @@ class BrowserView:
             return self._no_more()  # a browser does not show what a websocket is refused with
         size = _number(request, "fontsize", FONT_SIZE)
         size = size if size in FONT_SIZES else FONT_SIZE
-        url = self._plan.access.page_url(request.host, request.scheme)
+        # `request.host` may be another one: that of an absolute address in the first line.
+        url = self._plan.access.page_url(request.headers["Host"], request.scheme)
         text, headers = page(self._plan.title, url, size)
         return web.Response(text=text, content_type="text/html", headers=headers)
 

@@ -299,10 +299,19 @@ def test_bytes_that_are_no_request_are_answered_and_print_nothing(tmp_path: Path
             b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n",
             b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 20_000 + b"\r\n",
             f"GET {path}static/%2e%2e/etc HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(),
+            f"GET {path}static/{'a' * 5000} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(),
+            f"GET {path} HTTP/1.1\r\nHost: evil@localhost\r\n\r\n".encode(),
+            b"GET /\xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n",
         ):
             with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
                 connection.sendall(hostile)
                 assert re.match(rb"HTTP/1\.[01] 4\d\d ", connection.recv(100))
+        for odd in (f"{path}?fontsize={'9' * 5000}", f"http://evil.example{path}"):
+            with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+                connection.sendall(f"GET {odd} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                answer = connection.recv(1000)
+                assert answer.startswith(b"HTTP/1.1 200 ")
+                assert b"evil" not in answer
         process.send_signal(signal.SIGTERM)
         said = process.communicate(timeout=PATIENCE)[1]
     assert "Traceback" not in said

@@ -15,13 +15,26 @@ def test_the_token_opens_everything_below_it(path: str) -> None:
     assert AccessRules("secret").refusal(path, HERE, None) == ""
 
 
-@pytest.mark.parametrize("path", ["/", "", "/ws", "/static/js/a.js", "/secre/", "/secrets/", "/é/"])
+@pytest.mark.parametrize(
+    "path", ["/", "", "/ws", "/static/js/a.js", "/secre/", "/secrets/", "/é/", "/\udcff/"]
+)
 def test_nothing_opens_without_it(path: str) -> None:
     assert AccessRules("secret").refusal(path, HERE, None) == WRONG_TOKEN
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8484", "127.0.0.1.evil", "", None, "["]
+    "host",
+    [
+        "evil.example",
+        "evil.example:8484",
+        "127.0.0.1.evil",
+        "",
+        None,
+        "[",
+        "evil@localhost",
+        "localhost; script-src *",
+        "localhost\x00",
+    ],
 )
 def test_a_name_that_was_rebound_to_this_machine_is_refused(host: str | None) -> None:
     assert AccessRules("t").refusal("/t/", host, None) == WRONG_HOST
