@@ -102,14 +102,14 @@ def _claim_socket(
     if place is None:
         return None
     try:
-        return BoundSocket(place, share)
+        return _bound(place, share)
     except AddressError as error:
         if strict:
             raise
         first = error
     stem, suffix = os.path.splitext(place)
     try:
-        bound = BoundSocket(f"{stem}-{os.getpid()}{suffix}", share)
+        bound = _bound(f"{stem}-{os.getpid()}{suffix}", share)
     except AddressError:
         problems.append(f"{first.reason}: no monitor can connect")
         return None
@@ -121,16 +121,32 @@ def _claim_journal(run_dir: str | None, strict: bool, problems: list[str]) -> Jo
     if run_dir is None:
         return None
     try:
-        return Journal(Path(run_dir) / NAME)
+        return _journal(Path(run_dir) / NAME)
     except JournalError as error:
         if strict:
             raise
         first = error
     other = Path(run_dir) / f"{Path(NAME).stem}-{os.getpid()}{Path(NAME).suffix}"
     try:
-        journal = Journal(other)
+        journal = _journal(other)
     except JournalError:
         problems.append(f"{first.reason}: no journal is kept")
         return None
     problems.append(f"{first.reason}: the journal is {other}")
     return journal
+
+
+def _bound(path: str, share: bool) -> BoundSocket:
+    """A socket there. Raises AddressError, whatever the system refuses on the way."""
+    try:
+        return BoundSocket(path, share)
+    except OSError as error:
+        raise AddressError(f"cannot serve {path}: {error.strerror or error}") from error
+
+
+def _journal(path: Path) -> Journal:
+    """A journal there. Raises JournalError likewise."""
+    try:
+        return Journal(path)
+    except OSError as error:
+        raise JournalError(f"cannot write {path}: {error.strerror or error}") from error

@@ -52,8 +52,9 @@ def describe(
     ranks: Ranks,
 ) -> RunInfo:
     """Describe this run, from the arguments and the process."""
-    where = str(Path(run_dir).resolve()) if run_dir is not None else place or ""
-    name = run or (Path(run_dir).resolve().name if run_dir is not None else "") or script_name()
+    folder = None if run_dir is None else _resolved(Path(run_dir))
+    where = str(folder) if folder is not None else place or ""
+    name = run or (folder.name if folder is not None else "") or script_name()
     key = f"{socket.gethostname()}\0{where}\0{name}"
     try:
         user = getpass.getuser()
@@ -72,6 +73,13 @@ def describe(
         rank=ranks.rank,
         metrics=tuple(MetricSpec(name, "trained", weight) for name, weight in weights.items()),
     )
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # the working directory was removed; links in a circle
+        return path
 
 
 def entry_of(info: RunInfo, bound: BoundSocket | None, journal: Journal | None) -> RunEntry:
