@@ -50,7 +50,7 @@ def main_page(root: click.Command, commands: Mapping[str, click.Command]) -> Ite
     yield from _head("vlamon", "watch a vision-language-action training from a terminal")
     yield from (".B vlamon", "[\\fICOMMAND\\fR] [\\fIOPTION\\fR]... [\\fIARGUMENT\\fR]...")
     yield from _section("DESCRIPTION")
-    yield _roff(root.help or "")
+    yield from _paragraphs(root.help or "")
     yield from _section("COMMANDS")
     for name, command in commands.items():
         yield from _entry(f"vlamon {name}", command.get_short_help_str(200))

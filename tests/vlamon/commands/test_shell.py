@@ -50,6 +50,8 @@ def test_every_command_has_a_page_with_all_its_options(tmp_path: Path) -> None:
     assert "\\-\\-low\\-bandwidth" in pages["vlamon-watch"]
     assert "rollback" in pages["vlamon-ctl"]
     assert "VLAMON_THEME" in pages["vlamon"]
+    indented = [line for text in pages.values() for line in text.splitlines() if line[:1] == " "]
+    assert indented == [], "troff breaks a paragraph at a line that begins with a space"
 
 
 @pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")
