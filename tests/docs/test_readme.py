@@ -49,3 +49,9 @@ def test_both_state_the_same_figures() -> None:
 
 def test_the_readme_is_read_on_one_page() -> None:
     assert len(ENGLISH.read_text().splitlines()) <= 100
+
+
+def test_each_door_has_three_lines() -> None:
+    doors = [part for part in ENGLISH.read_text().split("\n## ") if part.startswith("I have")]
+
+    assert [door.count("\n$ ") for door in doors] == [3, 3, 3]
