@@ -67,6 +67,9 @@ def command(preset: str, steps: int, keep: bool, plain: bool, json: bool, option
             alarm.daemon = True
             alarm.start()
         code = present(source, mode, options)
+    if source.is_cut and mode != "screen":
+        cut = "vlamon: time was up before the recovery: this machine is busy or slow"
+        click.echo(cut, err=True)
     for shown in next_steps(str(run_dir) if keep else None):
         click.echo(line(shown), err=True)
     return code

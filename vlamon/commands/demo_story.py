@@ -53,6 +53,11 @@ class NarratedSource:
         """Whether the source has ended."""
         return self._source.finished
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the story ended between the explosion and the recovery."""
+        return "explode" in self._narrated and "recovered" not in self._narrated
+
     def close(self) -> None:
         """Close the source."""
         self._source.close()

@@ -63,3 +63,14 @@ def test_every_record_comes_through_and_lines_are_short_where_asked_for() -> Non
 def test_a_run_that_was_kept_is_offered_by_its_place() -> None:
     assert any("vlamon watch /tmp/x" in line for line in next_steps("/tmp/x"))
     assert any("vlamon demo --keep" in line for line in next_steps(None))
+
+
+def test_a_story_that_time_cut_short_is_known() -> None:
+    def is_cut(*kinds: str) -> bool:
+        source = NarratedSource(Played([event(kind, 132) for kind in kinds]), 130, brief=True)
+        source.read(0.1)
+        return source.is_cut
+
+    assert is_cut("explode", "rollback", "end")
+    assert not is_cut("explode", "rollback", "recovered", "end")
+    assert not is_cut("end"), "a demo of a few steps"
