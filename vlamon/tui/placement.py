@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from textual.widget import Widget
 
     from vlamon.charts.viewport import Viewport
+    from vlamon.store import RunStore
     from vlamon.tui.chart_styling import ChartStyling
     from vlamon.tui.frame_context import FrameContext
     from vlamon.tui.host import Host
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 SIDE_GROWS = 4
 """Rows by which the diagnoses of the side panel grow."""
+RECENT = 64
+"""Batches whose values are counted: some are logged with every fiftieth alone."""
 BESIDE_NAME = 22
 """Cells of a chart's title that its first value, its weight and the corners take."""
 
@@ -65,6 +68,8 @@ class Placement:
         self._made: dict[Group, Chart] = {}
         self._grouped: tuple[object, list[Group]] = ((), [])
         self._folded: tuple[object, int] = ((), 0)
+        self._logged: tuple[object, int] = ((), 0)
+        """Values of the newest batches, and when they were counted."""
         self._wrapped: tuple[object, int] = ((), 0)
         """Rows of the diagnoses, and what they were wrapped for."""
         self._placed: tuple[object, ...] = ()
@@ -157,7 +162,17 @@ class Placement:
             lines = diagnoses_rows(frame, side)
             self._wrapped = (key, 2 + -(-lines // SIDE_GROWS) * SIDE_GROWS)
         head = 5  # frame, epoch and attempt, what happened there
-        return len(frame.store.metrics) + head, self._wrapped[1]
+        return self._values(frame.store) + head, self._wrapped[1]
+
+    def _values(self, store: RunStore) -> int:
+        """Return how many metrics the newest batches have values of: averages of epochs are not
+        among them."""
+        key = (len(store.metrics), store.rows // RECENT)
+        if self._logged[0] != key:
+            first = max(0, store.rows - RECENT)
+            held = (store.present(name, first, store.rows).any() for name in store.metrics)
+            self._logged = (key, sum(map(bool, held)))
+        return self._logged[1]
 
     def _event_lines(self, frame: FrameContext) -> int:
         key = (len(frame.store.events), frame.events)

@@ -177,7 +177,7 @@ class MainScreen(DirectRows, Screen[None]):
         step, info = newest_step(frame), self.store.info
         done = ""
         if step is not None and info is not None and info.total_steps:
-            done = f" {step * 100 // info.total_steps} %"
+            done = f" {min(100, (step + 1) * 100 // info.total_steps)} %"
         unseen = self.alerting.alerts.unseen
         return f"{f'({unseen}) ' if unseen else ''}{word}{done} · {run_name(self.store)}"
 

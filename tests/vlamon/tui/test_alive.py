@@ -310,5 +310,8 @@ async def test_the_status_line_tells_how_much_is_done_and_left() -> None:
         said = status_text(screen)
         assert "48,209/52,480  ━━━━━━━━━·  91 %" in said
         assert "21 min left" in said
+    last = block(52_479, 1)
+    async with running(fed(Link("ended"), info(), last), size=(160, 45)) as (_, screen, _feed):
+        assert "━━━━━━━━━━  100 %" in status_text(screen)
     async with running(size=(80, 24)) as (_, screen, _feed):
         assert "21 min left" in status_text(screen), "time left before the bar"

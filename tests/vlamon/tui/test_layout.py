@@ -6,6 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from tests.vlamon.tui.driving import running
+from tests.vlamon.tui.fake_feed import block, fed, whole_run
+from vlamon.records import EpochRow
 from vlamon.tui.layout import IN_SIDE, ContentNeeds, PanelRect, arrange, form_for, is_below
 
 NEEDS = (
@@ -132,3 +135,13 @@ def test_events_are_marked_on_the_lowest_chart_under_each_column() -> None:
     assert is_below(PanelRect("chart-3", 40, 10, 40, 10), wide)
     assert not is_below(PanelRect("chart-2", 0, 10, 60, 10), wide)
     assert not is_below(wide, PanelRect("chart-4", 80, 10, 40, 10))
+
+
+async def test_the_inspector_at_the_side_is_as_tall_as_a_batch_needs() -> None:
+    feed = fed(*whole_run())
+    means = {f"metric_{number}": 1.0 for number in range(40)}
+    feed.push(EpochRow(36.0, "val_ind", means, step=47_232))
+    async with running(feed, size=(200, 60)) as (_, screen, _feed):
+        (panel,) = (p for p in screen.placement.arrangement.places if p.name == "inspector")
+        values = len(block(0, 1).columns)
+        assert values + 3 <= panel.height <= values + 8

@@ -101,7 +101,7 @@ def _parts(frame: FrameContext) -> list[tuple[int, Row]]:
         total = info.total_steps if info is not None else None
         if total:
             parts.append((1, ((f"{count(step)}/{count(total)}", "foreground"),)))
-            share = min(1.0, max(0.0, step / total))
+            share = min(1.0, max(0.0, (step + 1) / total))  # steps count from 0
             parts.append((12, _bar(share, frame)))
             parts.append((9, ((f"{int(share * 100)} %", "foreground"),)))
         else:
