@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+import vlamon
 from tests.vlamon.emitter.emitted import journal_of, of_type, rows_of
 from vlamon.records import Event
+from vlamon.taps.options import TapOptions
 
 SCRIPT = """
 import sys
@@ -221,3 +223,26 @@ def test_an_explosion_is_reported_by_the_run_itself_where_it_is_to_watch(
     assert ("step 380: explosion: loss" in result.stderr) == (guard == "watch")
     (end,) = [event.text for event in events if event.kind == "end"]
     assert "exit code 1" in end
+
+
+def test_a_python_without_vlamon_trains_on_and_says_how_to_be_seen(tmp_path: Path) -> None:
+    """As where vlamon was installed by pipx: its command is on PATH, its package is not."""
+    place = tmp_path / "other"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
+    script = tmp_path / "train.py"
+    script.write_text("print('trained')\n")
+    startup = Path(vlamon.__file__).parent / "taps" / "startup"
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+    done = subprocess.run(
+        [str(place / "bin" / "python"), str(script)],
+        capture_output=True,
+        text=True,
+        env={**kept, "PYTHONPATH": str(startup), "VLAMON_TAP": TapOptions(None).as_text()},
+        cwd=tmp_path,
+        check=True,
+    )
+
+    assert done.stdout == "trained\n"
+    assert done.stderr.endswith(f"install it there: {place}/bin/python -m pip install vlamon\n")
+    assert done.stderr.count("\n") == 1

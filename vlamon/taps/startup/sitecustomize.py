@@ -28,7 +28,7 @@ def _turn_on() -> None:
     except ImportError as error:
         print(
             f"vlamon run: {sys.executable} cannot import vlamon ({error}), so this training is "
-            "not visible; install vlamon in its environment",
+            f"not visible; install it there: {sys.executable} -m pip install vlamon",
             file=sys.stderr,
         )
         return
