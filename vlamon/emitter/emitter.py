@@ -319,10 +319,12 @@ class Emitter:
         if first and os.getpid() == self._owner:
             text = f"vlamon left something out: {first}"
             # Not through `_append`: the sidecar may find out after the script has ended.
-            self._inbox.append(self._events.make(self._attempt, "note", said=text, severity="warn"))
+            self._inbox.append(
+                self._events.make(self._attempt, "note", message=text, severity="warn")
+            )
 
     def warn(self, text: str) -> None:
-        self._inbox.append(self._events.make(self._attempt, "warn", said=text))
+        self._inbox.append(self._events.make(self._attempt, "warn", message=text))
 
     # ---- the end ----
 

@@ -34,7 +34,7 @@ class EventMaker:
         attempt: int,
         kind: str,
         step: int | None = None,
-        said: str = "",
+        message: str = "",
         severity: Severity | None = None,
         data: Mapping[str, Any] | None = None,
     ) -> Event:
@@ -46,7 +46,7 @@ class EventMaker:
             attempt,
             time.time(),
             severity or _LOUD.get(kind, "info"),
-            text(said),
+            text(message),
             plain(dict(data or {})),
         )
 
@@ -62,10 +62,10 @@ class EventMaker:
         words = []
         if dropped:
             data = {"reasons": dict(reasons)}
-            words.append(self.make(attempt, "note", said=dropped, severity="warn", data=data))
+            words.append(self.make(attempt, "note", message=dropped, severity="warn", data=data))
         if not self.ended:
             severity: Severity = "error" if self.failed else "info"
-            said = reason or "the training ended"
-            end = self.make(attempt, "end", said=said, severity=severity, data=self.last_data)
+            message = reason or "the training ended"
+            end = self.make(attempt, "end", message=message, severity=severity, data=self.last_data)
             words.append(end)
         return words

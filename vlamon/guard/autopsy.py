@@ -132,7 +132,7 @@ def examine(case: Case) -> AutopsyResult:
         samples = tuple(sample for part in guilty for sample in part.blamed)
         named = f": samples {_names(samples)}" if samples else ""
         place = f"on the weights of step {case.slot_step}"
-        text = f"data: the batch scores {guilty[0].says} {place} too{named}"
+        text = f"data: the batch scores {guilty[0].score} {place} too{named}"
         return AutopsyResult("data", text, evidence, samples)
     if case.replay is None:
         return AutopsyResult(
@@ -171,7 +171,7 @@ def examine(case: Case) -> AutopsyResult:
 @dataclass(frozen=True, slots=True)
 class _Measured:
     high: bool = False
-    says: str = ""
+    score: str = ""
     values: Mapping[str, float] = field(default_factory=dict)
     blamed: tuple[Mapping[str, Any], ...] = ()
     history: Mapping[str, Any] = field(default_factory=dict)
@@ -192,10 +192,10 @@ def _measured(case: Case) -> _Measured:
         pickle.dumps(measured)  # as it is about to be: samples are whatever a user's probe gave
         return measured
     except Exception as error:
-        return _Measured(failure=_said(error))
+        return _Measured(failure=_error_text(error))
 
 
-def _said(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     place = f" on rank {collectives.rank()}" if collectives.world() > 1 else ""
     return f"{type(error).__name__}: {error}{place}"
 
@@ -218,8 +218,8 @@ def _measure(case: Case) -> _Measured:
         if now.level == "explode" or (
             now.level == "warn" and far and 2 * math.log(now.ratio) >= math.log(then.ratio)
         ):
-            says = f"{metric} {probed.values[metric]:.4g} (×{now.ratio:.3g})"
-            return _Measured(True, says, probed.values, _blamed(probed, detectors.band(metric)))
+            score = f"{metric} {probed.values[metric]:.4g} (×{now.ratio:.3g})"
+            return _Measured(True, score, probed.values, _blamed(probed, detectors.band(metric)))
     return _Measured(values=probed.values)
 
 
@@ -249,7 +249,7 @@ def _repeat(case: Case) -> tuple[int | None, float | None]:
             judgement = detectors.observe(values, case.weights)
             value, exploded = values.get(judgement.metric), judgement.level == "explode"
         except Exception as error:
-            failure = _said(error)
+            failure = _error_text(error)
         flags = torch.tensor([exploded, bool(failure)], dtype=torch.float64)
         any_exploded, any_failed = collectives.reduced(flags).tolist()
         if any_failed:

@@ -15,7 +15,7 @@ from vlamon.guard.gate import BLOCKED_IN_A_ROW, Blockage
 from vlamon.guard.known_levels import ELEVATED, KnownLevels
 from vlamon.guard.ledger import Ledger
 from vlamon.guard.proof import GoodBatch
-from vlamon.guard.reporting import QUIET_STEPS, Reporter, said_value
+from vlamon.guard.reporting import QUIET_STEPS, Reporter, value_text
 from vlamon.guard.values import Gate, StepValues, Value, read
 from vlamon.guard.verdicts import JudgedStep, add, severity, worst
 from vlamon.guard_modes import mode_detects
@@ -281,7 +281,7 @@ class Detection:
         if not episode.overdue(step) or judgement.level != "explode":
             return
         since, episode.began = step - episode.began, step
-        said = f"{judgement.metric} {said_value(judged.reading.values.get(judgement.metric))}"
+        said = f"{judgement.metric} {value_text(judged.reading.values.get(judgement.metric))}"
         if math.isinf(worst_ratio(judgement)):
             text = f"{said} still: it has not been finite for {since} steps"
             self._reporter.event("warn", step, text, "error")

@@ -9,7 +9,7 @@ from vlamon.detect.spikes import Judgement
 from vlamon.guard import collectives
 from vlamon.guard.audit import Audit, finite
 from vlamon.guard.autopsy import AutopsyResult
-from vlamon.guard.worth import said
+from vlamon.guard.worth import sums_text
 from vlamon.records import Severity
 from vlamon.safe_text import line
 
@@ -62,7 +62,7 @@ class Reporter:
             self._last["warn", metric] = step
             if 0 <= step - before <= QUIET_STEPS:
                 continue
-            self.event("warn", step, f"{metric} {said_value(values.get(metric))}: {verdict.reason}",
+            self.event("warn", step, f"{metric} {value_text(values.get(metric))}: {verdict.reason}",
                        "warn", **_numbers(metric, judgement, values))  # fmt: skip
 
     def explode(
@@ -80,7 +80,7 @@ class Reporter:
         return self.event(
             "explode",
             step,
-            f"{metric} {said_value(values.get(metric))}{place}: {reason}",
+            f"{metric} {value_text(values.get(metric))}{place}: {reason}",
             "error",
             **_numbers(metric, judgement, values),
             samples=plain_samples(samples),
@@ -107,7 +107,7 @@ class Reporter:
         if self.emitter is not None:
             self.emitter.at_end(guard=sums)
         if sums["explosions"] or sums["rollbacks"]:
-            self.audit.write("summary", step, self.attempt, text=said(sums), **sums)
+            self.audit.write("summary", step, self.attempt, text=sums_text(sums), **sums)
 
     def poll_audit(self, step: int) -> None:
         """Say once that the audit loses lines."""
@@ -128,7 +128,7 @@ class Reporter:
             self.emitter.set_attempt(attempt)
 
 
-def said_value(value: float | None) -> str:
+def value_text(value: float | None) -> str:
     """A value in a sentence."""
     return "" if value is None else f"{value:.4g}"
 

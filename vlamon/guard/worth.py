@@ -55,7 +55,7 @@ def worth(ledger: Ledger, seconds: float | None, gpus: int) -> dict[str, Any]:
     }
 
 
-def said(sums: dict[str, Any]) -> str:
+def sums_text(sums: dict[str, Any]) -> str:
     """Those in a sentence."""
     saved = sums["gpu_hours_saved"]
     hours = "" if saved is None else f" ({saved:,.3g} GPU hours)"

@@ -12,7 +12,7 @@ from tests.vlamon.guard.toy import SPIKE, Order, Toy, far_off, once_written
 from vlamon import Emitter
 from vlamon.guard.ledger import Ledger
 from vlamon.guard.settings import GuardSettings
-from vlamon.guard.worth import Pace, said, worth
+from vlamon.guard.worth import Pace, sums_text, worth
 from vlamon.records import Event
 
 
@@ -74,7 +74,7 @@ def test_hours_are_steps_at_the_runs_own_speed_on_all_its_gpus() -> None:
     sums = worth(ledger, 4.0, 8)
     assert sums["gpu_hours_saved"] == 16.0
     assert sums["gpu_hours_lost"] == pytest.approx(0.124, abs=1e-3)
-    assert said(sums) == (
+    assert sums_text(sums) == (
         "1 explosion, 2 rollbacks: 14 steps lost, 1,800 saved against a restart from the newest "
         "checkpoint (16 GPU hours)"
     )

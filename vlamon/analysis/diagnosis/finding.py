@@ -70,7 +70,7 @@ def words(lang: str) -> Mapping[str, DiagnosisText]:
 def in_words(finding: Finding, lang: str) -> Diagnosis:
     """A finding as a person reads it."""
     text = words(lang).get(finding.id) or words("en")[finding.id]
-    facts = {name: said(value) for name, value in finding.facts.items()}
+    facts = {name: fact_text(value) for name, value in finding.facts.items()}
     return Diagnosis(
         id=finding.id,
         severity=finding.severity,
@@ -81,10 +81,10 @@ def in_words(finding: Finding, lang: str) -> Diagnosis:
     )
 
 
-def said(value: object) -> str:
+def fact_text(value: object) -> str:
     """A fact as it is printed: four significant digits, lists with commas."""
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list | tuple):
-        return ", ".join(said(item) for item in value)
+        return ", ".join(fact_text(item) for item in value)
     return str(value)
