@@ -135,7 +135,7 @@ def test_thresholds_of_a_file_decide_what_explodes(place: Path, capfdbinary: Any
     assert run(["tail", str(LOG), "--once", "--json", "--threshold", "mean_ratio=2.5"]) == 0
     assert b'"explode"' in capfdbinary.readouterr()[0]
     assert run(["analyze", str(LOG), "--threshold", "mean=3"]) == 2
-    assert b"mean is no threshold" in capfdbinary.readouterr()[1]
+    assert b"mean is not a threshold" in capfdbinary.readouterr()[1]
 
 
 def test_keys_and_thresholds_reach_the_dashboard(

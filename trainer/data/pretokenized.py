@@ -114,7 +114,7 @@ def _load(path: Path) -> Any:
         if isinstance(error, RecordError):
             raise
         raise RecordError(
-            f"{path} is no plain pickle of numbers and was not loaded: {error}"
+            f"{path} is not a plain pickle of numbers and was not loaded: {error}"
         ) from None
     except Exception as error:
         # A damaged pickle can fail in many ways (AttributeError, MemoryError); all mean the same.
@@ -126,5 +126,5 @@ def _numbers(path: Path, content: dict[Any, Any], key: str) -> list[int]:
     if not isinstance(values, list) or not values:
         raise RecordError(f"{path} has no list called `{key}`")
     if not all(type(value) is int for value in values):
-        raise RecordError(f"{path}: `{key}` holds something that is no whole number")
+        raise RecordError(f"{path}: `{key}` holds something that is not a whole number")
     return values

@@ -160,7 +160,7 @@ def _lost(directory: Path, stored: Mapping[str, Stored]) -> list[str]:
     try:
         named = json.loads(index.read_text("utf-8"))["weight_map"]
     except (ValueError, KeyError, UnicodeDecodeError) as error:
-        raise WeightsError(f"{index} is no safetensors index: {error!r}") from None
+        raise WeightsError(f"{index} is not a safetensors index: {error!r}") from None
     return [name for name in named if _unwrapped(name) not in stored]
 
 
@@ -178,7 +178,7 @@ def _headers(file: Path) -> Iterator[tuple[str, Stored]]:
         return
     try:
         with safe_open(file, framework="pt", device="cpu") as opened:
-            for name in opened.keys():  # noqa: SIM118 (the handle is no mapping)
+            for name in opened.keys():  # noqa: SIM118 (the handle is not a mapping)
                 tensor = opened.get_slice(name)
                 kind = str(tensor.get_dtype())
                 yield (

@@ -132,7 +132,7 @@ class LossDesign:
 
     @property
     def apart(self) -> frozenset[str]:
-        """Terms with a weight whose loss is no part of the total: it trains the energy model."""
+        """Terms with a weight whose loss is not a part of the total: it trains the energy model."""
         entangled = self.energy is not None and self.energy.coupling.entangled()
         return frozenset() if entangled else frozenset({"energy"})
 

@@ -15,7 +15,7 @@ def as_json(document: Any) -> bytes:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()  # a lone surrogate is no character
+        return value.encode("utf-8", "replace").decode()  # a lone surrogate is not a character
     if isinstance(value, float) and not math.isfinite(value):
         return "nan" if value != value else "inf" if value > 0 else "-inf"
     if isinstance(value, Mapping):

@@ -113,7 +113,7 @@ def _channel(path: Path, name: str, given: Mapping[str, str]) -> Channel:
         ) from None
     except ValueError:
         # What `urllib` says of it quotes it, password and all.
-        raise AlertSettingsError(f"{path}: the url of [{name}] is no address") from None
+        raise AlertSettingsError(f"{path}: the url of [{name}] is not an address") from None
 
 
 def _read(path: Path) -> dict[str, object]:

@@ -85,7 +85,7 @@ class Anomaly:
 
     @property
     def ratio(self) -> float:
-        """Worst value over the level before it; NaN where that is no positive number."""
+        """Worst value over the level before it; NaN where that is not a positive number."""
         return self.value / self.usual if self.usual > 0 else math.nan
 
     @property

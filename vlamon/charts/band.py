@@ -21,7 +21,7 @@ EVERY = 20
 
 
 class Band:
-    """The band of one metric, kept up to date row by row; nothing for what is no loss."""
+    """The band of one metric, kept up to date row by row; nothing for what is not a loss."""
 
     def __init__(self, metric: str, rules: SpikeRules | None = None) -> None:
         self.metric = metric

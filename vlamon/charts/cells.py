@@ -60,7 +60,7 @@ class JudgedDot:
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """Characters for what is no dot."""
+    """Characters for what is not a dot."""
 
     above: str = "↑"
     """The column has a value above the range."""

@@ -93,7 +93,7 @@ def _click_command(spec: CommandSpec) -> click.Command:
             shown = "|".join(argument.choices) if argument.choices else argument.kind.upper()
             about = f"{argument.help[0].upper()}{argument.help[1:]}."
             params.append(click.Option([f"--{argument.name}"], metavar=shown, help=about))
-    ctx_settings = {"ignore_unknown_options": spec.name == "set"}  # a weight of -1 is no option
+    ctx_settings = {"ignore_unknown_options": spec.name == "set"}  # a weight of -1 is not an option
     return click.Command(
         spec.name,
         callback=_callback(spec),

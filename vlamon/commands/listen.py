@@ -33,7 +33,7 @@ class Address(click.ParamType[Listen]):
         except ValueError:
             self.fail(f"{value!r} is not HOST:PORT, such as 127.0.0.1:{self._example}", param, ctx)
         if not 0 <= number < 1 << 16:
-            self.fail(f"{number} is no port: ports end at 65535", param, ctx)
+            self.fail(f"{number} is not a port: ports end at 65535", param, ctx)
         if self._loopback_only and not local:
             self.fail(
                 f"{host} is not on loopback; reach it from elsewhere with `ssh -L`", param, ctx

@@ -91,7 +91,7 @@ class RankJudge:
     _seen: dict[int, tuple[int, float]] = field(default_factory=dict)
     """Newest count of a rank, and when it came."""
     _last: dict[int, RankReport] = field(default_factory=dict)
-    """Newest report of a rank: what is no report any more must not hide that it is silent."""
+    """Newest report of a rank: what is no longer a report must not hide that it is silent."""
     _looked: float | None = None
     _silent: set[int] = field(default_factory=set)
     _holding: dict[tuple[int, str], tuple[int, int | None]] = field(default_factory=dict)

@@ -77,7 +77,7 @@ def rules_with(thresholds: Mapping[str, float]) -> SpikeRules:
     """The shipped rules with these thresholds instead; ValueError names one that cannot be."""
     for name, value in thresholds.items():
         if name not in THRESHOLDS:
-            raise ValueError(f"{name} is no threshold; there are {', '.join(THRESHOLDS)}")
+            raise ValueError(f"{name} is not a threshold; there are {', '.join(THRESHOLDS)}")
         least = 1.0 if name.endswith("_ratio") else 0.0
         if not least < value < float("inf"):
             raise ValueError(f"{name} must be above {least:g}, not {value:g}")

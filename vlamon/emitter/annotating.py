@@ -17,7 +17,7 @@ from vlamon.protocol.block import Block
 from vlamon.records import Event, Record
 
 PREFIX = "vlamon/"
-"""Begins every name that is written; what taps see under it is no metric of the script's."""
+"""Begins every name that is written; what taps see under it is not a metric of the script's."""
 KINDS = ("explode", "rollback", "recovered", "paused", "resumed", "trainer_error")
 LOUD = ("explode", "rollback", "paused", "trainer_error")
 """Kinds that are a W&B alert besides."""

@@ -92,7 +92,7 @@ def _checked(name: str, value: Any) -> Any:
         return tuple(_checked_snapshot(item) for item in list(value or ())[-_SNAPSHOTS:])
     if name == "state":
         if value not in get_args(RunState):
-            raise ValueError(f"{value!r:.40} is no state")
+            raise ValueError(f"{value!r:.40} is not a state")
         return value
     if name in ("phase", "guard"):
         return line(text(value))

@@ -42,7 +42,7 @@ class CommandCode:
     name: str
     """One of NAMES."""
     arguments: tuple[float, ...] = ()
-    """A number for each argument that is no text, in the order of the table."""
+    """A number for each argument that is not a text, in the order of the table."""
 
     def numbers(self) -> list[float]:
         """For the ballot."""

@@ -51,7 +51,7 @@ def _readable(optimizer: Any) -> Optimizer:
         return ZeroOptimizer(engine, steps_in_backward=engine is not layers[0])
     kind = type(layers[-1] if engine is None else engine).__name__
     raise TypeError(
-        f"{kind} is no torch.optim.Optimizer, and the guard cannot copy its state"
+        f"{kind} is not a torch.optim.Optimizer, and the guard cannot copy its state"
         f"{why and ': '}{why}; give the optimizers that step, or use vlamon.Emitter alone and roll "
         "back with checkpoints of the engine's own"
     )

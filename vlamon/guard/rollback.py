@@ -205,7 +205,7 @@ class Rollback:
             self._reporter.event("recovered", step, text)
 
     def apply_lr_scale(self, step: int) -> None:
-        """The factor is no part of any state: put it in force on the one that was put back."""
+        """The factor is not a part of any state: put it in force on the one that was put back."""
         scale = self._ledger.lr_scale
         try:
             self._lr_scale.set(scale)

@@ -139,5 +139,7 @@ def settings_from(values: Mapping[str, Any]) -> GuardSettings:
     known = {item.name for item in fields(GuardSettings)}
     unknown = sorted(set(values) - known)
     if unknown:
-        raise ValueError(f"guard.{unknown[0]} is no setting; there are {', '.join(sorted(known))}")
+        raise ValueError(
+            f"guard.{unknown[0]} is not a setting; there are {', '.join(sorted(known))}"
+        )
     return GuardSettings(**values)

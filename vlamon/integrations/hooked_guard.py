@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def checked_mode(guard: str | GuardSettings) -> str | GuardSettings:
-    """What a callback was given as `guard`; ValueError where it is no mode."""
+    """What a callback was given as `guard`; ValueError where it is not a mode."""
     if isinstance(guard, str) and guard not in GUARD_MODES:
         raise ValueError(f"guard {guard!r}: choose one of {', '.join(GUARD_MODES)}")
     return guard

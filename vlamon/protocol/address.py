@@ -195,7 +195,7 @@ def _take_lock(path: str) -> int:
         if not stat.S_ISREG(found.st_mode) or not trusted(found.st_uid):
             os.close(descriptor)
             whose = (
-                f"belongs to uid {found.st_uid}" if stat.S_ISREG(found.st_mode) else "is no file"
+                f"belongs to uid {found.st_uid}" if stat.S_ISREG(found.st_mode) else "is not a file"
             )
             raise AddressError(f"cannot serve {path}: {name} {whose}", "choose another path")
         try:
@@ -244,7 +244,7 @@ def _clear_stale(path: str) -> None:
     if stat.S_ISLNK(found.st_mode):
         raise AddressError(f"cannot serve {path}: it is a symbolic link, which is never followed")
     if not stat.S_ISSOCK(found.st_mode):
-        raise AddressError(f"cannot serve {path}: a file that is no socket exists there")
+        raise AddressError(f"cannot serve {path}: a file that is not a socket exists there")
     try:
         with connect(path, timeout=1.0) as other:
             raise AddressError(_held(path, str(peer_of(other).pid)), _ELSEWHERE)

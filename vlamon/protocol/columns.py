@@ -98,7 +98,7 @@ def from_cell(name: object, cell: object, rows: int) -> PackedColumn:
 
 
 def checked_name(name: object) -> str:
-    """A metric's name: one line of printable text. Raises ProtocolError where it is no text."""
+    """A metric's name: one line of printable text. Raises ProtocolError where it is not a text."""
     if not isinstance(name, str):
         raise ProtocolError(f"a metric is called {name!r:.60}")
     return name if name.isprintable() else line(name)

@@ -50,7 +50,7 @@ def exactly(kind: type) -> Callable[[Any], Any]:
 
 def whole(value: Any) -> int:
     """A whole number within bounds."""
-    # bool is no int here: True as a step is a broken sender.
+    # bool is not an int here: True as a step is a broken sender.
     if type(value) is not int or not -MAX_COUNT < value < MAX_COUNT:
         raise TypeError
     return value
@@ -160,7 +160,7 @@ class FieldTable(Generic[R]):
     def decode(self, message: Any) -> R:
         """The record in a message. Raises ProtocolError."""
         if type(message) is not dict:
-            raise ProtocolError(f"a {getattr(self.kind, '__name__', 'record')} is no map")
+            raise ProtocolError(f"a {getattr(self.kind, '__name__', 'record')} is not a map")
         found = {}
         for name, (codec, default) in self.fields.items():
             value = message.get(name, default)

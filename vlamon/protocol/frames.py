@@ -24,7 +24,7 @@ Message = dict[str, Any]
 
 
 class ProtocolError(Exception):
-    """The other side sent something that is no vlamon frame; the message says what."""
+    """The other side sent something that is not a vlamon frame; the message says what."""
 
 
 def pack(message: Mapping[str, Any]) -> bytes:
@@ -62,11 +62,11 @@ def unpack(payload: bytes | memoryview, limit: int = FROM_TRAINER) -> Message:
     except ProtocolError:
         raise
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
-        raise ProtocolError(f"a frame is no valid msgpack: {error}") from error
+        raise ProtocolError(f"a frame is not valid msgpack: {error}") from error
     if not isinstance(message, dict) or not isinstance(message.get("t"), str):
-        raise ProtocolError("a frame is no map with a name under `t`")
+        raise ProtocolError("a frame is not a map with a name under `t`")
     if not all(isinstance(key, str) for key in message):
-        raise ProtocolError("a frame has a key that is no text")
+        raise ProtocolError("a frame has a key that is not a text")
     return message
 
 

@@ -133,7 +133,7 @@ def ssh_source(
     far end looks for the socket itself.
     """
     if not host or host.startswith("-"):
-        raise SourceError(f"{host!r} is no host; write it as node or user@node")
+        raise SourceError(f"{host!r} is not a host; write it as node or user@node")
     entry = os.environ.get("VLAMON_REMOTE", ENTRY)
     there = f" --socket {shlex.quote(path)}" if path else ""
     command = (*ssh, "-T", *_ALIVE, *_THIN, host, entry + there)

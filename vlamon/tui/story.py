@@ -140,7 +140,7 @@ def _moves(store: RunStore, name: str, first: int, row: int) -> Iterator[str]:
 def _moved(
     name: str, known: NDArray[np.float64], rows: NDArray[np.intp], broken: int
 ) -> Sequence[int]:
-    """Return the values of a setting after which it moved, none of what is no setting.
+    """Return the values of a setting after which it moved, none of what is not a setting.
 
     Whatever its name, a setting keeps its value from batch to batch; what the catalogue knows, or
     calls itself a loss, is measured instead. One that follows a schedule is told by its name, and

@@ -138,7 +138,7 @@ def test_a_threshold_of_ones_own_judges_single_batches_and_means() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"warn": 3}, "warn is no threshold; there are warn_z, warn_ratio"),
+        ({"warn": 3}, "warn is not a threshold; there are warn_z, warn_ratio"),
         ({"warn_ratio": 1}, "warn_ratio must be above 1, not 1"),
         ({"warn_z": math.nan}, "warn_z must be above 0, not nan"),
     ],

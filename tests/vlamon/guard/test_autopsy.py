@@ -277,7 +277,9 @@ def test_the_evidence_has_the_last_steps_and_what_left_its_band_first() -> None:
     assert found.evidence["grad_norm"] == [[s, 9.0 if s >= 35 else 1.0] for s in range(8, 40)]
     assert found.evidence["lr"] == [[step, step / 1000] for step in range(7, 39)]
     assert found.evidence["clipped_share"] == 0.25
-    assert found.evidence["first_to_leave"] == "grad_norm", "a metric without a weight is no term"
+    assert found.evidence["first_to_leave"] == "grad_norm", (
+        "a metric without a weight is not a term"
+    )
     assert found.text.endswith("explodes again at step 10; grad_norm deviated first")
 
 

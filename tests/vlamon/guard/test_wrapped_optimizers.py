@@ -110,7 +110,7 @@ def test_an_engine_that_owns_the_state_is_a_sentence() -> None:
     with pytest.raises(TypeError) as refused:
         Guard(nn.Linear(2, 1), DeepSpeedZeroOptimizer())  # type: ignore[arg-type]
     said = str(refused.value)
-    assert said.startswith("DeepSpeedZeroOptimizer is no torch.optim.Optimizer")
+    assert said.startswith("DeepSpeedZeroOptimizer is not a torch.optim.Optimizer")
     assert "vlamon.Emitter alone" in said
 
 

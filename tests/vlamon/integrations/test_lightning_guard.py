@@ -137,7 +137,7 @@ def test_a_guard_that_only_watches_or_has_nothing_to_do_changes_no_bit(tmp_path:
 
 
 class Breaks(Policy):
-    """Its loss is no number in one batch."""
+    """Its loss is not a number in one batch."""
 
     def forward(self, x: Any, labels: Any) -> dict[str, Any]:
         output = super().forward(x, labels)

@@ -113,7 +113,7 @@ def test_a_guard_that_has_nothing_to_do_changes_no_bit(tmp_path: Path) -> None:
 
 
 class Breaks(Policy):
-    """Its loss is no number in one micro-batch."""
+    """Its loss is not a number in one micro-batch."""
 
     at = 300
 

@@ -252,7 +252,7 @@ def test_a_strangers_lock_is_a_sentence(tmp_path: Path) -> None:
 
 def test_a_fifo_in_place_of_the_lock_is_a_sentence(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "vla.sock.lock")
-    with pytest.raises(AddressError, match="is no file"):
+    with pytest.raises(AddressError, match="is not a file"):
         BoundSocket(str(tmp_path / "vla.sock"))
 
 

@@ -37,7 +37,7 @@ def test_the_first_line_says_what_was_found(capfdbinary: Any, tmp_path: Path) ->
 
 def test_a_directory_says_which_log_was_taken(capfdbinary: Any, tmp_path: Path) -> None:
     log(tmp_path / "slurm-7.out")
-    (tmp_path / "slurm-7.err").write_text("a warning that is no log\n")
+    (tmp_path / "slurm-7.err").write_text("a warning that is not a log\n")
     code, _, err = analyze(capfdbinary, tmp_path)
     assert code in (0, 10)
     assert "reading slurm-7.out, slurm-7.err (output of a job)" in err
@@ -93,7 +93,7 @@ def test_a_directory_without_a_log_is_left_out_of_the_table(
 
 def test_tail_reads_what_is_a_log_and_names_what_is_not(capfdbinary: Any, tmp_path: Path) -> None:
     log(tmp_path / "slurm-7.out")
-    (tmp_path / "slurm-7.err").write_text("a warning that is no log\n")
+    (tmp_path / "slurm-7.err").write_text("a warning that is not a log\n")
     assert run(["tail", "--once", "--plain", str(tmp_path)]) == 0
     out, err = capfdbinary.readouterr()
     assert out.count(b"loss") >= 60

@@ -1,4 +1,4 @@
-"""A verdict is never given on what was not read, nor on what is no loss."""
+"""A verdict is never given on what was not read, nor on what is not a loss."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def recurring_single_spikes(evidence: Evidence, found: Sequence[Anomaly]) -> lis
         one
         for one in found
         if one.metric in evidence.mains and one.grain == "batch" and one.length <= _SINGLE
-        # A value that is no number says nothing of its sample.
+        # A non-finite value says nothing of its sample.
         if math.isfinite(one.value)
     ]
     if len(singles) < _SINGLES:

@@ -82,7 +82,7 @@ WORDS = {
         "look there first; the action head's weights need no reset.",
     ),
     "non-finite": DiagnosisText(
-        "values that are no numbers",
+        "non-finite values",
         "Non-finite values, the first of each metric: {where}.",
         "Weights that took this update are lost: restart from a checkpoint before it. Gate "
         "non-finite gradients before the optimizer step (vlamon.guard does), check bf16 overflow "

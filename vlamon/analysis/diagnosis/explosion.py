@@ -88,7 +88,7 @@ def non_finite(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
 
 
 def crashed(evidence: Evidence, found: Sequence[Anomaly]) -> list[Finding]:
-    """The log ends in an error, not in a result. A loss that is no number broke the run itself."""
+    """The log ends in an error, not in a result. A non-finite loss broke the run itself."""
     end = evidence.end
     if end is None:
         return []

@@ -191,4 +191,4 @@ def _special(key: str, value: Any) -> Any:
             return getattr(torch, value)
         case "$device":
             return torch.device(value)
-    raise UnknownValue(f"{key} is no kind of value that this version knows")
+    raise UnknownValue(f"{key} is not a kind of value that this version knows")

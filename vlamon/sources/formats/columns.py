@@ -30,7 +30,7 @@ _ALL = re.compile(rf"(?:^|\s)all +\d{{1,15}} +\d{{1,15}}((?: +{NUMBER}){{1,40}})
 
 
 def _header(line: str) -> tuple[str, ...]:
-    """The names of the columns, the count's first; none where the line is no header."""
+    """The names of the columns, the count's first; none where the line is not a header."""
     words = line.split()
     if len(words) < 3 or words[0].lower() not in _COUNTS or not all(map(_NAME.fullmatch, words)):
         return ()

@@ -76,7 +76,7 @@ def header_of(line: str) -> _Header | None:
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
-    """The cells of one line; none where it is no table's at all."""
+    """The cells of one line; none where it has no table cells."""
     if delimiter == _BAR:
         line = line.strip().strip(_BAR)
     if '"' not in line:

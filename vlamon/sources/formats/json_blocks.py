@@ -56,7 +56,7 @@ class JsonBlockReader:
         return None
 
     def rest(self) -> Sequence[LogRow]:
-        """A block that was cut is no row."""
+        """A block that was cut is not a row."""
         return ()
 
     def _within(self, line: str) -> Sequence[LogRow] | None:

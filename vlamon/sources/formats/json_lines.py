@@ -130,7 +130,7 @@ def object_of(line: str) -> dict[str, Any] | None:
 
 
 def read(line: str) -> tuple[LogRow, ...]:
-    """The values of one line, nothing if it is no object with numbers."""
+    """The values of one line, nothing if it is not an object with numbers."""
     entry = object_of(line)
     # A Trainer's last line sums up the whole run: its means are no step's.
     return () if entry is None or not _SUMMARY.isdisjoint(entry) else rows_of(entry)

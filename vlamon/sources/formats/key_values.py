@@ -3,7 +3,7 @@
 `epoch=3 step=1200 loss=0.123 lr=1e-4`, `Epoch [3/90], Step [100/278], Loss: 0.1234`,
 `[1/30] iter: 100/278. Loss: 0.095`, `步数：1,200，损失：0.123`, and `train Loss: 0.3` below
 a heading `Epoch 3/24`. What may be two numbers is none: a value `1,234` is left out, and a line
-whose step is no clean count is unknown. Settings are no rows, whatever their names.
+whose step is not a clean count is unknown. Settings are no rows, whatever their names.
 """
 
 from __future__ import annotations

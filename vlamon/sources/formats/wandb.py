@@ -44,7 +44,7 @@ class HistoryParser:
         return self._rows.records(rows)
 
     def finish(self) -> list[Record]:
-        """Nothing waits: a torn record is no row."""
+        """Nothing waits: a torn record is not a row."""
         return []
 
 
