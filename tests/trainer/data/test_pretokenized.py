@@ -78,7 +78,7 @@ def test_arrays_are_refused_because_they_need_code_to_be_built(tmp_path: Path) -
         ([1, 2], "no dictionary"),
         ({"token": [1, 2], "label": [1]}, "2 tokens but 1 labels"),
         ({"token": [], "label": []}, "no list called `token`"),
-        ({"token": [1.5], "label": [1]}, "no whole number"),
+        ({"token": [1.5], "label": [1]}, "not a whole number"),
         ({"token": [70000], "label": [1]}, "vocabulary ends at 16639"),
         ({"token": [1], "label": [-5]}, "neither a token nor -100"),
     ],

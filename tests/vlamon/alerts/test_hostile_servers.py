@@ -147,7 +147,7 @@ def test_an_error_is_one_short_line_without_escapes(monkeypatch: pytest.MonkeyPa
 def test_an_address_that_is_none_is_a_sentence_without_it(
     kind: str, given: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(AlertSettingsError, match="no address") as wrong:
+    with pytest.raises(AlertSettingsError, match="not an address") as wrong:
         channel(kind, monkeypatch, **given)
     assert SECRET not in str(wrong.value)
 

@@ -241,7 +241,7 @@ def test_a_log_is_followed_and_a_journal_opened_without_the_name_of_a_command(
         (["watch", "--no-read-only"], "only with --allow-commands"),
         (["--public-url", "hub"], "is not a URL"),
         (["--listen", "nowhere"], "HOST:PORT"),
-        (["--listen", "127.0.0.1:99999"], "no port"),
+        (["--listen", "127.0.0.1:99999"], "is not a port"),
     ],
 )
 def test_a_mistake_is_a_sentence_before_anything_is_served(

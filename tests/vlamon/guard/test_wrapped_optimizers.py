@@ -120,21 +120,21 @@ def test_an_engine_that_keeps_the_optimizer_that_it_was_given_is_the_same_senten
     model = nn.Linear(2, 1)
     engine.optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     for given in (engine, Wrapper(engine)):
-        with pytest.raises(TypeError, match="DeepSpeedZeroOptimizer is no torch"):
+        with pytest.raises(TypeError, match="DeepSpeedZeroOptimizer is not a torch"):
             Guard(model, given)
 
 
 def test_an_engine_inside_a_wrapper_is_the_same_sentence() -> None:
     """As Accelerate hands it out under its DeepSpeed plugin."""
     wrapped = Wrapper(DeepSpeedZeroOptimizer())  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="DeepSpeedZeroOptimizer is no torch"):
+    with pytest.raises(TypeError, match="DeepSpeedZeroOptimizer is not a torch"):
         Guard(nn.Linear(2, 1), wrapped)
 
 
 def test_an_engine_among_optimizers_is_the_same_sentence() -> None:
     model = nn.Linear(2, 1)
     both = [torch.optim.SGD(model.parameters(), lr=1.0), DeepSpeedZeroOptimizer()]
-    with pytest.raises(TypeError, match="DeepSpeedZeroOptimizer is no torch"):
+    with pytest.raises(TypeError, match="DeepSpeedZeroOptimizer is not a torch"):
         Guard(model, both)  # type: ignore[arg-type]
 
 

@@ -73,7 +73,7 @@ def test_a_payload_may_have_the_bytes_of_its_limit() -> None:
 def test_texts_lists_and_maps_in_a_frame_are_bounded(value: Any, most: Any) -> None:
     assert unpack(pack({"t": "x", "v": value})[4:])["v"] == value
     longer = value | most if isinstance(value, dict) else value + most
-    with pytest.raises(ProtocolError, match="no valid msgpack"):
+    with pytest.raises(ProtocolError, match="not valid msgpack"):
         unpack(pack({"t": "x", "v": longer})[4:])
 
 
