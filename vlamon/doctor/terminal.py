@@ -95,7 +95,7 @@ def mouse(facts: Facts) -> Iterator[CheckResult]:
         named = held.source.startswith(config.ENVIRONMENT)
         fix = f"unset {held.source}" if named else f"sed -i '/^mouse/d' {held.source}"
         yield CheckResult("mouse", "note", f"off by {held.source}: the terminal selects text", fix)
-    else:
+    elif "TMUX" not in facts.environ:  # whose own setting decides, see below
         yield CheckResult("mouse", "ok", "clicks and wheel; with Shift the terminal selects text")
 
 

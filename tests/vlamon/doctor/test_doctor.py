@@ -108,6 +108,8 @@ def test_a_mouse_that_is_switched_off_is_told_with_what_switched_it_off(
     (tmp_path / "vlamon.toml").write_text("mouse = false\n")
     assert only(terminal.mouse, Made({})).fix == f"sed -i '/^mouse/d' {tmp_path / 'vlamon.toml'}"
     assert list(terminal.mouse(Made({}, tty=False))) == []
+    (tmp_path / "vlamon.toml").unlink()
+    assert list(terminal.mouse(Made({"TMUX": "/tmp/x"}))) == [], "tmux decides, and says so itself"
 
 
 def test_settings_of_tmux_that_hurt_are_mended_by_tmux() -> None:
