@@ -1,4 +1,4 @@
-"""What a guard does about an explosion, mode by mode: the one table that says which modes exist.
+"""The one table of guard modes: what a guard does about an explosion in each.
 
 The guard and its policy, `vlamon ctl set guard`, the dialogs, the trainer's configuration and the
 monitors, which judge or roll back only where the training does not, read it.

@@ -1,4 +1,4 @@
-"""What a run's accelerators and its process were doing at one moment."""
+"""The records of a run's accelerators and its process at one moment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where things lie: the user's directories by the XDG rules, and the themes shipped with vlamon.
+"""The user's directories by the XDG rules, and the themes shipped with vlamon.
 
 `pathlib` is imported where a `Path` is returned: every start of `vlamon` looks for its settings.
 """

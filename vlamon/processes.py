@@ -1,4 +1,4 @@
-"""Whether a process of this machine exists, and whether it is still the same one."""
+"""Tells whether a process of this machine exists, and whether it is still the same one."""
 
 from __future__ import annotations
 

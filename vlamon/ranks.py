@@ -1,4 +1,4 @@
-"""Which rank this process is, under any launcher: read by the emitter and the guard.
+"""Finds the rank of this process under any launcher, for the emitter and the guard.
 
 An initialised torch.distributed outranks every variable. Then come torchrun (Accelerate and
 DeepSpeed set the same variables), Lightning's own launcher, Open MPI, MVAPICH, PMI, and Slurm last:

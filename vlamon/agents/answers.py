@@ -1,4 +1,4 @@
-"""What can be asked of a run that was read. Pure: a store in, plain objects out."""
+"""Answers questions about a run that was read. Pure: a store in, plain objects out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which run is meant, and where it can be read: live, from its files, or both."""
+"""Finds the run that is meant, and where it can be read: live, from its files, or both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What calls a person: a few kinds of events, each with what to do about it. Pure."""
+"""Decides which events call a person, and says what to do about each. Pure."""
 
 from __future__ import annotations
 

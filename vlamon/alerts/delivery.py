@@ -1,4 +1,4 @@
-"""What waits for one channel, sent oldest first by one thread."""
+"""Sends what waits for one channel, oldest first, on one thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often one run may call: at once for what is new, then bounded. Pure; time is passed in."""
+"""Limits the alerts of one run: at once for what is new, then bounded. Pure; time is passed in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which channels there are, and their secrets: `alerts.toml` of mode 0600, or the environment.
+"""Reads channels and their secrets from `alerts.toml` of mode 0600, or the environment.
 
     language = "en"
 

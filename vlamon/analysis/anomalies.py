@@ -1,4 +1,4 @@
-"""Where a loss left its level, and how long it stayed away.
+"""Finds where a loss left its level, and how long it stayed away.
 
 What `tail` sees coming (`judging.py`) is an explosion here too. A report sees both sides besides: a
 mean at 2.5 times the median of its neighbours is one in the first epochs, where there is no level

@@ -1,4 +1,4 @@
-"""Where two runs diverge, and which term first.
+"""Finds where two runs diverge, and which term diverges first.
 
 Two runs of one recipe log the same numbers until something differs: a seed, a batch, a version of
 a kernel. From there on everything differs, so the place that matters is the first one, and the term

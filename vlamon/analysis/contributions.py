@@ -1,4 +1,4 @@
-"""What each trained term adds to the weighted total, by value, and how hard it pulls where known.
+"""Computes what each trained term adds to the weighted total, and its pull where that is known.
 
 A share by value is not a pull: at closs 8.5 and loss_ct 0.13 × 10 the values say 87 % and 13 %,
 while the gradients on the shared trunk may say the opposite. Both are given side by side.

@@ -1,4 +1,4 @@
-"""Whether a loss has converged: |Δ| < 0.01 over 3 to 5 epochs."""
+"""Judges whether a loss has converged: |Δ| < 0.01 over 3 to 5 epochs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a running-average log hides: the mean between two of its lines, and how sure it is.
+"""Recovers the mean between two lines of a running-average log, and bounds its error.
 
 A MetricLogger prints, every few iterations, two averages of each meter: over the last 1000 updates
 and since the epoch began. Ten batches at closs 95 vanish in a mean over a thousand. For a meter

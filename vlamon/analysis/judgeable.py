@@ -1,4 +1,4 @@
-"""Whether enough was read of a run to judge it: a report that saw no loss must not say healthy."""
+"""Decides whether enough was read to judge a run: a report without a loss must not say healthy."""
 
 from __future__ import annotations
 

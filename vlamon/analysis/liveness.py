@@ -1,4 +1,4 @@
-"""Whether the run is alive: live, paused, waiting, reconnecting, over, or silent (no batches).
+"""Judges whether a run is live, paused, waiting, reconnecting, over, or silent (no batches).
 
 Silence is measured on the trainer's own clock as far as it is known, so that a watcher whose clock
 is wrong neither raises nor hides the alarm; between two signs of life the watcher's clock goes on.

@@ -1,4 +1,4 @@
-"""How a log ends: in a crash, out of memory, killed, stopped by a loss that is NaN.
+"""Finds how a log ends: in a crash, out of memory, killed, stopped by a loss that is NaN.
 
 Only what follows the last row counts: a run that caught an error and trained on did not end in it.
 """

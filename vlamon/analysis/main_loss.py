@@ -1,4 +1,4 @@
-"""Which metric names are losses, and which loss matters most: one rule for every reader of a log.
+"""Decides which metric names are losses, and which loss matters most, for every reader of a log.
 
 A name is read word by word, so that `initial_loss_scale`, `kl_loss_coef` and `loss_time` are no
 losses though each contains the word.

@@ -1,4 +1,4 @@
-"""What was found in a run's logs, before any judgement: how many rows, from where to where."""
+"""Sums up what a run's logs hold, before any judgement: how many rows, from where to where."""
 
 from __future__ import annotations
 

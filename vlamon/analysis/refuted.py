@@ -1,4 +1,4 @@
-"""Where the batches of an epoch refute its epoch line: no verdict is drawn from such a mixture."""
+"""Finds epoch lines that their batches refute: no verdict is drawn from such a mixture."""
 
 from __future__ import annotations
 

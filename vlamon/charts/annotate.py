@@ -1,4 +1,4 @@
-"""What is written over and beside the curves of a chart: guides, points, judged batches, and marks
+"""Writes over and beside the curves of a chart: guides, points, judged batches, and marks
 for values that are out of range or no number.
 """
 

@@ -1,4 +1,4 @@
-"""Which metrics come first where not all have room: what is trained, then the rest, epochs last."""
+"""Orders metrics where not all have room: what is trained, then the rest, epochs last."""
 
 from __future__ import annotations
 

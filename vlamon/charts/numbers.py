@@ -1,4 +1,4 @@
-"""How the dashboard writes numbers: four significant digits, short units, steady widths."""
+"""Writes numbers for the dashboard: four significant digits, short units, steady widths."""
 
 from __future__ import annotations
 

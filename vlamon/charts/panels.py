@@ -1,4 +1,4 @@
-"""Which charts there are: the run's metrics in groups, in the order of the catalogue.
+"""Groups a run's metrics into charts, in the order of the catalogue.
 
 Slots of one family share a chart, so do the pulls of all terms, and the ranks, the layers and the
 validation splits of one metric; a metric without an entry gets a chart of its own, behind the

@@ -1,4 +1,4 @@
-"""Where the values of a curve lie in dots."""
+"""Places the values of a curve in dots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where ticks stand and what they say: numbers on y, steps, epochs and times on x."""
+"""Chooses ticks and their labels: numbers on y, steps, epochs and times on x."""
 
 from __future__ import annotations
 

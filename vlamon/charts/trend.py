@@ -1,4 +1,4 @@
-"""Where a metric stands and which way it goes: the mean of the newest batches, slope and error."""
+"""Computes a metric's level and trend: the mean of the newest batches, slope and error."""
 
 from __future__ import annotations
 

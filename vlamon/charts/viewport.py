@@ -1,4 +1,4 @@
-"""What part of a run the charts show: zoom, pan, hold, follow and cursor, one model for all.
+"""Keeps the part of a run that all charts show: zoom, pan, hold, follow and cursor.
 
 A bin is 4, 5, 6 or 7 quarters of a power of two wide, in the units of the axis, and counted from
 its origin. A full bin never changes again, a point stays in its dot column until the zoom changes,

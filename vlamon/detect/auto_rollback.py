@@ -1,4 +1,4 @@
-"""When a monitor requests a rollback by itself: `vlamon watch --auto-rollback`.
+"""Decides when a monitor requests a rollback by itself: `vlamon watch --auto-rollback`.
 
 For trainings whose own detection is off or only watches, and which still have snapshots. A command
 is given for a *live* explosion alone, never for one out of history, and it carries the explosion's

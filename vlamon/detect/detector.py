@@ -1,4 +1,4 @@
-"""Which batch broke: a two-level detector that one spike cannot blind to the next.
+"""Judges each batch of a loss: a two-level detector that one spike cannot blind to the next.
 
 A loss is judged in y = log(value) against the median and the MAD of the last accepted points.
 Points that warn or explode never enter that baseline, so a spike cannot inflate the scale that the

@@ -1,4 +1,4 @@
-"""Whether a level creeps up, too slowly for any rule that looks at single batches.
+"""Detects a level that creeps up, too slowly for any rule that looks at single batches.
 
 A divergence that doubles every 200 batches pulls a baseline of 128 along. Means of 16 points do not
 forget: the newest is compared with the lowest of the last thousand batches. What speaks so late

@@ -1,4 +1,4 @@
-"""Which values of a metric exploded, judged by those before them: `tail` and `analyze` agree on it.
+"""Judges values of a metric by those before them, for `tail` and `analyze` alike.
 
 A mean (over an epoch, an interval, the steps between two lines) has divided a spike by its length,
 so 2.5 times the median of the sixteen values before it is an explosion. A single batch goes to the

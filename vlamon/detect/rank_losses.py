@@ -1,4 +1,4 @@
-"""Whose loss rises away from the others': a replica whose parameters are no longer theirs.
+"""Finds a rank whose loss rises away from the others': its replica is no longer theirs.
 
 Ranks have different batches and may have different data, so a rank is compared with its own
 distance from the median as it was at first, as a share of the median, and in units of how much that

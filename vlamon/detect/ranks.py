@@ -1,4 +1,4 @@
-"""What the ranks' reports show: which rank is slow, silent, or has a broken batch.
+"""Judges the ranks by their reports: which one is slow, silent, or has a broken batch.
 
 Every rank reports a few numbers twice a second, in a large job less often; what rank 0 has of them
 is judged here. All ranks of a synchronous training have the same step time because they wait

@@ -1,4 +1,4 @@
-"""What hampers vlamon on a machine, each finding with the command that mends it.
+"""Examines what hampers vlamon on a machine; each finding has the command that mends it.
 
 Checks are functions from `Facts` to findings: the machine is only looked at through the facts, so a
 test can make up any machine. To add a check, write one and name it in CHECKS.

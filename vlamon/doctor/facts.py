@@ -1,4 +1,4 @@
-"""What the checks look at, and what they say."""
+"""The facts of a machine that checks look at, and the results that they return."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often something may happen: a token bucket, so that no monitor can keep the sidecar busy."""
+"""A token bucket, so that no monitor can keep the sidecar busy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a script hands to the emitter's constructor, checked before anything starts."""
+"""Checks what a script hands to the emitter's constructor, before anything starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was left out because it could not be used, counted by reason."""
+"""Counts by reason what was left out because it could not be used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a run goes into its journal besides what each message brings: greeting, status, failure.
+"""Feeds a run's journal: messages and rows, and besides them greeting, status and failure.
 
 The sidecar hands over frames and blocks as it makes them; a journal's own thread writes them. A run
 without a journal has a feed too, which keeps nothing and lets the log forget by its size alone.

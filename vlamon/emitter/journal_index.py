@@ -1,4 +1,4 @@
-"""What earlier boots wrote into a run's journal, as far as a restart needs it."""
+"""Reads what earlier boots wrote into a run's journal, as far as a restart needs it."""
 
 from __future__ import annotations
 

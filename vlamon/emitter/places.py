@@ -1,4 +1,4 @@
-"""Where a training is served and its journal written, and what to do where a place is taken.
+"""Chooses and claims the places of a run's socket and journal, also where one is taken.
 
 A monitor is a convenience: a place that cannot be had must not end a training. So one beside it is
 taken, and the reason is reported on stderr and as an event, unless the script asks to be stopped.

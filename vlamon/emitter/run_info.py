@@ -1,4 +1,4 @@
-"""What a training says about itself, and the history of its earlier boots that it continues."""
+"""Describes a training to its monitors, and continues the history of its earlier boots."""
 
 from __future__ import annotations
 

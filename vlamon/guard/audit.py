@@ -1,4 +1,4 @@
-"""What the guard did and why, one JSON line each in `guard.jsonl`, and the samples it blames.
+"""Writes what the guard did and why to `guard.jsonl`, a JSON line each, and the samples it blames.
 
 Written by a thread of its own: a disk that freezes, or an unread pipe behind stderr, must
 not hold the training up. What the thread cannot take is counted and said.

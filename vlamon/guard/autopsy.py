@@ -1,4 +1,4 @@
-"""Why it exploded: the batch, the path that the weights took, or a fault that does not repeat.
+"""Finds why a training exploded: the batch, the path of its weights, or a fault that is not repeated.
 
 Runs between restoring the snapshot and going on. First the batch that exploded is measured on the
 snapshot's weights, without an update: high there too means the *data* did it. Else the stretch from

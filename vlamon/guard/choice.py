@@ -1,4 +1,4 @@
-"""Which state a rollback returns to: all that can be returned to, the best first.
+"""Orders the states that a rollback can return to, the best first.
 
 The nearest state from before an explosion costs the fewest steps, but it is too young to be
 trusted: it is proved once it is in force, and the next one is tried where it has a flaw. The state

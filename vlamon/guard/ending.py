@@ -1,4 +1,4 @@
-"""Whether this rank is asked to end the training: by the script, or by a signal.
+"""Notices that this rank is asked to end the training: by the script, or by a signal.
 
 A scheduler's signal reaches one process, and the others would wait for it in their next collective.
 So the answer travels in the ballot of every step, and all ranks end behind the same one.

@@ -1,4 +1,4 @@
-"""What was spent so far: outlives every rollback, kept by durable checkpoints alone.
+"""Counts what was spent so far; it outlives every rollback, kept by durable checkpoints alone.
 
 A rollback that restored its own budget would refund itself and return to the same batch for ever.
 """

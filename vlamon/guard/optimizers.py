@@ -1,4 +1,4 @@
-"""Which optimizers a guard takes, and which of them steps inside a wrapper."""
+"""Checks the optimizers that a guard is given, and finds the one that steps inside a wrapper."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to do about an explosion: a pure decision from what is known at that step boundary.
+"""Decides what to do about an explosion, purely from what is known at that step boundary.
 
 A policy of one's own is any object with `decide(situation) -> Decision`, given as
 `Guard(policy=...)`. It keeps nothing that a rollback must not refund: what was spent so far is in

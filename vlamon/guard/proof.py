@@ -1,4 +1,4 @@
-"""Whether a state that is too young to be trusted is a good one to go on from.
+"""Proves whether a state that is too young to be trusted is a good one to go on from.
 
 A snapshot from right before a fault costs a few steps, a trusted one about a hundred. But the
 weights may have gone wrong an update before the loss showed it. So the losses of the last good

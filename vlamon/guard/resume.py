@@ -1,4 +1,4 @@
-"""Where a training begins: at its start, behind a checkpoint, or where its script says."""
+"""Begins a training: at its start, behind a checkpoint, or where its script says."""
 
 from __future__ import annotations
 

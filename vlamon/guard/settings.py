@@ -1,4 +1,4 @@
-"""How a guard works: its settings, each checked where it is given."""
+"""The settings of a guard, each checked where it is given."""
 
 from __future__ import annotations
 

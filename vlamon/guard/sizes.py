@@ -1,4 +1,4 @@
-"""How the guard writes sizes of memory and files."""
+"""Writes sizes of memory and files for people."""
 
 
 def size_text(size: float) -> str:

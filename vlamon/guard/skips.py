@@ -1,4 +1,4 @@
-"""Which samples a training sees after it went back: never the ones that it was to skip.
+"""Keeps a training from seeing skipped samples again, however often it goes back.
 
 A rollback with `skip` restores everything but the sampler, which stays where the spike was. What
 was skipped is remembered, so that a later return to an older snapshot, or a resume, jumps over it

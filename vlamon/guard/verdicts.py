@@ -1,4 +1,4 @@
-"""What was judged since the last step boundary: values of a step may come in several calls."""
+"""Gathers what was judged since the last step boundary: a step may bring values in several calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a guard was worth: explosions, rollbacks, and the steps that they cost and saved.
+"""Sums up what a guard was worth: explosions, rollbacks, and the steps that they cost and saved.
 
 Saved is what a restart from the newest checkpoint would have cost more: the steps between that and
 the state that was returned to. A script that keeps checkpoints of its own may have saved less.

@@ -1,4 +1,4 @@
-"""Where a callback sends its rows: an emitter of its own, or the tap that installed it."""
+"""The sinks of a callback's rows: an emitter of its own, or the tap that installed it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fields travel: codecs for single values, and tables of them that encode and decode a record.
+"""Codecs for single values, and tables of them that encode and decode a record.
 
 What is decoded was written by another process: every value is checked, and a wrong one is a
 ProtocolError that names its field.

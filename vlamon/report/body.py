@@ -1,4 +1,4 @@
-"""What a written report says, in order: sections of blocks that text, Markdown and HTML only set.
+"""Composes a written report: sections of blocks, which text, Markdown and HTML only set.
 
 Every text in a block has passed the filter of `vlamon.safe_text`; a setter adds the escapes of its
 own markup and nothing else.

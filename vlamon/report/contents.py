@@ -1,4 +1,4 @@
-"""What a report says, in data: epochs, curves, shares, anomalies, convergence, diagnoses."""
+"""Compiles the data of a report: epochs, curves, shares, anomalies, convergence, diagnoses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where records come from: a live socket, a log file, a journal, a relay over ssh.
+"""The sources of records: a live socket, a log file, a journal, a relay over ssh.
 
 Every source has the same small face, so that one screen serves `watch`, `tail` and `replay`.
 """

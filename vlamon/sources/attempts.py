@@ -1,4 +1,4 @@
-"""Which attempt an epoch line belongs to, found in the batch log beside it.
+"""Finds the attempt of an epoch line in the batch log beside it.
 
 A run that died in the middle of an epoch and was resumed writes one line for that epoch; only the
 batch log shows that there were two attempts at it. Lines of an epoch are assigned to the attempts

@@ -1,4 +1,4 @@
-"""What is likely the matter with a run, and what to do about it.
+"""Diagnoses what is likely wrong with a run, and what to do about it.
 
 One small rule each, grouped by what they look at. A rule reads the evidence and says what it found
 in numbers; the words, in English and Chinese, are data in `english.py` and `chinese.py`.

@@ -1,4 +1,4 @@
-"""What only an optimizer holds: fp32 masters of a bf16 model, and the optimizer inside a wrapper.
+"""Finds what only an optimizer holds: fp32 masters of a bf16 model, an optimizer inside a wrapper.
 
 A rollback that leaves the masters alone is undone by the next step, which copies them back over the
 restored weights.

@@ -1,4 +1,4 @@
-"""Where the schedule of a training stands, to be kept while all else goes back.
+"""Keeps the schedule of a training where it is while all else goes back.
 
 A loop that owns its counter never trains a step number twice. Its schedule must not either: a
 scheduler that went back would end the training with a rate that was never planned for its end.

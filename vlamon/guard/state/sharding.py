@@ -1,4 +1,4 @@
-"""Which piece of which whole tensor a rank holds, under a name that does not depend on the rank.
+"""Names the piece of a whole tensor that a rank holds, independently of the rank.
 
 A sharded tensor (DTensor, as `fully_shard` makes them) is a box of a whole. Names and boxes are
 what torch.distributed.checkpoint plans with. Nothing here talks to other ranks: a DTensor knows its

@@ -1,4 +1,4 @@
-"""What tells a metric's name from a setting's: logs echo their configuration in the same form.
+"""Distinguishes names of metrics and settings: logs echo their configuration in the same form.
 
 `gradient_accumulation_steps=1`, `aux_loss_coef: 0.01`, `max_grad_norm=1.0`, `FOO_ERROR=1` and
 `handler.py:145` are no metrics, although some of their words are those of one.
