@@ -1,4 +1,4 @@
-"""Finds why a training exploded: the batch, the path of its weights, or a fault that is not repeated.
+"""Finds why a training exploded: the batch, the path of its weights, or a fault that happened once.
 
 Runs between restoring the snapshot and going on. First the batch that exploded is measured on the
 snapshot's weights, without an update: high there too means the *data* did it. Else the stretch from

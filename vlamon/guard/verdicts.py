@@ -1,4 +1,4 @@
-"""Gathers what was judged since the last step boundary: a step may bring values in several calls."""
+"""Gathers what was judged since the last step boundary, which may take several calls a step."""
 
 from __future__ import annotations
 
