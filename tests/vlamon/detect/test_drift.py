@@ -131,9 +131,12 @@ def test_a_number_too_large_for_a_float_is_infinite() -> None:
 
 
 def test_a_level_is_the_mean_of_so_many_batches() -> None:
+    whole = Drift(block=4, history=9, ratio=1.8, z=8.0, patience=8)
     drift = Drift(block=4, history=3, ratio=1.8, z=8.0, patience=8)
     for now in range(1, 21):
         assert not drift.push(float(now), now, 0.1, False)
+        whole.push(float(now), now, 0.1, False)
+    assert whole.state_dict()["means"] == [2.5, 6.5, 10.5, 14.5, 18.5]
     state = drift.state_dict()
     assert state["means"] == [10.5, 14.5, 18.5]
     assert state["ends"] == [12, 16, 20]

@@ -192,7 +192,7 @@ def test_alarms_are_forgotten_after_sixty_four_calm_batches(calm: int, last: str
     assert found[-1] == last
 
 
-@pytest.mark.parametrize(("calm", "last"), [(130, "ok"), (384, "warn")])
+@pytest.mark.parametrize(("calm", "last"), [(130, "ok"), (300, "warn")])
 def test_batches_of_two_kinds_are_forgotten_after_two_windows_of_one(calm: int, last: str) -> None:
     two_kinds = [1.0, 1.0, 1.7] * 80
     detector = flat()
@@ -201,6 +201,14 @@ def test_batches_of_two_kinds_are_forgotten_after_two_windows_of_one(calm: int, 
     assert set(found[-40:]) == {"ok"}
     for _ in range(calm):
         assert detector.observe(1.0).level == "ok"
+    assert [detector.observe(1.7).level for _ in range(30)][-1] == last
+
+
+@pytest.mark.parametrize(("calm", "last"), [(130, "ok"), (300, "warn")])
+def test_each_alarm_among_batches_of_two_kinds_keeps_them_two(calm: int, last: str) -> None:
+    detector = flat()
+    for value in [*[1.0, 1.0, 1.7] * 80, *[1.0] * 130, *[1.7] * 30, *[1.0] * calm]:
+        detector.observe(value)
     assert [detector.observe(1.7).level for _ in range(30)][-1] == last
 
 

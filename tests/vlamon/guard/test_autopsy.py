@@ -82,6 +82,9 @@ class Scene:
         (30.0, 1000.0, "data"),  # an explosion by itself
         (4.1, 16.0, "data"),  # ×4 is half of the way to ×16
         (3.9, 16.0, "transient"),
+        (1.5, 2.0, "data"),
+        (1.3, 1.6, "data"),
+        (1.25, 1.6, "transient"),
         (4.1, math.inf, "transient"),  # no way that half could be gone
         (4.1, 1.0, "transient"),
         (1.0, 16.0, "transient"),
@@ -264,7 +267,7 @@ def test_the_evidence_has_the_last_steps_and_what_left_its_band_first() -> None:
         (
             step,
             {
-                "closs": 1.0,
+                "closs": 2.0 if step >= 33 else 1.0,  # twice its level, and no more
                 "grad_norm": 9.0 if step >= 35 else 1.0,
                 "lr": None if step == 39 else step / 1000,
                 "clipped": float(step % 4 == 0) if step < 20 else None,

@@ -70,6 +70,12 @@ def test_another_mode_answers_what_the_one_before_let_pass() -> None:
     assert told.steps("explode")[1] == 131
 
 
+def test_another_lr_is_no_reason_to_tell_an_explosion_once_more() -> None:
+    told = Told(mode="watch")
+    told.run(plateau(), {130: [Order("set", {"name": "lr_scale", "value": 0.5})]})
+    assert len(told.steps("explode")) == 1
+
+
 def test_a_level_that_the_operator_accepted_is_the_usual_one_and_is_kept_again() -> None:
     told = Told(mode="ask", deadline=600.0)
     told.emitter.answers["paused"] = [Order("resume"), Order("resume")]

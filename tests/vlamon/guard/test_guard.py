@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,8 @@ def test_a_commanded_rollback_with_replay_ends_bit_identical_to_a_run_without() 
     assert len(rolled.trained) > 200
     assert identical(plain.weights(), rolled.weights())
     assert plain.losses == rolled.losses
+    assert rolled.guard.ledger.steps_lost == 150 - order.result["step"]
+    assert rolled.guard.ledger.steps_saved == order.result["step"] + 1, "a restart begins at 0"
 
 
 def test_a_command_names_the_snapshot_at_or_before_the_step_asked_for() -> None:
@@ -192,7 +195,8 @@ def test_ask_mode_waits_for_the_operators_command() -> None:
         "paused",
         "rollback",
     ]
-    assert any(status.get("deadline") for status in toy.emitter.statuses)
+    (until,) = {status["deadline"] for status in toy.emitter.statuses if status.get("deadline")}
+    assert abs(until - time.time()) < 120, "seconds since the epoch"
 
 
 def test_ask_mode_acts_by_itself_without_an_answer() -> None:

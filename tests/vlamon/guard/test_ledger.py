@@ -100,6 +100,12 @@ def test_updates_that_the_ladder_prevented_are_counted_by_rung() -> None:
     assert (held.clipped, held.skipped) == (1, 2)
 
 
+def test_nothing_is_spent_at_first() -> None:
+    counts = Ledger(GuardSettings()).state_dict()
+    assert (counts.pop("mode"), counts.pop("lr_scale")) == ("auto", 1.0)
+    assert not any(counts.values())
+
+
 def test_a_resume_takes_everything_over_but_the_mode() -> None:
     held = ledger(10)
     held.rolled_back(BACK)

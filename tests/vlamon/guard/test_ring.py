@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.vlamon.guard.toy import Toy
 from vlamon.guard.ring import Ring
 
 SPACING, REACH, TRUST = 76, 288, 76
@@ -112,6 +113,24 @@ def test_a_slot_holds_a_copy_with_what_was_noted() -> None:
     live["x"].fill_(7.0)
     assert slot.state()["x"].tolist() == [1.0]
     assert (slot.closs, slot.note, slot.trusted) == (2.5, {"place": 9}, False)
+
+
+@pytest.mark.parametrize(
+    ("before", "left"),
+    [(None, [-1, 10, 20, 30]), (30, [-1, 10, 20, 30]), (29, [-1, 10, 20]), (20, [-1, 10, 20])]
+    + [(-1, [-1]), (-5, [-1])],
+)
+def test_an_explosion_that_goes_on_leaves_what_was_taken_before_it_began(
+    before: int | None, left: list[int]
+) -> None:
+    """What nobody trusts is dropped in any case; of the trusted ones the oldest stays."""
+    toy = Toy(slots=6)
+    toy.guard.start()
+    for step in (10, 20, 30, 40):
+        toy.guard.snapshots.take(step, trusted=step != 40)
+    assert toy.guard.snapshots.doubt(before)
+    assert steps(toy.guard.snapshots.ring) == left
+    assert not toy.guard.snapshots.doubt(before)
 
 
 @pytest.mark.parametrize("slots", [0, 1])
