@@ -117,8 +117,14 @@ def test_a_slot_holds_a_copy_with_what_was_noted() -> None:
 
 @pytest.mark.parametrize(
     ("before", "left"),
-    [(None, [-1, 10, 20, 30]), (30, [-1, 10, 20, 30]), (29, [-1, 10, 20]), (20, [-1, 10, 20])]
-    + [(-1, [-1]), (-5, [-1])],
+    [
+        (None, [-1, 10, 20, 30]),
+        (30, [-1, 10, 20, 30]),
+        (29, [-1, 10, 20]),
+        (20, [-1, 10, 20]),
+        (-1, [-1]),
+        (-5, [-1]),
+    ],
 )
 def test_an_explosion_that_goes_on_leaves_what_was_taken_before_it_began(
     before: int | None, left: list[int]
