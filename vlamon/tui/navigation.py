@@ -182,7 +182,8 @@ class Navigation:
 
         rows = self._store.rows
         last = count(int(self._store.steps(rows - 1, rows)[0])) if rows else "–"
-        self._host.show(Prompt(self._host, "go to step", (f"newest: {last}",), check), typed)
+        lines = (f"newest: {last}",)
+        self._host.show(Prompt(self._host, "go to step", lines, check, does="goes there"), typed)
 
     def go_to_step(self, step: int) -> None:
         """Put the cursor on the batch of a step, the nearest one before it where there is none."""

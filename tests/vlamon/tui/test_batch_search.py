@@ -12,6 +12,7 @@ async def test_g_goes_to_a_step_and_refuses_what_is_none() -> None:
         await until(pilot, lambda: isinstance(pilot.app.screen, Prompt))
         await pilot.press(*"abc", "enter")
         await until(pilot, lambda: "a step is a whole number" in page(pilot))
+        assert "Enter goes there" in page(pilot)
         await pilot.press("backspace", "backspace", "backspace", *"12,345", "enter")
         await until(pilot, lambda: screen.navigation.cursor_row() == 12_345)
 

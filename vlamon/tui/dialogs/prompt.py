@@ -34,12 +34,14 @@ class Prompt(Dialog[str]):
         check: Callable[[str], str],
         *,
         refusal: str = "",
+        does: str = "sends",
     ) -> None:
         super().__init__(host)
         self._title = title
         self._lines = lines
         self._check = check
         self._refusal = refusal
+        self._does = does
         self._wrong = refusal
 
     def compose(self) -> ComposeResult:
@@ -49,7 +51,7 @@ class Prompt(Dialog[str]):
 
     def heading(self) -> tuple[Row, Row]:
         """Return the title."""
-        hint = "Esc closes" if self._refusal else "Enter sends, Esc cancels"
+        hint = "Esc closes" if self._refusal else f"Enter {self._does}, Esc cancels"
         return ((self._title, "title bold"),), ((hint, "muted"),)
 
     def body(self, width: int) -> Sequence[Row]:
