@@ -66,6 +66,18 @@ def plain(name: str, data: Callable[[], bytes]) -> Build:
     return build
 
 
+def sparse(name: str) -> Build:
+    """A terabyte that takes no room: a hole."""
+
+    def build(folder: Path) -> Sequence[str]:
+        path = folder / name
+        with path.open("wb") as file:
+            file.truncate(1 << 40)
+        return analyze(path)
+
+    return build
+
+
 def journal(frames: Callable[[], Iterator[bytes]]) -> Build:
     def build(folder: Path) -> Sequence[str]:
         path = folder / "run.vlaj"
@@ -123,6 +135,8 @@ def state_of(rows: int) -> bytes:
 
 MEGABYTE = 1 << 20
 BOMBS: Mapping[str, Build] = {
+    "a hole of a terabyte": sparse("output.log"),
+    "a hole for JSON": sparse("trainer_state.json"),
     "gzip of one line": packed("a.log.gz", b"step: 1, loss: 2.0\n", b"a" * MEGABYTE, 1500),
     "gzip of zeros": packed("a.log.gz", b"", b"\0" * MEGABYTE, 1500),
     "gzip of empty lines": packed("a.log.gz", b"step: 1, loss: 2.0\n", b"\n" * MEGABYTE, 300),

@@ -54,6 +54,8 @@ class LogFile:
         self._live = False
         self._finished = False
         self._grown = time.monotonic()
+        self._before_known = 0
+        """Bytes read while no format is known, lines that were thrown away included."""
         self.overlong = 0
         """Lines thrown away because they were longer than MAX_LINE."""
 
@@ -97,6 +99,10 @@ class LogFile:
         lines = chunk.data if self._binary else self._plain_lines(chunk)
         if chunk.data:
             self._grown = time.monotonic()
+            self._before_known += len(chunk.data)
+            if self._parser is None and self._before_known > 4 * MAX_UNKNOWN:
+                size = f"{self._before_known >> 20} MiB"
+                raise UnrecognisedError(f"{self.path}: its first {size} are no lines of a log.")
         elif self._is_settled():
             # Its newline, should it come after all, is an empty line then.
             lines, self._partial = self._partial + b"\n", b""

@@ -348,3 +348,13 @@ logging.getLogger("watchdog.observers.inotify").error("called when the thread is
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
     )
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_a_terabyte_without_a_line_is_given_up_soon(tmp_path: Path) -> None:
+    path = tmp_path / "output.log"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    source = LogFile(str(path), follow=False)
+    with pytest.raises(SourceError, match="no lines of a log"):
+        while not source.finished:
+            source.read(0.0)
