@@ -1,6 +1,5 @@
 """One run in memory: columns with a pyramid of summaries, attempts, events; no I/O."""
 
-from vlamon.store.gpu import GpuHistory
 from vlamon.store.pyramid import FINITE, NAN, NEG_INF, POS_INF
 from vlamon.store.run import RunStore
 from vlamon.store.table import Attempt, Envelope
@@ -12,6 +11,5 @@ __all__ = [
     "POS_INF",
     "Attempt",
     "Envelope",
-    "GpuHistory",
     "RunStore",
 ]
