@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import threading
@@ -94,3 +95,14 @@ def test_an_unwatched_job_has_what_happened_in_its_own_output(
     assert kinds[:2] == ["explosion", "paused"]
     assert "rollback" in kinds
     assert sum(line.startswith(f"vlamon: step {SPIKE}: explosion: closs") for line in said) == 1
+
+
+def test_a_line_holds_what_json_can_say() -> None:
+    given = {
+        "nan": math.nan, "above": math.inf, "below": -math.inf, "pair": (1.5, math.nan), 3: True,
+        "none": None, "path": Path("a/b"), "inner": {"x": [math.inf]},
+    }  # fmt: skip
+    assert audit.finite(given) == {
+        "nan": "nan", "above": "inf", "below": "-inf", "pair": [1.5, "nan"], "3": True,
+        "none": None, "path": "a/b", "inner": {"x": ["inf"]},
+    }  # fmt: skip

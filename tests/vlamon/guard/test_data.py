@@ -330,3 +330,27 @@ def test_workers_a_distributed_sampler_epochs_and_accumulation_go_back_together(
     seen = steps_of_two(resumed, 24)
     assert [step for step, _ in seen] == list(range(13, 24))
     assert by_step(seen) == {step: dict(quiet)[step] for step in range(13, 24)}
+
+
+class Ending(list[int]):
+    """A loader with an `end` of its own, which nobody asked for."""
+
+    ended = 0
+
+    def end(self) -> None:
+        self.ended += 1
+
+
+def test_only_the_loader_of_accelerate_is_told_that_a_pass_is_broken_off() -> None:
+    for counts_passes in (False, True):
+        inner = Ending([1, 2, 3])
+        if counts_passes:
+            inner.gradient_state = None  # type: ignore[attr-defined]
+        loader = GuardedLoader(inner)
+        passes = iter(loader)
+        assert next(passes) == 1
+        state = loader.state_dict()
+        assert next(passes) == 2
+        loader.load_state_dict(state)
+        assert next(passes) == 2
+        assert inner.ended == counts_passes

@@ -156,3 +156,19 @@ def test_a_refused_rollback_leaves_the_guard_awake() -> None:
     told = Told(slots=0, mode="watch")
     told.run([1.0] * 60 + [1e4] + [1.0], {59: [Order("rollback")]})
     assert told.steps("explode") == [60]
+
+
+@pytest.mark.parametrize(("calm", "same"), [(12, True), (13, False)])
+def test_an_explosion_that_a_rung_answered_is_the_same_until_twelve_steps_were_calm(
+    calm: int, same: bool
+) -> None:
+    detection = Told().guard.detection
+    first = detection.begin_episode(100, 5.0, 98)
+    again = detection.begin_episode(101, 4.0, 101)
+    assert again is not first, "no rung has answered it"
+    assert (again.worst, again.onset) == (5.0, 101)
+    again.climbed = 1
+    later = detection.begin_episode(101 + calm, 7.0, 99)
+    assert (later is again) is same
+    assert (later.worst, later.last) == (7.0, 101 + calm)
+    assert later.onset == (101 if same else 99)

@@ -37,6 +37,18 @@ def test_snapshots_take_no_more_than_is_free(
     assert made.text.startswith(f"{slots} snapshots in memory take")
 
 
+def test_a_lack_of_room_is_said_in_sizes_that_people_use() -> None:
+    made = plan(4, 0, MemoryNeed(changing=3 * GB, frozen=2 * GB), 13 * GB)
+    assert made.text == (
+        "3 snapshots in memory take 11.0 GB: 4 would take 14.0 GB of the 13.0 GB that are free on "
+        "this host"
+    )
+    assert plan(4, 0, MemoryNeed(changing=100_000_000, frozen=0), 13 * GB).text == ""
+    told = plan("auto", 0, MemoryNeed(changing=1_000_000, frozen=0), GB).text
+    assert told == "8 snapshots in memory take 8 MB of the 1.0 GB that are free on this host"
+    assert host_memory.total([torch.zeros(1_250_000)]) == "5 MB"
+
+
 @pytest.mark.parametrize(
     ("asked", "free", "slots", "near", "lowered"),
     [
