@@ -132,7 +132,8 @@ def exploded() -> list[Record]:
     events = [
         Event("c", "checkpoint", back, 0, NOW - ago - 18, "info", "in runs/a/step-39150 (2.90 s)"),
         Event("e", "explode", bad, 0, NOW - ago, "error", "", data),
-        Event("r", "rollback", back, 1, NOW - ago + 1, "info", "to 39,150 in 0.3 s, 64 skipped"),
+        Event("r", "rollback", bad, 1, NOW - ago + 1, "info", "to 39,150 in 0.3 s, 64 skipped",
+              {"ok": True, "from": bad, "to": back}),
         Event("a", "autopsy", bad, 0, NOW - ago + 9, "warn",
               "data: samples 881204, 881219 still at 90", cause),
         Event("ok", "recovered", back + 164, 1, NOW - ago + 40, "info",
