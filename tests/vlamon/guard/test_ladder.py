@@ -107,6 +107,7 @@ def test_weights_that_are_broken_climb_the_ladder_up_to_a_rollback() -> None:
     assert back["to"] < SPIKE <= back["from"] - 4
     assert back["from"] - back["to"] <= 20, "the nearest state from before the first explosion"
     assert back["lr_scale"] == 1.0, "a lower lr that did not help is taken back"
+    assert toy.guard.ledger.backoffs == 0
     assert max(list(toy.losses.values())[-20:]) < 20
 
 

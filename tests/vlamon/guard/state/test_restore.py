@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -193,3 +195,44 @@ def test_an_object_that_cannot_be_copied_does_not_stop_a_snapshot() -> None:
     state = TrainingState({"holding": holding})
     state.restore(kept(state))
     assert holding.loaded is holding.lock
+
+
+def drawn(generators: list[Any]) -> list[float]:
+    """The next number of each, and of the global streams."""
+    mine = [
+        float(torch.rand((), generator=each))
+        if isinstance(each, torch.Generator)
+        else float(each.random())
+        for each in generators
+    ]
+    return [*mine, random.random(), float(np.random.random()), float(torch.rand(()))]
+
+
+def test_the_streams_of_a_training_go_back_with_it_unless_they_are_kept() -> None:
+    generators = [torch.Generator().manual_seed(3), np.random.default_rng(3), random.Random(3)]
+    state = TrainingState({"model": nn.Linear(2, 1)}, generators)
+    slot = Slot()
+    slot.fill(state.capture())
+    first, second = drawn(generators), drawn(generators)
+    assert first != second
+    for _ in range(2):
+        state.restore(slot.state())
+        assert drawn(generators) == first
+    state.restore(slot.state(), keep=("rng",))
+    assert drawn(generators) == second
+
+
+def test_a_state_of_other_streams_is_refused_and_nothing_is_put_back() -> None:
+    one, two = (
+        TrainingState({"model": nn.Linear(2, 1)}, [random.Random(n) for n in range(count)])
+        for count in (1, 2)
+    )
+    slot = Slot()
+    slot.fill(one.capture())
+    live = two.parts["model"].weight  # type: ignore[union-attr]
+    before = live.detach().clone()  # type: ignore[union-attr, operator]
+    with pytest.raises(StateMismatch, match="has 1 generators, this training has 2"):
+        two.restore(slot.state())
+    assert torch.equal(live, before)  # type: ignore[arg-type]
+    two.restore(slot.state(), keep=("rng",))
+    assert not torch.equal(live, before)  # type: ignore[arg-type]
