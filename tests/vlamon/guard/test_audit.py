@@ -7,6 +7,8 @@ import math
 import os
 import re
 import threading
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,33 @@ def test_more_than_can_wait_is_counted() -> None:
     assert "wait for the disk" in thread.failure
     stuck.set()
     thread.drain()
+
+
+def test_the_end_waits_for_a_slow_disk_and_not_for_one_that_takes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(audit, "GIVE_UP_AFTER", 5.0)
+    slow, done = BackgroundWriter(), list[int]()
+
+    def write(number: int) -> None:
+        time.sleep(0.02)
+        done.append(number)
+
+    for number in range(8):
+        slow.do(partial(write, number))
+    slow.drain()
+    assert done == list(range(8))
+    monkeypatch.setattr(audit, "GIVE_UP_AFTER", 0.05)
+    free, stuck = threading.Event(), BackgroundWriter()
+    stuck.do(lambda: free.wait(30) and None)
+    stuck.do(lambda: done.append(99))
+    stuck.drain()
+    assert done == list(range(8)), "it has given up"
+    free.set()
+    monkeypatch.setattr(audit, "GIVE_UP_AFTER", 5.0)
+    stuck.drain()
+    assert done[-1] == 99
+    assert (slow.lost, stuck.lost) == (0, 0)
 
 
 def test_an_unwatched_job_has_what_happened_in_its_own_output(
