@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import sys
 import threading
 import time
 from functools import partial
@@ -135,3 +136,13 @@ def test_a_line_holds_what_json_can_say() -> None:
         "nan": "nan", "above": "inf", "below": "-inf", "pair": [1.5, "nan"], "3": True,
         "none": None, "path": "a/b", "inner": {"x": ["inf"]},
     }  # fmt: skip
+
+
+def test_a_line_for_people_goes_to_stderr_where_there_is_one(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit._to_stderr("vlamon: told")
+    assert capfd.readouterr() == ("", "vlamon: told\n")
+    monkeypatch.setattr(sys, "stderr", None)  # a process without a console
+    audit._to_stderr("vlamon: told")
+    assert capfd.readouterr() == ("", "")
