@@ -11,7 +11,8 @@ import pytest
 from vlamon import config
 from vlamon.cli import run
 from vlamon.commands.config import example_file
-from vlamon.config import SETTINGS, load
+from vlamon.config import load
+from vlamon.user_settings import BY_NAME, SETTINGS
 
 LOG = Path(__file__).parents[1] / "fixtures" / "logs" / "log_train.txt"
 
@@ -120,7 +121,7 @@ def test_a_file_chooses_the_panel_below_the_charts(
 
     assert run(["tail", str(LOG), "--once"]) == 0
     assert seen[0].panel == "slots"
-    assert config.BY_NAME["panel"].choices == ("auto", *lower_panels())
+    assert BY_NAME["panel"].choices == ("auto", *lower_panels())
 
 
 def test_thresholds_of_a_file_decide_what_explodes(place: Path, capfdbinary: Any) -> None:

@@ -13,8 +13,9 @@ import pytest
 
 from vlamon import config
 from vlamon.cli import run
-from vlamon.config import SETTINGS, load, rules_in_force
+from vlamon.config import load, rules_in_force
 from vlamon.detect.rules import SpikeRules
+from vlamon.user_settings import SETTINGS
 
 LOG = Path(__file__).parents[1] / "fixtures" / "logs" / "log_train.txt"
 STRANGER = 65534

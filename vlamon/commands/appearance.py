@@ -9,10 +9,10 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from vlamon import config
 from vlamon.commands.assignments import THRESHOLD, actions, keys
 from vlamon.safe_text import line
 from vlamon.tui.options import Options
+from vlamon.user_settings import BY_NAME
 
 PASSED_ON = (
     "theme",
@@ -117,7 +117,7 @@ OPTIONS = (
     ),
     click.option(
         "--panel",
-        type=click.Choice(config.BY_NAME["panel"].choices),
+        type=click.Choice(BY_NAME["panel"].choices),
         default="auto",
         help="Panel below the charts to start with.",
     ),

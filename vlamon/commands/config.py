@@ -11,6 +11,7 @@ import click
 
 from vlamon import config
 from vlamon.safe_text import line
+from vlamon.user_settings import SETTINGS
 
 EXIT_MISTAKES = 2
 
@@ -83,7 +84,7 @@ def example_file() -> Iterator[str]:
         "thresholds": "{ warn_ratio = 3 }",
         "keys": '{ quit = "Q" }',
     }
-    for setting in config.SETTINGS:
+    for setting in SETTINGS:
         choices = f" One of {', '.join(setting.choices)}." if setting.choices else ""
         yield ""
         yield f"# {setting.help}{choices} {setting.variable}"

@@ -45,7 +45,7 @@ def _commands(group: click.Command) -> dict[str, click.Command]:
 
 def main_page(root: click.Command, commands: Mapping[str, click.Command]) -> Iterator[str]:
     """The page of `vlamon` itself: commands, settings, exit codes."""
-    from vlamon.config import SETTINGS
+    from vlamon.user_settings import SETTINGS
 
     yield from _head("vlamon", "watch a vision-language-action training from a terminal")
     yield from (".B vlamon", "[\\fICOMMAND\\fR] [\\fIOPTION\\fR]... [\\fIARGUMENT\\fR]...")

@@ -85,6 +85,7 @@ def unicode(facts: Facts) -> Iterator[CheckResult]:
 def mouse(facts: Facts) -> Iterator[CheckResult]:
     """Whether clicks and the wheel reach the dashboard, which needs neither."""
     from vlamon import config
+    from vlamon.user_settings import ENVIRONMENT
 
     if not facts.is_terminal():
         return
@@ -92,7 +93,7 @@ def mouse(facts: Facts) -> Iterator[CheckResult]:
     if facts.environ.get("TERM") == "linux":
         yield CheckResult("mouse", "note", "the Linux console sends no events: use the keys")
     elif not held.value:
-        named = held.source.startswith(config.ENVIRONMENT)
+        named = held.source.startswith(ENVIRONMENT)
         fix = f"unset {held.source}" if named else f"sed -i '/^mouse/d' {held.source}"
         yield CheckResult("mouse", "note", f"off by {held.source}: the terminal selects text", fix)
     elif "TMUX" not in facts.environ:  # whose own setting decides, see below
