@@ -4,7 +4,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 
-.PHONY: venv demo test test-gpu test-integrations test-lerobot bench docs pages pictures lint format clean fuzz soak ranks mutants
+.PHONY: venv demo test test-gpu test-integrations test-lerobot bench docs pages pictures lint format clean fuzz soak ranks attacks mutants
 
 venv: $(STAMP)
 
@@ -66,6 +66,11 @@ soak: venv
 ranks: venv
 	$(PY) -m tests.faults.ranks
 	$(PY) -m tests.faults.rank_store
+
+# Every command in odd surroundings, and small files that ask for much memory.
+attacks: venv
+	$(PY) -m tests.faults.surroundings
+	$(PY) -m tests.faults.bombs
 
 # Which small changes of the code no test notices.
 MUTANTS ?= 100
