@@ -80,6 +80,8 @@ class Journal:
         self.written = 0
         """Bytes on disk; this one is counted by the journal's thread, `_handed` by the sidecar's:
         one number that both changed would drift."""
+        if not self._size:
+            self._put(MAGIC, 0, 0)
         self._fetches: deque[Fetch] = deque()
         self._signal = threading.Event()
         self._stopping = False
@@ -138,13 +140,14 @@ class Journal:
             os.ftruncate(self._descriptor, self.past.good_end)
         if not self.past.good_end:
             self._put_magic()
-            self.past.good_end = len(MAGIC)
 
     def _put_magic(self) -> None:
         try:
-            os.pwrite(self._descriptor, MAGIC, 0)
+            if os.pwrite(self._descriptor, MAGIC, 0) == len(MAGIC):
+                self.past.good_end = len(MAGIC)
         except OSError as error:
-            raise JournalError(f"cannot write {self.path}: {error.strerror}") from error
+            if error.errno not in FULL:  # else it waits for room, before the first frame
+                raise JournalError(f"cannot write {self.path}: {error.strerror}") from error
 
     # ---- called by the sidecar ----
 

@@ -292,6 +292,34 @@ def test_a_full_disk_is_waited_for_and_nothing_is_lost(
     assert ["waits for room" in journal.news[0], "written again" in journal.news[1]] == [True] * 2
 
 
+def test_a_disk_that_is_full_at_the_start_gets_the_whole_journal_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run.vlaj"
+    real, full = os.pwrite, threading.Event()
+    full.set()
+
+    def crowded(descriptor: int, data: bytes, at: int) -> int:
+        if full.is_set():
+            raise OSError(28, "No space left on device")
+        return real(descriptor, data, at)
+
+    monkeypatch.setattr(journal_writer.os, "pwrite", crowded)
+    monkeypatch.setattr(journal_writer, "RETRY", 0.01)
+    journal = Journal(path)
+    journal.add_frame(HELLO)
+    for block in plain_blocks(0, 20):
+        journal.add_block(block, {})
+        journal.push()
+    while not journal.trouble:
+        time.sleep(0.001)
+    assert path.read_bytes() == b""
+    full.clear()
+    flushed(journal, 200)
+    journal.close(60.0)
+    assert steps_in(read_all(path)) == list(range(200))
+
+
 def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "run.vlaj"
     path.write_text("somebody's thesis")
