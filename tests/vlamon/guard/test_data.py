@@ -354,3 +354,13 @@ def test_only_the_loader_of_accelerate_is_told_that_a_pass_is_broken_off() -> No
         loader.load_state_dict(state)
         assert next(passes) == 2
         assert inner.ended == counts_passes
+
+
+def test_a_pass_behind_a_skip_goes_on_from_there() -> None:
+    loader = GuardedLoader([1, 2, 3, 4, 5])
+    loader.skip(2)
+    assert list(loader) == [3, 4, 5]
+    assert list(loader) == [1, 2, 3, 4, 5]
+    pairs = GuardedLoader([1, 2, 3, 4, 5], accumulate=2)
+    pairs.skip(1)
+    assert list(pairs) == [3, 4, 5]

@@ -165,3 +165,20 @@ def test_a_return_begins_the_count_of_high_steps_over() -> None:
     found.turn_back(-1, onset=0)
     assert found.excess("closs", 6.0) == 0.0
     assert found.excess("closs", 6.0) == 6.0
+
+
+def test_what_is_known_judges_where_the_detectors_have_begun_again() -> None:
+    detection = Toy().guard.detection
+
+    def level(step: int, closs: float) -> str:
+        detection.take_in(step, {"closs": closs, "grad_norm": closs})
+        detection.judge_ready(step)
+        found = detection.level()
+        detection.take_judged()
+        return found
+
+    assert {level(step, 1.0) for step in range(40)} == {"ok"}
+    detection.turn_back(-1, 40)
+    detection.detectors.reset()
+    assert level(0, 1.0) == "ok"
+    assert level(1, 25.0) == "explode"

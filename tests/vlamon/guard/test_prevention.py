@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from vlamon.guard import GuardSettings
+from vlamon.guard.gate import plain_finite
 from vlamon.guard.ledger import Ledger
 from vlamon.guard.prevention import DECAY, WARM, Prevention
 
@@ -169,3 +170,13 @@ def test_rungs_that_nobody_asks_are_said_once() -> None:
     asked = Steps()
     asked.call(1.0)
     assert asked.held.close_step() == ""
+
+
+def test_plain_numbers_are_looked_at_without_what_is_missing_or_on_a_device() -> None:
+    assert plain_finite({"closs": 1.0, "aux": None, "norm": torch.tensor(math.nan)})
+    assert not plain_finite({"closs": math.nan, "aux": None})
+    assert not plain_finite({"closs": 1.0, "aux": math.inf})
+    held = Steps()
+    held.ledger.mode = "watch"
+    assert held.step(1.0, closs=None) == (True, 1.0)
+    assert not held.step(1.0, closs=math.nan)[0]

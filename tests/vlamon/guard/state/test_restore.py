@@ -236,3 +236,22 @@ def test_a_state_of_other_streams_is_refused_and_nothing_is_put_back() -> None:
     assert torch.equal(live, before)  # type: ignore[arg-type]
     two.restore(slot.state(), keep=("rng",))
     assert not torch.equal(live, before)  # type: ignore[arg-type]
+
+
+def test_what_an_optimizer_counts_in_plain_numbers_goes_back_too() -> None:
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    own = optimizer.state[model.weight]
+    own["calls"], own["seen"] = 3, [1, 2]
+    state, slot = TrainingState({"model": model, "optimizer.0": optimizer}), Slot()
+    slot.fill(state.capture())
+    momentum = own["momentum_buffer"].clone()
+    own["calls"], own["seen"] = 9, [1, 2, 3]
+    optimizer.step()
+    for _ in range(2):
+        state.restore(slot.state())
+        assert (own["calls"], own["seen"]) == (3, [1, 2])
+        assert torch.equal(own["momentum_buffer"], momentum)
+        own["seen"].append(7)
