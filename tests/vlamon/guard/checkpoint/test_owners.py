@@ -1,4 +1,4 @@
-"""Whether a half-written directory has a writer that still lives, also where nothing can be locked."""
+"""Whether the writer of a half-written directory lives, also where nothing can be locked."""
 
 from __future__ import annotations
 
