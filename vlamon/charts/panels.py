@@ -1,21 +1,24 @@
 """Groups a run's metrics into charts, in the order of the catalogue.
 
-Slots of one family share a chart, so do the pulls of all terms, and the ranks, the layers and the
-validation splits of one metric; a metric without an entry gets a chart of its own, behind the
-others.
+Slots of one family share a chart, so do the pulls of all terms, the ranks, the layers and the
+validation splits of one metric, and its many parts, such as `grad_norm/projector`; a metric without
+an entry gets a chart of its own, behind the others.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from vlamon.catalogue import Entry, entry
+from vlamon.catalogue import Entry, entry, is_loss_name
 
 MOST_NAMED = 8
 """Most lines of a chart that each have their name at their end."""
+PARTS = MOST_NAMED + 1
+"""Fewest parts of one metric that share a chart: fewer are read better one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +39,15 @@ def groups(
 ) -> list[Group]:
     """Group metrics into charts: pinned ones first, hidden ones left out."""
     families: dict[str, list[str]] = {}
+    parts = Counter(map(_whole, metrics))
     for name in metrics:
         known = entry(name)
         if known.split == "train" and name.removeprefix("train_") in metrics:
             continue  # the epoch's average of batches that have a chart of their own
         if name not in hidden:
-            families.setdefault(_family(known), []).append(name)
+            whole = _whole(name)
+            folds = whole and parts[whole] >= PARTS
+            families.setdefault(f"{whole} by part" if folds else _family(known), []).append(name)
     made = [Group(stem, tuple(sorted(names, key=_in_chart))) for stem, names in families.items()]
 
     def rank(group: Group) -> tuple[int, int]:
@@ -71,6 +77,20 @@ def _family(known: Entry) -> str:
     if known.split not in ("", "train"):
         return f"val {known.family}"
     return stem
+
+
+def _whole(name: str) -> str:
+    """Return the known metric that an unknown one is a part of by its name, as `grad_norm` is of
+    `grad_norm/projector`; empty where there is none. What shares any other word in front of a `/`
+    need not be of one kind, and the terms of a loss are looked at one by one."""
+    known = entry(name)
+    if known.known or known.copy:
+        return ""
+    while "/" in name:
+        name = name.rpartition("/")[0]
+        if entry(name).known and not is_loss_name(name):
+            return name
+    return ""
 
 
 def _in_chart(name: str) -> tuple[str, int, int, str]:

@@ -186,6 +186,19 @@ def test_one_line_a_rank_stands_behind_what_all_ranks_make() -> None:
     ]
 
 
+def test_many_parts_of_one_metric_share_a_chart_and_few_or_mixed_ones_do_not() -> None:
+    parts = [f"grad_norm/{part}" for part in "abcdefghi"]
+    mixed = [f"debug/{name}" for name in "abcdefghi"]
+    terms = [f"loss/{name}" for name in "abcdefghi"]
+    assert names(["grad_norm", *parts]) == ["grad_norm", "grad_norm by part"]
+    assert [group.metrics for group in groups(parts)] == [tuple(parts)]
+    assert set(names(parts[1:])) == set(parts[1:])
+    assert set(names(mixed)) == set(mixed)
+    assert set(names(terms)) == set(terms)
+    deep = [f"grad_norm/vision/{part}" for part in "abcdefghi"]
+    assert names(deep) == ["grad_norm by part"]
+
+
 def test_text_that_is_cut_says_so() -> None:
     assert shorten("checkpoint", 6) == "check…"
     assert shorten("ok", 6) == "ok"
