@@ -14,10 +14,11 @@ from vlamon.catalogue import entry
 from vlamon.charts.marks import came_about
 from vlamon.charts.numbers import count, number
 from vlamon.charts.rows import Row
+from vlamon.moments import local_time
 from vlamon.tui.batch_search import mean_around
 from vlamon.tui.headline import Break, returned_to
 from vlamon.tui.severity import severity_role
-from vlamon.tui.widgets.events import clock_time, sentence
+from vlamon.tui.widgets.events import sentence
 from vlamon.tui.widgets.inspector import batch_samples
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def story_rows(store: RunStore, found: Break, width: int) -> list[Row]:
     )
     rows += [((" timeline", "accent"),)]
     for event in _timeline(store, found):
-        head = f"   {clock_time(event.time):<8}  {event.kind:<10} "
+        head = f"   {local_time(event.time):<8}  {event.kind:<10} "
         lines = textwrap.wrap(sentence(event), max(20, width - len(head) - 1)) or [""]
         rows.append(((head, severity_role(event)), (lines[0], "foreground")))
         rows += [((" " * len(head) + line, "foreground"),) for line in lines[1:]]

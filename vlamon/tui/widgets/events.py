@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Hashable, Sequence
 
 from vlamon.charts.glyphs import Glyphs, event_glyph
 from vlamon.charts.numbers import count, number
 from vlamon.charts.rows import Row, fit, shorten
+from vlamon.moments import local_time
 from vlamon.records import Event
 from vlamon.tui.event_list import FILTERS, Filter, Folded, fold, folded_sentence
 from vlamon.tui.frame_context import FrameContext
@@ -70,7 +70,7 @@ def event_row(line: Folded, width: int, frame: FrameContext) -> Row:
     role = severity_role(event)
     glyph = event_glyph(event, frame.glyphs)
     chosen = bool(frame.event) and line.has(frame.event)
-    clock = clock_time(event.time) or " " * 8
+    clock = local_time(event.time) or " " * 8
     row: Row = (
         (f" {clock} ", "muted"),
         (f"{glyph} {event.kind:<10} ", role),
@@ -83,14 +83,6 @@ def event_row(line: Folded, width: int, frame: FrameContext) -> Row:
     head = sum(len(text) for text, _ in row[:-1])
     text = shorten(row[-1][0], max(0, width - head), frame.glyphs.ellipsis)
     return (*row[:-1], (text, "foreground"))
-
-
-def clock_time(seconds: float, form: str = "%H:%M:%S") -> str:
-    """Write a time; empty where it is unknown or none that a clock shows."""
-    try:
-        return time.strftime(form, time.localtime(seconds)) if seconds else ""
-    except (OverflowError, ValueError, OSError):
-        return ""
 
 
 def sentence(event: Event) -> str:

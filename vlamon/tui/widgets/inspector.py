@@ -15,11 +15,12 @@ from vlamon.charts.metric_order import leading_first, trained_terms
 from vlamon.charts.metric_roles import role_of_metric
 from vlamon.charts.numbers import count, number
 from vlamon.charts.rows import Row, cells, fit, shorten, shorten_names, spread
+from vlamon.moments import local_time
 from vlamon.records import Event
 from vlamon.store import RunStore
 from vlamon.tui.frame_context import FrameContext, steps_are_epochs
 from vlamon.tui.severity import severity_role
-from vlamon.tui.widgets.events import clock_time, sentence
+from vlamon.tui.widgets.events import sentence
 from vlamon.tui.widgets.row_panel import RowPanel, framed
 
 COLUMN = 34
@@ -67,7 +68,7 @@ def where(store: RunStore, row: int, width: int) -> Row:
         parts += [(" epoch ", "muted"), (f"{epoch:.2f}".rstrip("0").rstrip("."), "foreground")]
     parts += [("  attempt ", "muted"), (str(attempt_of(store, row)), "foreground")]
     at = float(store.times(row, row + 1)[0])
-    text = clock_time(at, "%m-%d %H:%M:%S")
+    text = local_time(at, "%m-%d %H:%M:%S")
     if text:
         parts += [("  ", ""), (text, "muted")]
     room = width - cells(tuple(parts))
