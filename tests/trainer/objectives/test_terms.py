@@ -208,6 +208,8 @@ def test_alignment_knows_equal_instructions_and_sees_no_leak(model: VLA) -> None
 def test_alignment_is_the_symmetric_cross_entropy_of_cosines_at_a_tenth(model: VLA) -> None:
     """By hand, row by row: two policy rows have one instruction, a world-model row counts not."""
     first, second = policy_sample(0), policy_sample(1)
+    begun = [first.input_ids[0], tokens.TEXT_FIRST]  # the first word that there is
+    first = replace(first, input_ids=[*begun, *first.input_ids[2:]])
     spoken = [*first.input_ids[:5], *second.input_ids[5:]]
     third = replace(second, input_ids=spoken, sample_id=7)
     outputs = model(collate([first, second, third, world_sample(3)]))

@@ -76,6 +76,12 @@ def test_a_question_has_the_deadline_of_the_settings_and_its_end_says_so() -> No
     assert ended.why == "budget and lr back-off are spent, and nobody answered in 90 s"
 
 
+def test_a_decision_of_an_action_alone_asks_for_nothing_else() -> None:
+    plain = Decision(action="rollback")
+    assert (plain.older, plain.lr_factor, plain.rung) == (False, 1.0, "")
+    assert (plain.deadline, plain.last_resort) == (None, False)
+
+
 class Recording:
     """A policy of a user's own: the lr is halved at every rollback, whatever the budget."""
 
