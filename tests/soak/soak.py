@@ -49,18 +49,25 @@ class Training:
         self.errors = folder / "stderr"
         self._arguments = ["--socket", self.socket, "--run-dir", run_dir, "--steps", steps]
         self._arguments += ["--sleep", STEP_SECONDS, "--explode-at", explode_at]
-        self.process = self._start()
+        self.process = self._started()
+        self.began = 0
+        """Steps that earlier processes computed."""
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _started(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "tests.soak.training", self.truth, *self._arguments]
         with self.errors.open("ab") as errors:
             return subprocess.Popen([str(word) for word in command], stderr=errors)
 
-    def restart(self, number: int) -> None:
-        """End it by a signal, and go on from its newest checkpoint."""
+    def end(self, number: int) -> list[checks.Step]:
+        """End it by a signal; returns what this process computed."""
         self.process.send_signal(number)
         self.process.wait(PATIENCE)
-        self.process = self._start()
+        return self.computed()[self.began :]
+
+    def go_on(self) -> None:
+        """Start it again from its newest checkpoint."""
+        self.began = len(self.computed())
+        self.process = self._started()
 
     @property
     def running(self) -> bool:
@@ -86,7 +93,7 @@ class Session:
     """Processes that stood before it."""
     done: Counter[str] = field(default_factory=Counter)
     killed: set[int] = field(default_factory=set)
-    """Attempts that ended by SIGKILL."""
+    """Attempts of a process that ended by SIGKILL."""
 
     def disturb(self) -> None:
         """One thing of all that may happen."""
@@ -185,13 +192,13 @@ def _attack(session: Session, steps: int, explode_at: int) -> list[str]:
 
 def _restart(session: Session, number: signal.Signals) -> None:
     training = session.training
-    attempt = training.computed()[-1].attempt  # the one after it may begin at once
-    training.restart(number)
-    before = len(training.computed())
+    steps = training.end(number)
     if number == signal.SIGKILL:
-        session.killed.add(attempt)
+        # Its last second was not on disk yet, and a rollback may lie in it.
+        session.killed |= {step.attempt for step in steps}
+    training.go_on()
     session.done[f"training ends by {number.name} and resumes"] += 1
-    _wait(lambda: len(training.computed()) > before + 50, "the resume")
+    _wait(lambda: len(training.computed()) > training.began + 50, "the resume")
 
 
 def _judge(session: Session, folder: Path, steps: int, explode_at: int) -> list[str]:
