@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from trainer.objectives.coupling import Adaptive, Alternate, Cache, Coupling, EmaTarget
+from trainer.objectives.term import parse_weight, weight_at
 from trainer.objectives.weighting import DynamicAverage, GradNorm, RunningScale, Uncertainty
 
 
@@ -188,3 +189,13 @@ def test_an_average_of_the_head_moves_by_what_its_decay_leaves() -> None:
     remedy.policy_updated(Policy())  # type: ignore[arg-type]
     assert float(remedy.head(Policy.action_head).weight.detach()) == 5.0  # type: ignore[arg-type]
     assert all(not each.requires_grad for each in remedy.target.parameters())  # type: ignore[union-attr]
+
+
+def test_a_schedule_of_a_weight_rises_in_steps_and_is_straight_between_them() -> None:
+    schedule = parse_weight(" 100:10, 300:2 ")
+    assert schedule == ((100, 10.0), (300, 2.0))
+    assert [weight_at(schedule, step) for step in (0, 100, 150, 300, 999)] == [10, 10, 8, 2, 2]
+    assert weight_at(parse_weight("5"), 7) == 5.0
+    for wrong in ("100:10,100:2", "300:1,100:2", "0:10,5:-1", "0:nan", "a:1", "-1"):
+        with pytest.raises(ValueError, match=r"."):
+            parse_weight(wrong)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vlamon.detect.auto_rollback import AutoRollback
-from vlamon.detect.monitor import ExplosionMonitor
+from vlamon.detect.monitor import AFTER, ExplosionMonitor, _stretches
 from vlamon.detect.rules import rules_with
 from vlamon.records import BatchBlock, Column, Event, Link, MetricSpec, Record, RunInfo, Status
 
@@ -372,3 +372,14 @@ def test_a_batch_without_a_time_is_told_at_zero() -> None:
     (event,) = [event for record in records for event in monitor.observe(record)]
     assert (event.time, event.step, event.attempt) == (0.0, 60, 0)
     assert event.data["ratio"] == pytest.approx(25.0, rel=0.02)
+
+
+def test_rows_are_judged_together_until_nothing_is_high_for_long() -> None:
+    high = np.zeros(1000, bool)
+    high[[10, 12, 12 + AFTER, 500, 990]] = True
+    assert list(_stretches(high)) == [
+        (10, 12 + 2 * AFTER + 1),
+        (500, 501 + AFTER),
+        (990, 1000),
+    ]
+    assert list(_stretches(np.zeros(3, bool))) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from vlamon.protocol import block as blocks
 from vlamon.protocol import messages
 from vlamon.protocol.block import Block
 from vlamon.protocol.commands import CommandError, checked
+from vlamon.protocol.fields import MOST_CONTAINERS
 from vlamon.protocol.frames import (
     FROM_MONITOR,
     FROM_TRAINER,
@@ -337,3 +339,34 @@ def test_a_step_counts_from_0_and_has_an_end() -> None:
 def test_texts_of_commands_and_of_scripts_are_cut() -> None:
     assert checked("note", {"text": "x" * 5000}) == {"text": "x" * 4000}
     assert text("x" * 9000) == "x" * 8192
+
+
+@pytest.mark.parametrize("hollow", [{}, []], ids=["maps", "lists"])
+def test_the_details_of_an_event_have_a_bound_wherever_their_lists_and_maps_lie(
+    hollow: object,
+) -> None:
+    event = messages.encode(Event("e", "note", 1, 0, 1.0, "info", "x", {}))
+
+    def with_containers(count: int) -> dict[str, Any]:
+        within = [hollow] * (count - 4)  # the map itself, the list, and a map and a list in it
+        return {**event, "data": {"a": [*within, {"b": [1, "c"]}]}}
+
+    taken = messages.decode(with_containers(MOST_CONTAINERS))
+    assert isinstance(taken, Event)
+    assert len(taken.data["a"]) == MOST_CONTAINERS - 3
+    with pytest.raises(ProtocolError):
+        messages.decode(with_containers(MOST_CONTAINERS + 1))
+
+
+def test_a_reader_holds_what_has_not_come_whole_and_no_more() -> None:
+    reader, frame = FrameReader(), pack({"t": "note", "text": "a" * 10_000})
+    tracemalloc.start()
+    try:
+        for _ in range(500):
+            reader.feed(frame)
+            assert len(list(reader.payloads())) == 1
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert reader.pending == 0
+    assert held < 20 * len(frame)
